@@ -1,0 +1,175 @@
+"""What happened to this device: everything `Agent.handle` accepts.
+
+Events carry facts and no decisions. The runtime makes them from MQTT, the engine and the journal; the simulator
+makes the same ones from its virtual network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, final
+
+from edge_agent.core.messages import Answer, Contribution, Message, Prompt, RefusalReason
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ReplyRoute:
+    """Where a user is answered. Opaque to the core, which only hands it back.
+
+    topic: an `answers/` topic of this very device; transports refuse every other before the core sees it.
+    correlation: MQTT 5 correlation data as hex text, "" if there was none.
+    body_id: the `id` of a 3.1.1 client's JSON body, repeated in each reply's body; "" if there was none.
+    """
+
+    topic: str
+    correlation: str = ""
+    body_id: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first event of an agent. `incarnation` is higher than at every earlier start of this device."""
+
+    incarnation: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PromptReceived:
+    """A user's prompt arrived."""
+
+    prompt: Prompt
+    reply: ReplyRoute
+    size_bytes: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PromptCancelReceived:
+    """A user no longer wants an answer."""
+
+    prompt_id: str
+    reply: ReplyRoute
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PeerMessageReceived:
+    """A peer's message arrived (also presence of other devices)."""
+
+    message: Message
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BadInputReceived:
+    """Something arrived that is no message. Where `reply` is known, its sender is told."""
+
+    reason: RefusalReason
+    detail: str
+    message_id: str = ""
+    reply: ReplyRoute | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TextGenerated:
+    """The engine produced some text of a streamed item."""
+
+    item_id: str
+    text: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InferenceCompleted:
+    """The engine finished an item."""
+
+    item_id: str
+    text: str
+    input_tokens: int
+    output_tokens: int
+    input_tokens_cut: int
+    time_to_first_token_s: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InferenceFailed:
+    """The engine could not do an item. If `retryable`, it may succeed when tried again (a crashed child process)."""
+
+    item_id: str
+    detail: str
+    retryable: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ConnectionChanged:
+    """The connection to this device's home broker came or went. Without it silence means nothing about peers."""
+
+    connected: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RestoredSession:
+    """An accepted prompt that had not ended when the device stopped, with its layers joined so far."""
+
+    prompt: Prompt
+    reply: ReplyRoute
+    remaining_s: float | None
+    """Seconds until its deadline; `None` if it has none; 0 or less if it passed meanwhile."""
+    elapsed_s: float
+    layers: tuple[tuple[tuple[str, Contribution], ...], ...]
+    """For each joined layer the responses as (text, contribution)."""
+    restarts: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RestoredAnswer:
+    """A finished answer still in its retention time. Sent again at once if the broker had not taken it."""
+
+    answer: Answer
+    reply: ReplyRoute
+    delivered: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SessionsRestored:
+    """What the journal kept over a restart. Comes right after `Started`."""
+
+    sessions: tuple[RestoredSession, ...]
+    answers: tuple[RestoredAnswer, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DeadlineReached:
+    """Time has passed `Agent.next_deadline()`. Early or repeated ones do nothing."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The device is to stop: nothing more is accepted. What is accepted stays in the journal for the next start."""
+
+
+Event: TypeAlias = (
+    Started
+    | PromptReceived
+    | PromptCancelReceived
+    | PeerMessageReceived
+    | BadInputReceived
+    | TextGenerated
+    | InferenceCompleted
+    | InferenceFailed
+    | ConnectionChanged
+    | SessionsRestored
+    | DeadlineReached
+    | StopRequested
+)

@@ -1,0 +1,97 @@
+"""What can be turned in the core, what moves when it is turned, and the bound of everything that could grow.
+
+Every buffer of the core has its bound here, with the reason for its default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.core.errors import SettingsError
+from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX
+
+UNBOUNDED = 2**31 - 1
+"""A capacity that is never reached: for comparison with theory of unbounded queues, not for devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """Who this device is, as others see it."""
+
+    device_id: str
+    home_broker: str = ""
+    model: str = "unknown"
+    model_family: str = "unknown"
+    synthetic: bool = False
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How a device behaves. The defaults suit a mesh of Raspberry Pi class devices with small LLMs."""
+
+    # What a prompt gets that does not say otherwise.
+    layers: int = 2  # M: small models in one round gain about nothing, in two a little
+    fanout: int = 2  # k: each step up costs M more proposals a prompt across the mesh
+    deadline_s: float | None = 300.0  # None: never; only for simulations that must match theory
+
+    # The inference queue. More places: fewer refusals, longer waits.
+    queue_capacity: int = 32  # items waiting and running; at 10 s an item already over 5 minutes of wait
+    queue_bytes_max: int = 8 * 1024 * 1024  # of prompt and reference text held
+    origin_share: float = 0.25  # of the places one other device may hold: four strangers can't fill it alone
+    inference_attempts_max: int = 2  # a crash of the engine costs one retry, not the prompt
+
+    # Talking to peers. Shorter timeouts: quicker substitutes, more false suspicion.
+    receipt_timeout_s: float = 2.0  # far above a busy loop's delay, far below an inference
+    request_sends_max: int = 2  # one lost message is no reason to suspect a peer
+    probe_interval_s: float = 15.0  # a queued request is asked after this often: finds peers that died in silence
+    substitutes_max: int = 4  # per layer: bounds the messages of a prompt in a mesh where all are busy
+    response_bytes_max: int = 32 * 1024  # a longer response is cut: 8,192 tokens of 4 bytes
+    prompt_bytes_max: int = 128 * 1024  # prompt text; with references it must stay below a 256 KiB message
+
+    # Membership. Shorter: failures are seen sooner, more background traffic.
+    gossip_interval_s: float | None = 2.0  # None: no gossip (a complete view is given)
+    gossip_sample: int = 8  # entries in an exchange beside the sender's own
+    suspect_after_s: float = 10.0  # five exchanges without news
+    dead_after_s: float = 30.0  # suspects are kept this long for a refutation
+    view_size_max: int = 128  # peers known; up to this many devices selection is exactly uniform
+    resume_grace_s: float = 5.0  # restored sessions wait this long for peers to show up
+
+    # Policies by name.
+    peer_selection: str = "uniform"
+    response_selection: str = "all"
+    join: str = "wait-for-all"
+    early_stop: str = "never"
+    layer_plan: str = "fixed"
+
+    # Memory of what is over.
+    responses_kept_max: int = 256  # for repeats of finished requests
+    answers_kept_max: int = 256  # for repeats of finished prompts
+    answers_kept_s: float = 3_600.0
+    sessions_max: int = UNBOUNDED  # the queue's places bound sessions already
+
+    # Telemetry.
+    status_interval_s: float | None = 5.0  # None: no status (simulations that count for themselves)
+    stability_target: float = 1.0  # utilisation at which the margin is zero
+
+    def __post_init__(self) -> None:
+        positive = (
+            "queue_capacity queue_bytes_max receipt_timeout_s request_sends_max probe_interval_s response_bytes_max"
+            " prompt_bytes_max gossip_sample suspect_after_s dead_after_s view_size_max responses_kept_max"
+            " answers_kept_max answers_kept_s sessions_max inference_attempts_max stability_target"
+        )
+        for name in positive.split():
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("deadline_s", "gossip_interval_s", "status_interval_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SettingsError(f"{name} must be above 0, not {value}")
+        if not 0 <= self.layers <= LAYERS_MAX:
+            raise SettingsError(f"layers must be 0 to {LAYERS_MAX}, not {self.layers}")
+        if not 0 <= self.fanout <= FANOUT_MAX:
+            raise SettingsError(f"fanout must be 0 to {FANOUT_MAX}, not {self.fanout}")
+        if not 0 < self.origin_share <= 1:
+            raise SettingsError(f"origin_share must be above 0 and at most 1, not {self.origin_share}")
+        if self.substitutes_max < 0 or self.resume_grace_s < 0:
+            raise SettingsError("substitutes_max and resume_grace_s must not be negative")

@@ -1,0 +1,153 @@
+"""The seam between the runtime and its adapters: what an engine, a transport, a journal and a telemetry sink must do.
+
+An adapter implements one of these and knows nothing of the others. The runtime knows only these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_agent.core.effects import RecordRequest, RecordSession, StartInference
+from edge_agent.core.events import Event, ReplyRoute, SessionsRestored
+from edge_agent.core.messages import Answer, Contribution, DeviceStatus, DeviceToUser, PeerMessage, Presence, Prompt
+
+EmitEvent = Callable[[Event], Awaitable[None]]
+"""Hands an event to the runtime; waits while its bounded inbox is full, which is the back-pressure of the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """The model an engine runs, as it is shown to people and peers."""
+
+    name: str
+    family: str
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResult:
+    """What one inference came to. Times are seconds."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    input_tokens_cut: int
+    time_to_first_token_s: float
+
+
+class Engine(Protocol):
+    """Runs one inference at a time. Called from one task; `infer` calls never overlap."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Known before `start`."""
+        ...
+
+    async def start(self) -> None:
+        """Loads the model; returns when it can infer.
+
+        Raises:
+            EngineError: it never will (no model file, wrong format, no server).
+        """
+        ...
+
+    async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
+        """Infers one item; `on_text` gets text as it is generated, only if the request asks for a stream.
+
+        Cancelling the awaiting task stops generation promptly and leaves the engine ready for the next call.
+
+        Raises:
+            EngineError: with `retryable` set if the same call may succeed when made again.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Ends the engine and every process it started. May be called at any time, also twice."""
+        ...
+
+
+class Transport(Protocol):
+    """Carries messages between devices and users. Sending never blocks on the network: outbound queues are bounded,
+    what does not fit is dropped and counted; the protocol repeats what matters."""
+
+    async def start(self, emit: EmitEvent, last_will: Presence) -> None:
+        """Begins connecting in the background, and keeps reconnecting, until `stop`."""
+        ...
+
+    def send_to_device(
+        self, device_id: str, home_broker: str, message: PeerMessage, expires_in_s: float | None
+    ) -> None:
+        """Queues a message for another device's inbox."""
+        ...
+
+    def send_to_user(
+        self, reply: ReplyRoute, message: DeviceToUser, on_delivered: Callable[[], None] | None = None
+    ) -> None:
+        """Queues a message for a user; `on_delivered` is called once the broker has taken it."""
+        ...
+
+    def publish_presence(self, presence: Presence) -> None:
+        """Queues this device's retained presence."""
+        ...
+
+    def publish_status(self, status: DeviceStatus) -> None:
+        """Queues this device's retained live figures."""
+        ...
+
+    async def stop(self) -> None:
+        """Sends what is queued, within a short bound, then disconnects cleanly so that no last will fires."""
+        ...
+
+
+class Journal(Protocol):
+    """Keeps accepted prompts over a crash. Every method returns after the data is on disk."""
+
+    async def open(self) -> SessionsRestored:
+        """Opens the journal and returns what it holds; removes what is past its retention."""
+        ...
+
+    async def next_incarnation(self) -> int:
+        """Returns a number higher than any returned before for this journal."""
+        ...
+
+    async def record_prompt(self, prompt: Prompt, reply: ReplyRoute, deadline_in_s: float | None) -> None:
+        """Records an accepted prompt. The same id twice is the same prompt."""
+        ...
+
+    async def record_layer(self, prompt_id: str, layer: int, responses: tuple[tuple[str, Contribution], ...]) -> None:
+        """Records the responses of a joined layer."""
+        ...
+
+    async def record_answer(self, answer: Answer, reply: ReplyRoute) -> None:
+        """Records the end of a prompt, undelivered, and drops its layers."""
+        ...
+
+    async def mark_delivered(self, prompt_id: str) -> None:
+        """Notes that the broker has taken the answer."""
+        ...
+
+    async def close(self) -> None:
+        """Closes the journal; it can be opened again."""
+        ...
+
+
+class TelemetrySink(Protocol):
+    """Takes measurements. Never blocks, never raises: what cannot be kept is dropped and counted."""
+
+    def record_status(self, status: DeviceStatus) -> None:
+        """The `agent_queue` measurement."""
+        ...
+
+    def record_request(self, record: RecordRequest) -> None:
+        """The `agent_request` measurement."""
+        ...
+
+    def record_session(self, record: RecordSession) -> None:
+        """The `agent_session` measurement."""
+        ...
+
+    async def stop(self) -> None:
+        """Writes out what is buffered."""
+        ...
