@@ -1,0 +1,128 @@
+"""What a well-typed message from outside must also be: bounds that types cannot say.
+
+Peers and users are not trusted. Ids end up in topics, short texts in logs and tables, so both are bounded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edge_agent.core import messages as m
+from edge_agent.wire.topics import is_id
+
+MESSAGE_ID_LENGTH_MAX = 128  # prompt and request ids: room for two UUIDs and a prefix
+SHORT_TEXT_LENGTH_MAX = 256  # names, URLs, versions: what is shown on one line
+ENTRIES_MAX = 256  # entries of one view exchange: twice the default view
+COUNT_MAX = 2**53  # above it JavaScript clients and JSON readers lose digits
+
+
+def check(message: m.Message) -> None:
+    """Returns if `message` is acceptable from outside.
+
+    Raises:
+        ValueError: it is not; the message names the field.
+    """
+    match message:
+        case m.Prompt():
+            _message_id("prompt_id", message.prompt_id)
+            _prompt(message)
+        case m.PromptCancel() | m.TokenChunk() | m.LayerProgress():
+            _message_id("prompt_id", message.prompt_id)
+        case m.PromptReceipt() | m.PromptRefusal() | m.Answer():
+            _message_id("prompt_id", message.prompt_id)
+            _device_id("device_id", message.device_id)
+        case m.ProposalRequest():
+            _request(message)
+        case m.RequestCancel():
+            _message_id("request_id", message.request_id)
+            _device_id("origin", message.origin)
+        case m.RequestReceipt():
+            _message_id("request_id", message.request_id)
+            _device_id("device_id", message.device_id)
+            _counts(requests_waiting=message.requests_waiting)
+            _not_negative("expected_wait_s", message.expected_wait_s)
+        case m.ProposalResponse():
+            _message_id("request_id", message.request_id)
+            _contribution(message.contribution)
+        case m.ViewExchange():
+            if not 1 <= len(message.entries) <= ENTRIES_MAX:
+                raise ValueError(f"entries: must be 1 to {ENTRIES_MAX}")
+            for index, entry in enumerate(message.entries):
+                _entry(f"entries.{index}", entry)
+        case m.Presence():
+            _entry("entry", message.entry)
+            _counts(queue_capacity=message.queue_capacity)
+            _short("version", message.version)
+        case m.DeviceStatus():
+            _device_id("device_id", message.device_id)
+
+
+def _prompt(prompt: m.Prompt) -> None:
+    if not any(turn.content.strip() for turn in prompt.messages):
+        raise ValueError("messages: the prompt is empty")
+
+
+def _request(request: m.ProposalRequest) -> None:
+    _message_id("request_id", request.request_id)
+    _device_id("origin", request.origin)
+    _short("origin_home", request.origin_home)
+    if not 1 <= request.layer <= m.LAYERS_MAX:
+        raise ValueError(f"layer: must be 1 to {m.LAYERS_MAX}")
+    if not request.messages:
+        raise ValueError("messages: must not be empty")
+    if len(request.references) > m.FANOUT_MAX + 1:
+        raise ValueError(f"references: must be at most {m.FANOUT_MAX + 1}")
+    if request.expires_in_s is not None and not 0.0 < request.expires_in_s <= m.DEADLINE_MAX_S:
+        raise ValueError(f"expires_in_s: must be above 0 and at most {m.DEADLINE_MAX_S:g}")
+
+
+def _contribution(contribution: m.Contribution) -> None:
+    _device_id("contribution.device_id", contribution.device_id)
+    _short("contribution.model", contribution.model)
+    _not_negative("contribution.waiting_time_s", contribution.waiting_time_s)
+    _not_negative("contribution.service_time_s", contribution.service_time_s)
+    _counts(
+        input_tokens=contribution.input_tokens,
+        output_tokens=contribution.output_tokens,
+        input_tokens_cut=contribution.input_tokens_cut,
+    )
+
+
+def _entry(where: str, entry: m.PeerEntry) -> None:
+    _device_id(f"{where}.device_id", entry.device_id)
+    for name, text in _short_texts(entry):
+        _short(f"{where}.{name}", text)
+    _counts(incarnation=entry.incarnation, heartbeat=entry.heartbeat, requests_waiting=entry.requests_waiting)
+    _not_negative(f"{where}.service_time_s_mean", entry.service_time_s_mean)
+
+
+def _short_texts(entry: m.PeerEntry) -> Iterator[tuple[str, str]]:
+    yield "home_broker", entry.home_broker
+    yield "model", entry.model
+    yield "model_family", entry.model_family
+
+
+def _message_id(field: str, text: str) -> None:
+    if not 1 <= len(text) <= MESSAGE_ID_LENGTH_MAX or not text.isprintable():
+        raise ValueError(f"{field}: must be 1 to {MESSAGE_ID_LENGTH_MAX} printable characters")
+
+
+def _device_id(field: str, text: str) -> None:
+    if not is_id(text):
+        raise ValueError(f"{field}: must be 1 to 64 of a-z, 0-9 and -")
+
+
+def _short(field: str, text: str) -> None:
+    if len(text) > SHORT_TEXT_LENGTH_MAX or not text.isprintable():
+        raise ValueError(f"{field}: must be at most {SHORT_TEXT_LENGTH_MAX} printable characters")
+
+
+def _counts(**values: int) -> None:
+    for field, value in values.items():
+        if not 0 <= value <= COUNT_MAX:
+            raise ValueError(f"{field}: must be 0 to 2^53")
+
+
+def _not_negative(field: str, value: float | None) -> None:
+    if value is not None and value < 0.0:
+        raise ValueError(f"{field}: must not be negative")

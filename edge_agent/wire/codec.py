@@ -1,0 +1,211 @@
+"""Bytes to messages and back. The only place that knows how a message looks on the wire.
+
+A body is one flat JSON object in UTF-8: `{"v": 1, "type": "prompt", ...the fields of the message class}`, the type in
+kebab-case. Reading is strict: nothing unknown, nothing converted ("2" is no number, 1.5 no integer), no NaN. Whatever
+is wrong with the bytes ends as one `ProtocolError`; nothing else is ever raised by `decode` and `decode_prompt`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, final, get_args
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from edge_agent.core import messages as m
+from edge_agent.core.errors import ProtocolError
+from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check
+
+SCHEMA_VERSION = 1
+BODY_BYTES_MAX = 256 * 1024  # a prompt with its references, and what every broker here can be told to let through
+DETAIL_LENGTH_MAX = 160  # one line in a log or an app; never a large echo of what somebody sent
+REPLY_TO_LENGTH_MAX = 256  # longer than any topic of ours
+
+_CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_CONFIG_ATTRIBUTE = "__pydantic_config__"  # where pydantic looks for the settings of a plain dataclass
+
+
+def _configure() -> None:
+    # Set from here so that the core need not know pydantic. Nested classes count: each is read by its own settings.
+    for kind in vars(m).values():
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            setattr(kind, _CONFIG_ATTRIBUTE, _CONFIG)
+
+
+def _type_name(kind: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
+
+
+_configure()
+_KINDS: tuple[type, ...] = get_args(m.Message)
+TYPE_NAMES: dict[type, str] = {kind: _type_name(kind) for kind in _KINDS}
+"""The `type` of every message class."""
+_CLASS_OF: dict[str, type] = {name: kind for kind, name in TYPE_NAMES.items()}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
+_HEADS = {kind: f'{{"v":{SCHEMA_VERSION},"type":"{name}",'.encode() for kind, name in TYPE_NAMES.items()}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class UserInput:
+    """A user's message with what a 3.1.1 client put beside it in the body; "" where it is absent."""
+
+    message: m.UserMessage
+    reply_to: str
+    body_id: str
+
+
+class UserInputError(ProtocolError):
+    """A user's bytes are no message. `reply_to` and `body_id` are what could still be read, to tell the sender."""
+
+    def __init__(self, cause: ProtocolError, reply_to: str, body_id: str) -> None:
+        super().__init__(cause.reason, cause.detail, cause.message_id)
+        self.reply_to = reply_to
+        self.body_id = body_id
+
+
+def encode(message: m.Message, body_id: str = "") -> bytes:
+    """Returns the body for `message`; `body_id` is repeated in it as `id` if it is not "".
+
+    Raises:
+        ValueError: a text holds what UTF-8 cannot (a lone surrogate); our own fault, never a peer's.
+    """
+    fields = _ADAPTERS[type(message)].dump_json(message)
+    extra = b'"id":' + to_json(body_id) + b"," if body_id else b""
+    return _HEADS[type(message)] + extra + fields[1:]
+
+
+def decode(body: bytes, types: Iterable[type] = _KINDS, bytes_max: int = BODY_BYTES_MAX) -> m.Message:
+    """Returns the message in `body`, which must be one of `types`.
+
+    The `id` that a device repeats to 3.1.1 clients is accepted in what devices tell users, and dropped.
+
+    Raises:
+        ProtocolError: it is not; the only error this raises.
+    """
+    fields = _read(body, bytes_max)
+    try:
+        kind = _kind(fields, types)
+        if kind in get_args(m.DeviceToUser):
+            fields.pop("id", None)
+        message: m.Message = _validate(kind, fields)
+    except ProtocolError as error:
+        error.message_id = _message_id(fields)
+        raise
+    return message
+
+
+def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> UserInput:
+    """Returns what a user sent: a prompt or its cancel, in the strict form or the short one.
+
+    The short form is for people: `text` stands for `messages` with one user turn, and `id` for a missing `prompt_id`.
+
+    Raises:
+        UserInputError: it is neither; the only error this raises.
+    """
+    reply_to, body_id = "", ""
+    try:
+        fields = _read(body, bytes_max)
+        reply_to = _envelope_text(fields, "reply_to", REPLY_TO_LENGTH_MAX)
+        body_id = _envelope_text(fields, "id", MESSAGE_ID_LENGTH_MAX)
+        if body_id:
+            fields.setdefault("prompt_id", body_id)
+        message_id = _message_id(fields)
+    except ProtocolError as error:
+        raise UserInputError(error, reply_to, body_id) from None
+    try:
+        kind = _kind(fields, get_args(m.UserMessage))
+        if kind is m.Prompt:
+            _expand_text(fields)
+        return UserInput(_validate(kind, fields), reply_to, body_id)
+    except ProtocolError as error:
+        error.message_id = message_id
+        raise UserInputError(error, reply_to, body_id) from None
+
+
+def _read(body: bytes, bytes_max: int) -> dict[str, Any]:
+    if len(body) > bytes_max:
+        raise ProtocolError(m.RefusalReason.TOO_LARGE, f"body: {len(body)} bytes, at most {bytes_max} are taken")
+    try:
+        value = from_json(body.decode(), allow_inf_nan=False)
+    except UnicodeDecodeError:
+        raise _invalid("body: not UTF-8") from None
+    except ValueError as error:
+        raise _invalid(f"body: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise _invalid("body: not a JSON object")
+    return value
+
+
+def _kind(fields: dict[str, Any], types: Iterable[type]) -> type:
+    version = fields.pop("v", None)
+    if version is None:
+        raise _invalid("v: the schema version is missing")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise ProtocolError(m.RefusalReason.UNSUPPORTED_VERSION, f"v: only schema version {SCHEMA_VERSION} is known")
+    name = fields.pop("type", None)
+    kind = _CLASS_OF.get(name) if isinstance(name, str) else None
+    if kind is None or kind not in types:
+        raise _invalid(f"type: must be {' or '.join(TYPE_NAMES[kind] for kind in types)} here")
+    return kind
+
+
+def _validate(kind: type, fields: dict[str, Any]) -> Any:  # an instance of `kind`
+    # Back to JSON, since only there is an array a tuple and a text an enum in strict mode. An overflow (1e999) is
+    # written as Infinity and refused then; as null it would pass for an optional field.
+    message: Any
+    try:
+        message = _ADAPTERS[kind].validate_json(to_json(fields, inf_nan_mode="constants"))
+        check(message)
+    except ValidationError as error:
+        raise _invalid(_first_error(error)) from None
+    except (ValueError, PydanticSerializationError) as error:
+        raise _invalid(str(error)) from None
+    return message
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "body"
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{_short(place)}: no such field"
+    return f"{_short(place)}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _expand_text(fields: dict[str, Any]) -> None:
+    if "text" not in fields:
+        return
+    if "messages" in fields:
+        raise _invalid("text: stands for messages, give one of them")
+    text = fields.pop("text")
+    if not isinstance(text, str):
+        raise _invalid("text: must be a text")
+    fields["messages"] = [{"role": m.Role.USER, "content": text}]
+
+
+def _envelope_text(fields: dict[str, Any], name: str, length_max: int) -> str:
+    text = fields.pop(name, "")
+    if not isinstance(text, str) or len(text) > length_max:
+        raise _invalid(f"{name}: must be a text of at most {length_max} characters")
+    return text
+
+
+def _message_id(fields: dict[str, Any]) -> str:
+    for name in ("prompt_id", "request_id"):
+        text = fields.get(name)
+        if isinstance(text, str) and len(text) <= MESSAGE_ID_LENGTH_MAX:
+            return text
+    return ""
+
+
+def _invalid(detail: str) -> ProtocolError:
+    return ProtocolError(m.RefusalReason.INVALID, _short(detail, DETAIL_LENGTH_MAX))
+
+
+def _short(text: str, length_max: int = 60) -> str:
+    printable = "".join(character if character.isprintable() else "?" for character in text[: length_max + 1])
+    return printable if len(printable) <= length_max else printable[: length_max - 3] + "..."

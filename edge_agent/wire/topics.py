@@ -1,0 +1,159 @@
+"""Every MQTT topic of the mesh: the only place where a topic string is made or read.
+
+    moamesh/v1/<mesh>/devices/<device>/<channel>[/<client>]
+
+Ids are `[a-z0-9-]{1,64}`, so that no id can hold a level separator or a wildcard. `TABLE` says for each channel who
+writes it, how, and what it carries; access rules for brokers are made from the same table.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import final, get_args
+
+from edge_agent.core import messages as m
+
+ROOT = "moamesh/v1"
+ID_LENGTH_MAX = 64  # keeps the longest topic (mesh, device, client) under 256 bytes
+ANY = "+"
+"""In place of an id in a filter: any one id."""
+
+_ID = re.compile(r"[a-z0-9-]{1,64}")
+
+
+class Writer(StrEnum):
+    """Who may publish on a channel of a device."""
+
+    DEVICE = "the device itself"
+    USERS = "the device's users"
+    PEERS = "other devices"
+
+
+class Channel(StrEnum):
+    """The last fixed level of a topic."""
+
+    PRESENCE = "presence"
+    PROMPTS = "prompts"
+    ANSWERS = "answers"
+    PROPOSALS = "proposals"
+    REPLIES = "replies"
+    GOSSIP = "gossip"
+    STATUS = "status"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TopicRow:
+    """What holds for every topic of one channel."""
+
+    channel: Channel
+    writer: Writer
+    qos: int
+    retain: bool
+    types: tuple[type, ...]
+    """The messages it carries, nothing else."""
+    per_client: bool = False
+    """Whether one more level names the client."""
+
+
+_ROWS = (
+    TopicRow(Channel.PRESENCE, Writer.DEVICE, 1, True, (m.Presence,)),
+    TopicRow(Channel.PROMPTS, Writer.USERS, 1, False, get_args(m.UserMessage)),
+    TopicRow(Channel.ANSWERS, Writer.DEVICE, 1, False, get_args(m.DeviceToUser), per_client=True),
+    TopicRow(Channel.PROPOSALS, Writer.PEERS, 1, False, (m.ProposalRequest, m.RequestCancel)),
+    TopicRow(Channel.REPLIES, Writer.PEERS, 1, False, (m.RequestReceipt, m.ProposalResponse)),
+    TopicRow(Channel.GOSSIP, Writer.PEERS, 0, False, (m.ViewExchange,)),
+    TopicRow(Channel.STATUS, Writer.DEVICE, 0, True, (m.DeviceStatus,)),
+)
+TABLE: dict[Channel, TopicRow] = {row.channel: row for row in _ROWS}
+_ROW_OF_TYPE: dict[type, TopicRow] = {kind: row for row in _ROWS for kind in row.types}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A topic taken apart. `client` is "" except under `answers`."""
+
+    mesh: str
+    device: str
+    channel: Channel
+    client: str = ""
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` may name a mesh, a device or a client."""
+    return _ID.fullmatch(text) is not None
+
+
+def check_id(text: str, what: str = "id") -> str:
+    """Returns `text` if it is an id.
+
+    Raises:
+        ValueError: it is not; the message is one line that says what is allowed.
+    """
+    if not is_id(text):
+        raise ValueError(f"{what} must be 1 to {ID_LENGTH_MAX} of a-z, 0-9 and -, not {text[:ID_LENGTH_MAX]!r}")
+    return text
+
+
+def row_for(message: object) -> TopicRow:
+    """Returns the row of the channel that carries this message; each message type belongs to exactly one.
+
+    Raises:
+        KeyError: no channel carries this type.
+    """
+    return _ROW_OF_TYPE[type(message)]
+
+
+def build(mesh: str, device: str, channel: Channel, client: str = "") -> str:
+    """Returns the topic to publish to.
+
+    Raises:
+        ValueError: an id is malformed, or a client is given where none belongs, or missing where one does.
+    """
+    if TABLE[channel].per_client != bool(client):
+        raise ValueError(f"{channel} topics {'need a' if TABLE[channel].per_client else 'have no'} client")
+    for what, text in (("mesh", mesh), ("device", device), ("client", client or "none")):
+        check_id(text, what)
+    return topic_filter(mesh, device, channel, client)
+
+
+def topic_filter(mesh: str, device: str, channel: Channel, client: str = ANY) -> str:
+    """Returns a filter or access pattern. `device` and `client` may be `ANY` or a broker's own placeholder (`%u`)."""
+    tail = f"/{client}" if TABLE[channel].per_client else ""
+    return f"{ROOT}/{mesh}/devices/{device}/{channel}{tail}"
+
+
+def parse(topic: str) -> Address | None:
+    """Takes a topic apart; `None` if it is none of ours."""
+    if not topic.startswith(f"{ROOT}/"):
+        return None
+    levels = topic[len(ROOT) + 1 :].split("/")
+    if len(levels) not in (4, 5) or levels[1] != "devices" or levels[3] not in TABLE:
+        return None
+    channel = Channel(levels[3])
+    ids = [levels[0], levels[2], *levels[4:]]
+    if TABLE[channel].per_client != (len(ids) == 3) or not all(map(is_id, ids)):
+        return None
+    return Address(levels[0], levels[2], channel, *levels[4:])
+
+
+def is_own_answer(topic: str, mesh: str, device: str) -> bool:
+    """Whether `topic` is a user's inbox under this very device: the only place where users may have it publish."""
+    address = parse(topic)
+    return address is not None and (address.mesh, address.device, address.channel) == (mesh, device, Channel.ANSWERS)
+
+
+def device_subscriptions(mesh: str, device: str) -> tuple[tuple[str, int], ...]:
+    """Returns what a device reads at its home broker, as (filter, QoS): its own inboxes, and everyone's presence."""
+    inboxes = (Channel.PROMPTS, Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP)
+    own = tuple((topic_filter(mesh, device, channel), TABLE[channel].qos) for channel in inboxes)
+    return (*own, (topic_filter(mesh, ANY, Channel.PRESENCE), TABLE[Channel.PRESENCE].qos))
+
+
+def user_subscriptions(mesh: str, client: str, device: str = ANY) -> tuple[tuple[str, int], ...]:
+    """Returns what a user reads, as (filter, QoS): answers to this client, and presence and status of the devices."""
+    channels = (Channel.ANSWERS, Channel.PRESENCE, Channel.STATUS)
+    return tuple((topic_filter(mesh, device, channel, client), TABLE[channel].qos) for channel in channels)
