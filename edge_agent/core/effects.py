@@ -97,6 +97,7 @@ class JournalLayer:
     """The responses of a joined layer, as (text, contribution)."""
 
     prompt_id: str
+    reply: ReplyRoute
     layer: int
     responses: tuple[tuple[str, Contribution], ...]
 

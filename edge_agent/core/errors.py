@@ -2,7 +2,7 @@
 
 MoameshError
 ├── SettingsError    a setting is missing or wrong          the user's: one line with file and place
-├── ProtocolError    a peer or user sent something wrong    theirs: counted, refused, dropped; never leaves the codec
+├── ProtocolError    a peer or user sent something wrong    theirs: counted, refused and dropped
 ├── EngineError      an inference could not be done         the engine's: retried once, then the item fails
 └── InvariantError   the core contradicts itself            ours: a defect; the process should stop
 """

@@ -1,0 +1,69 @@
+"""Decisions that can be exchanged, each chosen by name and each tiny.
+
+A policy is an object with one method, made once per device. It sees only its arguments: no clock, no state of the
+agent, and randomness only where a stream is handed in. Third parties add their own by passing `extra` factories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edge_agent.core.errors import SettingsError
+from edge_agent.core.policies.early_stop import EarlyStop, Never
+from edge_agent.core.policies.join import Join, Quorum, WaitForAll
+from edge_agent.core.policies.layer_plan import Fixed, LayerPlan
+from edge_agent.core.policies.peer_selection import PeerSelection, Uniform
+from edge_agent.core.policies.response_selection import AllResponses, ResponseSelection
+from edge_agent.core.settings import AgentSettings
+
+PolicyFactory = Callable[[str], object]
+"""Makes a policy from the text between the brackets of its name: "2" in "quorum(2)", "" without brackets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policies of one device, with their names for provenance."""
+
+    peer_selection: PeerSelection
+    response_selection: ResponseSelection
+    join: Join
+    early_stop: EarlyStop
+    layer_plan: LayerPlan
+    names: tuple[tuple[str, str], ...]
+
+
+BUILT_IN: dict[str, dict[str, PolicyFactory]] = {
+    "peer_selection": {"uniform": Uniform.from_argument},
+    "response_selection": {"all": AllResponses.from_argument},
+    "join": {"wait-for-all": WaitForAll.from_argument, "quorum": Quorum.from_argument},
+    "early_stop": {"never": Never.from_argument},
+    "layer_plan": {"fixed": Fixed.from_argument},
+}
+
+
+def make_policies(settings: AgentSettings, extra: Mapping[str, Mapping[str, PolicyFactory]] | None = None) -> Policies:
+    """Makes the policies that `settings` names.
+
+    Args:
+        settings: `peer_selection`, `response_selection`, `join`, `early_stop` and `layer_plan` hold names, with an
+            argument in brackets where the policy takes one.
+        extra: further factories, by kind and name.
+
+    Raises:
+        SettingsError: a name is not known, or its argument is wrong.
+    """
+    made: dict[str, object] = {}
+    names = []
+    for kind, built_in in BUILT_IN.items():
+        text = getattr(settings, kind)
+        name, _, argument = text.partition("(")
+        factories = {**built_in, **(extra or {}).get(kind, {})}
+        if name not in factories or (argument and not argument.endswith(")")):
+            raise SettingsError(f"{kind}: no policy {text!r}; there are: {', '.join(sorted(factories))}")
+        try:
+            made[kind] = factories[name](argument[:-1])
+        except ValueError as error:
+            raise SettingsError(f"{kind}: {text!r}: {error}") from None
+        names.append((kind, text))
+    return Policies(**made, names=tuple(names))  # type: ignore[arg-type]  # factories are typed by their table row

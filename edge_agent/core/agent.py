@@ -1,0 +1,216 @@
+"""The one door into the core: what happened goes in, what is to be done comes out.
+
+    effects = agent.handle(event, now)
+    wake_at = agent.next_deadline()
+
+`now` is any monotonic clock in seconds. After each `handle` the caller carries out the effects in their order and,
+once the clock passes `next_deadline()`, hands in `DeadlineReached`. There is no other way in and no other way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edge_agent.core.context import Context, Counters, RandomStreams
+from edge_agent.core.effects import Effect, PublishPresence, PublishStatus
+from edge_agent.core.events import (
+    BadInputReceived,
+    ConnectionChanged,
+    DeadlineReached,
+    Event,
+    InferenceCompleted,
+    InferenceFailed,
+    PeerMessageReceived,
+    PromptCancelReceived,
+    PromptReceived,
+    SessionsRestored,
+    Started,
+    StopRequested,
+    TextGenerated,
+)
+from edge_agent.core.inference import InferenceServer
+from edge_agent.core.membership import Membership
+from edge_agent.core.messages import (
+    DeviceStatus,
+    Presence,
+    PresenceState,
+    ProposalRequest,
+    ProposalResponse,
+    RequestCancel,
+    RequestReceipt,
+    ViewExchange,
+)
+from edge_agent.core.peer_service import PeerService
+from edge_agent.core.peers import PeerView
+from edge_agent.core.policies import Policies, make_policies
+from edge_agent.core.sessions import Sessions
+from edge_agent.core.settings import AgentSettings, DeviceIdentity
+
+_STATUS = ("status", "")
+
+
+class Agent:
+    """A device's protocol, free of input and output, clock and randomness of its own.
+
+    Args:
+        identity: who this device is.
+        settings: how it behaves.
+        streams: its sources of randomness.
+        policies: those that `settings` names if not given.
+        seeds: (device id, home broker) of devices to ask for a first view.
+        view: its peer view; a simulation of many devices may share what a view of its own would repeat.
+    """
+
+    __slots__ = ("_context", "_handlers", "_membership", "_peer_handlers", "_peers", "_server", "_sessions")
+
+    def __init__(
+        self,
+        identity: DeviceIdentity,
+        settings: AgentSettings,
+        streams: RandomStreams,
+        policies: Policies | None = None,
+        seeds: tuple[tuple[str, str], ...] = (),
+        view: PeerView | None = None,
+    ) -> None:
+        context = self._context = Context(identity, settings, streams, policies or make_policies(settings))
+        self._server = InferenceServer(context)
+        view = view if view is not None else PeerView(identity.device_id, settings.view_size_max)
+        self._membership = Membership(context, view, self._server, seeds, self._peer_lost, self._peers_found)
+        self._sessions = Sessions(context, self._server, self._membership)
+        self._peers = PeerService(context, self._server)
+        sessions, server, requests = self._sessions, self._server, self._sessions.layers.requests
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            Started: self._started,
+            PromptReceived: sessions.prompt_received,
+            PromptCancelReceived: sessions.cancel_received,
+            PeerMessageReceived: self._peer_message,
+            BadInputReceived: lambda event, now: sessions.bad_input_received(event),
+            TextGenerated: lambda event, now: server.text_generated(event),
+            InferenceCompleted: server.completed,
+            InferenceFailed: server.failed,
+            ConnectionChanged: self._connection_changed,
+            SessionsRestored: sessions.restored,
+            DeadlineReached: self._deadline_reached,
+            StopRequested: self._stop_requested,
+        }
+        self._peer_handlers: dict[type, Callable[[Any, float], None]] = {
+            ProposalRequest: self._peers.request_received,
+            RequestCancel: self._peers.cancel_received,
+            RequestReceipt: requests.receipt_received,
+            ProposalResponse: requests.response_received,
+            ViewExchange: self._membership.view_received,
+            Presence: self._membership.presence_received,
+        }
+
+    @property
+    def counters(self) -> Counters:
+        """Totals of what went by that no answer shows."""
+        return self._context.counters
+
+    @property
+    def view(self) -> PeerView:
+        """The peers known. For looking, not for changing."""
+        return self._membership.view
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Takes in one event at time `now` (seconds, never less than before) and returns what is to be done.
+
+        Raises:
+            InvariantError: a defect in the core. Nothing that comes from outside can cause it.
+        """
+        self._handlers[type(event)](event, now)
+        effects = self._context.out
+        self._context.out = []
+        return effects
+
+    def next_deadline(self) -> float | None:
+        """Returns when `DeadlineReached` is due next, `None` if nothing waits for time to pass."""
+        return self._context.timers.next_deadline()
+
+    def last_will(self) -> Presence:
+        """Returns the message that the broker shall publish when this device is gone without a word."""
+        return self._membership.presence(PresenceState.OFFLINE)
+
+    def check_invariants(self, now: float) -> None:
+        """Raises `InvariantError` if any promise that the core makes about itself does not hold."""
+        self._server.check_invariants()
+        self._peers.check_invariants()
+        self._sessions.check_invariants(now)
+        self._membership.view.check_invariants()
+
+    def _started(self, event: Started, now: float) -> None:
+        self._server.meter.start(now)
+        self._membership.start(event.incarnation, now)
+        interval = self._context.settings.status_interval_s
+        if interval is not None:
+            self._context.timers.set(_STATUS, now + interval)
+
+    def _peer_message(self, event: PeerMessageReceived, now: float) -> None:
+        handler = self._peer_handlers.get(type(event.message))
+        if handler is None:  # a valid message of a kind that no device sends to another
+            self._context.counters.bad_input += 1
+            return
+        handler(event.message, now)
+
+    def _connection_changed(self, event: ConnectionChanged, now: float) -> None:
+        self._membership.connection_changed(event.connected, now)
+        if event.connected:
+            self._sessions.layers.requests.reconnected(now)
+
+    def _stop_requested(self, event: StopRequested, now: float) -> None:
+        self._context.stopping = True
+        self._context.out.append(PublishPresence(self._membership.presence(PresenceState.STOPPED)))
+
+    def _deadline_reached(self, event: DeadlineReached, now: float) -> None:
+        requests = self._sessions.layers.requests
+        while (key := self._context.timers.pop_due(now)) is not None:
+            kind, name = key
+            if kind == "receipt":
+                requests.receipt_due(name, now)
+            elif kind == "probe":
+                requests.probe_due(name, now)
+            elif kind == "gossip":
+                self._membership.tick(now)
+            elif kind == "status":
+                self._report_status(now)
+            else:
+                self._session_due(kind, name, now)
+
+    def _session_due(self, kind: str, key: str, now: float) -> None:
+        session = self._sessions.find(key)
+        if session is None:
+            return
+        if kind == "layer":
+            self._sessions.layers.layer_due(session, now)
+        elif kind == "session":
+            self._sessions.deadline_reached(session, now)
+        else:
+            self._sessions.resume(session, now)
+
+    def _report_status(self, now: float) -> None:
+        settings, identity, queue = self._context.settings, self._context.identity, self._server.queue
+        if settings.status_interval_s is None:
+            return
+        self._context.timers.set(_STATUS, now + settings.status_interval_s)
+        self._server.advance(now)
+        figures = self._server.meter.read(now, settings.stability_target)
+        status = DeviceStatus(
+            device_id=identity.device_id,
+            model=identity.model,
+            synthetic=identity.synthetic,
+            requests_waiting=len(queue.waiting),
+            requests_running=len(queue.running),
+            queue_capacity=settings.queue_capacity,
+            sessions_active=len(self._sessions),
+            peers_alive=len(self._membership.view),
+            **figures,
+            **self._server.meter.totals,
+        )
+        self._context.out.append(PublishStatus(status))
+
+    def _peer_lost(self, device_id: str, now: float) -> None:
+        self._sessions.layers.requests.peer_lost(device_id, now)
+
+    def _peers_found(self, now: float) -> None:
+        self._sessions.peers_found(now)

@@ -1,0 +1,160 @@
+"""The server of the queue: takes items in order, hands them to the engine, and tells their owners how they ended."""
+
+from __future__ import annotations
+
+from edge_agent.core.context import Context
+from edge_agent.core.effects import CancelInference, RecordRequest, StartInference
+from edge_agent.core.errors import InvariantError
+from edge_agent.core.events import InferenceCompleted, InferenceFailed, TextGenerated
+from edge_agent.core.messages import BusyReason
+from edge_agent.core.meter import LoadMeter
+from edge_agent.core.queue import InferenceQueue, Item
+from edge_agent.core.states import ItemOutcome, ItemState
+
+_ENDS = {
+    ItemOutcome.COMPLETED: ItemState.COMPLETED,
+    ItemOutcome.EXPIRED: ItemState.EXPIRED,
+    ItemOutcome.CANCELLED: ItemState.CANCELLED,
+    ItemOutcome.FAILED: ItemState.FAILED,
+}
+
+
+class InferenceServer:
+    """First come, first served; `servers` items at once. Each item that came in ends once, and its owner is told."""
+
+    __slots__ = ("_context", "_servers", "meter", "queue")
+
+    def __init__(self, context: Context, servers: int = 1) -> None:
+        settings = context.settings
+        self._context = context
+        self._servers = servers
+        self.queue = InferenceQueue(settings.queue_capacity, settings.queue_bytes_max, settings.origin_share)
+        self.meter = LoadMeter()
+
+    def refusal(self, origin: str, size_bytes: int, expires_in_s: float | None, now: float) -> BusyReason | None:
+        """Returns why another device's item may not come in now, `None` if it may."""
+        if self._context.stopping:
+            return BusyReason.STOPPING
+        reason = self.queue.refusal(origin, size_bytes)
+        if reason is None and expires_in_s is not None:
+            wait = self.expected_wait_s(now)
+            if wait is not None and wait > expires_in_s:
+                return BusyReason.DEADLINE
+        return reason
+
+    def expected_wait_s(self, now: float) -> float | None:
+        """Returns the seconds until an item that came now would start, `None` before any service time is known."""
+        times = self.meter.service_times
+        queue = self.queue
+        if not queue.waiting and len(queue.running) < self._servers:
+            return 0.0
+        total = 0.0
+        for item in queue.running.values():
+            mean = times.expected(bool(item.references))
+            if mean is None:
+                return None
+            total += max(mean - (now - item.started_at), 0.0)
+        # the longest queue is capacity items, so this sum is bounded; it is asked for once per arriving item
+        for item in queue.waiting.values():
+            total += times.expected(bool(item.references)) or 0.0
+        return total / self._servers
+
+    def submit(self, item: Item, now: float) -> None:
+        """Puts an item in line; it starts at once if the engine is free."""
+        self.advance(now)
+        self.queue.push(item)
+        self.meter.item_offered(accepted=True)
+        self._start_waiting(now)
+
+    def reject(self) -> None:
+        """Counts an item that was refused a place."""
+        self.meter.item_offered(accepted=False)
+
+    def cancel(self, item_id: str, now: float) -> bool:
+        """Takes an item out, waiting or running; its owner is not told, for it asked. Returns whether it was there."""
+        item = self.queue.find(item_id)
+        if item is None:
+            return False
+        self.advance(now)
+        if item.state is ItemState.RUNNING:
+            self._context.out.append(CancelInference(item_id))
+        self._leave(item, ItemOutcome.CANCELLED, None, now)
+        self._start_waiting(now)
+        return True
+
+    def text_generated(self, event: TextGenerated) -> None:
+        """Passes streamed text on to the owner of a running item."""
+        item = self.queue.running.get(event.item_id)
+        if item is not None and item.stream:
+            item.owner.item_text(item, event.text)
+
+    def completed(self, event: InferenceCompleted, now: float) -> None:
+        """The engine finished an item. Unknown ids are late words on a cancelled one."""
+        item = self.queue.running.get(event.item_id)
+        if item is None:
+            return
+        self.advance(now)
+        self.meter.item_served(bool(item.references), now - item.started_at)
+        self._end(item, ItemOutcome.COMPLETED, event, now)
+
+    def failed(self, event: InferenceFailed, now: float) -> None:
+        """The engine could not do an item: tried again at once while attempts are left, else it fails."""
+        item = self.queue.running.get(event.item_id)
+        if item is None:
+            return
+        self.advance(now)
+        if event.retryable and item.attempts < self._context.settings.inference_attempts_max and now < item.expires_at:
+            item.attempts += 1
+            self._context.out.append(_start_effect(item))
+            return
+        item.detail = event.detail
+        self._end(item, ItemOutcome.FAILED, None, now)
+
+    def advance(self, now: float) -> None:
+        """Brings the meter up to `now`. Needed before every change and before reading it."""
+        self.meter.advance(now, len(self.queue.waiting), len(self.queue.running))
+
+    def _end(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
+        self._leave(item, outcome, result, now)
+        item.owner.item_ended(item, outcome, result, now)
+        self._start_waiting(now)
+
+    def _start_waiting(self, now: float) -> None:
+        queue = self.queue
+        while len(queue.running) < self._servers:
+            item = queue.pop()
+            if item is None:
+                return
+            if now >= item.expires_at:
+                self._leave(item, ItemOutcome.EXPIRED, None, now)
+                item.owner.item_ended(item, ItemOutcome.EXPIRED, None, now)
+                continue
+            queue.start(item, now)
+            self._context.out.append(_start_effect(item))
+
+    def _leave(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
+        started = item.attempts > 0
+        self.queue.end(item, _ENDS[outcome])
+        self.meter.totals[outcome.value] += 1
+        self._context.out.append(
+            RecordRequest(
+                role=item.role,
+                outcome=outcome,
+                waiting_time_s=(item.started_at if started else now) - item.enqueued_at,
+                service_time_s=now - item.started_at if started else 0.0,
+                sojourn_time_s=now - item.enqueued_at,
+                time_to_first_token_s=result.time_to_first_token_s if result else 0.0,
+                input_tokens=result.input_tokens if result else 0,
+                output_tokens=result.output_tokens if result else 0,
+            )
+        )
+
+    def check_invariants(self) -> None:
+        """Raises `InvariantError` if the queue contradicts itself or the engine idles while items wait."""
+        self.queue.check_invariants()
+        if self.queue.waiting and len(self.queue.running) < self._servers:
+            raise InvariantError("items wait while the engine is free")
+
+
+def _start_effect(item: Item) -> StartInference:
+    return StartInference(item.item_id, item.messages, item.references, item.sampling, item.stream)

@@ -1,0 +1,150 @@
+"""How devices find each other and notice who is gone: gossip, presence, suspicion.
+
+Every interval a device tells one random peer about itself and a random sample of its view, and is told the same.
+Presence messages and last wills make this quicker where a broker carries them; nothing depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge_agent.core.context import Context
+from edge_agent.core.effects import PublishPresence, SendToDevice
+from edge_agent.core.inference import InferenceServer
+from edge_agent.core.messages import PeerEntry, Presence, PresenceState, ViewExchange
+from edge_agent.core.peers import PeerView
+from edge_agent.core.policies.peer_selection import sample_distinct
+
+_GOSSIP = ("gossip", "")
+
+
+class Membership:
+    """Keeps the peer view true. `on_lost(device_id, now)` is called for each device found dead or restarted,
+    `on_found(now)` when a new one is known."""
+
+    __slots__ = ("_context", "_heartbeat", "_incarnation", "_on_found", "_on_lost", "_seeds", "_server", "view")
+
+    def __init__(
+        self,
+        context: Context,
+        view: PeerView,
+        server: InferenceServer,
+        seeds: tuple[tuple[str, str], ...],
+        on_lost: Callable[[str, float], None],
+        on_found: Callable[[float], None],
+    ) -> None:
+        self._context = context
+        self.view = view
+        self._server = server
+        self._seeds = tuple(seed for seed in seeds if seed[0] != context.identity.device_id)
+        self._on_lost = on_lost
+        self._on_found = on_found
+        self._incarnation = 0
+        self._heartbeat = 0
+
+    def start(self, incarnation: int, now: float) -> None:
+        """Begins to gossip."""
+        self._incarnation = incarnation
+        interval = self._context.settings.gossip_interval_s
+        if interval is not None:
+            # the first one at a random moment, or devices started together would gossip together for ever
+            self._context.timers.set(_GOSSIP, now + interval * self._context.streams.gossip.random())
+
+    def own_entry(self) -> PeerEntry:
+        """Returns what this device tells of itself."""
+        identity = self._context.identity
+        return PeerEntry(
+            device_id=identity.device_id,
+            home_broker=identity.home_broker,
+            model=identity.model,
+            model_family=identity.model_family,
+            incarnation=self._incarnation,
+            heartbeat=self._heartbeat,
+            requests_waiting=len(self._server.queue.waiting),
+            service_time_s_mean=self._server.meter.service_times.expected(True),
+        )
+
+    def presence(self, state: PresenceState) -> Presence:
+        """Returns this device's presence message in `state`; as `offline` it is the last will."""
+        return Presence(self.own_entry(), state, self._context.settings.queue_capacity, self._context.identity.version)
+
+    def connection_changed(self, connected: bool, now: float) -> None:
+        """Says hello on every new connection; what was not heard while it was gone is nobody's fault."""
+        self._context.connected = connected
+        if connected:
+            self._heartbeat += 1
+            self.view.refresh(now)
+            self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
+            for device_id, home in self._seeds:
+                self._send_view(device_id, home, reply_wanted=True)
+
+    def tick(self, now: float) -> None:
+        """One gossip interval has passed."""
+        settings = self._context.settings
+        if settings.gossip_interval_s is None:
+            return
+        self._context.timers.set(_GOSSIP, now + settings.gossip_interval_s)
+        self._heartbeat += 1
+        if not self._context.connected:
+            return
+        for device_id in self.view.age(now, settings.suspect_after_s, settings.dead_after_s):
+            self._lost(device_id, now)
+        chosen = sample_distinct(self.view, 1, (), self._context.streams.gossip)
+        if chosen:
+            self._send_view(chosen[0].device_id, chosen[0].home_broker, reply_wanted=True)
+        elif self._seeds:
+            seed = self._seeds[int(self._context.streams.gossip.random() * len(self._seeds))]
+            self._send_view(*seed, reply_wanted=True)
+
+    def view_received(self, exchange: ViewExchange, now: float) -> None:
+        """Takes a peer's sample; the first entry is the sender itself."""
+        for entry in exchange.entries[: self._context.settings.gossip_sample + 1]:
+            self._learn(entry, now)
+        if exchange.entries:
+            sender = exchange.entries[0]
+            self.view.heard(sender.device_id, now)
+            if exchange.reply_wanted and sender.device_id != self._context.identity.device_id:
+                self._send_view(sender.device_id, sender.home_broker, reply_wanted=False)
+
+    def presence_received(self, presence: Presence, now: float) -> None:
+        """A device was born, stopped, or its broker says that it is gone."""
+        entry = presence.entry
+        if entry.device_id == self._context.identity.device_id:
+            return
+        if presence.state is not PresenceState.ONLINE:
+            if self.view.bury(entry.device_id, entry.incarnation, entry.heartbeat):
+                self._lost(entry.device_id, now)
+        elif self._learn(entry, now) and len(self.view) <= self._context.settings.gossip_sample:
+            # a small mesh introduces itself at once: a newcomer hears of nobody where presence is not retained
+            self._send_view(entry.device_id, entry.home_broker, reply_wanted=False)
+
+    def suspect(self, device_id: str) -> None:
+        """The device did not answer: it is not chosen until there is news of it."""
+        if self.view.suspect(device_id):
+            self._context.counters.peers_suspected += 1
+
+    def _learn(self, entry: PeerEntry, now: float) -> bool:
+        known = self.view.get(entry.device_id)
+        restarted = known is not None and entry.incarnation > known.entry.incarnation
+        is_new = self.view.learn(entry, now, self._context.streams.gossip)
+        if restarted:
+            self._lost(entry.device_id, now)  # what its former self had queued is gone
+        if is_new:
+            self._on_found(now)
+        return is_new
+
+    def _lost(self, device_id: str, now: float) -> None:
+        self._context.counters.peers_lost += 1
+        self._on_lost(device_id, now)
+
+    def _send_view(self, device_id: str, home: str, *, reply_wanted: bool) -> None:
+        settings = self._context.settings
+        sample = sample_distinct(self.view, settings.gossip_sample, (device_id,), self._context.streams.gossip)
+        self._context.out.append(
+            SendToDevice(
+                device_id,
+                home,
+                ViewExchange((self.own_entry(), *sample), reply_wanted),
+                expires_in_s=settings.gossip_interval_s,
+            )
+        )

@@ -1,0 +1,131 @@
+"""What a device does for others: takes proposal requests, answers each at once with a receipt, later with a response.
+
+Repeats are harmless: a request that is waiting, running or lately finished is never queued again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from edge_agent.core.context import Context
+from edge_agent.core.effects import SendToDevice
+from edge_agent.core.errors import InvariantError
+from edge_agent.core.events import InferenceCompleted
+from edge_agent.core.inference import InferenceServer
+from edge_agent.core.messages import (
+    LAYERS_MAX,
+    BusyReason,
+    ProposalRequest,
+    ProposalResponse,
+    RequestCancel,
+    RequestReceipt,
+)
+from edge_agent.core.queue import Item
+from edge_agent.core.sizes import cut_to_bytes, size_of
+from edge_agent.core.states import ItemOutcome
+from edge_agent.core.work import contribution_of
+
+_NEVER = float("inf")
+
+
+class PeerService:
+    """The proposer's side of a proposal."""
+
+    __slots__ = ("_context", "_finished", "_open", "_server")
+
+    def __init__(self, context: Context, server: InferenceServer) -> None:
+        self._context = context
+        self._server = server
+        self._open: dict[str, tuple[str, str]] = {}  # item id -> (origin, its home broker)
+        self._finished: OrderedDict[str, ProposalResponse] = OrderedDict()
+
+    def request_received(self, request: ProposalRequest, now: float) -> None:
+        """Queues the request or says why not; a repeat gets its receipt or response again."""
+        item_id = _item_id(request.origin, request.request_id)
+        finished = self._finished.get(item_id)
+        if finished is not None:
+            self._context.counters.requests_repeated += 1
+            self._send(request.origin, request.origin_home, finished)
+            return
+        busy: BusyReason | None = None
+        if item_id in self._open:
+            self._context.counters.requests_repeated += 1
+        else:
+            busy = self._admit(item_id, request, now)
+        receipt = RequestReceipt(
+            request_id=request.request_id,
+            device_id=self._context.identity.device_id,
+            busy=busy,
+            requests_waiting=len(self._server.queue.waiting),
+            expected_wait_s=self._server.expected_wait_s(now),
+        )
+        self._send(request.origin, request.origin_home, receipt)
+
+    def cancel_received(self, cancel: RequestCancel, now: float) -> None:
+        """Drops a request that its origin no longer wants. Nothing is sent back."""
+        item_id = _item_id(cancel.origin, cancel.request_id)
+        if self._open.pop(item_id, None) is not None:
+            self._server.cancel(item_id, now)
+
+    def item_ended(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
+        """Sends the response and keeps it for repeats."""
+        origin, home = self._open.pop(item.item_id)
+        response = ProposalResponse(
+            request_id=item.owner_key,
+            outcome=outcome,
+            text=cut_to_bytes(result.text, self._context.settings.response_bytes_max) if result else "",
+            detail=item.detail,
+            contribution=contribution_of(self._context.identity, item, result, now),
+        )
+        self._finished[item.item_id] = response
+        if len(self._finished) > self._context.settings.responses_kept_max:
+            self._finished.popitem(last=False)
+        self._send(origin, home, response)
+
+    def item_text(self, item: Item, text: str) -> None:
+        """Proposals are not streamed."""
+
+    def check_invariants(self) -> None:
+        """Raises `InvariantError` if a request is open without an item, or too many responses are kept."""
+        queue = self._server.queue
+        if any(queue.find(item_id) is None for item_id in self._open):
+            raise InvariantError("a peer's request is open but not in the queue")
+        if len(self._finished) > self._context.settings.responses_kept_max:
+            raise InvariantError("more responses are kept than may be")
+
+    def _admit(self, item_id: str, request: ProposalRequest, now: float) -> BusyReason | None:
+        size = size_of(request.messages, request.references)
+        if not request.messages or not 1 <= request.layer <= LAYERS_MAX:
+            busy: BusyReason | None = BusyReason.INVALID
+        else:
+            busy = self._server.refusal(request.origin, size, request.expires_in_s, now)
+        if busy is not None:
+            self._context.counters.requests_refused += 1
+            self._server.reject()
+            return busy
+        self._open[item_id] = (request.origin, request.origin_home)
+        self._server.submit(
+            Item(
+                item_id=item_id,
+                owner=self,
+                owner_key=request.request_id,
+                origin=request.origin,
+                messages=request.messages,
+                references=request.references,
+                sampling=request.sampling,
+                role="peer",
+                size_bytes=size,
+                enqueued_at=now,
+                expires_at=_NEVER if request.expires_in_s is None else now + request.expires_in_s,
+            ),
+            now,
+        )
+        return None
+
+    def _send(self, device_id: str, home: str, message: RequestReceipt | ProposalResponse) -> None:
+        self._context.out.append(SendToDevice(device_id, home, message))
+
+
+def _item_id(origin: str, request_id: str) -> str:
+    """Ids of other devices' items begin with their origin, so that none can take the id of a session's item."""
+    return f"{origin}/{request_id}"

@@ -1,0 +1,164 @@
+"""The bounded view of the other devices: who is alive, what is known of each, and when it was last heard of."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from edge_agent.core.errors import InvariantError
+from edge_agent.core.messages import PeerEntry
+from edge_agent.core.policies.peer_selection import Draws
+
+_GRAVES_MAX = 256  # dead devices remembered, so that old gossip does not bring them back
+
+
+class PeerStatus(StrEnum):
+    """What a device believes of a peer. Dead peers have left the view."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+
+
+@dataclass(slots=True)
+class Peer:
+    """One row of the view. `heard_at` is local time: when news of it last came, from itself or by gossip."""
+
+    entry: PeerEntry
+    status: PeerStatus
+    heard_at: float
+
+
+class PeerView:
+    """Peers by id. The alive ones can be indexed, so that a selection need not copy them."""
+
+    __slots__ = ("_alive", "_alive_at", "_graves", "_peers", "_self_id", "_size_max")
+
+    def __init__(self, self_id: str, size_max: int) -> None:
+        self._self_id = self_id
+        self._size_max = size_max
+        self._peers: dict[str, Peer] = {}
+        self._alive: list[str] = []
+        self._alive_at: dict[str, int] = {}
+        self._graves: OrderedDict[str, tuple[int, int]] = OrderedDict()  # id -> (incarnation, heartbeat) at its death
+
+    def __len__(self) -> int:
+        """The number of alive peers."""
+        return len(self._alive)
+
+    def __getitem__(self, index: int) -> PeerEntry:
+        """The alive peer at `index`, for `PeerSelection`."""
+        return self._peers[self._alive[index]].entry
+
+    def get(self, device_id: str) -> Peer | None:
+        """Returns the row of a device, `None` if it is not in the view."""
+        return self._peers.get(device_id)
+
+    def rows(self) -> list[Peer]:
+        """Returns every row, alive and suspect, in the order in which they came."""
+        return list(self._peers.values())
+
+    def learn(self, entry: PeerEntry, now: float, draws: Draws) -> bool:
+        """Takes news of a device; older news than is known changes nothing. Returns whether it is new to the view.
+
+        A full view forgets a random row for a new one: no device can be kept out, and none can fill the view for good
+        by shouting.
+        """
+        device_id = entry.device_id
+        if device_id == self._self_id:
+            return False
+        age = (entry.incarnation, entry.heartbeat)
+        known = self._peers.get(device_id)
+        if known is not None:
+            if age > (known.entry.incarnation, known.entry.heartbeat):
+                known.entry = entry
+                self._revive(known, now)
+            return False
+        if age <= self._graves.get(device_id, (-1, -1)):
+            return False
+        if len(self._peers) >= self._size_max:
+            self._remove(list(self._peers)[int(draws.random() * len(self._peers))])
+        self._graves.pop(device_id, None)
+        self._peers[device_id] = Peer(entry, PeerStatus.ALIVE, now)
+        self._alive_at[device_id] = len(self._alive)
+        self._alive.append(device_id)
+        return True
+
+    def heard(self, device_id: str, now: float) -> None:
+        """A message came from the device itself: it is alive."""
+        known = self._peers.get(device_id)
+        if known is not None:
+            self._revive(known, now)
+
+    def set_load(self, device_id: str, requests_waiting: int) -> None:
+        """Takes fresh news of a peer's queue from its own receipt."""
+        known = self._peers.get(device_id)
+        if known is not None and known.entry.requests_waiting != requests_waiting:
+            known.entry = replace(known.entry, requests_waiting=requests_waiting)
+
+    def suspect(self, device_id: str) -> bool:
+        """Stops choosing a device until there is news of it. Returns whether it was alive until now."""
+        known = self._peers.get(device_id)
+        if known is None or known.status is PeerStatus.SUSPECT:
+            return False
+        known.status = PeerStatus.SUSPECT
+        self._unlist(device_id)
+        return True
+
+    def bury(self, device_id: str, incarnation: int, heartbeat: int) -> bool:
+        """Removes a dead device, unless what is known is of a later incarnation. Returns whether it was in the view."""
+        known = self._peers.get(device_id)
+        if known is not None and known.entry.incarnation > incarnation:
+            return False
+        if known is not None and known.entry.incarnation == incarnation:
+            heartbeat = max(heartbeat, known.entry.heartbeat)
+        self._graves[device_id] = max((incarnation, heartbeat), self._graves.get(device_id, (-1, -1)))
+        if len(self._graves) > _GRAVES_MAX:
+            self._graves.popitem(last=False)
+        return self._remove(device_id)
+
+    def refresh(self, now: float) -> None:
+        """Forgives everybody's silence until `now`: it was this device that could not hear."""
+        for peer in self._peers.values():
+            peer.heard_at = now
+
+    def age(self, now: float, suspect_after_s: float, dead_after_s: float) -> list[str]:
+        """Suspects peers without news and removes long-silent ones; returns the ids of the removed."""
+        dead = []
+        for device_id, peer in self._peers.items():
+            silence = now - peer.heard_at
+            if silence >= dead_after_s:
+                dead.append(device_id)
+            elif silence >= suspect_after_s:
+                self.suspect(device_id)
+        for device_id in dead:
+            entry = self._peers[device_id].entry
+            self.bury(device_id, entry.incarnation, entry.heartbeat)
+        return dead
+
+    def check_invariants(self) -> None:
+        """Raises `InvariantError` if a bound does not hold or the list of the alive is off."""
+        if len(self._peers) > self._size_max or len(self._graves) > _GRAVES_MAX or self._self_id in self._peers:
+            raise InvariantError("the peer view is over its bound or holds the device itself")
+        alive = {device_id for device_id, peer in self._peers.items() if peer.status is PeerStatus.ALIVE}
+        if alive != set(self._alive) or any(self._alive[at] != name for name, at in self._alive_at.items()):
+            raise InvariantError("the list of alive peers is off")
+
+    def _revive(self, peer: Peer, now: float) -> None:
+        peer.heard_at = now
+        if peer.status is PeerStatus.SUSPECT:
+            peer.status = PeerStatus.ALIVE
+            self._alive_at[peer.entry.device_id] = len(self._alive)
+            self._alive.append(peer.entry.device_id)
+
+    def _remove(self, device_id: str) -> bool:
+        self._unlist(device_id)
+        return self._peers.pop(device_id, None) is not None
+
+    def _unlist(self, device_id: str) -> None:
+        at = self._alive_at.pop(device_id, None)
+        if at is not None:
+            last = self._alive.pop()
+            if last != device_id:
+                self._alive[at] = last
+                self._alive_at[last] = at

@@ -1,0 +1,52 @@
+"""When a layer has enough responses."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Join(Protocol):
+    """Decides when a layer is joined. The layer deadline bounds every join, whatever is decided here."""
+
+    def is_joined(self, joined: int, outstanding: int, wanted: int | None) -> bool:
+        """Returns whether the layer may go on.
+
+        Args:
+            joined: responses there.
+            outstanding: responses that may still come.
+            wanted: the user's own number for this prompt, if any.
+        """
+        ...
+
+
+class WaitForAll:
+    """Waits for every response that may still come: the paper's join."""
+
+    @classmethod
+    def from_argument(cls, argument: str) -> WaitForAll:
+        """Takes no argument."""
+        if argument:
+            raise ValueError("wait-for-all takes no argument")
+        return cls()
+
+    def is_joined(self, joined: int, outstanding: int, wanted: int | None) -> bool:
+        """Joined when nothing is outstanding, or the user's number is there."""
+        return outstanding == 0 or (wanted is not None and joined >= wanted)
+
+
+class Quorum:
+    """Goes on with r responses. The rest are cancelled, so that devices drop what nobody waits for."""
+
+    def __init__(self, responses: int) -> None:
+        self._responses = responses
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Quorum:
+        """Takes r, a whole number of at least 1."""
+        if not argument.isascii() or not argument.isdigit() or int(argument) < 1:
+            raise ValueError("quorum needs a number of responses, such as quorum(2)")
+        return cls(int(argument))
+
+    def is_joined(self, joined: int, outstanding: int, wanted: int | None) -> bool:
+        """Joined when r responses are there, or nothing is outstanding."""
+        return outstanding == 0 or joined >= (self._responses if wanted is None else wanted)

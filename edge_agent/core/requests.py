@@ -1,0 +1,170 @@
+"""Proposals asked of peers, from the asking to the end of each.
+
+A request that brings no receipt is sent once more, then its peer is suspected. A queued request is sent again after a
+while (a probe; repeats are harmless), so that a peer that dies in silence is noticed without any help from the
+broker. Every request ends in exactly one of: a response, gone (with a reason), cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from edge_agent.core.context import Context
+from edge_agent.core.effects import SendToDevice
+from edge_agent.core.errors import InvariantError
+from edge_agent.core.membership import Membership
+from edge_agent.core.messages import PeerEntry, ProposalRequest, ProposalResponse, RequestCancel, RequestReceipt
+from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
+from edge_agent.core.sizes import cut_to_bytes
+from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
+
+_NEVER = float("inf")
+
+
+class RequestOwner(Protocol):
+    """Who is told how requests end; the layer that asked."""
+
+    def request_answered(self, request: PeerRequest, response: Response, now: float) -> None:
+        """The peer's response is there."""
+        ...
+
+    def request_gone(self, request: PeerRequest, reason: str, now: float) -> None:
+        """There will be no response."""
+        ...
+
+
+class Requests:
+    """Every request whose response may still come, by id."""
+
+    __slots__ = ("_context", "_membership", "_open", "_owner")
+
+    def __init__(self, context: Context, membership: Membership, owner: RequestOwner) -> None:
+        self._context = context
+        self._membership = membership
+        self._owner = owner
+        self._open: dict[str, PeerRequest] = {}
+
+    def ask(self, session: Session, layer: LayerRound, entry: PeerEntry, now: float) -> None:
+        """Asks a peer for a proposal in `layer`."""
+        request = PeerRequest(self._context.new_id(), session, layer, entry.device_id, entry.home_broker)
+        layer.asked.append(entry.device_id)
+        layer.requests[request.request_id] = request
+        self._open[request.request_id] = request
+        self._send(request, now)
+
+    def cancel(self, request: PeerRequest) -> None:
+        """The response is not wanted any more; the peer is told, so that it does not work for nothing."""
+        self._end(request, RequestState.CANCELLED)
+        self._tell_cancelled(request)
+
+    def receipt_received(self, receipt: RequestReceipt, now: float) -> None:
+        """A peer has queued a request, or will not."""
+        request = self._open.get(receipt.request_id)
+        if request is None or request.device_id != receipt.device_id:
+            self._context.counters.responses_unexpected += 1
+            return
+        self._heard(request, now)
+        self._membership.view.set_load(request.device_id, receipt.requests_waiting)
+        if receipt.busy is not None:
+            self._end(request, RequestState.BUSY)
+            self._owner.request_gone(request, receipt.busy.value, now)
+            return
+        request.state = advance(REQUEST_TRANSITIONS, request.state, RequestState.QUEUED)
+        request.sends = 0
+        self._context.timers.clear(("receipt", request.request_id))
+        wait = max(self._context.settings.probe_interval_s, 2 * (receipt.expected_wait_s or 0.0))
+        if wait < _NEVER:
+            self._context.timers.set(("probe", request.request_id), now + wait)
+
+    def response_received(self, response: ProposalResponse, now: float) -> None:
+        """A peer's response, or its word that there will be none."""
+        request = self._open.get(response.request_id)
+        if request is None or request.device_id != response.contribution.device_id:
+            self._context.counters.responses_unexpected += 1
+            return
+        self._heard(request, now)
+        if response.outcome is ItemOutcome.COMPLETED and response.text.strip():
+            self._end(request, RequestState.JOINED)
+            text = cut_to_bytes(response.text, self._context.settings.response_bytes_max)
+            self._owner.request_answered(request, (text, response.contribution), now)
+        else:
+            self._end(request, RequestState.FAILED)
+            reason = "empty" if response.outcome is ItemOutcome.COMPLETED else response.outcome.value
+            self._owner.request_gone(request, reason, now)
+
+    def receipt_due(self, request_id: str, now: float) -> None:
+        """No receipt came in time: the request is sent again, or its peer is suspected."""
+        request = self._open[request_id]
+        if not self._context.connected:  # nobody can be heard just now; `reconnected` sends it again
+            return
+        if request.sends < self._context.settings.request_sends_max:
+            self._send(request, now)
+            return
+        self._context.counters.receipts_timed_out += 1
+        self._membership.suspect(request.device_id)
+        self._end(request, RequestState.LOST)
+        self._tell_cancelled(request)  # it may be alive and only slow: then it need not do the work
+        self._owner.request_gone(request, "silent", now)
+
+    def probe_due(self, request_id: str, now: float) -> None:
+        """A queued request has not been heard of for long: asks whether it is still there."""
+        self._send(self._open[request_id], now)
+
+    def peer_lost(self, device_id: str, now: float) -> None:
+        """A device died or restarted: what it had queued is gone."""
+        for request in [request for request in self._open.values() if request.device_id == device_id]:
+            if request.request_id in self._open:  # a join just now may have cancelled it
+                self._end(request, RequestState.LOST)
+                self._owner.request_gone(request, "lost", now)
+
+    def reconnected(self, now: float) -> None:
+        """The broker is back: whatever was under way may have been lost with it, and is asked for again."""
+        for request in list(self._open.values()):
+            request.sends = 0
+            self._send(request, now)
+
+    def check_invariants(self, active: Iterable[Session]) -> None:
+        """Raises `InvariantError` if a request is known here and not in its session's layer, or nothing can end it."""
+        theirs = {request_id for session in active if session.round for request_id in session.round.requests}
+        if theirs != set(self._open):
+            raise InvariantError("requests and layers disagree on what is outstanding")
+        if self._context.connected and self._context.settings.probe_interval_s < _NEVER:
+            for request_id in self._open:
+                if not any((kind, request_id) in self._context.timers for kind in ("receipt", "probe")):
+                    raise InvariantError(f"nothing would ever end request {request_id}")
+
+    def _send(self, request: PeerRequest, now: float) -> None:
+        session, layer, context = request.session, request.layer, self._context
+        request.sends += 1
+        session.messages_sent += 1
+        expires_in_s = None if layer.deadline == _NEVER else max(layer.deadline - now, 0.001)
+        message = ProposalRequest(
+            request_id=request.request_id,
+            origin=context.identity.device_id,
+            origin_home=context.identity.home_broker,
+            layer=layer.number,
+            messages=session.prompt.messages,
+            references=session.references,
+            sampling=session.prompt.options.sampling,
+            expires_in_s=expires_in_s,
+        )
+        context.out.append(SendToDevice(request.device_id, request.home_broker, message, expires_in_s))
+        context.timers.clear(("probe", request.request_id))
+        context.timers.set(("receipt", request.request_id), now + context.settings.receipt_timeout_s)
+
+    def _heard(self, request: PeerRequest, now: float) -> None:
+        request.session.messages_received += 1
+        self._membership.view.heard(request.device_id, now)
+
+    def _end(self, request: PeerRequest, state: RequestState) -> None:
+        request.state = advance(REQUEST_TRANSITIONS, request.state, state)
+        del self._open[request.request_id]
+        del request.layer.requests[request.request_id]
+        self._context.timers.clear(("receipt", request.request_id))
+        self._context.timers.clear(("probe", request.request_id))
+
+    def _tell_cancelled(self, request: PeerRequest) -> None:
+        request.session.messages_sent += 1
+        cancel = RequestCancel(request.request_id, self._context.identity.device_id)
+        self._context.out.append(SendToDevice(request.device_id, request.home_broker, cancel))

@@ -1,0 +1,19 @@
+"""How large text is, in the bytes it takes on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edge_agent.core.messages import ChatMessage
+
+
+def size_of(messages: Iterable[ChatMessage], references: Iterable[str] = ()) -> int:
+    """Returns the UTF-8 size in bytes of a chat and its references."""
+    return sum(len(message.content.encode()) for message in messages) + sum(len(text.encode()) for text in references)
+
+
+def cut_to_bytes(text: str, bytes_max: int) -> str:
+    """Returns `text`, or as much of its beginning as takes at most `bytes_max` bytes in UTF-8."""
+    if 4 * len(text) <= bytes_max:  # four bytes is the longest character
+        return text
+    return text.encode()[:bytes_max].decode(errors="ignore")
