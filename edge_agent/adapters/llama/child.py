@@ -1,0 +1,227 @@
+"""One model process as its parent sees it: starting, talking, noticing that it hangs or has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import edge_agent
+from edge_agent.adapters.llama.protocol import (
+    MESSAGE_BYTES_MAX,
+    Cancel,
+    Cancelled,
+    Done,
+    Failed,
+    FromChild,
+    Infer,
+    Load,
+    LoadFailed,
+    Ready,
+    decode_from_child,
+    encode,
+)
+from edge_agent.core.errors import EngineError
+
+WORKER_MODULE = "edge_agent.adapters.llama.worker"
+STDERR_BYTES_KEPT = 4096  # a failed assertion with its place, for the error message
+CLOSE_TIMEOUT_S = 1.0  # an idle child ends in milliseconds; one that doesn't has nothing to save
+
+
+class Child:
+    """A running model process. Made by `start`; whoever has one must `close` it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, stall_timeout_s: float) -> None:
+        self._process = process
+        self._stall_timeout_s = stall_timeout_s
+        self._inbox: asyncio.Queue[FromChild | None] = asyncio.Queue()
+        self._current_id = 0
+        self._owed_ids: set[int] = set()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._stalled = False
+        self._stderr_tail = b""
+        self._reading = asyncio.create_task(self._read(), name="llama-child")
+        self.ended = False
+        """The process is gone: whoever sends to it now learns so from `receive`."""
+        self.completed = 0
+        """Requests that it has done to their end."""
+
+    @classmethod
+    async def start(cls, load: Load, *, load_timeout_s: float, stall_timeout_s: float) -> Child:
+        """Starts a process and waits until its model is loaded.
+
+        Raises:
+            EngineError: the model does not load (not retryable), or the process died or hung while loading (retryable).
+        """
+        child = cls(await _spawn(), stall_timeout_s)
+        try:
+            child._write(load)
+            async with asyncio.timeout(load_timeout_s):
+                first = await child._inbox.get()
+            if isinstance(first, LoadFailed):
+                raise EngineError(first.detail, retryable=False)
+            if not isinstance(first, Ready):
+                raise EngineError(child.obituary(), retryable=True)
+        except TimeoutError:
+            await child.close()
+            raise EngineError(f"the model did not load in {load_timeout_s:.0f} s", retryable=True) from None
+        except BaseException:
+            await child.close()
+            raise
+        return child
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    async def send_request(self, request: Infer) -> None:
+        """Hands over a request; waits while the pipe is full. What came for earlier ones is forgotten."""
+        self._current_id = request.id
+        self._inbox = asyncio.Queue()
+        if self.ended:
+            self._inbox.put_nowait(None)
+        self._owed_ids.add(request.id)
+        if len(self._owed_ids) == 1:  # a child that owes an earlier answer already has its time running
+            self._restart_watchdog()
+        self._write(request)
+        with contextlib.suppress(OSError):  # a closed pipe: the reader tells it, with the reason
+            await self._drain()
+
+    async def receive(self) -> FromChild:
+        """Returns the next message about the current request.
+
+        Raises:
+            EngineError: the process has ended, or hung and was killed.
+        """
+        message = await self._inbox.get()
+        if message is None:
+            raise EngineError(self.obituary(), retryable=True)
+        return message
+
+    def cancel(self, request_id: int) -> None:
+        """Tells the child to stop with a request. Does not wait; the watchdog sees to it that it happens."""
+        if request_id in self._owed_ids:
+            self._write(Cancel(request_id))
+
+    async def wait_ended(self) -> None:
+        """Returns when the process is gone."""
+        await asyncio.shield(self._reading)
+
+    async def close(self) -> None:
+        """Ends the process: politely, then by force. May be called twice."""
+        self._stop_watchdog()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await asyncio.shield(self._reading)
+        except TimeoutError:
+            self._kill()
+        finally:
+            if not self._reading.done():
+                self._kill()
+        await self._reading
+
+    def obituary(self) -> str:
+        """How the process ended, in one line."""
+        if self._stalled:
+            return f"the model process made no progress for {self._stall_timeout_s:g} s and was killed"
+        code = self._process.returncode
+        how = f"was killed by {_signal_name(-code)}" if code is not None and code < 0 else f"ended with status {code}"
+        last_words = [
+            line.strip() for line in self._stderr_tail.decode("utf-8", "replace").splitlines() if line.strip()
+        ]
+        return f"the model process {how}" + (f": {last_words[-1]}" if last_words else "")
+
+    async def _read(self) -> None:
+        """Reads all that comes, until the process is gone."""
+        errors = asyncio.create_task(self._read_stderr())
+        try:
+            if self._process.stdout is not None:
+                while line := await self._process.stdout.readline():
+                    self._heard(decode_from_child(line))
+        except (ValueError, OSError):  # unreadable, or longer than a message may be: it can't be trusted any more
+            self._kill()
+        await self._process.wait()
+        await errors
+        self._stop_watchdog()
+        self.ended = True
+        self._inbox.put_nowait(None)
+
+    async def _read_stderr(self) -> None:
+        if self._process.stderr is not None:
+            while chunk := await self._process.stderr.read(STDERR_BYTES_KEPT):
+                self._stderr_tail = (self._stderr_tail + chunk)[-STDERR_BYTES_KEPT:]
+
+    def _heard(self, message: FromChild) -> None:
+        if isinstance(message, Done):
+            self.completed += 1
+        if isinstance(message, Ready | LoadFailed):
+            self._inbox.put_nowait(message)
+            return
+        if isinstance(message, Done | Cancelled | Failed):
+            self._owed_ids.discard(message.id)
+        if message.id == self._current_id:
+            self._inbox.put_nowait(message)
+        self._restart_watchdog()
+
+    def _restart_watchdog(self) -> None:
+        self._stop_watchdog()
+        if self._owed_ids:
+            self._watchdog = asyncio.get_running_loop().call_later(self._stall_timeout_s, self._on_stall)
+
+    def _stop_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+
+    def _on_stall(self) -> None:
+        self._stalled = True
+        self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def _write(self, message: Load | Infer | Cancel) -> None:
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(encode(message))
+
+    async def _drain(self) -> None:
+        if self._process.stdin is not None:
+            await self._process.stdin.drain()
+
+
+async def _spawn() -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # whatever lies in the working directory is not ours to import
+            "-m",
+            WORKER_MODULE,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=MESSAGE_BYTES_MAX,
+            env=os.environ | {"PYTHONPATH": _python_path()},
+        )
+    except OSError as error:  # no memory or no process left just now
+        raise EngineError(f"the model process does not start: {error.strerror}", retryable=True) from error
+
+
+def _python_path() -> str:
+    """So that the child finds this very package, installed or not."""
+    here = str(Path(edge_agent.__file__).resolve().parent.parent)
+    given = os.environ.get("PYTHONPATH")
+    return f"{here}{os.pathsep}{given}" if given else here
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

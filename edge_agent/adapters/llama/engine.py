@@ -1,0 +1,241 @@
+"""The llama.cpp engine as the runtime sees it: a supervised model process that comes back when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_agent.adapters.llama.child import Child
+from edge_agent.adapters.llama.protocol import Done, Failed, Infer, Load, Progress, Text
+from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
+from edge_agent.core.effects import StartInference
+from edge_agent.core.errors import EngineError
+from edge_agent.ports import InferenceResult, ModelCard
+
+GGUF_MAGIC = b"GGUF"
+STALL_TIMEOUT_S = 30.0  # a sign of life comes every half second or token; the slowest useful model takes some seconds
+LOAD_TIMEOUT_BASE_S = 60.0  # starting Python and llama.cpp on a busy Raspberry Pi takes some 10 s
+LOAD_BYTES_PER_S_MIN = 5_000_000  # a poor SD card
+START_ATTEMPTS_MAX = 3  # a first start may meet a passing shortage of memory; a third failure will not pass
+BACKOFF_FIRST_S = 0.1
+BACKOFF_DOUBLINGS_MAX = 10
+BACKOFF_MAX_S = 30.0  # a child that dies at once must not keep the device busy with loading
+HEALTHY_AFTER_S = 60.0  # a child that lived this long, or did a request, did not die of its start
+
+
+class LlamaEngine:
+    """Runs a GGUF model through llama.cpp in a child process.
+
+    model_path: the GGUF file.
+    threads: CPU threads of the model; the cores of the host divided by its agents, at least 1.
+    context_tokens: prompt, references and answer together; more is more memory and longer waits. Lowered to what
+        the model was trained for.
+    instruction: the wording given with references.
+    stall_timeout_s: without a sign of life for this long the child is killed.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        *,
+        threads: int,
+        context_tokens: int = 4096,
+        name: str = "",
+        family: str = "unknown",
+        instruction: str = AGGREGATION_INSTRUCTION,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+    ) -> None:
+        if threads < 1 or context_tokens < 1:
+            raise ValueError("threads and context_tokens must be at least 1")
+        self._model_path = model_path
+        self._threads = threads
+        self._context_tokens = context_tokens
+        self._instruction = instruction
+        self._card = ModelCard(name=name or model_path.stem, family=family)
+        self._stall_timeout_s = stall_timeout_s
+        self._child: Child | None = None
+        self._changed = asyncio.Condition()
+        self._attempts = 0
+        self._last_error: EngineError | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._last_id = 0
+        self._children = 0
+        self.restarts = 0
+        """How often a new child has taken the place of one that died."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Name and family as given, or after the file."""
+        return self._card
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the child that serves now; `None` while there is none."""
+        return self._child.pid if self._child is not None else None
+
+    async def start(self) -> None:
+        """Loads the model in a child; returns when it can infer. Does nothing if it was started already.
+
+        Raises:
+            EngineError: no such file, not a GGUF file, llama.cpp can't load it, or three starts failed.
+        """
+        if self._supervisor is not None:
+            return
+        self._last_error = None
+        self._supervisor = asyncio.create_task(self._supervise(), name="llama-supervisor")
+        error: EngineError | None = None
+        for _ in range(START_ATTEMPTS_MAX):
+            try:
+                await self._live_child()
+            except EngineError as caught:
+                error = caught
+                if not caught.retryable:
+                    break
+            except BaseException:
+                await self.stop()
+                raise
+            else:
+                return
+        await self.stop()
+        raise EngineError(error.detail if error else "the model did not start", retryable=False)
+
+    async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
+        """Infers one item in the child; waits first for a child that is just restarting.
+
+        Raises:
+            EngineError: the child died or hung (retryable), or cannot do this request at all.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        child = await self._live_child()
+        self._last_id += 1
+        texts: list[str] = []
+        first_at: float | None = None
+        try:
+            await child.send_request(_to_infer(self._last_id, request))
+            while True:
+                message = await child.receive()
+                if isinstance(message, Text) or (isinstance(message, Progress) and message.output_tokens > 0):
+                    first_at = first_at or loop.time()
+                if isinstance(message, Text):
+                    texts.append(message.text)
+                    if request.stream and on_text is not None:
+                        on_text(message.text)
+                elif isinstance(message, Done):
+                    return InferenceResult(
+                        text="".join(texts),
+                        input_tokens=message.input_tokens,
+                        output_tokens=message.output_tokens,
+                        input_tokens_cut=message.input_tokens_cut,
+                        time_to_first_token_s=(first_at or loop.time()) - started,
+                    )
+                elif isinstance(message, Failed):
+                    raise EngineError(message.detail, retryable=message.retryable)
+        finally:
+            child.cancel(self._last_id)  # nothing, unless we are leaving early
+
+    async def stop(self) -> None:
+        """Ends the child and its supervision. May be called at any time, also twice."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            await asyncio.wait([supervisor])
+            await self._tell()
+
+    async def _live_child(self) -> Child:
+        """Waits for a child that can infer, through at most one more attempt to start one."""
+        if self._supervisor is None:
+            raise EngineError("the engine is not running", retryable=False)
+        attempts_before = self._attempts
+
+        def decided() -> bool:
+            stopped = self._supervisor is None or self._failed_for_good()
+            return self._usable_child() is not None or self._attempts > attempts_before or stopped
+
+        async with self._changed:
+            await self._changed.wait_for(decided)
+        child = self._usable_child()
+        if child is None:
+            raise self._last_error or EngineError("the engine was stopped", retryable=False)
+        return child
+
+    def _usable_child(self) -> Child | None:
+        """The child, unless it has ended and its supervisor is about to notice."""
+        return self._child if self._child is not None and not self._child.ended else None
+
+    def _failed_for_good(self) -> bool:
+        return self._last_error is not None and not self._last_error.retryable
+
+    async def _supervise(self) -> None:
+        """Keeps a child alive until cancelled, or until it turns out that none ever will be."""
+        failures = 0
+        try:
+            while not self._failed_for_good():
+                lived = await self._run_one_child()
+                failures = 0 if lived else min(failures + 1, BACKOFF_DOUBLINGS_MAX)
+                await asyncio.sleep(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**failures))
+        except Exception as error:  # a defect of ours: nobody may wait for a child that never comes
+            self._last_error = EngineError(f"the supervision of the model process failed: {error!r}", retryable=False)
+            raise
+        finally:
+            await self._tell()
+
+    async def _run_one_child(self) -> bool:
+        """Starts a child and stays with it until it ends; says whether it was a healthy one."""
+        loop = asyncio.get_running_loop()
+        try:
+            size = _check_file(self._model_path)
+            child = await Child.start(
+                Load(str(self._model_path), self._threads, self._context_tokens, self._instruction, os.getpid()),
+                load_timeout_s=LOAD_TIMEOUT_BASE_S + size / LOAD_BYTES_PER_S_MIN,
+                stall_timeout_s=self._stall_timeout_s,
+            )
+        except EngineError as error:
+            self._last_error = error
+            self._attempts += 1
+            await self._tell()
+            return False
+        born = loop.time()
+        self.restarts += 1 if self._children else 0
+        self._children += 1
+        self._child, self._last_error = child, None
+        self._attempts += 1
+        await self._tell()
+        try:
+            await child.wait_ended()
+        finally:
+            self._child = None
+            await child.close()
+        self._last_error = EngineError(child.obituary(), retryable=True)
+        return child.completed > 0 or loop.time() - born >= HEALTHY_AFTER_S
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _check_file(path: Path) -> int:
+    """Returns the size of a model file in bytes, after the checks that need no llama.cpp."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(GGUF_MAGIC))
+        size = path.stat().st_size
+    except OSError as error:
+        raise EngineError(f"cannot read the model {path}: {error.strerror}", retryable=False) from None
+    if magic != GGUF_MAGIC:
+        raise EngineError(f"{path} is not a GGUF model file", retryable=False)
+    return size
+
+
+def _to_infer(request_id: int, request: StartInference) -> Infer:
+    return Infer(
+        id=request_id,
+        messages=[[message.role.value, message.content] for message in request.messages],
+        references=list(request.references),
+        max_output_tokens=request.sampling.max_output_tokens,
+        temperature=request.sampling.temperature,
+        seed=request.sampling.seed,
+        stop=list(request.sampling.stop),
+    )

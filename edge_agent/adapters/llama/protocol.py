@@ -1,0 +1,143 @@
+"""The messages between the agent and its model process: one JSON object a line, both ends of the same version."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+"""Of one line. A 128 KiB prompt with 17 references of 32 KiB is 0.7 MB; escapes may lengthen that up to sixfold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """First to the child: which model to load and how."""
+
+    model_path: str
+    threads: int
+    context_tokens: int
+    instruction: str
+    parent_pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """To the child: infer. Ids count up; requests are done one after the other."""
+
+    id: int
+    messages: list[list[str]]
+    """Pairs of role and content."""
+    references: list[str]
+    max_output_tokens: int
+    temperature: float
+    seed: int | None
+    stop: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """To the child: stop with this request and all before it."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From the child: the model is loaded."""
+
+    context_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """From the child, which then ends: the model will not load."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """From the child: still at work on the prompt, or on a token that makes no text yet."""
+
+    id: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """From the child: some more text, whole characters only."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """From the child: the request is complete."""
+
+    id: int
+    input_tokens: int
+    output_tokens: int
+    input_tokens_cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """From the child: the request was stopped as asked."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From the child: the request could not be done."""
+
+    id: int
+    detail: str
+    retryable: bool
+
+
+ToChild: TypeAlias = Load | Infer | Cancel
+FromChild: TypeAlias = Ready | LoadFailed | Progress | Text | Done | Cancelled | Failed
+
+_TO_CHILD = {kind.__name__: kind for kind in (Load, Infer, Cancel)}
+_FROM_CHILD = {kind.__name__: kind for kind in (Ready, LoadFailed, Progress, Text, Done, Cancelled, Failed)}
+
+
+def encode(message: ToChild | FromChild) -> bytes:
+    """Returns the message as one line, newline included."""
+    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
+
+
+def decode_to_child(line: bytes) -> ToChild:
+    """Reads a line of the parent's.
+
+    Raises:
+        ValueError: it is none.
+    """
+    kind, fields = _parse(line)
+    try:
+        return _TO_CHILD[kind](**fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a message: {error}") from None
+
+
+def decode_from_child(line: bytes) -> FromChild:
+    """Reads a line of the child's.
+
+    Raises:
+        ValueError: it is none.
+    """
+    kind, fields = _parse(line)
+    try:
+        return _FROM_CHILD[kind](**fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a message: {error}") from None
+
+
+def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
+    fields = json.loads(line)
+    if not isinstance(fields, dict):
+        raise ValueError("not a message: no JSON object")
+    return str(fields.pop("kind", "")), fields

@@ -1,0 +1,139 @@
+"""The child process: `python -m edge_agent.adapters.llama.worker`. Loads one model and serves one parent over pipes.
+
+It dies with its parent: by the kernel's parent-death signal, and by the end of its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import signal
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from edge_agent.adapters.llama.protocol import (
+    MESSAGE_BYTES_MAX,
+    Cancel,
+    FromChild,
+    Infer,
+    Load,
+    LoadFailed,
+    Ready,
+    decode_to_child,
+    encode,
+)
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+OOM_SCORE_ADJUSTMENT = "500"  # of 1000: when memory runs out, this process goes and the agent stays
+NICENESS = 5  # the agent's answers to peers, due within two seconds, come before a token
+REQUESTS_PENDING_MAX = 16  # the parent sends one at a time; cancelled ones may still wait to be skipped
+
+
+class Inbox:
+    """What the parent sends, read by a thread of its own so that a cancel is seen in mid-inference."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._requests: queue.Queue[Infer] = queue.Queue(REQUESTS_PENDING_MAX)
+        self._cancelled_through = 0
+
+    def start(self) -> None:
+        """Begins reading; the process ends when the parent closes its end."""
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def next_request(self) -> Infer:
+        """Waits for the next request."""
+        return self._requests.get()
+
+    def is_cancelled(self, request_id: int) -> bool:
+        """Whether the parent no longer wants this request."""
+        return request_id <= self._cancelled_through
+
+    def _read(self) -> None:
+        while line := self._stream.readline(MESSAGE_BYTES_MAX):
+            try:
+                message = decode_to_child(line)
+            except ValueError as error:
+                _end(f"unreadable message from the agent: {error}", status=2)
+            if isinstance(message, Cancel):
+                self._cancelled_through = max(self._cancelled_through, message.id)
+            elif isinstance(message, Infer):
+                self._requests.put(message)
+        _end("", status=0)
+
+
+class Outbox:
+    """Sends to the parent over what was standard output."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def send(self, message: FromChild) -> None:
+        """Sends one message; ends the process if nobody listens any more."""
+        try:
+            self._stream.write(encode(message))
+            self._stream.flush()
+        except OSError:
+            _end("", status=0)
+
+
+def main() -> None:
+    """Runs until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the agent ends us when it is done
+    # The protocol gets a descriptor of its own: whatever a library prints must not land in it.
+    outbox = Outbox(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    stdin = sys.stdin.buffer
+    line = stdin.readline(MESSAGE_BYTES_MAX)
+    first = decode_to_child(line) if line else None
+    if not isinstance(first, Load):
+        _end("the first message must say what to load", status=2)
+    _die_with_parent(first.parent_pid)
+    _yield_to_agent()
+    inbox = Inbox(stdin)
+    inbox.start()
+    try:
+        from edge_agent.adapters.llama.generator import Generator  # after the above: importing takes a while
+
+        generator = Generator(first)
+    except ImportError as error:
+        outbox.send(LoadFailed(f"llama-cpp-python does not import ({error}): pip install 'moamesh[llama]'"))
+        _end("", status=1)
+    except ValueError as error:
+        outbox.send(LoadFailed(str(error)))
+        _end("", status=1)
+    outbox.send(Ready(generator.context_tokens))
+    while True:
+        request = inbox.next_request()
+        generator.infer(request, outbox.send, partial(inbox.is_cancelled, request.id))
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere the end of stdin has to do
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it died before the signal was set
+        _end("", status=0)
+
+
+def _yield_to_agent() -> None:
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJUSTMENT)
+
+
+def _end(reason: str, status: int) -> NoReturn:
+    """Ends at once, from any thread and without clean-up: nothing here outlives the process."""
+    if reason:
+        sys.stderr.write(reason + "\n")
+        sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
