@@ -102,7 +102,10 @@ class Transport(Protocol):
 
 
 class Journal(Protocol):
-    """Keeps accepted prompts over a crash. Every method returns after the data is on disk."""
+    """Keeps accepted prompts over a crash. Every method returns after the data is on disk.
+
+    A prompt is known by its id and the topic it is answered on: two users may choose the same id.
+    """
 
     async def open(self) -> SessionsRestored:
         """Opens the journal and returns what it holds; removes what is past its retention."""
@@ -116,7 +119,9 @@ class Journal(Protocol):
         """Records an accepted prompt. The same id twice is the same prompt."""
         ...
 
-    async def record_layer(self, prompt_id: str, layer: int, responses: tuple[tuple[str, Contribution], ...]) -> None:
+    async def record_layer(
+        self, prompt_id: str, reply: ReplyRoute, layer: int, responses: tuple[tuple[str, Contribution], ...]
+    ) -> None:
         """Records the responses of a joined layer."""
         ...
 
@@ -124,7 +129,7 @@ class Journal(Protocol):
         """Records the end of a prompt, undelivered, and drops its layers."""
         ...
 
-    async def mark_delivered(self, prompt_id: str) -> None:
+    async def mark_delivered(self, prompt_id: str, reply: ReplyRoute) -> None:
         """Notes that the broker has taken the answer."""
         ...
 

@@ -204,7 +204,12 @@ class Agent:
             queue_capacity=settings.queue_capacity,
             sessions_active=len(self._sessions),
             peers_alive=len(self._membership.view),
-            **figures,
+            interval_s=figures.interval_s,
+            requests_waiting_mean=figures.requests_waiting_mean,
+            arrival_rate_hz=figures.arrival_rate_hz,
+            service_time_s_mean=figures.service_time_s_mean,
+            utilisation=figures.utilisation,
+            stability_margin=figures.stability_margin,
             **self._server.meter.totals,
         )
         self._context.out.append(PublishStatus(status))

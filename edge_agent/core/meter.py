@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 _LOAD_WINDOW_S = 60.0  # time constant of the smoothed load: long against one inference, short against a day's tides
 _SERVICE_MEMORY = 16  # how many recent service times shape the mean: follows a change of prompts within a minute
@@ -27,6 +28,24 @@ class ServiceTimes:
         if self._counts[with_references]:
             return self._means[with_references]
         return self._means[not with_references] if self._counts[not with_references] else None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalFigures:
+    """The load of a device over an interval. Seconds and hertz.
+
+    `requests_waiting_mean` and `utilisation` (the share of time the engine was busy) are exact over the interval.
+    `stability_margin` is the target less the load offered to this device (items asking for a place per second,
+    accepted or not, times their mean service time), smoothed over about a minute: unlike the busy share it goes on
+    falling when the queue is full.
+    """
+
+    interval_s: float
+    requests_waiting_mean: float
+    arrival_rate_hz: float
+    service_time_s_mean: float
+    utilisation: float
+    stability_margin: float
 
 
 class LoadMeter:
@@ -93,14 +112,8 @@ class LoadMeter:
         self._service_sum += service_time_s
         self._service_count += 1
 
-    def read(self, now: float, stability_target: float) -> dict[str, float]:
-        """Returns the figures of the interval that ends now, and begins the next.
-
-        `requests_waiting_mean` and `utilisation` (the share of time the engine was busy) are exact over the
-        interval. `stability_margin` is the target less the load offered to this device (items asking for a place
-        per second, accepted or not, times their mean service time), smoothed over about a minute: unlike the busy
-        share it goes on falling when the queue is full.
-        """
+    def read(self, now: float, stability_target: float) -> IntervalFigures:
+        """Returns the figures of the interval that ends now, and begins the next."""
         interval = now - self._begun_at
         if interval <= 0:
             interval = math.inf  # nothing can be said of no time: every rate is zero
@@ -111,13 +124,13 @@ class LoadMeter:
         self._load = keep * self._load + (1 - keep) * (self._offered_items / interval) * (mean or 0.0)
         self._load_weight = keep * self._load_weight + (1 - keep)
         self.stability_margin = stability_target - self._load / self._load_weight
-        figures = {
-            "interval_s": 0.0 if math.isinf(interval) else interval,
-            "requests_waiting_mean": self._area_waiting / interval,
-            "arrival_rate_hz": self._prompts / interval,
-            "service_time_s_mean": mean or 0.0,
-            "utilisation": self._area_running / interval,
-            "stability_margin": self.stability_margin,
-        }
+        figures = IntervalFigures(
+            interval_s=0.0 if math.isinf(interval) else interval,
+            requests_waiting_mean=self._area_waiting / interval,
+            arrival_rate_hz=self._prompts / interval,
+            service_time_s_mean=mean or 0.0,
+            utilisation=self._area_running / interval,
+            stability_margin=self.stability_margin,
+        )
         self._begin(now)
         return figures

@@ -209,6 +209,8 @@ class Sessions:
             self._choose_references(session)
         # its peers are found again within moments; without them every layer would be this device's alone
         self._context.timers.set(("resume", key), now + self._context.settings.resume_grace_s)
+        if len(self._membership.view) >= session.fanout:
+            self.resume(session, now)
 
     def _next_stage(self, session: Session, now: float) -> None:
         done = len(session.layers)

@@ -1,0 +1,1 @@
+"""Brings the core to life: one asyncio loop, events in, effects out."""

@@ -1,0 +1,156 @@
+"""One asyncio loop around one agent: event in, effects out. The sole interpreter of effects.
+
+Events wait in one bounded inbox; while it is full, whoever has an event waits, and so in the end does the broker.
+Effects are carried out in their order, and a journal effect is on disk before the next one is begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Coroutine
+from typing import assert_never
+
+from edge_agent.core import effects as fx
+from edge_agent.core.agent import Agent
+from edge_agent.core.events import DeadlineReached, Event, ReplyRoute, Started, StopRequested
+from edge_agent.core.messages import Answer
+from edge_agent.ports import Engine, Journal, TelemetrySink, Transport
+from edge_agent.runtime.engine_driver import EngineDriver
+
+log = logging.getLogger(__name__)
+
+INBOX_MAX = 256  # events waiting for the core: a burst of a few messages from each of a hundred peers
+
+
+class AgentHost:
+    """Runs an agent with its engine, transport, journal and telemetry until `stop` is called.
+
+    Args:
+        agent: the core; nobody else may call its `handle`.
+        engine, transport, journal, telemetry: started and stopped here.
+    """
+
+    def __init__(
+        self, agent: Agent, engine: Engine, transport: Transport, journal: Journal, telemetry: TelemetrySink
+    ) -> None:
+        self._agent = agent
+        self._engine = engine
+        self._transport = transport
+        self._journal = journal
+        self._telemetry = telemetry
+        self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_MAX)
+        self._driver = EngineDriver(engine, self._inbox.put)
+        self._background: set[asyncio.Task[None]] = set()
+        self._wake: asyncio.TimerHandle | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Asks `run` to end: nothing more is accepted, peers are told, what is accepted stays in the journal."""
+        if not self._stopping:
+            self._stopping = True
+            task = asyncio.create_task(self._inbox.put(StopRequested()))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def run(self) -> None:
+        """Runs until `stop`.
+
+        Raises:
+            EngineError: the engine cannot be started.
+            InvariantError: a defect of the core; the journal keeps what was accepted for the next start.
+        """
+        try:
+            await self._engine.start()
+            restored = await self._journal.open()
+            await self._handle(Started(await self._journal.next_incarnation()))
+            await self._handle(restored)
+            await self._transport.start(self._inbox.put, self._agent.last_will())
+            while True:
+                event = await self._next_event()
+                await self._handle(event)
+                if isinstance(event, StopRequested):
+                    return
+        finally:
+            await self._shut_down()
+
+    async def _next_event(self) -> Event:
+        loop = asyncio.get_running_loop()
+        deadline = self._agent.next_deadline()
+        if deadline is not None and deadline <= loop.time():
+            return DeadlineReached()
+        if self._inbox.empty() and deadline is not None:
+            if self._wake is not None:
+                self._wake.cancel()
+            self._wake = loop.call_at(deadline, self._deadline_reached)
+        return await self._inbox.get()
+
+    def _deadline_reached(self) -> None:
+        if self._inbox.empty():  # otherwise the next event is followed by a look at the clock anyway
+            self._inbox.put_nowait(DeadlineReached())
+
+    async def _handle(self, event: Event) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("event %s", event)
+        for effect in self._agent.handle(event, asyncio.get_running_loop().time()):
+            await self._carry_out(effect)
+
+    async def _carry_out(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.SendToDevice():
+                self._transport.send_to_device(
+                    effect.device_id, effect.home_broker, effect.message, effect.expires_in_s
+                )
+            case fx.SendToUser(reply=reply, message=Answer() as answer):
+                self._send_answer(answer, reply)
+            case fx.SendToUser():
+                self._transport.send_to_user(effect.reply, effect.message)
+            case fx.StartInference():
+                self._driver.start(effect)
+            case fx.CancelInference():
+                self._driver.cancel(effect.item_id)
+            case fx.JournalPrompt():
+                await self._journalled(self._journal.record_prompt(effect.prompt, effect.reply, effect.deadline_in_s))
+            case fx.JournalLayer():
+                await self._journalled(
+                    self._journal.record_layer(effect.prompt_id, effect.reply, effect.layer, effect.responses)
+                )
+            case fx.JournalAnswer():
+                await self._journalled(self._journal.record_answer(effect.answer, effect.reply))
+            case fx.PublishPresence():
+                self._transport.publish_presence(effect.presence)
+            case fx.PublishStatus():
+                self._transport.publish_status(effect.status)
+                self._telemetry.record_status(effect.status)
+            case fx.RecordRequest():
+                self._telemetry.record_request(effect)
+            case fx.RecordSession():
+                self._telemetry.record_session(effect)
+            case _:
+                assert_never(effect)
+
+    def _send_answer(self, answer: Answer, reply: ReplyRoute) -> None:
+        def delivered() -> None:
+            task = asyncio.create_task(self._journalled(self._journal.mark_delivered(answer.prompt_id, reply)))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+        self._transport.send_to_user(reply, answer, delivered)
+
+    async def _journalled(self, write: Coroutine[object, object, None]) -> None:
+        """A full or broken disk costs durability, not answers: it is said loudly, and the device goes on."""
+        try:
+            await write
+        except (OSError, sqlite3.Error) as error:
+            log.error("the journal cannot be written (%s): a restart now would lose accepted prompts", error)
+
+    async def _shut_down(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        await self._driver.stop()
+        await self._transport.stop()
+        await self._engine.stop()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._telemetry.stop()
+        await self._journal.close()
