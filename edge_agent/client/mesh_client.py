@@ -1,0 +1,259 @@
+"""`MeshClient`: ask devices, watch them, find them, over one MQTT connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from edge_agent.adapters.mqtt import parse_url
+from edge_agent.client.connection import Connection, IncomingMessage
+from edge_agent.client.conversation import ClientSettings, Conversation
+from edge_agent.client.incoming import read
+from edge_agent.client.roster import DeviceView, Roster
+from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.core.messages import (
+    Answer,
+    ChatMessage,
+    DeviceStatus,
+    DeviceToUser,
+    Presence,
+    Prompt,
+    PromptCancel,
+    PromptOptions,
+    PromptRefusal,
+    Role,
+    UserMessage,
+)
+from edge_agent.wire import codec, topics
+
+PROMPTS_OPEN_MAX = 10_000  # of one client at a time: bounds its memory when a caller forgets to read
+WATCH_UNREAD_MAX = 4096  # broadcasts a slow watcher may lag behind
+DISCOVER_SETTLE_S = 0.3  # retained presences come in one burst; a pause this long says that the burst is over
+DISCOVER_POLL_S = 0.05
+
+Watcher = Callable[[Presence | DeviceStatus, bool], None]
+"""Sees each broadcast, and whether it was a retained one; must be quick and not raise."""
+
+
+class BrokerUnreachableError(MoameshError):
+    """No connection to the broker came about in time."""
+
+
+class MeshClient:
+    """A user of a mesh. Use as `async with MeshClient(url, mesh) as client:`.
+
+    Reconnects by itself, and sends again what may have been lost; a repeat is harmless at the device.
+
+    Args:
+        url: the broker, for instance `mqtt://127.0.0.1:1883`.
+        mesh: the name of the mesh.
+        client_id: names this user's inbox; by default a random one, so that nobody else reads it by accident.
+
+    Raises (on entering):
+        BrokerUnreachableError: no connection within `settings.connect_timeout_s`.
+
+    Raises (at once):
+        SettingsError: `url` is no broker URL, or `mesh` or `client_id` is not 1 to 64 of a-z, 0-9 and -.
+    """
+
+    def __init__(
+        self, url: str, mesh: str, client_id: str | None = None, *, settings: ClientSettings | None = None
+    ) -> None:
+        try:
+            self.mesh = topics.check_id(mesh, "mesh")
+            self.url = str(parse_url(url))
+            self.client_id = topics.check_id(client_id or f"user-{secrets.token_hex(8)}", "client id")
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        self.roster = Roster()
+        self.dropped = 0
+        """Messages that were not understood, came twice, or belonged to no open prompt."""
+        self._answers, self._presence, self._status = topics.user_subscriptions(self.mesh, self.client_id)
+        self._settings = settings or ClientSettings()
+        self._conversations: dict[str, Conversation] = {}
+        self._watchers: list[Watcher] = []
+        self._connection = Connection(self.url, self.client_id, self._settings, self._on_message, self._on_connect)
+
+    async def __aenter__(self) -> Self:
+        await self._connection.subscribe(*self._answers)  # in place before any prompt can be published
+        self._connection.start()
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                await self._connection.connected.wait()
+        except TimeoutError:
+            await self._connection.stop()
+            reason = self._connection.last_error or "no answer"
+            raise BrokerUnreachableError(f"cannot reach the broker {self.url}: {reason}") from None
+        except BaseException:
+            await self._connection.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is up at this moment."""
+        return self._connection.connected.is_set()
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        device_id: str,
+        messages: str | Sequence[ChatMessage],
+        options: PromptOptions | None = None,
+        *,
+        prompt_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[DeviceToUser, None]:
+        """Asks a device; yields what it says until the answer or the refusal, which is the last.
+
+        A `TokenChunk` with index 0 starts the text (over); the `Answer` has all of it. Wrap in `contextlib.aclosing`
+        when you may leave the loop early; leaving does not cancel the prompt, `cancel` does.
+
+        Args:
+            messages: a text, or the turns of a chat.
+            prompt_id: the same id again means the same prompt; by default a new, unguessable one.
+            timeout_s: how long to wait in all; by default the prompt's deadline and a little.
+
+        Raises:
+            NoReceiptError: the device never said it has the prompt.
+            AskTimeoutError: no answer in time.
+            SettingsError: the device id or prompt cannot be sent.
+        """
+        turns = (ChatMessage(Role.USER, messages),) if isinstance(messages, str) else tuple(messages)
+        prompt = Prompt(prompt_id or secrets.token_hex(16), turns, options or PromptOptions())
+        if len(self._conversations) >= PROMPTS_OPEN_MAX or prompt.prompt_id in self._conversations:
+            raise SettingsError(f"prompt {prompt.prompt_id} is already open, or {PROMPTS_OPEN_MAX} others are")
+        conversation = Conversation(prompt, device_id, self._settings, time.monotonic(), timeout_s)
+        self._conversations[prompt.prompt_id] = conversation
+        try:
+            while True:
+                if conversation.is_due(time.monotonic()):
+                    taken = await self._send(device_id, prompt)
+                    conversation.add_sent(time.monotonic(), taken=taken)
+                while (message := conversation.take()) is not None:
+                    yield message
+                    if isinstance(message, Answer | PromptRefusal):
+                        return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, conversation.wait_until() - time.monotonic())):
+                        await conversation.news.wait()
+        finally:
+            del self._conversations[prompt.prompt_id]
+
+    async def ask_to_end(
+        self,
+        device_id: str,
+        messages: str | Sequence[ChatMessage],
+        options: PromptOptions | None = None,
+        *,
+        prompt_id: str | None = None,
+        timeout_s: float | None = None,
+        on_message: Callable[[DeviceToUser], None] | None = None,
+    ) -> Answer | PromptRefusal:
+        """As `ask`, but returns how it ended; `on_message` sees everything on the way."""
+        asking = self.ask(device_id, messages, options, prompt_id=prompt_id, timeout_s=timeout_s)
+        async with contextlib.aclosing(asking):
+            async for message in asking:
+                if on_message is not None:
+                    on_message(message)
+                if isinstance(message, Answer | PromptRefusal):
+                    return message
+        raise AssertionError("ask ends with an answer, a refusal or an error")
+
+    async def cancel(self, device_id: str, prompt_id: str) -> bool:
+        """Tells the device that this answer is no longer wanted; returns whether the broker took the message."""
+        return await self._send(device_id, PromptCancel(prompt_id))
+
+    async def _send(self, device_id: str, message: UserMessage) -> bool:
+        row = topics.row_for(message)
+        try:
+            topic = topics.build(self.mesh, device_id, row.channel)
+            answers = topics.build(self.mesh, device_id, topics.Channel.ANSWERS, self.client_id)
+            body = codec.encode(message)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        deadline_s = message.options.deadline_s if isinstance(message, Prompt) else None
+        correlation = message.prompt_id.encode()
+        return await self._connection.publish(topic, body, row.qos, answers, correlation, deadline_s)
+
+    # --- watching -------------------------------------------------------------------------------------------------
+
+    async def start_watching(self, watcher: Watcher | None = None) -> None:
+        """Keeps `roster` up to date from now on, and calls `watcher` for each presence and status, also retained."""
+        if watcher is not None:
+            self._watchers.append(watcher)
+        await self._connection.subscribe(*self._presence)
+        await self._connection.subscribe(*self._status)
+
+    async def watch(self) -> AsyncGenerator[Presence | DeviceStatus, None]:
+        """Yields presence and status of every device as they come; a reader that lags loses the oldest."""
+        unread: deque[Presence | DeviceStatus] = deque(maxlen=WATCH_UNREAD_MAX)
+        news = asyncio.Event()
+
+        def take(message: Presence | DeviceStatus, _retained: bool) -> None:
+            unread.append(message)
+            news.set()
+
+        await self.start_watching(take)
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                while unread:
+                    yield unread.popleft()
+        finally:
+            self._watchers.remove(take)
+
+    async def discover(self, timeout_s: float = 3.0, *, at_least: int = 1) -> tuple[DeviceView, ...]:
+        """Returns the devices online: at once when `at_least` are known and no new one came for `DISCOVER_SETTLE_S`,
+        else what there is after `timeout_s`."""
+        await self.start_watching()
+        ends_at = time.monotonic() + timeout_s
+        known, settled_at = -1, ends_at
+        while (now := time.monotonic()) < ends_at:
+            count = len(self.roster.online(now))
+            if count != known:
+                known, settled_at = count, now + DISCOVER_SETTLE_S
+            if count >= at_least and now >= settled_at:
+                break
+            await asyncio.sleep(DISCOVER_POLL_S)
+        return self.roster.online(time.monotonic())
+
+    # --- what comes in --------------------------------------------------------------------------------------------
+
+    def _on_connect(self) -> None:
+        for conversation in self._conversations.values():
+            conversation.reconnected(time.monotonic())
+
+    def _on_message(self, incoming: IncomingMessage) -> None:
+        received = read(self.mesh, str(incoming.topic), incoming.payload)
+        if received is None:
+            self.dropped += 1
+        elif isinstance(received.message, Presence | DeviceStatus):
+            self._on_broadcast(received.message, bool(incoming.retain))
+        else:
+            conversation = self._conversations.get(received.message.prompt_id)
+            if conversation is None or conversation.device_id != received.device_id:
+                self.dropped += 1
+                return
+            self.dropped += not conversation.deliver(received.message, time.monotonic())
+
+    def _on_broadcast(self, message: Presence | DeviceStatus, retained: bool) -> None:
+        if isinstance(message, Presence):
+            self.roster.take_presence(message, time.monotonic())
+        else:
+            self.roster.take_status(message, time.monotonic(), retained=retained)
+        for watcher in tuple(self._watchers):
+            watcher(message, retained)

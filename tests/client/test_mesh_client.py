@@ -1,0 +1,184 @@
+"""The client against a real broker and devices that follow a script."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import aiomqtt
+import pytest
+
+from edge_agent.client import BrokerUnreachableError, ClientSettings, MeshClient, NoReceiptError
+from edge_agent.core.errors import SettingsError
+from edge_agent.core.messages import (
+    Answer,
+    DeviceStatus,
+    Message,
+    PresenceState,
+    Prompt,
+    PromptCancel,
+    PromptOptions,
+    PromptReceipt,
+    PromptRefusal,
+    RefusalReason,
+    TokenChunk,
+)
+from tests.client.conftest import LocalBroker
+from tests.client.samples import answer, presence, status
+from tests.client.scripted_device import ScriptedDevice, scripted_device
+
+pytestmark = pytest.mark.broker
+QUICK = ClientSettings(
+    connect_timeout_s=5.0, receipt_timeout_s=0.2, sends_max=3, probe_interval_s=0.3, backoff_min_s=0.05, resend_s=0.1
+)
+
+
+def client_of(url: str) -> MeshClient:
+    return MeshClient(url, "test", settings=QUICK)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10.0):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+async def answers_well(device: ScriptedDevice, message: Message) -> None:
+    if isinstance(message, Prompt):
+        receipt = PromptReceipt(message.prompt_id, device.device_id, 0.5)
+        chunks = [TokenChunk(message.prompt_id, index, text) for index, text in enumerate(("be", "cause"))]
+        await device.say(receipt, *chunks, answer(message.prompt_id, device.device_id))
+
+
+async def test_a_prompt_brings_its_receipt_its_text_and_its_answer(broker_url: str) -> None:
+    async with scripted_device(broker_url, answers_well) as device, MeshClient(broker_url, "test") as client:
+        said = [message async for message in client.ask("device-1", "why?", PromptOptions(layers=2, fanout=2))]
+    assert [type(message) for message in said] == [PromptReceipt, TokenChunk, TokenChunk, Answer]
+    (prompt,) = device.prompts
+    assert (prompt.messages[0].content, prompt.options.layers) == ("why?", 2)
+    assert device.correlations == [prompt.prompt_id.encode()]
+    assert device.reply_to.endswith(f"/devices/device-1/answers/{client.client_id}")
+
+
+async def test_a_refusal_is_the_end_and_says_why(broker_url: str) -> None:
+    async def refuses(device: ScriptedDevice, message: Message) -> None:
+        assert isinstance(message, Prompt)
+        await device.say(PromptRefusal(message.prompt_id, "device-1", RefusalReason.OVERLOADED, "full", 2.0))
+
+    async with scripted_device(broker_url, refuses), MeshClient(broker_url, "test") as client:
+        end = await client.ask_to_end("device-1", "why?")
+    assert isinstance(end, PromptRefusal)
+    assert (end.reason, end.retry_after_s) == (RefusalReason.OVERLOADED, 2.0)
+
+
+async def test_without_a_receipt_the_same_prompt_is_sent_again(broker_url: str) -> None:
+    async def deaf_at_first(device: ScriptedDevice, message: Message) -> None:
+        if len(device.heard) >= 2:
+            await answers_well(device, message)
+
+    async with scripted_device(broker_url, deaf_at_first) as device, client_of(broker_url) as client:
+        end = await client.ask_to_end("device-1", "why?")
+    assert isinstance(end, Answer)
+    assert len({prompt.prompt_id for prompt in device.prompts}) == 1
+    assert len(device.prompts) >= 2
+
+
+async def test_an_answer_that_was_lost_is_asked_for_again(broker_url: str) -> None:
+    async def forgets_to_answer(device: ScriptedDevice, message: Message) -> None:
+        if len(device.heard) == 1:
+            await device.say(PromptReceipt(device.prompts[0].prompt_id, "device-1", None))
+        else:
+            await answers_well(device, message)
+
+    async with scripted_device(broker_url, forgets_to_answer), client_of(broker_url) as client:
+        assert isinstance(await client.ask_to_end("device-1", "why?"), Answer)
+
+
+async def test_a_device_that_is_not_there_is_named_after_a_bounded_wait(broker_url: str) -> None:
+    async with client_of(broker_url) as client:
+        with pytest.raises(NoReceiptError, match="nobody does not respond"):
+            await client.ask_to_end("nobody", "why?")
+
+
+async def test_answers_that_come_twice_or_from_another_device_are_dropped(broker_url: str) -> None:
+    async with (
+        scripted_device(broker_url, device_id="device-1") as device,
+        scripted_device(broker_url, device_id="device-2") as impostor,
+        client_of(broker_url) as client,
+    ):
+        asking = asyncio.create_task(client.ask_to_end("device-1", "why?", prompt_id="p"))
+        await until(lambda: bool(device.prompts))
+        impostor.reply_to = device.reply_to.replace("device-1", "device-2")
+        await impostor.say(answer("p", "device-1", "a lie"))
+        await until(lambda: client.dropped == 1)
+        await device.say(answer("p"), answer("p"))
+        end = await asyncio.wait_for(asking, 10.0)
+        assert isinstance(end, Answer)
+        assert end.text == "because"
+        await until(lambda: client.dropped == 2)
+
+
+async def test_cancel_reaches_the_device(broker_url: str) -> None:
+    async with scripted_device(broker_url) as device, client_of(broker_url) as client:
+        assert await client.cancel("device-1", "p-1")
+        await until(lambda: device.heard == [PromptCancel("p-1")])
+
+
+async def test_devices_are_discovered_by_presence_and_fresh_status(broker_url: str) -> None:
+    async with (
+        scripted_device(broker_url, device_id="device-1") as first,
+        scripted_device(broker_url, device_id="device-2") as second,
+        client_of(broker_url) as client,
+    ):
+        await first.announce(presence("device-1"))
+        await second.announce(presence("device-2", PresenceState.STOPPED))
+        assert [view.device_id for view in await client.discover(5.0)] == ["device-1"]
+        await second.announce(presence("device-2"))
+        assert len(await client.discover(5.0, at_least=2)) == 2
+
+
+async def test_a_device_cannot_speak_for_another(broker_url: str) -> None:
+    async with scripted_device(broker_url, device_id="device-2") as device, client_of(broker_url) as client:
+        await client.start_watching()
+        await device.announce(status("device-1"))
+        await until(lambda: client.dropped == 1)
+        assert client.roster.all() == ()
+
+
+async def test_watching_yields_statuses_as_they_come(broker_url: str) -> None:
+    async with (
+        scripted_device(broker_url) as device,
+        client_of(broker_url) as client,
+        contextlib.aclosing(client.watch()) as watching,
+    ):
+        coming = asyncio.ensure_future(anext(watching))
+        await client.discover(0.1)
+        await device.announce(status())
+        assert isinstance(await asyncio.wait_for(coming, 5.0), DeviceStatus)
+
+
+async def test_a_prompt_survives_a_restart_of_broker_and_device(own_broker: LocalBroker) -> None:
+    async with client_of(own_broker.url) as client:
+        with contextlib.suppress(aiomqtt.MqttError):  # the script loses its broker, too
+            async with scripted_device(own_broker.url) as device:
+                asking = asyncio.create_task(client.ask_to_end("device-1", "why?", timeout_s=30.0))
+                await until(lambda: bool(device.prompts))
+                own_broker.stop()
+        await until(lambda: not client.connected)
+        own_broker.start()
+        await own_broker.until_up()
+        async with scripted_device(own_broker.url, answers_well):
+            assert isinstance(await asyncio.wait_for(asking, 30.0), Answer)
+
+
+async def test_a_broker_that_is_not_there_is_one_clear_error() -> None:
+    client = MeshClient("mqtt://127.0.0.1:1", "test", settings=ClientSettings(connect_timeout_s=1.0))
+    with pytest.raises(BrokerUnreachableError, match=r"cannot reach the broker mqtt://127.0.0.1:1: "):
+        await client.__aenter__()
+
+
+@pytest.mark.parametrize(("url", "mesh"), [("http://x", "test"), ("mqtt://127.0.0.1", "Not Allowed")])
+async def test_malformed_names_are_the_users_error(url: str, mesh: str) -> None:
+    with pytest.raises(SettingsError):
+        MeshClient(url, mesh)
