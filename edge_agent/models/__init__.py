@@ -1,0 +1,27 @@
+"""Model files: where they come from, where they lie, and how they are made fast for this CPU.
+
+Nothing here prints: long steps call a `ProgressCallback`.
+"""
+
+from edge_agent.models.errors import ModelError
+from edge_agent.models.optimise import Optimisation
+from edge_agent.models.progress import ProgressCallback, Stage
+from edge_agent.models.pull import pull
+from edge_agent.models.registry import DEFAULT_MODEL, REGISTRY, ModelSpec
+from edge_agent.models.store import ModelFile, find, list_models, models_home, resolve
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "REGISTRY",
+    "ModelError",
+    "ModelFile",
+    "ModelSpec",
+    "Optimisation",
+    "ProgressCallback",
+    "Stage",
+    "find",
+    "list_models",
+    "models_home",
+    "pull",
+    "resolve",
+]

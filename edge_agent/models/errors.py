@@ -1,0 +1,9 @@
+"""What can go wrong with model files."""
+
+from __future__ import annotations
+
+from edge_agent.core.errors import MoameshError
+
+
+class ModelError(MoameshError):
+    """A model could not be fetched, verified or made fast. One line says what and why; trying again may help."""

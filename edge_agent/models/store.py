@@ -1,0 +1,171 @@
+"""Where models lie on this device, and what is recorded of each.
+
+<models home>/<name>/manifest.json   what it is, where it came from, which file to use and why
+<models home>/<name>/*.gguf          the original and, beside it, the one made fast for this CPU
+<models home>/<name>/lock            held while the model is being pulled
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edge_agent.core.errors import SettingsError
+from edge_agent.models.errors import ModelError
+from edge_agent.models.progress import ProgressCallback, Stage, ignore_progress
+
+MANIFEST = "manifest.json"
+BLOCK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file with what proves it whole. A relative path is in the model's folder."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    file_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model on this device. Use `path`."""
+
+    name: str
+    family: str
+    licence: str
+    source: str
+    folder: Path
+    original: StoredFile
+    chosen: StoredFile
+    reason: str
+    """Why the chosen file is the one to use here."""
+
+    @property
+    def path(self) -> Path:
+        """The file to load."""
+        return self.folder / self.chosen.path
+
+    @property
+    def original_path(self) -> Path:
+        """The file as it was published."""
+        return self.folder / self.original.path
+
+
+def models_home() -> Path:
+    """Returns `$MOAMESH_HOME/models`, or `$XDG_DATA_HOME/moamesh/models`, or `~/.local/share/moamesh/models`."""
+    if own := os.environ.get("MOAMESH_HOME"):
+        return Path(own) / "models"
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "models"
+
+
+def list_models() -> list[ModelFile]:
+    """Returns the models on this device by name. Half-pulled ones are not there yet."""
+    found = [read_manifest(path.parent) for path in sorted(models_home().glob(f"*/{MANIFEST}"))]
+    return [model for model in found if model is not None]
+
+
+def find(name: str) -> ModelFile:
+    """Returns a model on this device.
+
+    Raises:
+        SettingsError: it is not here; says the command that mends it.
+    """
+    model = read_manifest(models_home() / name) if _is_plain(name) else None
+    if model is None:
+        raise SettingsError(f"model {name!r} is not on this device: run `moamesh models pull {name}`")
+    if not model.path.is_file():
+        raise SettingsError(f"the file of model {name!r} is gone ({model.path}): run `moamesh models pull {name}`")
+    return model
+
+
+def resolve(name: str) -> Path:
+    """Returns the file to load for a model's name, or for the path of a .gguf file.
+
+    Raises:
+        SettingsError: neither is here; says the command that mends it.
+    """
+    if name.endswith(".gguf"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise SettingsError(f"no model file {path}")
+        return path
+    return find(name).path
+
+
+def read_manifest(folder: Path) -> ModelFile | None:
+    """Reads what was recorded of a model; `None` if there is nothing, or nothing readable."""
+    try:
+        fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        original, chosen = StoredFile(**fields.pop("original")), StoredFile(**fields.pop("chosen"))
+        return ModelFile(folder=folder, original=original, chosen=chosen, **fields)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_manifest(model: ModelFile) -> None:
+    """Records a model, at once or not at all."""
+    fields = asdict(model)
+    del fields["folder"]
+    part = model.folder / f"{MANIFEST}.part"
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(fields, file, indent=2)
+        file.write("\n")
+    put_in_place(part, model.folder / MANIFEST)
+
+
+def put_in_place(part: Path, final: Path) -> None:
+    """Gives a finished file its name once its bytes are on disk: a name never stands for half a file."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def sha256_of(path: Path, progress: ProgressCallback = ignore_progress) -> str:
+    """Returns the checksum of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    total, done = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            done += len(block)
+            progress(Stage.VERIFY, done, total)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(folder: Path, progress: ProgressCallback) -> Iterator[None]:
+    """Holds a model's folder against other processes and threads; the kernel lets go when the holder dies.
+
+    Raises:
+        ModelError: the folder can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("wb")
+    except OSError as error:
+        raise ModelError(f"cannot write to {folder}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(Stage.WAIT, 0, 0)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and name == Path(name).name and name not in (".", "..")
