@@ -1,0 +1,191 @@
+"""A broker of one's own on the loopback interface: for demos, tests and devices that share one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from broker.child import ChildProcess
+from broker.kinds import choose
+
+START_TIMEOUT_S = 15.0  # mosquitto takes 15 ms, iotcore the start of a Python; a busy Raspberry Pi many times that
+HEALTH_TIMEOUT_S = 1.0
+HEALTH_POLL_S = 0.02
+PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the broker's start
+
+_CONNACK = 0x20
+
+
+class BrokerStartError(RuntimeError):
+    """The broker did not come up. The message is one line with the last of its own words."""
+
+
+class EmbeddedBroker:
+    """Starts a broker as a child process: `async with EmbeddedBroker() as broker: ... broker.url`.
+
+    It dies with this process, whatever happens to it. Enter it in the main thread.
+
+    Args:
+        port: 0 takes a free one, kept over `restart`.
+        kind: "mosquitto" or "iotcore"; `None` takes the better one that is installed.
+        run_dir: for its configuration and log; `None` is a temporary folder, removed at the end.
+    """
+
+    def __init__(
+        self, *, host: str = "127.0.0.1", port: int = 0, kind: str | None = None, run_dir: Path | None = None
+    ) -> None:
+        if not ipaddress.ip_address(host).is_loopback:
+            raise ValueError(f"the embedded broker lets everyone in and so stays on the loopback interface, not {host}")
+        self._kind = choose(kind)
+        self._host = host
+        self._wanted_port = port
+        self._port = port
+        self._run_dir = run_dir
+        self._temporary: str | None = None
+        self._child: ChildProcess | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which program it is: "mosquitto" or "iotcore"."""
+        return self._kind.name
+
+    @property
+    def limitations(self) -> str:
+        """One line on what this kind cannot do; "" if there is nothing to say."""
+        return self._kind.limitations
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once started."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"mqtt://{host}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._child.pid if self._child is not None else None
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self._child is not None and self._child.running
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Starts it; returns when it has answered an MQTT CONNECT.
+
+        Raises:
+            BrokerStartError: it ended, or did not answer in time.
+        """
+        if self._run_dir is None and self._temporary is None:
+            self._temporary = await asyncio.to_thread(tempfile.mkdtemp, prefix="moamesh-broker-")
+        folder = Path(self._run_dir or self._temporary or "")
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            self._port = self._port or _free_port(self._host)
+            try:
+                await self._start_once(folder)
+            except BrokerStartError:
+                await self.kill()
+                if self._wanted_port or attempt == PORT_ATTEMPTS:
+                    await self.stop()
+                    raise
+                self._port = 0
+            except BaseException:
+                await self.stop()
+                raise
+            else:
+                self._wanted_port = self._port  # a restart comes back where its clients look for it
+                return
+
+    async def stop(self) -> None:
+        """Ends it and removes its temporary folder. May be called at any time, also twice."""
+        if self._child is not None:
+            await self._child.stop()
+        if self._temporary is not None:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    async def kill(self) -> None:
+        """Kills it as a crash would; `start` brings it back on the same port."""
+        if self._child is not None:
+            await self._child.kill()
+
+    async def restart(self) -> None:
+        """Stops it and starts it again on the same port. What it held in memory is gone."""
+        await self.stop()
+        await self.start()
+
+    def log_tail(self) -> str:
+        """Returns the last of what it logged, as one line."""
+        return self._child.tail() if self._child is not None else ""
+
+    async def _start_once(self, folder: Path) -> None:
+        command = self._kind.command(folder, self._host, self._port)
+        self._child = ChildProcess(command, folder / f"{self.kind}.log")
+        try:
+            await self._child.start()
+        except OSError as error:
+            raise BrokerStartError(f"{self.kind} did not start: {error}") from None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + START_TIMEOUT_S
+        while not await answers_connect(self._host, self._port):
+            if not self._child.running:
+                raise BrokerStartError(f"{self.kind} ended at once on port {self._port}: {self._child.tail()}")
+            if loop.time() >= end:
+                raise BrokerStartError(f"{self.kind} did not answer in {START_TIMEOUT_S:g} s: {self._child.tail()}")
+            await asyncio.sleep(HEALTH_POLL_S)
+        if not self._child.running:  # then somebody else has answered on that port
+            raise BrokerStartError(f"{self.kind} found port {self._port} taken: {self._child.tail()}")
+
+
+async def answers_connect(host: str, port: int) -> bool:
+    """Whether a broker accepts an MQTT 5 CONNECT there: more than an open port, which iotcore has too early."""
+    client_id = f"health-{secrets.token_hex(4)}".encode()
+    variable = b"\x00\x04MQTT\x05\x02\x00\x05\x00" + len(client_id).to_bytes(2, "big") + client_id
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(bytes([0x10, len(variable)]) + variable)
+                head = await reader.readexactly(4)
+                accepted = head[0] == _CONNACK and head[3] == 0
+                if accepted:
+                    writer.write(b"\xe0\x00")
+                    await writer.drain()
+                return accepted
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return False
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
