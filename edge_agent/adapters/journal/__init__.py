@@ -1,0 +1,6 @@
+"""The journal: accepted prompts and their ends, kept over a crash."""
+
+from edge_agent.adapters.journal.database import JournalError
+from edge_agent.adapters.journal.journal import SqliteJournal
+
+__all__ = ["JournalError", "SqliteJournal"]

@@ -1,0 +1,153 @@
+"""Opens the journal's SQLite file: durable settings, schema version, and what to do with a damaged file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_agent.core.errors import MoameshError
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+PAGE_BYTES = 4096
+FILE_BYTES_MAX = 512 * 1024 * 1024  # over three times the largest sessions a full default queue can hold
+WAL_BYTES_KEPT = 4 * 1024 * 1024  # what SQLite's own checkpoints reach; a longer one is cut back after a burst
+LOCK_WAIT_S = 2.0  # a killed agent that is still leaving memory; longer is another one that runs
+SET_ASIDE_MAX = 3  # damaged files kept for a look; a failing card must not fill itself with them
+
+_SCHEMA = """
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE prompts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of acceptance
+    prompt_id TEXT NOT NULL, reply_topic TEXT NOT NULL, reply TEXT NOT NULL, prompt TEXT NOT NULL,
+    deadline_in_s REAL, elapsed_s REAL NOT NULL, restarts INTEGER NOT NULL,
+    wall_s REAL NOT NULL, boot_id TEXT NOT NULL, since_boot_s REAL NOT NULL,
+    UNIQUE (prompt_id, reply_topic)
+);
+CREATE TABLE layers (
+    prompt INTEGER NOT NULL REFERENCES prompts (number) ON DELETE CASCADE,
+    layer INTEGER NOT NULL, responses TEXT NOT NULL,
+    PRIMARY KEY (prompt, layer)
+);
+CREATE TABLE answers (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    prompt_id TEXT NOT NULL, reply_topic TEXT NOT NULL, reply TEXT NOT NULL, answer TEXT NOT NULL,
+    delivered INTEGER NOT NULL,
+    wall_s REAL NOT NULL, boot_id TEXT NOT NULL, since_boot_s REAL NOT NULL,
+    UNIQUE (prompt_id, reply_topic)
+);
+"""
+
+
+class JournalError(MoameshError):
+    """The journal cannot be opened or written. The message is one line that names the file."""
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is broken, rather than locked, full or forbidden."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Returns a connection to the journal at `path`, made if it does not exist. Owner-only: prompts are private.
+
+    Raises:
+        JournalError: a newer moamesh wrote it.
+        sqlite3.Error: it is locked, damaged, or the disk fails.
+        OSError: the folder or file cannot be made.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    _sync_folder(path.parent)
+    connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+    try:
+        # EXCLUSIVE: two agents on one journal would both answer its prompts
+        for pragma in (
+            f"page_size = {PAGE_BYTES}",
+            "auto_vacuum = INCREMENTAL",
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"journal_size_limit = {WAL_BYTES_KEPT}",
+            f"max_page_count = {FILE_BYTES_MAX // PAGE_BYTES}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        _check(connection)
+        _prepare_schema(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged journal so that a new one can begin, and returns its new name."""
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):  # SQLite would replay them into the new file
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    _sync_folder(path.parent)
+    for old in _damaged_files(path)[:-SET_ASIDE_MAX]:
+        for suffix in ("", "-wal", "-shm"):
+            old.with_name(old.name + suffix).unlink(missing_ok=True)
+    return aside
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything inside is on disk when this ends, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _damaged_files(path: Path) -> list[Path]:
+    found = path.parent.glob(f"{path.name}.damaged-*")
+    return sorted(file for file in found if not file.name.endswith(("-wal", "-shm")))
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        error = sqlite3.DatabaseError(verdict)
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+
+def _prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise JournalError(
+            f"{path} was written by a newer moamesh (journal version {version}, this one reads up to "
+            f"{SCHEMA_VERSION}): update moamesh, or name another data_dir"
+        )
+    if version == 0:
+        with transaction(connection):
+            for statement in _SCHEMA.split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes names in a folder durable: a file whose name is lost is lost."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
