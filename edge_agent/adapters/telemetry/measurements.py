@@ -1,0 +1,42 @@
+"""From the core's records to points: which number is a tag, which a field, and of what type.
+
+The fields are read off the records' own annotations, so that a number added to a record is measured without a second
+list to keep. An id of a request or prompt is never a tag: each would be a series of its own in the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TypeAlias, get_type_hints
+
+from edge_agent.adapters.telemetry.line_protocol import Point
+from edge_agent.core.effects import RecordRequest, RecordSession
+from edge_agent.core.messages import DeviceStatus
+
+Record: TypeAlias = DeviceStatus | RecordRequest | RecordSession
+
+
+def _numbers_of(record_type: type[Record]) -> dict[str, type[int] | type[float]]:
+    """The numeric fields of a record with their type; a flag counts as 0 or 1."""
+    hints = get_type_hints(record_type)
+    types: dict[type, type[int] | type[float]] = {bool: int, int: int, float: float}
+    return {field.name: types[hints[field.name]] for field in fields(record_type) if hints[field.name] in types}
+
+
+_NUMBERS = {record_type: _numbers_of(record_type) for record_type in (DeviceStatus, RecordRequest, RecordSession)}
+
+
+def to_point(record: Record, *, mesh: str, device_id: str, model: str, time_ns: int) -> Point:
+    """Returns a record as a point of its measurement. `model` is the model this device runs."""
+    tags = {"mesh": mesh, "device_id": device_id}
+    if isinstance(record, DeviceStatus):
+        measurement = "agent_queue"
+        tags["model"] = record.model
+    elif isinstance(record, RecordRequest):
+        measurement = "agent_request"
+        tags |= {"model": model, "role": record.role, "outcome": str(record.outcome)}
+    else:
+        measurement = "agent_session"
+        tags["outcome"] = record.outcome
+    numbers = {name: kind(getattr(record, name)) for name, kind in _NUMBERS[type(record)].items()}
+    return Point(measurement, tags, numbers, time_ns)

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from influxdb_client import Point as InfluxPoint
+
+from edge_agent.adapters.telemetry import FileTelemetrySink, Point, read_points
+from edge_agent.adapters.telemetry.files import RotatingFiles, list_files
+from edge_agent.adapters.telemetry.line_protocol import decode, encode
+from edge_agent.core.effects import RecordRequest, RecordSession
+from edge_agent.core.messages import DeviceStatus
+from edge_agent.core.states import ItemOutcome
+
+STATUS = DeviceStatus(
+    device_id="dev-1",
+    model="smollm2 135m, q8=0",
+    synthetic=False,
+    interval_s=5.0,
+    requests_waiting=3,
+    requests_running=1,
+    requests_waiting_mean=2.0,
+    queue_capacity=32,
+    arrival_rate_hz=0.25,
+    service_time_s_mean=1.5,
+    utilisation=0.375,
+    stability_margin=0.625,
+    accepted=10,
+    completed=7,
+    rejected=1,
+    expired=0,
+    cancelled=2,
+    failed=0,
+    sessions_active=2,
+    peers_alive=3,
+)
+REQUEST = RecordRequest("proposer", ItemOutcome.COMPLETED, 0.5, 1.0, 1.5, 0.125, 40, 50)
+SESSION = RecordSession("answered", 2, 2, 12.0, 6, 5, 1)
+
+
+def new_sink(folder: Path, **options) -> FileTelemetrySink:
+    settings = {"mesh": "home", "device_id": "dev-1", "model": "smollm2", "flush_interval_s": 0.01} | options
+    return FileTelemetrySink(folder, **settings)
+
+
+async def until(condition, bound_s: float = 10.0) -> None:
+    for _ in range(int(bound_s / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not within {bound_s} s")
+
+
+async def test_what_is_recorded_is_read_back_with_its_tags_fields_and_types(tmp_path):
+    sink = new_sink(tmp_path)
+    sink.record_status(STATUS)
+    sink.record_request(REQUEST)
+    sink.record_session(SESSION)
+    await sink.stop()
+
+    queue, request, session = read_points(tmp_path)
+    assert queue.measurement == "agent_queue"
+    assert queue.tags == {"mesh": "home", "device_id": "dev-1", "model": "smollm2 135m, q8=0"}
+    promised = "requests_waiting requests_running requests_waiting_mean queue_capacity arrival_rate_hz utilisation"
+    promised += " service_time_s_mean stability_margin accepted completed rejected expired cancelled"
+    for name in promised.split():
+        value = getattr(STATUS, name)
+        assert (queue.fields[name], type(queue.fields[name])) == (value, type(value))
+    assert queue.fields["synthetic"] == 0
+
+    assert request.measurement == "agent_request"
+    assert request.tags == {
+        "mesh": "home",
+        "device_id": "dev-1",
+        "model": "smollm2",
+        "role": "proposer",
+        "outcome": "completed",
+    }
+    assert request.fields == {
+        "waiting_time_s": 0.5,
+        "service_time_s": 1.0,
+        "sojourn_time_s": 1.5,
+        "time_to_first_token_s": 0.125,
+        "input_tokens": 40,
+        "output_tokens": 50,
+    }
+    assert session.measurement == "agent_session"
+    assert session.tags == {"mesh": "home", "device_id": "dev-1", "outcome": "answered"}
+    assert session.fields == {
+        "layer_count": 2,
+        "fanout": 2,
+        "end_to_end_latency_s": 12.0,
+        "responses_expected": 6,
+        "responses_joined": 5,
+        "substitutes": 1,
+    }
+    assert sink.dropped == 0
+
+
+async def test_a_whole_number_of_seconds_stays_a_float_in_the_file(tmp_path):
+    sink = new_sink(tmp_path)
+    sink.record_request(replace(REQUEST, waiting_time_s=0, service_time_s=3.0))  # a zero that came as an integer
+    await sink.stop()
+    (line,) = list_files(tmp_path)[0].read_text().splitlines()
+    assert "waiting_time_s=0.0," in line
+    assert "service_time_s=3.0," in line
+    assert "input_tokens=40i," in line
+
+
+async def test_no_two_points_share_a_time_and_time_never_runs_back(tmp_path):
+    walls = iter([1_000, 1_000, 1_000, 5_000, 400, 300, 10_000])
+    monotonics = iter([0, 10, 10, 20, 30, 130, 140, 150])
+    sink = new_sink(tmp_path, wall_ns=lambda: next(walls), monotonic_ns=lambda: next(monotonics))
+    for _ in range(7):
+        sink.record_session(SESSION)
+    await sink.stop()
+    # equal readings are a step apart; after the wall clock was set back, time goes on at the monotonic pace
+    assert [point.time_ns for point in read_points(tmp_path)] == [1_000, 1_001, 1_011, 5_000, 5_100, 5_110, 10_000]
+
+
+async def test_numbers_that_are_not_finite_cost_their_field_and_not_the_point(tmp_path):
+    sink = new_sink(tmp_path)
+    sink.record_status(replace(STATUS, utilisation=float("inf"), service_time_s_mean=float("nan")))
+    await sink.stop()
+    (point,) = read_points(tmp_path)
+    assert not {"utilisation", "service_time_s_mean"} & set(point.fields)
+    assert point.fields["accepted"] == 10
+
+
+async def test_files_rotate_at_their_size_and_the_oldest_leave(tmp_path):
+    sink = new_sink(tmp_path, file_bytes_max=4_000, files_max=3, buffer_points_max=5_000)
+    for number in range(1_000):
+        sink.record_session(replace(SESSION, substitutes=number))
+    await sink.stop()
+    files = list_files(tmp_path)
+    assert len(files) == 3
+    assert all(file.stat().st_size <= 4_000 for file in files)
+    kept = [point.fields["substitutes"] for point in read_points(tmp_path)]
+    assert kept == list(range(1_000 - len(kept), 1_000))
+    assert 30 < len(kept) < 100
+
+
+async def test_a_restarted_sink_goes_on_in_the_same_file(tmp_path):
+    for number in range(3):
+        sink = new_sink(tmp_path)
+        sink.record_session(replace(SESSION, substitutes=number))
+        await sink.stop()
+    assert len(list_files(tmp_path)) == 1
+    assert [point.fields["substitutes"] for point in read_points(tmp_path)] == [0, 1, 2]
+
+
+async def test_devices_may_share_a_folder(tmp_path):
+    sinks = [new_sink(tmp_path, device_id=f"dev-{number}") for number in range(3)]
+    for sink in sinks:
+        sink.record_session(SESSION)
+    for sink in sinks:
+        await sink.stop()
+    assert [point.tags["device_id"] for point in read_points(tmp_path)] == ["dev-0", "dev-1", "dev-2"]
+
+
+async def test_a_line_cut_short_by_a_crash_is_never_read_as_a_point(tmp_path, caplog):
+    path = tmp_path / "dev-1.00000001.lp"
+    whole = encode(Point("agent_session", {"mesh": "home"}, {"substitutes": 1}, 1_700_000_000_000_000_000))
+    path.write_text(f"{whole}\n{whole[:-9]}")
+    assert len(list(read_points(tmp_path))) == 1
+    sink = new_sink(tmp_path)
+    sink.record_session(SESSION)
+    await sink.stop()
+    assert [point.fields["substitutes"] for point in read_points(tmp_path)] == [1, 1]
+    assert path.read_text().count("\n") == 2
+    assert caplog.text == ""
+
+
+def test_a_damaged_line_is_skipped_and_named(tmp_path, caplog):
+    path = tmp_path / "dev-1.00000001.lp"
+    path.write_bytes(b"\xff\xfe rubbish\nagent_session,mesh=home substitutes=1i 5\nm f=abc 5\nm f=1i\n")
+    (point,) = read_points(tmp_path)
+    assert point == Point("agent_session", {"mesh": "home"}, {"substitutes": 1}, 5)
+    assert [f"{path}:{number}" in caplog.text for number in (1, 2, 3, 4)] == [True, False, True, True]
+
+
+def test_a_folder_that_does_not_exist_holds_no_points(tmp_path):
+    assert list(read_points(tmp_path / "nowhere")) == []
+
+
+async def test_a_full_buffer_drops_and_counts(tmp_path):
+    sink = new_sink(tmp_path, flush_interval_s=60.0, buffer_points_max=10)
+    for _ in range(25):
+        sink.record_session(SESSION)
+    assert sink.dropped == 15
+    await sink.stop()  # does not wait for the flush interval
+    assert len(list(read_points(tmp_path))) == 10
+    sink.record_session(SESSION)
+    assert sink.dropped == 16
+
+
+async def test_a_disk_that_refuses_costs_points_and_nothing_else(tmp_path, caplog):
+    folder = tmp_path / "telemetry"
+    folder.write_text("a file in the way")
+    sink = new_sink(folder)
+    for expected in (1, 2):
+        sink.record_session(SESSION)
+        await until(lambda expected=expected: sink.dropped == expected)
+    assert caplog.text.count("telemetry to") == 1, "one line for one trouble"
+    folder.unlink()
+    sink.record_session(SESSION)
+    await until(lambda: len(list(read_points(folder))) == 1)
+    await sink.stop()
+    assert sink.dropped == 2
+
+
+async def test_recording_does_not_wait_for_a_disk_that_hangs(tmp_path):
+    sink = new_sink(tmp_path)
+    real_append, disk = sink._files.append, threading.Event()
+
+    def append_when_the_disk_is_back(lines):
+        disk.wait(timeout=60.0)
+        real_append(lines)
+
+    sink._files.append = append_when_the_disk_is_back
+    for _ in range(1_000):
+        sink.record_session(SESSION)
+    assert list(read_points(tmp_path)) == []
+    disk.set()
+    await sink.stop()
+    assert (len(list(read_points(tmp_path))), sink.dropped) == (1_000, 0)
+
+
+async def test_something_in_the_place_of_a_file_costs_points_and_nothing_else(tmp_path):
+    os.mkfifo(tmp_path / "dev-1.00000001.lp")
+    sink = new_sink(tmp_path)
+    sink.record_session(SESSION)
+    await until(lambda: sink.dropped == 1)
+    await sink.stop()
+
+
+async def test_stopping_twice_or_without_a_point_is_harmless_and_leaves_no_thread(tmp_path):
+    unused = new_sink(tmp_path)
+    await unused.stop()
+    used = new_sink(tmp_path)
+    used.record_session(SESSION)
+    await used.stop()
+    await used.stop()
+    assert not any(thread.name == "telemetry" for thread in threading.enumerate())
+    gc.collect()  # an open file would warn, and warnings are errors
+
+
+async def test_an_idle_sink_never_wakes_up(tmp_path):
+    sink = new_sink(tmp_path, flush_interval_s=0.001)
+    sink.record_session(SESSION)
+    await until(lambda: list(read_points(tmp_path)))
+    wakeups = []
+    sink._files.append = wakeups.append
+    await asyncio.sleep(0.2)  # two hundred intervals
+    assert len(wakeups) <= 1
+    await sink.stop()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.adapters.test_telemetry import SESSION, new_sink
+from edge_agent.adapters.telemetry import read_points
+folder = Path(sys.argv[1])
+sink = new_sink(folder)
+for _ in range(5_000):
+    sink.record_session(SESSION)
+while not any(True for _ in read_points(folder)):
+    pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kill_leaves_files_that_read_cleanly(tmp_path, caplog):
+    process = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    points = list(read_points(tmp_path))
+    assert points
+    assert all(point.fields["responses_joined"] == 5 for point in points)
+    assert caplog.text == ""
+
+
+def test_a_write_that_fails_midway_leaves_whole_lines(tmp_path, monkeypatch):
+    files = RotatingFiles(tmp_path, "dev-1", file_bytes_max=10_000, files_max=2)
+    files.append(["first f=1i 1"])
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:7]))
+    with pytest.raises(OSError, match="only 7 of"):
+        files.append(["second f=2i 2"])
+    monkeypatch.undo()
+    files.append(["third f=3i 3"])
+    files.close()
+    assert [point.measurement for point in read_points(tmp_path)] == ["first", "third"]
+
+
+plain_text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(lambda t: not t.endswith("\\"))
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    tags=st.dictionaries(plain_text, plain_text, max_size=4),
+    fields=st.dictionaries(plain_text, numbers, min_size=1, max_size=4),
+    time_ns=st.integers(0, 2**63 - 1),
+)
+def test_any_names_and_numbers_survive_the_way_there_and_back(tags, fields, time_ns):
+    point = Point("agent_queue", tags, fields, time_ns)
+    line = encode(point)
+    assert "\n" not in line
+    again = decode(line)
+    assert again == point
+    assert [type(value) for value in again.fields.values()] == [type(value) for value in fields.values()]
+
+
+@given(tag=st.text(min_size=1), value=st.text())
+def test_no_text_at_all_can_break_a_line(tag, value):
+    line = encode(Point("m", {tag: value, "after": "x"}, {"f": 1}, 5))
+    point = decode(line)
+    assert (point.fields, point.time_ns, point.tags["after"]) == ({"f": 1}, 5, "x")
+
+
+@given(tags=st.dictionaries(plain_text, plain_text, max_size=4), value=st.floats(allow_nan=False, allow_infinity=False))
+def test_lines_mean_the_same_as_those_of_the_databases_own_client(tags, value):
+    theirs = InfluxPoint("m").field("count", 3).field("value", value).time(7)
+    for name, text in tags.items():
+        theirs = theirs.tag(name, text)
+    assert decode(theirs.to_line_protocol()) == decode(encode(Point("m", tags, {"count": 3, "value": value}, 7)))
+
+
+def test_a_point_without_a_usable_field_is_no_line():
+    assert encode(Point("m", {}, {"f": float("nan")}, 1)) == ""
