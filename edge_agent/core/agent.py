@@ -44,6 +44,7 @@ from edge_agent.core.messages import (
 from edge_agent.core.peer_service import PeerService
 from edge_agent.core.peers import PeerView
 from edge_agent.core.policies import Policies, make_policies
+from edge_agent.core.reception import Reception
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 
@@ -79,18 +80,19 @@ class Agent:
         self._membership = Membership(context, view, self._server, seeds, self._peer_lost, self._peers_found)
         self._sessions = Sessions(context, self._server, self._membership)
         self._peers = PeerService(context, self._server)
-        sessions, server, requests = self._sessions, self._server, self._sessions.layers.requests
+        reception = Reception(context, self._server, self._membership, self._sessions)
+        server, requests = self._server, self._sessions.layers.requests
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             Started: self._started,
-            PromptReceived: sessions.prompt_received,
-            PromptCancelReceived: sessions.cancel_received,
+            PromptReceived: reception.prompt_received,
+            PromptCancelReceived: reception.cancel_received,
             PeerMessageReceived: self._peer_message,
-            BadInputReceived: lambda event, now: sessions.bad_input_received(event),
+            BadInputReceived: lambda event, now: reception.bad_input_received(event),
             TextGenerated: lambda event, now: server.text_generated(event),
             InferenceCompleted: server.completed,
             InferenceFailed: server.failed,
             ConnectionChanged: self._connection_changed,
-            SessionsRestored: sessions.restored,
+            SessionsRestored: reception.restored,
             DeadlineReached: self._deadline_reached,
             StopRequested: self._stop_requested,
         }

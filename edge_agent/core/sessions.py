@@ -1,28 +1,24 @@
-"""The desk where users' prompts are taken, and the way of each: layer after layer, aggregation, answer.
+"""The way of every accepted prompt: layer after layer, aggregation, answer.
 
-An accepted prompt is journalled before its receipt, its references after each joined layer, its answer before it is
-sent. It ends exactly once, and its user is told.
+References are journalled after each joined layer, the answer before it is sent. A session ends exactly once, and its
+user is told.
 """
 
 from __future__ import annotations
 
 from edge_agent.core.answers import AnswersKept
 from edge_agent.core.context import Context
-from edge_agent.core.effects import JournalAnswer, JournalLayer, JournalPrompt, RecordSession, SendToUser
+from edge_agent.core.effects import JournalAnswer, JournalLayer, RecordSession, SendToUser
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import (
-    BadInputReceived,
     InferenceCompleted,
-    PromptCancelReceived,
-    PromptReceived,
     ReplyRoute,
     RestoredSession,
-    SessionsRestored,
 )
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.layers import LayerRunner
 from edge_agent.core.membership import Membership
-from edge_agent.core.messages import Answer, Prompt, PromptReceipt, PromptRefusal, RefusalReason, Role, TokenChunk
+from edge_agent.core.messages import Answer, Prompt, TokenChunk
 from edge_agent.core.queue import Item
 from edge_agent.core.session import Response, Session
 from edge_agent.core.sizes import cut_to_bytes, size_of
@@ -35,75 +31,20 @@ _NEVER = float("inf")
 class Sessions:
     """Every session that has not ended, by key."""
 
-    __slots__ = ("_active", "_answers", "_context", "_items", "_membership", "_server", "layers")
+    __slots__ = ("_active", "_context", "_items", "_membership", "_server", "answers", "layers")
 
     def __init__(self, context: Context, server: InferenceServer, membership: Membership) -> None:
         self._context = context
         self._server = server
         self._membership = membership
         self._active: dict[str, Session] = {}
-        self._answers = AnswersKept(context.settings.answers_kept_max, context.settings.answers_kept_s)
+        self.answers = AnswersKept(context.settings.answers_kept_max, context.settings.answers_kept_s)
         self._items = 0
         self.layers = LayerRunner(context, server, membership, self._layer_joined)
 
     def __len__(self) -> int:
         """The number of sessions that have not ended."""
         return len(self._active)
-
-    def prompt_received(self, event: PromptReceived, now: float) -> None:
-        """Takes a prompt, or refuses it in words. A repeat gets its receipt again, or its answer if that is there."""
-        key = _session_key(event.prompt.prompt_id, event.reply)
-        answer = self._answers.get(key, now)
-        if answer is not None:
-            self._context.counters.prompts_repeated += 1
-            self._context.out.append(SendToUser(event.reply, answer))
-            return
-        if key in self._active:
-            self._context.counters.prompts_repeated += 1
-            self._active[key].reply = event.reply
-            self._send_receipt(self._active[key], now)
-            return
-        self._server.meter.prompt_offered()
-        refusal = self._refusal(event.prompt, event.size_bytes, now)
-        if refusal is not None:
-            self._refuse(event.reply, event.prompt.prompt_id, *refusal)
-            return
-        session = self._open(key, event.prompt, event.reply, now)
-        if session is None:
-            self._refuse(event.reply, event.prompt.prompt_id, RefusalReason.OVERLOADED, "the queue is full", now)
-            return
-        remaining = None if session.deadline == _NEVER else session.deadline - now
-        self._context.out.append(JournalPrompt(event.prompt, event.reply, remaining))
-        self._send_receipt(session, now)
-        self._next_stage(session, now)
-
-    def cancel_received(self, event: PromptCancelReceived, now: float) -> None:
-        """Ends a session that its user no longer wants; a finished one's answer is sent again."""
-        key = _session_key(event.prompt_id, event.reply)
-        session = self._active.get(key)
-        if session is not None:
-            self._end(session, Outcome.CANCELLED, "", "cancelled by the user", now)
-            return
-        answer = self._answers.get(key, now)
-        if answer is not None:
-            self._context.out.append(SendToUser(event.reply, answer))
-        else:
-            self._refuse(event.reply, event.prompt_id, RefusalReason.INVALID, "no prompt of that id is known here")
-
-    def bad_input_received(self, event: BadInputReceived) -> None:
-        """Counts what is no message, and tells its sender where there is one."""
-        self._context.counters.bad_input += 1
-        if event.reply is not None:
-            self._refuse(event.reply, event.message_id, event.reason, event.detail)
-
-    def restored(self, event: SessionsRestored, now: float) -> None:
-        """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""
-        for kept in event.answers:
-            self._answers.add(_session_key(kept.answer.prompt_id, kept.reply), kept.answer, now)
-            if not kept.delivered:
-                self._context.out.append(SendToUser(kept.reply, kept.answer))
-        for restored in event.sessions:
-            self._restore(restored, now)
 
     def peers_found(self, now: float) -> None:
         """A device is newly known: restored sessions that waited for enough of them go on."""
@@ -114,11 +55,11 @@ class Sessions:
     def resume(self, session: Session, now: float) -> None:
         """Takes a restored session to its next stage."""
         self._context.timers.clear(("resume", session.key))
-        self._next_stage(session, now)
+        self.next_stage(session, now)
 
     def deadline_reached(self, session: Session, now: float) -> None:
         """The answer is worth nothing any more."""
-        self._end(session, Outcome.EXPIRED, "", f"no answer within its deadline, while {session.state.value}", now)
+        self.end(session, Outcome.EXPIRED, "", f"no answer within its deadline, while {session.state.value}", now)
 
     def find(self, key: str) -> Session | None:
         """Returns an active session."""
@@ -145,11 +86,11 @@ class Sessions:
         session.item_id = None
         session.aggregation = contribution
         if outcome is ItemOutcome.COMPLETED:
-            self._end(session, Outcome.ANSWERED, text, "", now)
+            self.end(session, Outcome.ANSWERED, text, "", now)
         elif outcome is ItemOutcome.EXPIRED:
-            self._end(session, Outcome.EXPIRED, "", "no answer within its deadline, while aggregating", now)
+            self.end(session, Outcome.EXPIRED, "", "no answer within its deadline, while aggregating", now)
         else:
-            self._end(session, Outcome.FAILED, "", f"the aggregation failed: {item.detail}", now)
+            self.end(session, Outcome.FAILED, "", f"the aggregation failed: {item.detail}", now)
 
     def check_invariants(self, now: float) -> None:
         """Raises `InvariantError` if a session contradicts itself or could never end."""
@@ -160,22 +101,12 @@ class Sessions:
             if session.deadline < _NEVER and ("session", key) not in self._context.timers:
                 raise InvariantError(f"session {key} has a deadline but no timer")
         self.layers.requests.check_invariants(self._active.values())
-        self._answers.check_invariants()
+        self.answers.check_invariants()
 
-    def _refusal(self, prompt: Prompt, size_bytes: int, now: float) -> tuple[RefusalReason, str] | None:
-        settings = self._context.settings
-        if self._context.stopping:
-            return RefusalReason.STOPPING, "this device is stopping"
-        if max(size_bytes, size_of(prompt.messages)) > settings.prompt_bytes_max:
-            return RefusalReason.TOO_LARGE, f"a prompt may take at most {settings.prompt_bytes_max} bytes"
-        if not prompt.messages or prompt.messages[-1].role is not Role.USER or not prompt.messages[-1].content.strip():
-            return RefusalReason.INVALID, "the last message must be the user's and must not be empty"
-        return None
-
-    def _open(
+    def open(
         self, key: str, prompt: Prompt, reply: ReplyRoute, now: float, restored: RestoredSession | None = None
     ) -> Session | None:
-        """Makes a session and takes its place in the queue; `None` if there is no place."""
+        """Makes a session and takes its place in the queue; `None` if there is no place. The caller starts it."""
         settings, options = self._context.settings, prompt.options
         layers, fanout = self._context.policies.layer_plan.plan(
             settings.layers if options.layers is None else options.layers,
@@ -197,22 +128,8 @@ class Sessions:
             self._context.timers.set(("session", key), deadline)
         return session
 
-    def _restore(self, restored: RestoredSession, now: float) -> None:
-        key = _session_key(restored.prompt.prompt_id, restored.reply)
-        session = self._open(key, restored.prompt, restored.reply, now, restored)
-        if session is None:
-            return
-        session.accepted_at = now - restored.elapsed_s
-        session.restarts = restored.restarts
-        for layer in restored.layers:
-            session.layers.append(layer)
-            self._choose_references(session)
-        # its peers are found again within moments; without them every layer would be this device's alone
-        self._context.timers.set(("resume", key), now + self._context.settings.resume_grace_s)
-        if len(self._membership.view) >= session.fanout:
-            self.resume(session, now)
-
-    def _next_stage(self, session: Session, now: float) -> None:
+    def next_stage(self, session: Session, now: float) -> None:
+        """Begins the next layer, or the aggregation after the last."""
         done = len(session.layers)
         stop = done > 0 and self._context.policies.early_stop.stops(done, session.references)
         self._items += 1
@@ -239,19 +156,20 @@ class Sessions:
             self._server.submit(item, now)
 
     def _layer_joined(self, session: Session, now: float) -> None:
-        self._choose_references(session)
+        self.choose_references(session)
         layer = len(session.layers)
         self._context.out.append(JournalLayer(session.prompt.prompt_id, session.reply, layer, session.layers[-1]))
-        self._next_stage(session, now)
+        self.next_stage(session, now)
 
-    def _choose_references(self, session: Session) -> None:
-        """The last layer's responses, if it brought any: a layer that brought none loses nothing but itself."""
+    def choose_references(self, session: Session) -> None:
+        """Takes the last layer's responses, if it brought any: a layer that brought none loses nothing but itself."""
         texts = [text for text, _ in session.layers[-1]]
         if texts:
             chosen = self._context.policies.response_selection.choose(texts)
             session.references = tuple(texts[index] for index in chosen)
 
-    def _end(self, session: Session, outcome: Outcome, text: str, detail: str, now: float) -> None:
+    def end(self, session: Session, outcome: Outcome, text: str, detail: str, now: float) -> None:
+        """Ends a session, whatever it was at, and tells its user."""
         session.move(SessionState(outcome.value))
         self.layers.abandon(session, outcome.value, now)
         if session.item_id is not None:
@@ -266,7 +184,7 @@ class Sessions:
             self._context.timers.clear((kind, session.key))
         del self._active[session.key]
         self._server.queue.release(session.key)
-        self._answers.add(session.key, answer, now)
+        self.answers.add(session.key, answer, now)
         joined = sum(len(layer) for layer in provenance.layers)
         self._context.out += (
             JournalAnswer(answer, session.reply),
@@ -281,23 +199,3 @@ class Sessions:
                 len(session.substitutes),
             ),
         )
-
-    def _send_receipt(self, session: Session, now: float) -> None:
-        receipt = PromptReceipt(
-            session.prompt.prompt_id, self._context.identity.device_id, self._server.expected_wait_s(now)
-        )
-        self._context.out.append(SendToUser(session.reply, receipt))
-
-    def _refuse(
-        self, reply: ReplyRoute, prompt_id: str, reason: RefusalReason, detail: str, now: float | None = None
-    ) -> None:
-        self._context.counters.prompts_refused += 1
-        retry_after_s = None if now is None else max(self._server.expected_wait_s(now) or 0.0, 1.0)
-        self._context.out.append(
-            SendToUser(reply, PromptRefusal(prompt_id, self._context.identity.device_id, reason, detail, retry_after_s))
-        )
-
-
-def _session_key(prompt_id: str, reply: ReplyRoute) -> str:
-    """Two users may choose the same prompt id: a prompt is known by its id and where it is answered."""
-    return f"{reply.topic} {prompt_id}"

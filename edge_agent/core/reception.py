@@ -1,0 +1,139 @@
+"""Where users' words come in: prompts are taken or refused, repeats recognised, sessions of before a restart taken up.
+
+An accepted prompt is journalled before its receipt. A refusal says why, and when to try again where that can help.
+"""
+
+from __future__ import annotations
+
+from edge_agent.core.context import Context
+from edge_agent.core.effects import JournalPrompt, SendToUser
+from edge_agent.core.events import (
+    BadInputReceived,
+    PromptCancelReceived,
+    PromptReceived,
+    ReplyRoute,
+    RestoredSession,
+    SessionsRestored,
+)
+from edge_agent.core.inference import InferenceServer
+from edge_agent.core.membership import Membership
+from edge_agent.core.messages import Prompt, PromptReceipt, PromptRefusal, RefusalReason, Role
+from edge_agent.core.session import Session
+from edge_agent.core.sessions import Sessions
+from edge_agent.core.sizes import size_of
+from edge_agent.core.states import Outcome
+
+_NEVER = float("inf")
+
+
+class Reception:
+    """The user's side of a session's beginning."""
+
+    __slots__ = ("_context", "_membership", "_server", "_sessions")
+
+    def __init__(self, context: Context, server: InferenceServer, membership: Membership, sessions: Sessions) -> None:
+        self._context = context
+        self._server = server
+        self._membership = membership
+        self._sessions = sessions
+
+    def prompt_received(self, event: PromptReceived, now: float) -> None:
+        """Takes a prompt, or refuses it in words. A repeat gets its receipt again, or its answer if that is there."""
+        key = _session_key(event.prompt.prompt_id, event.reply)
+        answer = self._sessions.answers.get(key, now)
+        if answer is not None:
+            self._context.counters.prompts_repeated += 1
+            self._context.out.append(SendToUser(event.reply, answer))
+            return
+        active = self._sessions.find(key)
+        if active is not None:
+            self._context.counters.prompts_repeated += 1
+            active.reply = event.reply
+            self._send_receipt(active, now)
+            return
+        self._server.meter.prompt_offered()
+        refusal = self._refusal(event.prompt, event.size_bytes, now)
+        if refusal is not None:
+            self._refuse(event.reply, event.prompt.prompt_id, *refusal)
+            return
+        session = self._sessions.open(key, event.prompt, event.reply, now)
+        if session is None:
+            self._refuse(event.reply, event.prompt.prompt_id, RefusalReason.OVERLOADED, "the queue is full", now)
+            return
+        remaining = None if session.deadline == _NEVER else session.deadline - now
+        self._context.out.append(JournalPrompt(event.prompt, event.reply, remaining))
+        self._send_receipt(session, now)
+        self._sessions.next_stage(session, now)
+
+    def cancel_received(self, event: PromptCancelReceived, now: float) -> None:
+        """Ends a session that its user no longer wants; a finished one's answer is sent again."""
+        key = _session_key(event.prompt_id, event.reply)
+        session = self._sessions.find(key)
+        if session is not None:
+            self._sessions.end(session, Outcome.CANCELLED, "", "cancelled by the user", now)
+            return
+        answer = self._sessions.answers.get(key, now)
+        if answer is not None:
+            self._context.out.append(SendToUser(event.reply, answer))
+        else:
+            self._refuse(event.reply, event.prompt_id, RefusalReason.INVALID, "no prompt of that id is known here")
+
+    def bad_input_received(self, event: BadInputReceived) -> None:
+        """Counts what is no message, and tells its sender where there is one."""
+        self._context.counters.bad_input += 1
+        if event.reply is not None:
+            self._refuse(event.reply, event.message_id, event.reason, event.detail)
+
+    def restored(self, event: SessionsRestored, now: float) -> None:
+        """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""
+        for kept in event.answers:
+            self._sessions.answers.add(_session_key(kept.answer.prompt_id, kept.reply), kept.answer, now)
+            if not kept.delivered:
+                self._context.out.append(SendToUser(kept.reply, kept.answer))
+        for restored in event.sessions:
+            self._restore(restored, now)
+
+    def _refusal(self, prompt: Prompt, size_bytes: int, now: float) -> tuple[RefusalReason, str] | None:
+        settings = self._context.settings
+        if self._context.stopping:
+            return RefusalReason.STOPPING, "this device is stopping"
+        if max(size_bytes, size_of(prompt.messages)) > settings.prompt_bytes_max:
+            return RefusalReason.TOO_LARGE, f"a prompt may take at most {settings.prompt_bytes_max} bytes"
+        if not prompt.messages or prompt.messages[-1].role is not Role.USER or not prompt.messages[-1].content.strip():
+            return RefusalReason.INVALID, "the last message must be the user's and must not be empty"
+        return None
+
+    def _restore(self, restored: RestoredSession, now: float) -> None:
+        key = _session_key(restored.prompt.prompt_id, restored.reply)
+        session = self._sessions.open(key, restored.prompt, restored.reply, now, restored)
+        if session is None:
+            return
+        session.accepted_at = now - restored.elapsed_s
+        session.restarts = restored.restarts
+        for layer in restored.layers:
+            session.layers.append(layer)
+            self._sessions.choose_references(session)
+        # its peers are found again within moments; without them every layer would be this device's alone
+        self._context.timers.set(("resume", key), now + self._context.settings.resume_grace_s)
+        if len(self._membership.view) >= session.fanout:
+            self._sessions.resume(session, now)
+
+    def _send_receipt(self, session: Session, now: float) -> None:
+        receipt = PromptReceipt(
+            session.prompt.prompt_id, self._context.identity.device_id, self._server.expected_wait_s(now)
+        )
+        self._context.out.append(SendToUser(session.reply, receipt))
+
+    def _refuse(
+        self, reply: ReplyRoute, prompt_id: str, reason: RefusalReason, detail: str, now: float | None = None
+    ) -> None:
+        self._context.counters.prompts_refused += 1
+        retry_after_s = None if now is None else max(self._server.expected_wait_s(now) or 0.0, 1.0)
+        self._context.out.append(
+            SendToUser(reply, PromptRefusal(prompt_id, self._context.identity.device_id, reason, detail, retry_after_s))
+        )
+
+
+def _session_key(prompt_id: str, reply: ReplyRoute) -> str:
+    """Two users may choose the same prompt id: a prompt is known by its id and where it is answered."""
+    return f"{reply.topic} {prompt_id}"
