@@ -38,7 +38,7 @@ def test_what_is_no_id_cannot_get_into_a_topic(bad: str) -> None:
         topics.build(bad, "d", Channel.PROMPTS)
     with pytest.raises(ValueError, match="must be 1 to 64"):
         topics.build("m", bad, Channel.PROMPTS)
-    with pytest.raises(ValueError, match="client|must be 1 to 64"):
+    with pytest.raises(ValueError, match=r"client|must be 1 to 64"):
         topics.build("m", "d", Channel.ANSWERS, bad)
     assert topics.parse(f"moamesh/v1/m/devices/d/answers/{bad}") is None
 

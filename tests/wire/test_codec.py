@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, get_args
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from edge_agent.core import messages as m
+from edge_agent.core.errors import ProtocolError
+from edge_agent.wire import codec
+from edge_agent.wire.codec import UserInputError, decode, decode_prompt, encode
+from tests.wire.strategies import messages
+
+KINDS: tuple[type, ...] = get_args(m.Message)
+PROMPT = m.Prompt("p1", (m.ChatMessage(m.Role.USER, "What is a dog?"),))
+
+
+def body(**changes: Any) -> bytes:
+    """A prompt in the short form with some fields changed; `...` takes a field out."""
+    fields: dict[str, Any] = {"v": 1, "type": "prompt", "prompt_id": "p1", "text": "What is a dog?", **changes}
+    return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode()
+
+
+def refusal(data: bytes) -> UserInputError:
+    with pytest.raises(UserInputError) as caught:
+        decode_prompt(data)
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_every_message_comes_back_as_it_was_sent(kind: type, data: st.DataObject) -> None:
+    message = data.draw(messages(kind))
+    assert decode(encode(message)) == message
+
+
+@given(message=messages(*get_args(m.DeviceToUser)), body_id=st.text('abc-é"\\', min_size=1, max_size=20))
+def test_replies_repeat_the_id_of_a_3_1_1_client_in_their_body(message: m.DeviceToUser, body_id: str) -> None:
+    data = encode(message, body_id)
+    assert json.loads(data)["id"] == body_id
+    assert decode(data) == message
+
+
+def test_a_body_is_a_flat_object_with_version_and_kebab_case_type() -> None:
+    assert json.loads(encode(m.PromptReceipt("p1", "d1", None))) == {
+        "v": 1,
+        "type": "prompt-receipt",
+        "prompt_id": "p1",
+        "device_id": "d1",
+        "expected_wait_s": None,
+    }
+    assert sorted(codec.TYPE_NAMES.values())[:4] == ["answer", "device-status", "layer-progress", "presence"]
+
+
+def check_error(error: ProtocolError) -> None:
+    m.RefusalReason(error.reason)
+    assert 0 < len(error.detail) <= codec.DETAIL_LENGTH_MAX
+    assert error.detail.isprintable()
+    assert len(error.message_id) <= 128
+
+
+@given(st.binary(max_size=200))
+@example(b"")
+@example(b"\xff")
+@example(b"[" * 100_000)
+@example(b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":1e999}}')
+@example(b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"layers":' + b"9" * 6000 + b"}}")
+@example(b'{"v":1,"type":"prompt","prompt_id":"\\ud800","text":"x"}')
+def test_arbitrary_bytes_are_refused_with_one_short_line_and_nothing_else_is_raised(data: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode(data)
+    check_error(caught.value)
+    with pytest.raises(UserInputError) as caught_input:
+        decode_prompt(data)
+    check_error(caught_input.value)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(message=messages(), data=st.data())
+def test_a_message_with_one_field_made_into_anything_is_read_or_refused(
+    message: m.Message, data: st.DataObject
+) -> None:
+    fields = json.loads(encode(message))
+    name = data.draw(st.sampled_from(sorted(fields)) | st.text(max_size=10))
+    fields[name] = data.draw(json_values)
+    mutated = json.dumps(fields).encode()
+    for read in (decode, decode_prompt):
+        try:
+            read(mutated)
+        except ProtocolError as error:
+            check_error(error)
+
+
+@given(message=messages(), data=st.data())
+def test_a_message_with_bytes_changed_or_cut_is_read_or_refused(message: m.Message, data: st.DataObject) -> None:
+    raw = bytearray(encode(message))
+    place = data.draw(st.integers(0, len(raw) - 1))
+    raw[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    for read in (decode, decode_prompt):
+        try:
+            read(bytes(raw))
+        except ProtocolError as error:
+            check_error(error)
+
+
+@pytest.mark.parametrize(
+    ("data", "detail"),
+    [
+        (b"", "body: not JSON"),
+        (b"\xff\xfe", "body: not UTF-8"),
+        (b"[]", "body: not a JSON object"),
+        (body(v=...), "v: the schema version is missing"),
+        (body(type=...), "type: must be prompt or prompt-cancel here"),
+        (body(type="answer"), "type: must be prompt or prompt-cancel here"),
+        (body(prompt_id=...), "prompt_id: "),
+        (body(prompt_id=""), "prompt_id: must be 1 to 128"),
+        (body(text=...), "messages: "),
+        (body(text=" \n"), "messages: the prompt is empty"),
+        (body(text=7), "text: must be a text"),
+        (body(messages=[]), "text: stands for messages"),
+        (body(colour="red"), "colour: no such field"),
+        (body(options={"layers": 1.5}), "options.layers: "),
+        (body(options={"layers": "2"}), "options.layers: "),
+        (body(options={"layers": True}), "options.layers: "),
+        (body(options={"layers": -1}), "options: layers must be 0 to 8"),
+        (body(options={"fanout": -1}), "options: fanout must be 0 to 16"),
+        (body(options={"fanout": 0.5}), "options.fanout: "),
+        (body(options={"deadline_s": 0}), "options: deadline_s must be above 0"),
+        (body(options={"sampling": {"temperature": 9}}), "options.sampling: temperature must be 0 to 5"),
+        (body(options={"sampling": {"heat": 9}}), "options.sampling.heat: no such field"),
+        (body(text=..., messages=[{"role": "king", "content": "x"}]), "messages.0.role: "),
+        (b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":NaN}}', "body: not JSON"),
+        (b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":1e999}}', "options.deadline_s: "),
+    ],
+)
+def test_a_refusal_names_the_field(data: bytes, detail: str) -> None:
+    error = refusal(data)
+    assert error.reason == m.RefusalReason.INVALID
+    assert error.detail.startswith(detail)
+
+
+@pytest.mark.parametrize("version", [2, 0, "1", 1.0, True, [1]])
+def test_another_schema_version_is_refused_as_such(version: object) -> None:
+    error = refusal(body(v=version))
+    assert error.reason == m.RefusalReason.UNSUPPORTED_VERSION
+    assert error.message_id == "p1"
+
+
+def test_a_body_over_the_limit_is_refused_unread() -> None:
+    exactly = encode(PROMPT)
+    assert decode(exactly, bytes_max=len(exactly)) == PROMPT
+    with pytest.raises(ProtocolError) as caught:
+        decode(exactly, bytes_max=len(exactly) - 1)
+    assert caught.value.reason == m.RefusalReason.TOO_LARGE
+    assert refusal(b"x" * (codec.BODY_BYTES_MAX + 1)).reason == m.RefusalReason.TOO_LARGE
+
+
+def test_a_message_that_does_not_belong_on_its_topic_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="type: must be prompt-cancel here"):
+        decode(encode(PROMPT), (m.PromptCancel,))
+
+
+def test_the_short_form_is_the_same_prompt() -> None:
+    assert decode_prompt(body()).message == PROMPT
+    by_id = decode_prompt(body(prompt_id=..., id="p1", reply_to="somewhere"))
+    assert by_id == codec.UserInput(PROMPT, "somewhere", "p1")
+    assert decode_prompt(body(id="other")).message == PROMPT
+
+
+def test_a_cancel_is_read_from_the_prompts_topic() -> None:
+    assert decode_prompt(encode(m.PromptCancel("p1"))).message == m.PromptCancel("p1")
+
+
+def test_who_sent_a_bad_body_is_still_known_where_it_can_be_read() -> None:
+    error = refusal(body(id="i1", reply_to="somewhere", options={"layers": -1}))
+    assert (error.reply_to, error.body_id, error.message_id) == ("somewhere", "i1", "p1")
+
+
+REQUEST = m.ProposalRequest("r1", "d1", "", 1, PROMPT.messages, (), m.Sampling(), 5.0)
+ENTRY = m.PeerEntry("d1", "", "m", "f", 1, 1, 0, None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        dataclasses.replace(REQUEST, origin="d1/../+"),
+        dataclasses.replace(REQUEST, layer=0),
+        dataclasses.replace(REQUEST, layer=m.LAYERS_MAX + 1),
+        dataclasses.replace(REQUEST, messages=()),
+        dataclasses.replace(REQUEST, references=("r",) * (m.FANOUT_MAX + 2)),
+        dataclasses.replace(REQUEST, expires_in_s=0.0),
+        dataclasses.replace(REQUEST, request_id="r\n1"),
+        dataclasses.replace(REQUEST, request_id="r" * 129),
+        m.RequestReceipt("r1", "D1", None, 0, None),
+        m.RequestReceipt("r1", "d1", None, -1, None),
+        m.RequestReceipt("r1", "d1", None, 0, -0.5),
+        m.ViewExchange((), True),
+        m.ViewExchange((ENTRY,) * 257, True),
+        m.ViewExchange((dataclasses.replace(ENTRY, device_id=""),), True),
+        m.ViewExchange((dataclasses.replace(ENTRY, heartbeat=2**60),), True),
+        m.ViewExchange((dataclasses.replace(ENTRY, model="x" * 257),), True),
+        m.ViewExchange((dataclasses.replace(ENTRY, service_time_s_mean=-1.0),), True),
+    ],
+)
+def test_a_peers_message_that_is_well_typed_but_out_of_bounds_is_refused(message: m.Message) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode(encode(message))
+    assert caught.value.reason == m.RefusalReason.INVALID
+
+
+def test_a_refusal_does_not_echo_what_was_sent() -> None:
+    secret = "hunter2" * 100
+    for data in (body(**{secret: 1}), body(type=secret), body(prompt_id=secret), body(options={"layers": secret})):
+        assert refusal(data).detail.count("hunter2") <= 9
