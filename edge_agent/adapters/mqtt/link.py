@@ -1,0 +1,204 @@
+"""One connection while it is up: publishing that does not wait, and reading with real back-pressure.
+
+aiomqtt connects, subscribes, keeps alive and disconnects. Its incoming queue and its `publish` are not used: the queue
+drops messages that were acknowledged already (or grows without bound), and `publish` needs a task for each message
+that is under way. This file is the only one that reaches into its paho client to do better. All of it runs in the
+event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import aiomqtt
+from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge_agent.adapters.mqtt.outbox import Outgoing
+from edge_agent.adapters.mqtt.settings import Counters
+
+_PACKET_OVERHEAD = 64  # headers and properties of a publish beside topic and payload, rounded up
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it came."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    mid: int
+    response_topic: str
+    correlation: bytes
+
+
+class Link:
+    """Wraps a client before it connects; use `async with link.client`, then `opened()`.
+
+    on_published(mid, taken): a broker acknowledged or refused a message (QoS 1), or it is on the socket (QoS 0).
+    """
+
+    def __init__(
+        self, client: aiomqtt.Client, incoming_max: int, counters: Counters, on_published: Callable[[int, bool], None]
+    ) -> None:
+        self.client = client
+        self.packet_bytes_max: float = math.inf
+        self.in_flight_max: float = math.inf
+        """What the broker allows, as told in its CONNACK."""
+        self._paho = client._client
+        self._loop = asyncio.get_running_loop()
+        self._incoming_max = incoming_max
+        self._counters = counters
+        self._on_published = on_published
+        self._backlog: deque[Incoming] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = False
+        self._paused = False
+        self._paho.manual_ack_set(True)
+        self._paho.on_message = self._message
+        self._paho.on_publish = self._published
+        self._aiomqtt_on_connect: Callable[..., None] = client._on_connect
+        self._paho.on_connect = self._connected
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """To be called once the client is connected: from now on a lost connection ends `next`."""
+        self.client._disconnected.add_done_callback(self._lost)
+
+    def end(self) -> None:
+        """Makes `next` return `None` at once."""
+        self._backlog.clear()
+        self._ended = True
+        self._arrived.set()
+
+    def close_socket(self) -> None:
+        """Closes the socket if it is still open, as after a connect that timed out or was cancelled half-way."""
+        self._paho._sock_close()
+
+    async def subscribe(self, filters: tuple[tuple[str, int], ...]) -> None:
+        """Subscribes to (filter, QoS) pairs; returns after the broker granted them.
+
+        Raises:
+            aiomqtt.MqttError: the connection broke, or one was not granted.
+        """
+        options = [(topic, SubscribeOptions(qos)) for topic, qos in filters]
+        codes = await self.client.subscribe(options)
+        for (topic, _), code in zip(filters, codes, strict=True):
+            if isinstance(code, ReasonCode) and code.is_failure:
+                raise aiomqtt.MqttError(f"subscription to {topic} refused: {code}")
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def fits(self, item: Outgoing) -> bool:
+        """Whether the broker takes packets of this size; a larger one would make it break the connection."""
+        return item.size + len(item.correlation) + _PACKET_OVERHEAD <= self.packet_bytes_max
+
+    def publish(self, item: Outgoing, now: float) -> int | None:
+        """Hands a message to the socket's buffer. Returns its number, or `None` if the connection is lost."""
+        info = self._paho.publish(item.topic, item.payload, item.qos, item.retain, _properties(item, now))
+        return info.mid if info.rc == MQTT_ERR_SUCCESS else None
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    async def next(self) -> Incoming | None:
+        """Waits for the next message; `None` once the connection is lost and all that had come was returned."""
+        while not self._backlog:
+            if self._ended:
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        message = self._backlog.popleft()
+        if self._paused and len(self._backlog) <= self._incoming_max // 2:
+            self._resume()
+        return message
+
+    def acknowledge(self, message: Incoming) -> None:
+        """Tells the broker that a message was taken: only now may it forget it."""
+        if message.qos and not self._ended:
+            self._paho.ack(message.mid, message.qos)
+
+    # --- callbacks of paho ------------------------------------------------------------------------------------------
+
+    def _connected(
+        self, client: Any, userdata: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        self.packet_bytes_max = getattr(properties, "MaximumPacketSize", math.inf)
+        self.in_flight_max = getattr(properties, "ReceiveMaximum", math.inf)
+        self._aiomqtt_on_connect(client, userdata, flags, reason, properties)
+
+    def _message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:
+        self._counters.received += 1
+        if message.qos == 0 and len(self._backlog) >= self._incoming_max:
+            self._counters.gossip_dropped += 1
+            return
+        properties = message.properties
+        self._backlog.append(
+            Incoming(
+                message._topic.decode(errors="replace"),  # its `topic` raises on wrong UTF-8
+                bytes(message.payload),
+                message.qos,
+                message.retain,
+                message.mid,
+                getattr(properties, "ResponseTopic", ""),
+                getattr(properties, "CorrelationData", b""),
+            )
+        )
+        self._arrived.set()
+        if len(self._backlog) >= self._incoming_max:
+            self._pause()
+
+    def _published(self, client: Any, userdata: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
+        # Not from inside paho's callback: it has not yet counted this message as done, and holds its lock.
+        self._loop.call_soon(self._on_published, mid, not reason.is_failure)
+
+    def _lost(self, disconnected: asyncio.Future[None]) -> None:
+        if not disconnected.cancelled():
+            disconnected.exception()  # retrieved, so that asyncio does not report it as forgotten
+        self._ended = True
+        self._arrived.set()
+
+    # --- back-pressure: brokers need not keep to ReceiveMaximum (mosquitto 2.0 does only at first) --------------------
+
+    def _pause(self) -> None:
+        if not self._paused and (sock := self._paho.socket()) is not None:
+            self._paused = True
+            self._loop.remove_reader(sock.fileno())
+
+    def _resume(self) -> None:
+        self._paused = False
+        if not self._ended and (sock := self._paho.socket()) is not None:
+            self._loop.add_reader(sock.fileno(), self._read)
+            self._loop.call_soon(self._read)  # TLS may hold bytes that the socket will not announce again
+
+    def _read(self) -> None:
+        try:
+            while not self._paused:
+                self._paho.loop_read()
+                pending = getattr(self._paho.socket(), "pending", None)  # TLS sockets have it
+                if pending is None or not pending():
+                    break
+        except Exception as error:
+            if not self.client._disconnected.done():
+                self.client._disconnected.set_exception(error)
+
+
+def _properties(item: Outgoing, now: float) -> Properties | None:
+    if not item.correlation and item.expires_at is None:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it unannotated
+    if item.correlation:
+        properties.CorrelationData = item.correlation
+    if item.expires_at is not None:
+        properties.MessageExpiryInterval = max(1, math.ceil(item.expires_at - now))
+    return properties

@@ -1,0 +1,82 @@
+"""What can be turned in the transport, the bound of everything that could grow in it, and what it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge_agent.adapters.mqtt.client import TlsFiles, parse_url
+from edge_agent.core.errors import SettingsError
+from edge_agent.wire.codec import BODY_BYTES_MAX
+from edge_agent.wire.topics import check_id
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """How a device reaches brokers.
+
+    home_url: where this device is connected and reads its inboxes.
+    home_aliases: other URLs by which peers may name the same broker (its address in the local network, say).
+    username, password: for the home broker only; strangers' brokers never see them. `tls` is shown to all of them.
+    """
+
+    device_id: str
+    mesh: str
+    home_url: str
+    home_aliases: tuple[str, ...] = ()
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: TlsFiles | None = None
+
+    body_bytes_max: int = BODY_BYTES_MAX  # a larger body is refused unread
+    incoming_max: int = 64  # messages read and not yet taken by the runtime; at that many the socket is left alone
+    outgoing_max: int = 1_024  # messages waiting for one broker: minutes of peer traffic, seconds of tokens
+    outgoing_bytes_max: int = 16 * 1024 * 1024  # and never more memory than this for one broker
+    in_flight_max: int = 16  # published and not acknowledged: enough to hide a round trip, few to repeat
+    sends_max: int = 8  # a message that goes down with its connection this often may be what kills it
+    away_max: int = 16  # connections to other devices' home brokers, least recently used out
+    backoff_min_s: float = 0.1  # first pause before reconnecting: a restarted broker is back within this
+    backoff_max_s: float = 10.0  # longest pause: bounds what a broker hears from a mesh while it is down
+    steady_s: float = 5.0  # a connection that held this long resets the pause
+    flush_s: float = 2.0  # how long a stop waits for queued messages
+    session_expiry_s: int = 120  # brokers that can keep what arrives while this device restarts
+
+    def __post_init__(self) -> None:
+        try:
+            check_id(self.device_id, "device_id")
+            check_id(self.mesh, "mesh")
+            for url in (self.home_url, *self.home_aliases):
+                parse_url(url)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        bounds = "body_bytes_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max"
+        for name in (*bounds.split(), "backoff_min_s"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.backoff_max_s < self.backoff_min_s:
+            raise SettingsError("backoff_max_s must not be below backoff_min_s")
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the transport did since it was made; all connections together."""
+
+    received: int = 0
+    bad: int = 0
+    gossip_dropped: int = 0
+    """QoS 0 messages that came while the runtime was behind."""
+    sent: int = 0
+    delivered: int = 0
+    """Taken by a broker (QoS 1)."""
+    repeated: int = 0
+    """Published again after a connection broke."""
+    dropped: int = 0
+    """Outgoing messages that did not fit, or that nobody wants late, or that killed their connection too often."""
+    expired: int = 0
+    refused: int = 0
+    """Outgoing messages that a broker did not take: not authorised, or larger than it allows."""
+    connects: int = 0
+    connection_losses: int = 0
+    connect_failures: int = 0
+    away_evicted: int = 0
+    bad_homes: int = 0
+    """Messages to a home broker whose URL is unusable."""
