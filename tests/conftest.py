@@ -1,0 +1,28 @@
+"""What tests all over the tree share."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from edge_agent.models import DEFAULT_MODEL, ModelError, pull
+
+
+def missing(what: str) -> None:
+    """Skips a test for want of something, with the reason; with CI=true that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"nothing may be skipped in CI: {what}")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Path:
+    """The default model, pulled once into $MOAMESH_HOME or the user's own models home."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        missing("llama-cpp-python is not installed: pip install 'moamesh[llama]'")
+    try:
+        return pull(DEFAULT_MODEL).path
+    except ModelError as error:
+        missing(f"the default model can't be had: {error}")
+        raise
