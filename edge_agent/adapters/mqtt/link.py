@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class Link:
         self._paho.on_publish = self._published
         self._aiomqtt_on_connect: Callable[..., None] = client._on_connect
         self._paho.on_connect = self._connected
+        self._paho.on_socket_register_write = self._register_write
+        self._thread = threading.get_ident()
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -162,6 +165,18 @@ class Link:
         # Not from inside paho's callback: it has not yet counted this message as done, and holds its lock.
         self._loop.call_soon(self._on_published, mid, not reason.is_failure)
 
+    def _register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        # aiomqtt registers in the loop's next turn. By then the socket may be closed and its number somebody else's,
+        # whose readiness would then wake this client for ever.
+        if threading.get_ident() == self._thread:
+            self._add_writer(sock)
+        else:  # while connecting, in a thread
+            self._loop.call_soon_threadsafe(self._add_writer, sock)
+
+    def _add_writer(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_writer(sock.fileno(), self._write)
+
     def _lost(self, disconnected: asyncio.Future[None]) -> None:
         if not disconnected.cancelled():
             disconnected.exception()  # retrieved, so that asyncio does not report it as forgotten
@@ -189,8 +204,17 @@ class Link:
                 if pending is None or not pending():
                     break
         except Exception as error:
-            if not self.client._disconnected.done():
-                self.client._disconnected.set_exception(error)
+            self._fail(error)
+
+    def _write(self) -> None:
+        try:
+            self._paho.loop_write()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.client._disconnected.done():
+            self.client._disconnected.set_exception(error)
 
 
 def _properties(item: Outgoing, now: float) -> Properties | None:

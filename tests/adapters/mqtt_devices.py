@@ -1,0 +1,142 @@
+"""Devices and users for transport tests: a transport with its events recorded, and a plain client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, open_client
+from edge_agent.adapters.mqtt.link import Link
+from edge_agent.core import messages as m
+from edge_agent.core.events import ConnectionChanged, Event
+from edge_agent.wire import topics
+from edge_agent.wire.topics import Channel
+
+WAIT_S = 15.0  # far above what anything here takes, so that only a hang runs into it
+T = TypeVar("T")
+
+
+def entry(device_id: str) -> m.PeerEntry:
+    return m.PeerEntry(device_id, "", "model", "family", 1, 1, 0, None)
+
+
+def presence(device_id: str, state: m.PresenceState) -> m.Presence:
+    return m.Presence(entry(device_id), state, 32, "1")
+
+
+def request(number: int = 0, text: str = "What is a dog?") -> m.ProposalRequest:
+    turn = m.ChatMessage(m.Role.USER, text)
+    return m.ProposalRequest(f"r{number}", "a", "", 1, (turn,), (), m.Sampling(), 30.0)
+
+
+async def until(condition: Callable[[], T], what: str) -> T:
+    """Polls until `condition` is true and returns its value."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WAIT_S):
+            while not (value := condition()):  # noqa: ASYNC110 - waits for many unlike things, none an asyncio.Event
+                await asyncio.sleep(0.005)
+            return value
+    raise AssertionError(f"did not come: {what}")
+
+
+class Device:
+    """A transport whose events are kept. While `gate` is clear, `emit` waits, as a busy runtime does."""
+
+    def __init__(self, device_id: str, url: str, **settings: Any) -> None:
+        self.device_id = device_id
+        self.events: list[Event] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.transport = MqttTransport(MqttSettings(device_id, "test", url, **{"backoff_max_s": 0.2, **settings}))
+
+    async def emit(self, event: Event) -> None:
+        await self.gate.wait()
+        self.events.append(event)
+
+    def of(self, kind: type[T]) -> list[T]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def arrival(self, kind: type[T], count: int = 1) -> T:
+        """Waits for the `count`-th event of a kind."""
+        await until(lambda: len(self.of(kind)) >= count, f"{kind.__name__} {count}; have {self.events}")
+        return self.of(kind)[count - 1]
+
+    @property
+    def link(self) -> Link:
+        """The live connection to the home broker."""
+        home = self.transport._home
+        assert home is not None
+        assert home._link is not None
+        return home._link
+
+    def cut(self) -> None:
+        """Breaks the connection without a word, as a dying device or network does."""
+        sock = self.link.client._client.socket()
+        assert isinstance(sock, socket.socket)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    async def connection(self, connected: bool, count: int = 1) -> None:
+        changed = ConnectionChanged(connected)
+        await until(lambda: self.events.count(changed) >= count, f"{changed}; have {self.events}")
+
+
+@contextlib.asynccontextmanager
+async def device(device_id: str, url: str, **settings: Any) -> AsyncIterator[Device]:
+    """A connected device, stopped in the end."""
+    one = Device(device_id, url, **settings)
+    await one.transport.start(one.emit, presence(device_id, m.PresenceState.OFFLINE))
+    try:
+        await one.connection(True)
+        yield one
+    finally:
+        one.gate.set()
+        await one.transport.stop()
+
+
+class User:
+    """A plain MQTT 5 client that keeps what it gets."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self.client = client
+        self.got: list[aiomqtt.Message] = []
+
+    async def read(self) -> None:
+        async for message in self.client.messages:
+            self.got.append(message)
+
+    async def arrival(self, count: int = 1) -> aiomqtt.Message:
+        await until(lambda: len(self.got) >= count, f"message {count}; have {self.got}")
+        return self.got[count - 1]
+
+    async def prompt(
+        self, body: bytes, *, to: str = "a", response: str | None = None, correlation: bytes | None = None
+    ) -> None:
+        properties = Properties(PacketTypes.PUBLISH)
+        if response is not None:
+            properties.ResponseTopic = response
+        if correlation is not None:
+            properties.CorrelationData = correlation
+        topic = topics.build("test", to, Channel.PROMPTS)
+        await self.client.publish(topic, body, qos=1, properties=properties)
+
+
+@contextlib.asynccontextmanager
+async def user(url: str, *filters: str) -> AsyncIterator[User]:
+    """A user subscribed to `filters`."""
+    async with open_client(url, client_id="user") as client:
+        one = User(client)
+        for topic in filters:
+            await client.subscribe(topic, qos=1)
+        reading = asyncio.create_task(one.read())
+        try:
+            yield one
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])

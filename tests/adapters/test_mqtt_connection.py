@@ -1,0 +1,195 @@
+"""What survives broken connections, slow runtimes and full queues, against real brokers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from broker.embedded import EmbeddedBroker
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
+from edge_agent.core import messages as m
+from edge_agent.core.events import ConnectionChanged, Event, PeerMessageReceived, ReplyRoute
+from edge_agent.wire import topics
+from edge_agent.wire.codec import decode
+from edge_agent.wire.topics import Channel
+from tests.adapters.mqtt_devices import Device, device, entry, presence, request, until, user
+
+pytestmark = pytest.mark.broker
+
+ANSWERS = topics.build("test", "a", Channel.ANSWERS, "c1")
+
+
+def messages(one: Device) -> list[m.Message]:
+    return [event.message for event in one.of(PeerMessageReceived)]
+
+
+def ids(one: Device) -> list[str]:
+    return [message.request_id for message in messages(one) if isinstance(message, m.ProposalRequest)]
+
+
+async def test_after_a_restart_of_the_broker_devices_are_back_and_hear_each_other(any_broker: EmbeddedBroker) -> None:
+    async with device("a", any_broker.url) as a, device("b", any_broker.url) as b:
+        a.transport.publish_presence(presence("a", m.PresenceState.ONLINE))
+        await b.arrival(PeerMessageReceived)
+        await any_broker.restart()
+        for one in (a, b):
+            await one.connection(True, 2)
+            assert one.of(ConnectionChanged) == [ConnectionChanged(c) for c in (True, False, True)]
+        # the new broker knows nothing: presence is told again unasked, and the inbox is subscribed again
+        online = presence("a", m.PresenceState.ONLINE)
+        await until(lambda: messages(b).count(online) >= 2 and messages(b)[-1] == online, "presence once more")
+        a.transport.send_to_device("b", "", request(7), None)
+        await until(lambda: messages(b)[-1] == request(7), "the request")
+
+
+async def test_what_is_sent_while_the_broker_is_down_arrives_when_it_is_back(mosquitto: EmbeddedBroker) -> None:
+    async with device("a", mosquitto.url) as a, device("b", mosquitto.url) as b:
+        await mosquitto.kill()
+        await a.connection(False)
+        delivered: list[int] = []
+        a.transport.send_to_user(ReplyRoute(ANSWERS), m.TokenChunk("p", 0, "late"))
+        a.transport.send_to_user(ReplyRoute(ANSWERS), m.PromptReceipt("p", "a", None), lambda: delivered.append(1))
+        a.transport.send_to_device("b", "", request(1), 60.0)
+        a.transport.send_to_device("b", "", request(2), 0.0)
+        await b.connection(False)
+        await mosquitto.start()
+        await b.connection(True, 2)
+        await until(lambda: delivered, "the receipt")
+        assert a.transport.counters.dropped == 1, "the token chunk is not worth keeping"
+        await until(lambda: a.transport.counters.delivered == 2, "the request that has not expired")
+        assert a.transport.counters.expired == 1
+
+
+async def test_messages_cut_off_before_their_acknowledgement_are_published_again(mosquitto: EmbeddedBroker) -> None:
+    count = 60
+    async with device("b", mosquitto.url) as b, device("a", mosquitto.url) as a:
+        for number in range(count):
+            a.transport.send_to_device("b", "", request(number), None)
+        a.cut()  # the loop has not run: nothing is acknowledged
+        await until(lambda: len(set(ids(b))) == count, "every request")
+        assert a.transport.counters.repeated == 16, "those in flight when the connection broke"
+        assert list(dict.fromkeys(ids(b))) == [f"r{number}" for number in range(count)], "in the order of sending"
+
+
+async def test_a_slow_runtime_holds_the_broker_back_and_loses_nothing(any_broker: EmbeddedBroker) -> None:
+    count = 400
+    async with device("b", any_broker.url, incoming_max=8) as b, device("a", any_broker.url) as a:
+        backlogs: list[int] = []
+        pauses: list[bool] = []
+
+        async def take_slowly(event: Event) -> None:
+            await asyncio.sleep(0.0005)
+            backlogs.append(len(b.link._backlog))
+            pauses.append(b.link._paused)
+            b.events.append(event)
+
+        b.transport._emit = take_slowly
+        for number in range(count):
+            a.transport.send_to_device("b", "", request(number, "x" * 10_000), None)
+        await until(lambda: len(ids(b)) == count, "every request")
+        assert ids(b) == [f"r{number}" for number in range(count)]
+        assert max(backlogs) <= 8
+        assert any(pauses), "neither broker keeps to ReceiveMaximum by itself"
+        assert b.transport.counters.gossip_dropped == 0
+        assert b.transport.counters.connection_losses == 0
+
+
+async def test_gossip_gives_way_when_the_runtime_is_behind(mosquitto: EmbeddedBroker) -> None:
+    async with device("b", mosquitto.url, incoming_max=4) as b, device("a", mosquitto.url) as a:
+        b.gate.clear()
+        for _ in range(200):
+            a.transport.send_to_device("b", "", m.ViewExchange((entry("a"),), False), None)
+        a.transport.send_to_device("b", "", request(1), None)
+        await until(lambda: a.transport.counters.delivered, "the request at the broker")
+        b.gate.set()
+        await until(lambda: request(1) in messages(b), "the request behind it")
+        arrived = len(messages(b)) - 1
+        assert arrived + b.transport.counters.gossip_dropped == 200
+
+
+async def test_a_full_outbox_drops_the_least_important_and_keeps_answers(mosquitto: EmbeddedBroker) -> None:
+    async with device("a", mosquitto.url, outgoing_max=10) as a, user(mosquitto.url, ANSWERS) as asker:
+        await mosquitto.kill()
+        await a.connection(False)
+        for number in range(50):
+            a.transport.send_to_device("b", "", request(number), None)
+            if number < 8:
+                a.transport.send_to_user(ReplyRoute(ANSWERS), m.PromptReceipt(f"p{number}", "a", None))
+        assert a.transport.counters.dropped == 48
+        await mosquitto.start()
+        await until(lambda: a.transport.counters.delivered == 10, "what was kept")
+        assert not asker.got, "its own connection is gone"
+
+
+async def test_a_message_the_broker_would_hang_up_on_is_not_sent(mosquitto: EmbeddedBroker) -> None:
+    async with device("a", mosquitto.url) as a, device("b", mosquitto.url) as b:
+        a.transport.send_to_device("b", "", request(1, "x" * 2_000_000), None)
+        a.transport.send_to_device("b", "", request(2), None)
+        await b.arrival(PeerMessageReceived)
+        assert ids(b) == ["r2"]
+        assert a.transport.counters.refused == 1
+        assert a.transport.counters.connection_losses == 0
+
+
+async def test_a_stop_sends_what_is_queued_first(mosquitto: EmbeddedBroker) -> None:
+    async with user(mosquitto.url, ANSWERS) as asker:
+        async with device("a", mosquitto.url) as a:
+            for number in range(100):
+                a.transport.send_to_user(ReplyRoute(ANSWERS), m.TokenChunk("p", number, "text"))
+        await asker.arrival(100)
+        assert [decode(message.payload).index for message in asker.got] == list(range(100))  # type: ignore[union-attr]
+
+
+async def test_a_device_starts_without_a_broker_and_connects_when_there_is_one(mosquitto: EmbeddedBroker) -> None:
+    await mosquitto.kill()
+    one = Device("a", mosquitto.url)
+    await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
+    await until(lambda: one.transport.counters.connect_failures >= 2, "two tries")
+    assert not one.events
+    await mosquitto.start()
+    await one.connection(True)
+    await one.transport.stop()
+
+
+async def test_stopping_is_quick_and_harmless_at_any_moment(mosquitto: EmbeddedBroker) -> None:
+    before = asyncio.all_tasks()
+    never = Device("a", mosquitto.url)
+    await never.transport.stop()
+    for _ in range(3):
+        one = Device("a", mosquitto.url)
+        await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
+        await one.transport.stop()
+        await one.transport.stop()
+    assert asyncio.all_tasks() == before
+
+
+async def test_what_arrives_while_a_device_restarts_is_kept_by_a_broker_that_can(mosquitto: EmbeddedBroker) -> None:
+    async with device("a", mosquitto.url) as a:
+        async with device("b", mosquitto.url):
+            pass
+        a.transport.send_to_device("b", "", request(5), 60.0)
+        await until(lambda: a.transport.counters.delivered, "the broker")
+        async with device("b", mosquitto.url) as b:
+            await b.arrival(PeerMessageReceived)
+            assert ids(b) == ["r5"]
+
+
+async def test_nothing_is_acknowledged_before_the_runtime_took_it(mosquitto: EmbeddedBroker) -> None:
+    async with device("a", mosquitto.url) as a:
+        async with device("b", mosquitto.url) as b:
+            b.gate.clear()
+            for number in range(5):
+                a.transport.send_to_device("b", "", request(number), None)
+            await until(lambda: b.transport.counters.received == 5, "the requests")
+            home = b.transport._home
+            assert home is not None
+            assert home._link is not None
+            home._task.cancel()  # type: ignore[union-attr]  # the runtime dies before it took any of them
+            await until(lambda: home._link is None, "the end")
+        async with device("b", mosquitto.url) as b:
+            await until(lambda: len(ids(b)) == 5, "all five again")
+
+
+def test_a_transport_can_be_made_outside_an_event_loop() -> None:
+    assert not MqttTransport(MqttSettings("a", "test", "mqtt://127.0.0.1:1")).connected

@@ -1,0 +1,97 @@
+"""Whole devices inside the test process: real core, runtime, transport, journal and telemetry; a declared engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edge_agent.adapters.journal import SqliteJournal
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
+from edge_agent.adapters.synthetic import SyntheticEngine
+from edge_agent.adapters.telemetry import FileTelemetrySink
+from edge_agent.core.agent import Agent
+from edge_agent.core.context import RandomStreams
+from edge_agent.core.service_time import parse_service
+from edge_agent.core.settings import AgentSettings, DeviceIdentity
+from edge_agent.ports import Engine
+from edge_agent.runtime.host import AgentHost
+
+MESH = "test"
+QUICK = AgentSettings(gossip_interval_s=0.2, status_interval_s=0.5, receipt_timeout_s=0.5, probe_interval_s=1.0)
+WAIT_S = 20.0  # far above what anything here takes, so that only a hang runs into it
+
+
+@dataclass
+class Device:
+    """A running device, and the task that runs it."""
+
+    name: str
+    agent: Agent
+    host: AgentHost
+    engine: Engine
+    transport: MqttTransport
+    task: asyncio.Task[None] | None = field(default=None)
+
+    async def stop(self) -> None:
+        """Stops it cleanly."""
+        if self.task is not None:
+            self.host.stop()
+            await self.task
+
+
+def make_device(
+    name: str,
+    url: str,
+    folder: Path,
+    *,
+    settings: AgentSettings = QUICK,
+    service: str = "deterministic:0.01",
+    make_agent: Callable[..., Agent] = Agent,
+) -> Device:
+    """Puts a device together; the caller runs it."""
+    engine = SyntheticEngine(parse_service(service), seed=int.from_bytes(name.encode()))
+    identity = DeviceIdentity(name, model=engine.card.name, model_family=engine.card.family, synthetic=True)
+    draws = random.Random(name)
+    agent = make_agent(identity, settings, RandomStreams(random.SystemRandom(), draws, draws))
+    transport = MqttTransport(MqttSettings(name, MESH, url, backoff_max_s=0.5))
+    host = AgentHost(
+        agent,
+        engine,
+        transport,
+        SqliteJournal(folder / f"{name}.journal"),
+        FileTelemetrySink(folder / f"{name}-telemetry", mesh=MESH, device_id=name, model=engine.card.name),
+    )
+    return Device(name, agent, host, engine, transport)
+
+
+@contextlib.asynccontextmanager
+async def mesh_of(size: int, url: str, folder: Path, **options: object) -> AsyncIterator[list[Device]]:
+    """Devices d0, d1, ... that know each other, stopped in the end."""
+    devices = [make_device(f"d{index}", url, folder, **options) for index in range(size)]  # type: ignore[arg-type]
+    try:
+        for device in devices:
+            device.task = asyncio.create_task(device.host.run(), name=device.name)
+        await until(lambda: all(device.agent.is_connected for device in devices), "all are connected")
+        await until(lambda: all(len(device.agent.view) == size - 1 for device in devices), "all know each other")
+        yield devices
+    finally:
+        await asyncio.gather(*(device.stop() for device in devices))
+
+
+async def until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
+    """Polls until `condition` holds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            while not condition():  # noqa: ASYNC110 -- waits for many unlike things, none an asyncio.Event
+                await asyncio.sleep(0.01)
+            return
+    raise AssertionError(f"did not happen in {wait_s} s: {what}")
+
+
+def quick(**changes: object) -> AgentSettings:
+    """Returns QUICK with changes."""
+    return replace(QUICK, **changes)  # type: ignore[arg-type]
