@@ -1,0 +1,25 @@
+"""One `agent.toml`, the environment over it, explicit values over both."""
+
+from edge_agent.config.load import load_config
+from edge_agent.config.model import AgentConfig
+from edge_agent.config.sections import (
+    BrokerSection,
+    DeviceSection,
+    EngineSection,
+    SeedSection,
+    TelemetrySection,
+    default_data_dir,
+)
+from edge_agent.config.write import write_config
+
+__all__ = [
+    "AgentConfig",
+    "BrokerSection",
+    "DeviceSection",
+    "EngineSection",
+    "SeedSection",
+    "TelemetrySection",
+    "default_data_dir",
+    "load_config",
+    "write_config",
+]

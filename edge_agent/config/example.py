@@ -1,0 +1,68 @@
+"""Prints the annotated example, docs/agent.toml: `python -m edge_agent.config.example > docs/agent.toml`.
+
+Made from the code, comments included, so that it is complete and cannot grow stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+
+from edge_agent.config.model import section_types
+from edge_agent.config.sections import Section
+from edge_agent.config.write import to_toml_value
+from edge_agent.core.settings import AgentSettings
+
+EXAMPLE_ID = "kitchen"
+_HEAD = """\
+# One device's settings: `moamesh agent --config agent.toml`. Every key, with its default; only [device] id is needed.
+# MOAMESH_<SECTION>__<KEY> in the environment counts over this file (MOAMESH_AGENT__LAYERS=1), and a flag over both.
+# "none" stands for no value, where a key allows it. Relative paths count from this file's folder.
+# Made by `python -m edge_agent.config.example`: change the code, not this file.
+"""
+_GROUP = re.compile(r"    # (?P<text>.+)")
+_SETTING = re.compile(r"    (?P<name>\w+): [^=#]+= [^#]*?(?:\s+# (?P<text>.+))?")
+
+
+def make_example() -> str:
+    """Returns the text of docs/agent.toml."""
+    parts = [_HEAD]
+    for name, kind in section_types().items():
+        if name == "seeds":
+            continue
+        parts.append(_agent_section() if kind is AgentSettings else _section(name, kind))
+    parts.append(
+        "# Devices to ask first who else is there, one table each; needed where brokers are not shared.\n"
+        "# [[seeds]]\n"
+        '# device_id = "pantry"\n'
+        '# home_broker = "mqtt://192.168.1.20:1883"\n'
+    )
+    return "\n".join(parts)
+
+
+def _section(name: str, kind: type[Section]) -> str:
+    lines = [f"# {(kind.__doc__ or '').splitlines()[0]}", f"[{name}]"]
+    for key, field in kind.model_fields.items():
+        value = EXAMPLE_ID if field.is_required() else field.default
+        lines.append(f"# {field.description}")
+        lines.append(f"{key} = {to_toml_value(value)}")
+    return "\n".join([*lines, ""])
+
+
+def _agent_section() -> str:
+    """`[agent]` with the comments of the dataclass's own source."""
+    lines = ["# How the device behaves.", "[agent]"]
+    defaults = AgentSettings()
+    source = inspect.getsource(AgentSettings).split("    def ")[0]
+    for line in source.splitlines():
+        if match := _GROUP.fullmatch(line):
+            lines += ["", f"## {match['text']}"]
+        elif match := _SETTING.fullmatch(line):
+            comment = f"  # {match['text']}".replace("None:", '"none":') if match["text"] else ""
+            lines.append(f"{match['name']} = {to_toml_value(getattr(defaults, match['name']))}{comment}")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(make_example())

@@ -1,0 +1,174 @@
+"""The sections of `agent.toml`, beside `[agent]`, which is `core.settings.AgentSettings` itself.
+
+Every key's description here is its comment in docs/agent.toml.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from edge_agent.core.errors import SettingsError
+from edge_agent.core.service_time import parse_service
+from edge_agent.wire.topics import check_id
+
+PASSWORD_BYTES_MAX = 1024  # a password file with more in it is another file
+_BROKER_URL = re.compile(r"mqtts?://[^\s/@?#]+/?")
+_HTTP_URL = re.compile(r"https?://[^\s@?#]+")
+
+
+def _check_broker_url(url: str) -> str:
+    if not _BROKER_URL.fullmatch(url):
+        raise ValueError("must be mqtt://host:port or mqtts://host:port; a user name has a key of its own")
+    return url
+
+
+def _check_http_url(url: str) -> str:
+    if url and not _HTTP_URL.fullmatch(url):
+        raise ValueError("must be http://host:port or https://host:port; a key has a setting of its own")
+    return url
+
+
+def _check_service(spec: str) -> str:
+    if spec:
+        try:
+            parse_service(spec)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+    return spec
+
+
+Id = Annotated[str, AfterValidator(check_id)]
+BrokerUrlText = Annotated[str, AfterValidator(_check_broker_url)]
+HttpUrlText = Annotated[str, AfterValidator(_check_http_url)]
+ServiceSpec = Annotated[str, AfterValidator(_check_service)]
+FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+
+class DeviceSection(Section):
+    """Who this device is."""
+
+    id: Id = Field(description="unique in the mesh: 1 to 64 of a-z, 0-9 and -")
+    mesh: Id = Field(default="home", description="devices of one mesh answer together; others never see its topics")
+    data_dir: FilePath | None = Field(
+        default=None, description="journal and telemetry; none: a folder of this device under the user's data folder"
+    )
+
+
+class BrokerSection(Section):
+    """The device's home broker."""
+
+    url: BrokerUrlText = Field(
+        default="mqtt://127.0.0.1:1883", description="as other devices reach it too; mqtts:// is TLS"
+    )
+    aliases: tuple[BrokerUrlText, ...] = Field(
+        default=(), description="other URLs by which peers may name the same broker"
+    )
+    ca_file: FilePath | None = Field(default=None, description="whom to trust (PEM); none: the system's own list")
+    cert_file: FilePath | None = Field(default=None, description="this device's certificate (PEM)")
+    key_file: FilePath | None = Field(default=None, description="its private key (PEM)")
+    username: str | None = Field(default=None, description="none: the certificate, or nothing, says who this is")
+    password_file: FilePath | None = Field(default=None, description="a file with the password in its first line")
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> BrokerSection:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs a username")
+        return self
+
+    def read_password(self) -> SecretStr | None:
+        """Returns what `password_file` holds, or `None` without one.
+
+        Raises:
+            SettingsError: the file cannot be read or is no password file.
+        """
+        if self.password_file is None:
+            return None
+        try:
+            with self.password_file.open(encoding="utf-8") as file:
+                text = file.read(PASSWORD_BYTES_MAX + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise SettingsError(f"[broker] password_file {self.password_file}: {reason}") from None
+        if len(text) > PASSWORD_BYTES_MAX:
+            raise SettingsError(f"[broker] password_file {self.password_file}: too long for a password")
+        return SecretStr(text.partition("\n")[0].rstrip("\r"))
+
+
+class EngineSection(Section):
+    """What infers on this device."""
+
+    kind: Literal["llama", "openai", "synthetic"] = Field(
+        default="llama",
+        description='"llama": llama.cpp in a child process; "openai": any OpenAI-style server; "synthetic": no model, '
+        "declared service times",
+    )
+    model: str = Field(
+        default="", description='a name from `moamesh models list`, or a GGUF file; "openai": the server\'s name for it'
+    )
+    family: str = Field(default="", description='model family shown to peers; "": what the model file says')
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None,
+        description="llama: CPU threads; none: the cores of this host. With several agents: cores / agents",
+    )
+    context_tokens: int = Field(
+        default=4096, ge=256, le=1_048_576, description="prompt, references and answer; more: more memory, longer waits"
+    )
+    base_url: HttpUrlText = Field(default="", description='openai: such as "http://127.0.0.1:8080"')
+    api_key: SecretStr | None = Field(
+        default=None, description="openai: bearer token; rather give it as MOAMESH_ENGINE__API_KEY"
+    )
+    service: ServiceSpec = Field(
+        default="exponential:1.0",
+        description="synthetic: exponential:MEAN, deterministic:MEAN or gamma:SHAPE,MEAN in seconds",
+    )
+    aggregation_factor: float = Field(
+        default=1.0, gt=0.0, allow_inf_nan=False, description="synthetic: how many times longer with references"
+    )
+    instruction: str = Field(default="", description='the wording given with references; "": the built-in one')
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> EngineSection:
+        if self.kind == "openai" and not (self.base_url and self.model):
+            raise ValueError('kind = "openai" needs base_url and model')
+        return self
+
+
+class TelemetrySection(Section):
+    """Where measurements go: line-protocol files that rotate."""
+
+    folder: FilePath | None = Field(default=None, description="none: `telemetry` in data_dir")
+    file_bytes_max: int = Field(
+        default=8 * 1024 * 1024, ge=4096, description="a file is closed at this size and another begun"
+    )
+    files_max: int = Field(default=16, ge=1, description="files kept; the oldest leave")
+    flush_interval_s: float = Field(
+        default=1.0, gt=0.0, le=3600.0, description="what a crash may lose; shorter wears memory cards"
+    )
+
+
+class SeedSection(Section):
+    """A device to ask first who else is there; needed where brokers are not shared."""
+
+    device_id: Id = Field(description="the seed's id")
+    home_broker: BrokerUrlText = Field(description="the seed's home broker")
+
+
+def default_data_dir(device_id: str) -> Path:
+    """Returns `devices/<id>` in `$MOAMESH_HOME`, or in `moamesh` in the user's data folder."""
+    if own := os.environ.get("MOAMESH_HOME"):
+        return Path(own) / "devices" / device_id
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "devices" / device_id

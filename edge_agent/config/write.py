@@ -1,0 +1,80 @@
+"""Writes a configuration as TOML."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from edge_agent.config.model import NONE_TEXT, AgentConfig
+from edge_agent.config.sections import Section
+from edge_agent.core.settings import AgentSettings
+
+
+def write_config(config: AgentConfig, path: Path) -> None:
+    """Writes what differs from the defaults, so that `load_config` makes the same again. Readable by the owner alone.
+
+    The file is complete or not there at all; missing folders are made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(to_toml(config))
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def to_toml(config: AgentConfig) -> str:
+    """Returns the configuration as text, **secrets included**."""
+    parts = [
+        _table(f"[{name}]", _changed(getattr(config, name))) for name in AgentConfig.model_fields if name != "seeds"
+    ]
+    parts += [_table("[[seeds]]", _changed(seed)) for seed in config.seeds]
+    return "\n".join(part for part in parts if part)
+
+
+def to_toml_value(value: Any) -> str:
+    """Returns a value as TOML writes it; `None` as "none"."""
+    if value is None:
+        return json.dumps(NONE_TEXT)
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(to_toml_value(item) for item in value)}]"
+    if isinstance(value, bool | int):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    # JSON's escapes are TOML's, but TOML also wants DEL escaped, and characters beyond 16 bits whole
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _changed(section: Section | AgentSettings) -> dict[str, Any]:
+    """The keys whose value is not the default."""
+    if isinstance(section, AgentSettings):
+        defaults = AgentSettings()
+        names = [field.name for field in fields(AgentSettings)]
+        return {name: getattr(section, name) for name in names if getattr(section, name) != getattr(defaults, name)}
+    return {
+        name: getattr(section, name)
+        for name, field in type(section).model_fields.items()
+        if field.is_required() or getattr(section, name) != field.default
+    }
+
+
+def _table(header: str, values: dict[str, Any]) -> str:
+    if not values:
+        return ""
+    return "\n".join([header, *(f"{key} = {to_toml_value(value)}" for key, value in values.items()), ""])
