@@ -115,6 +115,11 @@ class Agent:
         """The peers known. For looking, not for changing."""
         return self._membership.view
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the home broker is connected, by the last word on it."""
+        return self._context.connected
+
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Takes in one event at time `now` (seconds, never less than before) and returns what is to be done.
 

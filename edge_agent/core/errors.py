@@ -42,5 +42,9 @@ class EngineError(MoameshError):
         self.retryable = retryable
 
 
+class JournalError(MoameshError):
+    """The journal cannot be opened or written. The message is one line that names the file."""
+
+
 class InvariantError(MoameshError):
     """A promise that the core makes about itself does not hold."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Coroutine
 from typing import assert_never
 
 from edge_agent.core import effects as fx
 from edge_agent.core.agent import Agent
+from edge_agent.core.errors import JournalError
 from edge_agent.core.events import DeadlineReached, Event, ReplyRoute, Started, StopRequested
 from edge_agent.core.messages import Answer
 from edge_agent.ports import Engine, Journal, TelemetrySink, Transport
@@ -142,7 +142,7 @@ class AgentHost:
         """A full or broken disk costs durability, not answers: it is said loudly, and the device goes on."""
         try:
             await write
-        except (OSError, sqlite3.Error) as error:
+        except JournalError as error:
             log.error("the journal cannot be written (%s): a restart now would lose accepted prompts", error)
 
     async def _shut_down(self) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.adapters.journal import JournalError, SqliteJournal
+from edge_agent.adapters.journal import SqliteJournal
 from edge_agent.adapters.journal.database import FILE_BYTES_MAX, SET_ASIDE_MAX
 from edge_agent.adapters.journal.moment import Moment, read_moment
+from edge_agent.core.errors import JournalError
 from edge_agent.core.events import ReplyRoute
 from edge_agent.core.messages import (
     DEADLINE_MAX_S,

@@ -1,6 +1,5 @@
 """The journal: accepted prompts and their ends, kept over a crash."""
 
-from edge_agent.adapters.journal.database import JournalError
 from edge_agent.adapters.journal.journal import SqliteJournal
 
-__all__ = ["JournalError", "SqliteJournal"]
+__all__ = ["SqliteJournal"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_agent.core.errors import MoameshError
+from edge_agent.core.errors import JournalError
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,6 @@ CREATE TABLE answers (
     UNIQUE (prompt_id, reply_topic)
 );
 """
-
-
-class JournalError(MoameshError):
-    """The journal cannot be opened or written. The message is one line that names the file."""
 
 
 def is_damage(error: sqlite3.Error) -> bool:

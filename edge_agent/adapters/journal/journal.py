@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from edge_agent.adapters.journal.database import JournalError, is_damage, open_database, set_aside
+from edge_agent.adapters.journal.database import is_damage, open_database, set_aside
 from edge_agent.adapters.journal.moment import Moment, read_moment
 from edge_agent.adapters.journal.store import Store
+from edge_agent.core.errors import JournalError
 from edge_agent.core.events import ReplyRoute, SessionsRestored
 from edge_agent.core.messages import Answer, Contribution, Prompt
 

@@ -1,0 +1,132 @@
+"""Puts a device together from its configuration. The only place that knows every adapter by name."""
+
+from __future__ import annotations
+
+import os
+import random
+from importlib.metadata import version
+from pathlib import Path
+
+from edge_agent.adapters.journal import SqliteJournal
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, TlsFiles
+from edge_agent.adapters.telemetry import FileTelemetrySink
+from edge_agent.config import AgentConfig
+from edge_agent.config.sections import EngineSection
+from edge_agent.core.agent import Agent
+from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
+from edge_agent.core.context import RandomStreams
+from edge_agent.core.service_time import parse_service
+from edge_agent.core.settings import DeviceIdentity
+from edge_agent.ports import Engine
+from edge_agent.runtime.host import AgentHost
+
+
+def make_host(config: AgentConfig) -> AgentHost:
+    """Returns the device that `config` describes, not yet running.
+
+    Raises:
+        SettingsError: something that the configuration names is missing, with the command that mends it.
+    """
+    engine = make_engine(config.engine, config.device.id)
+    card = engine.card
+    identity = DeviceIdentity(
+        device_id=config.device.id,
+        home_broker=config.broker.url,
+        model=card.name,
+        model_family=card.family,
+        synthetic=card.synthetic,
+        version=version("moamesh"),
+    )
+    # Request ids are capabilities: whoever knows one can respond to it. The other draws are nobody's secret.
+    streams = RandomStreams(ids=random.SystemRandom(), peer_selection=random.Random(), gossip=random.Random())  # noqa: S311
+    seeds = tuple((seed.device_id, seed.home_broker) for seed in config.seeds)
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    return AgentHost(
+        agent=Agent(identity, config.agent, streams, seeds=seeds),
+        engine=engine,
+        transport=_make_transport(config),
+        journal=SqliteJournal(
+            config.journal_path,
+            answers_kept_s=config.agent.answers_kept_s,
+            answers_kept_max=config.agent.answers_kept_max,
+        ),
+        telemetry=FileTelemetrySink(
+            config.telemetry_folder,
+            mesh=config.device.mesh,
+            device_id=config.device.id,
+            model=card.name,
+            file_bytes_max=config.telemetry.file_bytes_max,
+            files_max=config.telemetry.files_max,
+            flush_interval_s=config.telemetry.flush_interval_s,
+        ),
+    )
+
+
+def make_engine(section: EngineSection, device_id: str) -> Engine:
+    """Returns the engine that `section` describes, not yet started. Only the kind that is asked for is imported.
+
+    Raises:
+        SettingsError: its model is not on this device.
+    """
+    instruction = section.instruction or AGGREGATION_INSTRUCTION
+    if section.kind == "synthetic":
+        from edge_agent.adapters.synthetic import SyntheticEngine
+
+        return SyntheticEngine(
+            parse_service(section.service),
+            aggregation_factor=section.aggregation_factor,
+            seed=int.from_bytes(device_id.encode()),  # devices differ, and a device repeats itself
+            name=section.model,
+            family=section.family or "synthetic",
+        )
+    if section.kind == "openai":
+        from edge_agent.adapters.openai_engine import OpenAIEngine
+
+        return OpenAIEngine(
+            section.base_url,
+            section.model,
+            section.api_key.get_secret_value() if section.api_key else None,
+            family=section.family or "unknown",
+            context_tokens=section.context_tokens,
+            instruction=instruction,
+        )
+    return _make_llama(section, instruction)
+
+
+def _make_llama(section: EngineSection, instruction: str) -> Engine:
+    from edge_agent.adapters.llama import LlamaEngine
+    from edge_agent.models import DEFAULT_MODEL, find, resolve
+
+    wanted = section.model or DEFAULT_MODEL
+    path = resolve(wanted)
+    name, family = Path(wanted).stem, "unknown"
+    if not wanted.endswith(".gguf"):
+        known = find(wanted)
+        name, family = known.name, known.family
+    return LlamaEngine(
+        path,
+        threads=section.threads or len(os.sched_getaffinity(0)),
+        context_tokens=section.context_tokens,
+        name=name,
+        family=section.family or family,
+        instruction=instruction,
+    )
+
+
+def _make_transport(config: AgentConfig) -> MqttTransport:
+    broker = config.broker
+    password = broker.read_password()
+    tls = None
+    if broker.ca_file or broker.cert_file:
+        tls = TlsFiles(*(str(file) if file else None for file in (broker.ca_file, broker.cert_file, broker.key_file)))
+    return MqttTransport(
+        MqttSettings(
+            device_id=config.device.id,
+            mesh=config.device.mesh,
+            home_url=broker.url,
+            home_aliases=broker.aliases,
+            username=broker.username,
+            password=password.get_secret_value() if password else None,
+            tls=tls,
+        )
+    )

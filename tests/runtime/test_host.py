@@ -1,0 +1,110 @@
+"""Whole devices over a real broker, in one process, with an engine of declared service times."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from broker.embedded import EmbeddedBroker
+from edge_agent.adapters.telemetry import read_points
+from edge_agent.client import MeshClient
+from edge_agent.core.messages import Answer, LayerProgress, PromptOptions, PromptReceipt, PromptRefusal, TokenChunk
+from edge_agent.core.states import Outcome
+from tests.support.brokers import any_broker, mosquitto
+from tests.support.hosts import MESH, mesh_of, quick, until
+
+__all__ = ["any_broker", "mosquitto"]
+
+
+async def ask(client: MeshClient, device: str = "d0", **options: object) -> Answer:
+    ended = await client.ask_to_end(device, "why?", PromptOptions(**options), timeout_s=20.0)  # type: ignore[arg-type]
+    assert isinstance(ended, Answer), ended
+    return ended
+
+
+async def test_a_prompt_crosses_the_mesh_on_either_broker(any_broker: EmbeddedBroker, tmp_path: Path) -> None:
+    async with mesh_of(4, any_broker.url, tmp_path), MeshClient(any_broker.url, MESH) as client:
+        seen = [type(message) async for message in client.ask("d0", "why?", PromptOptions(layers=2, fanout=2))]
+        assert seen[0] is PromptReceipt
+        assert seen[-1] is Answer
+        assert seen.count(LayerProgress) == 4
+        assert TokenChunk in seen
+        answer = await ask(client, layers=2, fanout=2)
+        assert answer.outcome is Outcome.ANSWERED
+        for layer in answer.provenance.layers:
+            devices = {contribution.device_id for contribution in layer}
+            assert len(devices) == 3
+            assert "d0" in devices
+
+
+async def test_twenty_prompts_at_once_are_all_answered(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    async with mesh_of(4, mosquitto.url, tmp_path), MeshClient(mosquitto.url, MESH) as client:
+        answers = await asyncio.gather(*(ask(client, f"d{n % 4}", layers=2, fanout=2) for n in range(20)))
+        assert all(answer.outcome is Outcome.ANSWERED for answer in answers)
+        assert all(len(layer) == 3 for answer in answers for layer in answer.provenance.layers)
+
+
+async def test_a_broker_restarted_under_load_costs_no_answer(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    options = {"settings": quick(), "service": "deterministic:0.15"}
+    async with mesh_of(4, mosquitto.url, tmp_path, **options), MeshClient(mosquitto.url, MESH) as client:
+        asking = [asyncio.create_task(ask(client, f"d{n % 4}", layers=2, fanout=2, deadline_s=20.0)) for n in range(12)]
+        await asyncio.sleep(0.5)
+        await mosquitto.restart()
+        answers = await asyncio.gather(*asking)
+        assert [answer.outcome for answer in answers] == [Outcome.ANSWERED] * 12
+
+
+async def test_a_full_device_refuses_and_says_when_to_try_again(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    options = {"settings": quick(queue_capacity=2), "service": "deterministic:0.3"}
+    async with mesh_of(1, mosquitto.url, tmp_path, **options), MeshClient(mosquitto.url, MESH) as client:
+        ends = await asyncio.gather(
+            *(client.ask_to_end("d0", "why?", PromptOptions(layers=0), timeout_s=20.0) for _ in range(5))
+        )
+        refusals = [end for end in ends if isinstance(end, PromptRefusal)]
+        assert len(refusals) == 3
+        assert all(refusal.reason == "overloaded" and refusal.retry_after_s for refusal in refusals)
+
+
+async def test_telemetry_on_disk_and_the_live_figures_are_the_same_numbers(
+    mosquitto: EmbeddedBroker, tmp_path: Path
+) -> None:
+    async with mesh_of(2, mosquitto.url, tmp_path), MeshClient(mosquitto.url, MESH) as client:
+        statuses = []
+        await client.start_watching(lambda message, retained: statuses.append(message))
+        await ask(client, layers=1, fanout=1)
+        await until(lambda: sum(getattr(s, "completed", 0) >= 2 for s in statuses) >= 1, "a status after the answer")
+    points = list(read_points(tmp_path / "d0-telemetry"))
+    queue = [point for point in points if point.measurement == "agent_queue"]
+    live = next(s for s in statuses if getattr(s, "device_id", "") == "d0" and getattr(s, "completed", 0) >= 2)
+    assert any(
+        point.fields["completed"] == live.completed and point.fields["utilisation"] == live.utilisation
+        for point in queue
+    )
+    assert {point.measurement for point in points} == {"agent_queue", "agent_request", "agent_session"}
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[]", b'{"v":99,"type":"prompt"}', b"x" * 300_000])
+async def test_what_is_no_prompt_is_refused_and_the_next_prompt_answered(
+    body: bytes, mosquitto: EmbeddedBroker, tmp_path: Path
+) -> None:
+    from tests.adapters.mqtt_devices import user
+
+    answers = f"moamesh/v1/{MESH}/devices/d0/answers/user"
+    async with mesh_of(1, mosquitto.url, tmp_path) as (device,), user(mosquitto.url, answers) as one:
+        await one.client.publish(f"moamesh/v1/{MESH}/devices/d0/prompts", body, qos=1, properties=_respond_to(answers))
+        message = await one.arrival()
+        assert b"prompt-refusal" in bytes(message.payload)
+        assert device.agent.counters.bad_input == 1
+        async with MeshClient(mosquitto.url, MESH) as client:
+            assert (await ask(client, layers=0)).outcome is Outcome.ANSWERED
+
+
+def _respond_to(topic: str):  # type: ignore[no-untyped-def]  # paho's Properties is untyped
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic = topic
+    return properties
