@@ -20,7 +20,7 @@ CONNECT_TIMEOUT_S = 5.0  # servers stand next to the device
 SILENCE_TIMEOUT_S = 300.0  # between two pieces of an answer; reading a long prompt in makes the first one late
 BYTES_PER_TOKEN = 3.0  # estimate on the safe side; English has about 4, other scripts less
 DETAIL_CHARACTERS_MAX = 300  # of a server's error text: enough to see why
-EVENT_CHARACTERS_MAX = 1024 * 1024  # of one line of the stream
+EVENT_BYTES_MAX = 1024 * 1024  # of one line of the stream, which holds a token or a few
 CHAT_OVERHEAD_TOKENS = 16  # a chat template around system and user message
 OUTPUT_SHARE_MAX = 0.5  # of the context for the answer, where prompt and answer do not both fit
 
@@ -178,13 +178,11 @@ def estimate_tokens(text: str) -> int:
 
 async def _texts(response: httpx.Response, reply: _Reply) -> AsyncIterator[str]:
     """Yields the pieces of an answer out of its server-sent events, and notes usage and end."""
-    async for line in response.aiter_lines():
-        if len(line) > EVENT_CHARACTERS_MAX:
-            raise EngineError("the server sends events of unreasonable size", retryable=False)
-        if not line.startswith("data:"):
+    async for line in _lines(response):
+        if not line.startswith(b"data:"):
             continue  # comments, and the blank lines between events
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
+        data = line.removeprefix(b"data:").strip()
+        if data == b"[DONE]":
             reply.finished = True
             return
         text = _take_event(data, reply)
@@ -193,7 +191,20 @@ async def _texts(response: httpx.Response, reply: _Reply) -> AsyncIterator[str]:
             yield text
 
 
-def _take_event(data: str, reply: _Reply) -> str:
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Splits at newlines only. httpx's own lines also end at U+2028 and the like, which may stand inside of JSON."""
+    rest = b""
+    async for block in response.aiter_bytes():
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            yield line
+        if len(rest) > EVENT_BYTES_MAX:
+            raise EngineError("the server sends events of unreasonable size", retryable=False)
+    if rest:
+        yield rest
+
+
+def _take_event(data: bytes, reply: _Reply) -> str:
     """Reads one event; returns its text."""
     try:
         event = json.loads(data)

@@ -10,7 +10,6 @@ import httpx
 from edge_agent.models.errors import ModelError
 from edge_agent.models.progress import ProgressCallback, Stage
 from edge_agent.models.registry import HuggingFaceSource
-from edge_agent.models.store import BLOCK_BYTES
 
 READ_TIMEOUT_S = 60.0  # without a byte; not for the whole download
 HTTP_RANGE_NOT_SATISFIABLE = 416
@@ -20,7 +19,8 @@ HTTP_PARTIAL_CONTENT = 206
 def fetch_url(url: str, part: Path, progress: ProgressCallback) -> None:
     """Downloads a file; goes on where an earlier attempt was cut off, if the server can."""
     have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    # Uncompressed, so that a place in the answer is a place in the file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with (
             httpx.Client(follow_redirects=True, timeout=READ_TIMEOUT_S) as client,
@@ -33,7 +33,7 @@ def fetch_url(url: str, part: Path, progress: ProgressCallback) -> None:
             done = have if resumed else 0
             total = done + int(response.headers.get("Content-Length", 0))
             with part.open("ab" if resumed else "wb") as file:
-                for block in response.iter_bytes(BLOCK_BYTES):
+                for block in response.iter_raw():  # as it comes: what is written is not lost if the rest is
                     file.write(block)
                     done += len(block)
                     progress(Stage.DOWNLOAD, done, total)
@@ -47,7 +47,6 @@ def fetch_hugging_face(source: HuggingFaceSource, part: Path, progress: Progress
     """Downloads through huggingface_hub; returns the checksum to expect, the server's own if none was given."""
     try:
         import huggingface_hub
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise ModelError("models of Hugging Face need a package more: pip install 'moamesh[models]'") from error
     where = f"{source.repository}/{source.path}@{source.revision}"
@@ -59,7 +58,7 @@ def fetch_hugging_face(source: HuggingFaceSource, part: Path, progress: Progress
         fetched = huggingface_hub.hf_hub_download(
             source.repository, source.path, revision=source.revision, local_dir=work
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, ValueError) as error:
+    except Exception as error:  # its HTTP library, and with it the errors, differs between its versions
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(f"cannot download hf:{where}: {first_line}") from error
     progress(Stage.DOWNLOAD, metadata.size or 0, metadata.size or 0)
