@@ -1,0 +1,69 @@
+# `make` alone lists what there is. Every step is done once and leaves a stamp in .venv; a failed one leaves none.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench clean broker model
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# What of llama.cpp we do not use and need not compile: it saves more than half of the time.
+LLAMA_CMAKE_ARGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF \
+	-DLLAMA_BUILD_SERVER=OFF -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.+)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(STAMPS)/packages broker model ## set up .venv with all packages, a broker and the default model
+	@echo "Ready: $(BIN)/moamesh"
+
+demo: install ## four devices answer prompts together, here
+	@$(BIN)/moamesh demo
+
+test: install ## run every test that can run here
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMPS)/packages ## lint, format, types, import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: install ## measure the protocol's cost against a bare MQTT echo
+	@$(BIN)/python -m bench
+
+clean: ## remove .venv and caches (not models, which are in your data folder)
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(STAMPS)/venv:
+	@bash scripts/check_tools.sh $(PYTHON)
+	@echo "[1/4] Python environment in $(VENV) (10 seconds)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1"    # the first that knows --group
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+# A step of its own, so that a failed download later does not cost the compilation again.
+$(STAMPS)/llama: $(STAMPS)/venv
+	@echo "[2/4] llama.cpp: compiling for this machine (5 minutes on 2 cores, once; seconds where pip has it cached)"
+	@CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(PIP) install "$$($(BIN)/python scripts/print_extra.py llama)"
+	@touch $@
+
+$(STAMPS)/packages: $(STAMPS)/llama pyproject.toml
+	@echo "[3/4] Python packages (1 minute)"
+	@CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(PIP) install --editable ".[all]" --group dev
+	@touch $@
+
+broker:
+	@bash scripts/install_mosquitto.sh
+
+# Not a stamp: models live in the user's data folder, which may be another one than last time.
+model: $(STAMPS)/packages
+	@$(BIN)/moamesh models path >/dev/null 2>&1 \
+		|| { echo "[4/4] Default model (98 MB; 1 minute)"; $(BIN)/moamesh models pull; }
