@@ -20,6 +20,7 @@ class AnswersKept:
 
     def add(self, key: str, answer: Answer, now: float) -> None:
         """Keeps an answer from `now` on."""
+        self._answers.pop(key, None)  # one past its time may still be there: the order is by when they came
         self._answers[key] = (now, answer)
         while len(self._answers) > self._count_max or next(iter(self._answers.values()))[0] <= now - self._kept_s:
             self._answers.popitem(last=False)

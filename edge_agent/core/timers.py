@@ -30,13 +30,12 @@ class Timers:
         self._sequence += 1
         self._live[key] = self._sequence
         heapq.heappush(self._heap, (deadline, self._sequence, key))
+        self._drop_stale()
 
     def clear(self, key: TimerKey) -> None:
         """Forgets `key`; nothing happens if it is not set."""
-        if self._live.pop(key, None) is not None and len(self._heap) > 2 * len(self._live) + _STALE_MAX:
-            live = self._live
-            self._heap = [entry for entry in self._heap if live.get(entry[2]) == entry[1]]
-            heapq.heapify(self._heap)
+        if self._live.pop(key, None) is not None:
+            self._drop_stale()
 
     def next_deadline(self) -> float | None:
         """Returns the earliest deadline, `None` if there is none."""
@@ -56,6 +55,12 @@ class Timers:
         key = heapq.heappop(self._heap)[2]
         del self._live[key]
         return key
+
+    def _drop_stale(self) -> None:
+        live = self._live
+        if len(self._heap) > 2 * len(live) + _STALE_MAX:
+            self._heap = [entry for entry in self._heap if live.get(entry[2]) == entry[1]]
+            heapq.heapify(self._heap)
 
     def __len__(self) -> int:
         return len(self._live)

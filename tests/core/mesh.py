@@ -61,7 +61,7 @@ class Mesh:
         self._acquainted = acquainted
         self._todo: list[tuple[float, int, str, ev.Event]] = []
         self._sequence = count()
-        self._inferences: dict[tuple[str, str], int] = {}
+        self._inferences: dict[tuple[str, str], ev.Event] = {}  # each with the event that will end it
         self._incarnation = count(1)
         self._running = False
         for name in self.names:
@@ -106,7 +106,7 @@ class Mesh:
     def run(self, until: float = _FOREVER) -> None:
         """Lets time pass until nothing is left to happen, or until `until`."""
         while True:
-            timers = [(at, name) for name, agent in self.agents.items() if (at := agent.next_deadline()) is not None]
+            timers = [(at, name) for name in self.agents if (at := self.timer_at(name)) is not None]
             timer = min(timers, default=(float("inf"), ""))
             event_at = self._todo[0][0] if self._todo else float("inf")
             at = min(timer[0], event_at)
@@ -133,6 +133,10 @@ class Mesh:
             self._carry_out(name, effect)
         return effects
 
+    def timer_at(self, name: str) -> float | None:
+        """Returns when a device next wants to be woken."""
+        return self.agents[name].next_deadline()
+
     def later(self, delay_s: float, name: str, event: ev.Event) -> None:
         """Has an event happen at a device after `delay_s`."""
         heapq.heappush(self._todo, (self.now + delay_s, next(self._sequence), name, event))
@@ -144,7 +148,10 @@ class Mesh:
     def _is_cancelled(self, name: str, event: ev.Event) -> bool:
         if not isinstance(event, ev.InferenceCompleted | ev.InferenceFailed):
             return False
-        return self._inferences.pop((name, event.item_id), None) is None
+        if self._inferences.get((name, event.item_id)) is not event:
+            return True  # of an earlier inference of the same id
+        del self._inferences[name, event.item_id]
+        return False
 
     def _carry_out(self, name: str, effect: fx.Effect) -> None:
         match effect:
@@ -169,15 +176,17 @@ class Mesh:
     def _infer(self, name: str, request: fx.StartInference) -> None:
         seconds = self._service_s(name, request) if callable(self._service_s) else self._service_s
         assert not any(device == name for device, _ in self._inferences), "two inferences on one engine"
-        self._inferences[name, request.item_id] = 1
         failure = self.fail(name, request)
+        end: ev.Event
         if failure is not None:
-            self.later(seconds, name, ev.InferenceFailed(request.item_id, failure, retryable=failure == "crash"))
-            return
-        if request.stream:
-            self.later(seconds / 2, name, ev.TextGenerated(request.item_id, "half "))
-        text = f"{name} says something about {len(request.references)} references"
-        self.later(seconds, name, ev.InferenceCompleted(request.item_id, text, 7, 5, 0, seconds / 2))
+            end = ev.InferenceFailed(request.item_id, failure, retryable=failure == "crash")
+        else:
+            if request.stream:
+                self.later(seconds / 2, name, ev.TextGenerated(request.item_id, "half "))
+            text = f"{name} says something about {len(request.references)} references"
+            end = ev.InferenceCompleted(request.item_id, text, 7, 5, 0, seconds / 2)
+        self._inferences[name, request.item_id] = end
+        self.later(seconds, name, end)
 
     def _introduce(self) -> None:
         for name, agent in self.agents.items():
