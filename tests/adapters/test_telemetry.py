@@ -17,10 +17,10 @@ from influxdb_client import Point as InfluxPoint
 
 from edge_agent.adapters.telemetry import FileTelemetrySink, Point, read_points
 from edge_agent.adapters.telemetry.files import RotatingFiles, list_files
-from edge_agent.adapters.telemetry.line_protocol import decode, encode
 from edge_agent.core.effects import RecordRequest, RecordSession
 from edge_agent.core.messages import DeviceStatus
 from edge_agent.core.states import ItemOutcome
+from edge_agent.wire.line_protocol import decode, encode
 
 STATUS = DeviceStatus(
     device_id="dev-1",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.adapters.telemetry.files import list_files
-from edge_agent.adapters.telemetry.line_protocol import Point, decode
+from edge_agent.wire.line_protocol import Point, decode
 
 log = logging.getLogger(__name__)
 

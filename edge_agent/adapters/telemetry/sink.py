@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.adapters.telemetry.files import RotatingFiles
-from edge_agent.adapters.telemetry.line_protocol import encode
-from edge_agent.adapters.telemetry.measurements import Record, to_point
 from edge_agent.core.effects import RecordRequest, RecordSession
 from edge_agent.core.messages import DeviceStatus
+from edge_agent.wire.line_protocol import encode
+from edge_agent.wire.measurements import Record, to_point
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TypeAlias, get_type_hints
 
-from edge_agent.adapters.telemetry.line_protocol import Point
 from edge_agent.core.effects import RecordRequest, RecordSession
 from edge_agent.core.messages import DeviceStatus
+from edge_agent.wire.line_protocol import Point
 
 Record: TypeAlias = DeviceStatus | RecordRequest | RecordSession
 
