@@ -44,6 +44,7 @@ from edge_agent.core.messages import (
 from edge_agent.core.peer_service import PeerService
 from edge_agent.core.peers import PeerView
 from edge_agent.core.policies import Policies, make_policies
+from edge_agent.core.queue import InferenceQueue
 from edge_agent.core.reception import Reception
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
@@ -119,6 +120,22 @@ class Agent:
     def is_connected(self) -> bool:
         """Whether the home broker is connected, by the last word on it."""
         return self._context.connected
+
+    @property
+    def queue(self) -> InferenceQueue:
+        """The inference queue. For looking, not for changing."""
+        return self._server.queue
+
+    def outstanding(self) -> dict[str, int]:
+        """Returns how much of each kind is still to end; all zero when nothing is left to do."""
+        return {
+            "sessions": len(self._sessions),
+            "requests": len(self._sessions.layers.requests),
+            "work for others": len(self._peers),
+            "places": self._server.queue.places_used,
+            "waiting": len(self._server.queue.waiting),
+            "running": len(self._server.queue.running),
+        }
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Takes in one event at time `now` (seconds, never less than before) and returns what is to be done.

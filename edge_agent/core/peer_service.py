@@ -39,6 +39,10 @@ class PeerService:
         self._open: dict[str, tuple[str, str]] = {}  # item id -> (origin, its home broker)
         self._finished: OrderedDict[str, ProposalResponse] = OrderedDict()
 
+    def __len__(self) -> int:
+        """The number of other devices' requests that wait or run here."""
+        return len(self._open)
+
     def request_received(self, request: ProposalRequest, now: float) -> None:
         """Queues the request or says why not; a repeat gets its receipt or response again."""
         item_id = _item_id(request.origin, request.request_id)

@@ -45,6 +45,10 @@ class Requests:
         self._owner = owner
         self._open: dict[str, PeerRequest] = {}
 
+    def __len__(self) -> int:
+        """The number of requests whose response may still come."""
+        return len(self._open)
+
     def ask(self, session: Session, layer: LayerRound, entry: PeerEntry, now: float) -> None:
         """Asks a peer for a proposal in `layer`."""
         request = PeerRequest(self._context.new_id(), session, layer, entry.device_id, entry.home_broker)
