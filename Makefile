@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # What of llama.cpp we do not use and need not compile: it saves more than half of the time.
 LLAMA_CMAKE_ARGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF \
@@ -65,5 +65,6 @@ broker:
 
 # Not a stamp: models live in the user's data folder, which may be another one than last time.
 model: $(STAMPS)/packages
-	@$(BIN)/moamesh models path >/dev/null 2>&1 \
-		|| { echo "[4/4] Default model (98 MB; 1 minute)"; $(BIN)/moamesh models pull; }
+	@name=$$($(BIN)/python -c 'from edge_agent.models import DEFAULT_MODEL; print(DEFAULT_MODEL)'); \
+	$(BIN)/moamesh models path "$$name" >/dev/null 2>&1 \
+		|| { echo "[4/4] Default model $$name (98 MB; 1 minute)"; $(BIN)/moamesh models pull "$$name"; }
