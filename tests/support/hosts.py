@@ -50,14 +50,14 @@ def make_device(
     *,
     settings: AgentSettings = QUICK,
     service: str = "deterministic:0.01",
-    make_agent: Callable[..., Agent] = Agent,
+    make_transport: Callable[[MqttSettings], MqttTransport] = MqttTransport,
 ) -> Device:
     """Puts a device together; the caller runs it."""
     engine = SyntheticEngine(parse_service(service), seed=int.from_bytes(name.encode()))
     identity = DeviceIdentity(name, model=engine.card.name, model_family=engine.card.family, synthetic=True)
     draws = random.Random(name)
-    agent = make_agent(identity, settings, RandomStreams(random.SystemRandom(), draws, draws))
-    transport = MqttTransport(MqttSettings(name, MESH, url, backoff_max_s=0.5))
+    agent = Agent(identity, settings, RandomStreams(random.SystemRandom(), draws, draws))
+    transport = make_transport(MqttSettings(name, MESH, url, backoff_max_s=0.5))
     host = AgentHost(
         agent,
         engine,
