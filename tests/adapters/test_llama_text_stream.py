@@ -12,7 +12,19 @@ def in_pieces(data: bytes, size: int) -> list[bytes]:
 def test_text_comes_out_as_it_went_in_however_its_bytes_are_split(text: str, size: int) -> None:
     stream = TextStream([])
     shown = [stream.push(piece) for piece in in_pieces(text.encode(), size)]
-    assert "".join(shown) + stream.finish() == text
+    assert "".join(shown) + stream.finish() == text.lstrip()
+
+
+def test_white_space_before_the_first_word_is_left_out() -> None:
+    stream = TextStream([])
+    assert [stream.push(piece) for piece in (b" ", b"\n ", b" Yes", b", ", b"\n", b"no")] == [
+        "",
+        "",
+        "Yes",
+        ", ",
+        "\n",
+        "no",
+    ]
 
 
 def test_a_character_is_shown_only_when_it_is_whole() -> None:

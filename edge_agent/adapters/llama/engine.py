@@ -202,8 +202,8 @@ class LlamaEngine:
         self._children += 1
         self._child, self._last_error = child, None
         self._attempts += 1
-        await self._tell()
-        try:
+        try:  # from here on, whatever happens, the child gets closed
+            await self._tell()
             await child.wait_ended()
         finally:
             self._child = None

@@ -10,6 +10,7 @@ class TextStream:
     """Push the bytes of each token; show what comes back; call `finish` after the last one.
 
     Bytes of an unfinished character, and text that may be the start of a stop text, are held back until it is clear.
+    White space before the first word is left out: base models begin their answers with it.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -17,6 +18,7 @@ class TextStream:
         # "replace": a model may emit bytes that are no UTF-8 at all; they become U+FFFD instead of an error.
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
+        self._begun = False
         self.stopped = False
         """A stop text came. It and what follows are not part of the text."""
 
@@ -25,6 +27,9 @@ class TextStream:
         if self.stopped:
             return ""
         self._held += self._decoder.decode(piece)
+        if not self._begun:
+            self._held = self._held.lstrip()
+            self._begun = bool(self._held)
         found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
         if found:
             self.stopped = True
