@@ -45,6 +45,9 @@ class PeerService:
 
     def request_received(self, request: ProposalRequest, now: float) -> None:
         """Queues the request or says why not; a repeat gets its receipt or response again."""
+        if request.origin == self._context.identity.device_id:  # forged: nobody asks itself over the network
+            self._context.counters.bad_input += 1
+            return
         item_id = _item_id(request.origin, request.request_id)
         finished = self._finished.get(item_id)
         if finished is not None:

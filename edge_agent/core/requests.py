@@ -20,6 +20,7 @@ from edge_agent.core.sizes import cut_to_bytes
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
 
 _NEVER = float("inf")
+_PROBE_STRETCH_MAX = 20  # probe intervals: a peer's word on its wait must not put off the question for ever
 
 
 class RequestOwner(Protocol):
@@ -77,8 +78,9 @@ class Requests:
         request.state = advance(REQUEST_TRANSITIONS, request.state, RequestState.QUEUED)
         request.sends = 0
         self._context.timers.clear(("receipt", request.request_id))
-        wait = max(self._context.settings.probe_interval_s, 2 * (receipt.expected_wait_s or 0.0))
-        if wait < _NEVER:
+        probe_s = self._context.settings.probe_interval_s
+        if probe_s < _NEVER:
+            wait = max(probe_s, min(2 * (receipt.expected_wait_s or 0.0), _PROBE_STRETCH_MAX * probe_s))
             self._context.timers.set(("probe", request.request_id), now + wait)
 
     def response_received(self, response: ProposalResponse, now: float) -> None:
