@@ -1,8 +1,9 @@
 """What the protocol adds to a round trip: a proposal's way to a peer and its response's way back, less the inference.
 
-Measured from the request's hand-over to the transport to the event that brings the response, less the peer's waiting and
-service time, beside a bare echo (`bench.echo`) on the same broker in the same run, in turns. Two whole devices: core,
-codec, journal, transport; each a process of its own, as the two ends of the echo are. The engine is synthetic: it declares a service time and infers nothing.
+Measured from the request's hand-over to the transport to the event that brings the response, less the peer's waiting
+and service time, beside a bare echo (`bench.echo`) on the same broker in the same run, in turns. Two whole devices
+(core, codec, journal, transport), each a process of its own, as is their user. The engine is synthetic: it declares a
+service time and infers nothing.
 
     python -m bench.hop [--prompts 200] [--rounds 5] [--json]
 """
@@ -141,11 +142,8 @@ async def main() -> None:
     print(f"added time of a hop beside a bare QoS 1 echo, {kind}, {arguments.prompts} each, in turns")
     print(f"{'round':>5} {'echo p50':>9} {'echo p95':>9} {'hop p50':>9} {'hop p95':>9} {'ratio p50':>9}   (ms)")
     for row in rows:
-        print(
-            "{round:>5} {echo_p50_ms:9.2f} {echo_p95_ms:9.2f} {hop_p50_ms:9.2f} {hop_p95_ms:9.2f} {ratio_p50:9.2f}".format(
-                **row
-            )
-        )
+        times = " ".join(f"{row[name]:9.2f}" for name in list(row)[1:])
+        print(f"{row['round']:>5} {times}")
     print(
         f"ratio p50: {ratios[0]:.2f} min, {statistics.median(ratios):.2f} median, {ratios[-1]:.2f} max (aim: under 3)"
     )

@@ -1,0 +1,28 @@
+"""Runs every benchmark, one after the other: `python -m bench [NAME ...]`. Each prints a ratio beside a peer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PEERLESS = {"__init__", "__main__", "echo"}  # no benchmark of its own: the echo is what the hop is measured against
+
+
+def main() -> int:
+    """Runs the named benchmarks, or all; returns the number that failed."""
+    there = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in PEERLESS)
+    wanted = sys.argv[1:] or there
+    if unknown := [name for name in wanted if name not in there]:
+        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(there)}", file=sys.stderr)
+        return 2
+    failed = 0
+    for name in wanted:
+        print(f"== {name}", flush=True)
+        failed += subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
