@@ -142,6 +142,8 @@ class EmbeddedBroker:
         return self._child.tail() if self._child is not None else ""
 
     async def _start_once(self, folder: Path) -> None:
+        if not _is_free(self._host, self._port):  # else the check below might be answered by whoever has it
+            raise BrokerStartError(f"{self.kind} did not start: port {self._port} is taken")
         command = self._kind.command(folder, self._host, self._port)
         self._child = ChildProcess(command, folder / f"{self.kind}.log")
         try:
@@ -156,7 +158,8 @@ class EmbeddedBroker:
             if loop.time() >= end:
                 raise BrokerStartError(f"{self.kind} did not answer in {START_TIMEOUT_S:g} s: {self._child.tail()}")
             await asyncio.sleep(HEALTH_POLL_S)
-        if not self._child.running:  # then somebody else has answered on that port
+        await asyncio.sleep(HEALTH_POLL_S)
+        if not self._child.running:  # somebody took the port a moment ago, and it was they who answered
             raise BrokerStartError(f"{self.kind} found port {self._port} taken: {self._child.tail()}")
 
 
@@ -184,8 +187,21 @@ async def answers_connect(host: str, port: int) -> bool:
 
 
 def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with _tcp_socket(host) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    with _tcp_socket(host) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are over do not count
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def _tcp_socket(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)

@@ -6,6 +6,7 @@ Nothing in the protocol needs what the weaker one lacks; still a user should kno
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -42,9 +43,11 @@ def find_mosquitto() -> str | None:
 
 def _mosquitto(folder: Path, host: str, port: int) -> list[str]:
     config = folder / "mosquitto.conf"
+    # Started by root it would become another user, and a child that does is no longer ended with its parent.
+    as_root = "user root\n" if os.geteuid() == 0 else ""
     config.write_text(
         f"""\
-listener {port} {host}
+{as_root}listener {port} {host}
 # Who reaches the loopback interface is on this machine already.
 allow_anonymous true
 # Without it a small message waits up to 44 ms for the acknowledgement of the one before.
