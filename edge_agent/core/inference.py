@@ -22,12 +22,13 @@ _ENDS = {
 class InferenceServer:
     """First come, first served; `servers` items at once. Each item that came in ends once, and its owner is told."""
 
-    __slots__ = ("_context", "_servers", "meter", "queue")
+    __slots__ = ("_context", "_servers", "_starting", "meter", "queue")
 
     def __init__(self, context: Context, servers: int = 1) -> None:
         settings = context.settings
         self._context = context
         self._servers = servers
+        self._starting = False
         self.queue = InferenceQueue(settings.queue_capacity, settings.queue_bytes_max, settings.origin_share)
         self.meter = LoadMeter()
 
@@ -120,17 +121,20 @@ class InferenceServer:
         self._start_waiting(now)
 
     def _start_waiting(self, now: float) -> None:
+        """Hands waiting items to the engine while it is free. An owner that is told of an expired item may submit its
+        next one or cancel others: this very loop serves them, or calls would nest as deep as the line is long."""
+        if self._starting:
+            return
+        self._starting = True
         queue = self.queue
-        while len(queue.running) < self._servers:
-            item = queue.pop()
-            if item is None:
-                return
+        while len(queue.running) < self._servers and (item := queue.pop()) is not None:
             if now >= item.expires_at:
                 self._leave(item, ItemOutcome.EXPIRED, None, now)
                 item.owner.item_ended(item, ItemOutcome.EXPIRED, None, now)
                 continue
             queue.start(item, now)
             self._context.out.append(_start_effect(item))
+        self._starting = False
 
     def _leave(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         started = item.attempts > 0

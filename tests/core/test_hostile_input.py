@@ -49,6 +49,12 @@ def tell(mesh: Mesh, message: Any, name: str = "d0") -> list[fx.Effect]:
     return mesh.handle(name, ev.PeerMessageReceived(message))
 
 
+def refusals(effects: list[fx.Effect]) -> list[BusyReason | None]:
+    """Returns what the receipts among the effects say."""
+    messages = [effect.message for effect in effects if isinstance(effect, fx.SendToDevice)]
+    return [message.busy for message in messages if isinstance(message, RequestReceipt)]
+
+
 def asked_peer(mesh: Mesh, origin: str = "d0") -> tuple[str, str]:
     """Returns (request id, device) of the last request that an origin sent."""
     return next(
@@ -96,7 +102,7 @@ def test_a_response_by_another_than_who_was_asked_is_not_taken() -> None:
 def test_a_request_of_an_impossible_layer_is_refused_as_invalid(layer: int) -> None:
     mesh = Mesh(1)
     effects = tell(mesh, replace(REQUEST, layer=layer))
-    assert [effect.message.busy for effect in effects if isinstance(effect, fx.SendToDevice)] == [BusyReason.INVALID]
+    assert refusals(effects) == [BusyReason.INVALID]
     assert mesh.agents["d0"]._server.queue.places_used == 0
 
 
@@ -130,7 +136,7 @@ def test_one_device_cannot_take_more_than_its_share_or_the_bytes_there_are() -> 
     assert mesh.agents["d0"]._server.queue.places_used == QUIET.queue_capacity * QUIET.origin_share
     big = (ChatMessage(Role.USER, "x" * (QUIET.queue_bytes_max + 1)),)
     effects = tell(mesh, replace(REQUEST, origin="other", request_id="big", messages=big))
-    assert [effect.message.busy for effect in effects if isinstance(effect, fx.SendToDevice)] == [BusyReason.QUEUE_FULL]
+    assert refusals(effects) == [BusyReason.QUEUE_FULL]
 
 
 def test_nobody_can_cancel_or_take_over_an_item_of_this_device_or_of_another() -> None:
