@@ -115,15 +115,16 @@ class LoadMeter:
     def read(self, now: float, stability_target: float) -> IntervalFigures:
         """Returns the figures of the interval that ends now, and begins the next."""
         interval = now - self._begun_at
-        if interval <= 0:
-            interval = math.inf  # nothing can be said of no time: every rate is zero
         mean = self.service_times.expected(False)
         if self._service_count:
             mean = self._service_sum / self._service_count
-        keep = math.exp(-interval / _LOAD_WINDOW_S)
-        self._load = keep * self._load + (1 - keep) * (self._offered_items / interval) * (mean or 0.0)
-        self._load_weight = keep * self._load_weight + (1 - keep)
-        self.stability_margin = stability_target - self._load / self._load_weight
+        if interval > 0:
+            gain = -math.expm1(-interval / _LOAD_WINDOW_S)
+            self._load += gain * ((self._offered_items / interval) * (mean or 0.0) - self._load)
+            self._load_weight += gain * (1.0 - self._load_weight)
+            self.stability_margin = stability_target - self._load / self._load_weight
+        else:
+            interval = math.inf  # nothing can be said of no time: every rate is zero
         figures = IntervalFigures(
             interval_s=0.0 if math.isinf(interval) else interval,
             requests_waiting_mean=self._area_waiting / interval,
@@ -132,5 +133,6 @@ class LoadMeter:
             utilisation=self._area_running / interval,
             stability_margin=self.stability_margin,
         )
-        self._begin(now)
+        if figures.interval_s > 0:
+            self._begin(now)
         return figures
