@@ -1,0 +1,50 @@
+"""`moamesh ask`: one prompt, answered by the mesh."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import options as opt
+
+
+def ask(
+    prompt: Annotated[str | None, typer.Argument(help='What to ask; "-" or nothing reads standard input.')] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", "-D", metavar="ID", help="The device to ask; by default any one online.")
+    ] = None,
+    layers: opt.Layers = None,
+    fanout: opt.Fanout = None,
+    deadline: opt.Deadline = None,
+    join: opt.Join = None,
+    max_tokens: opt.MaxTokens = 256,
+    temperature: opt.Temperature = 0.7,
+    seed: opt.Seed = None,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the text as it is generated.")] = True,
+    json: opt.Json = False,
+    broker: opt.Broker = None,
+    mesh: opt.Mesh = None,
+) -> None:
+    """Ask the mesh. The answer goes to stdout, what made it to stderr.
+
+    Exit status 1 if the prompt was refused or not answered.
+    """
+    from edge_agent.cli.asking import ask_one, read_prompt
+    from edge_agent.cli.exits import NOT_ANSWERED, run_async
+    from edge_agent.cli.mesh_address import find_mesh
+    from edge_agent.cli.results import prompt_options
+
+    text = read_prompt(prompt)
+    wanted = prompt_options(
+        layers=layers,
+        fanout=fanout,
+        deadline_s=deadline,
+        join=join,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    address = find_mesh(broker, mesh)
+    if not run_async(ask_one(address, device, text, wanted, stream=stream, json=json)):
+        raise typer.Exit(NOT_ANSWERED)

@@ -1,0 +1,28 @@
+"""`moamesh doctor`: what is missing here, and the command that mends it."""
+
+from __future__ import annotations
+
+import typer
+
+from edge_agent.cli import options as opt
+
+
+def doctor(json: opt.Json = False) -> None:
+    """Check this machine. Each line says what is there, or the command that mends it.
+
+    Exit status 1 if something needed is missing.
+    """
+    from edge_agent.cli.checks import all_checks
+    from edge_agent.cli.exits import NOT_ANSWERED
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.views.checks import checks_object, print_checks
+
+    out = console(stderr=json)
+    with out.status("looking around"):
+        checks = all_checks()
+    if json:
+        print_json(checks_object(checks))
+    else:
+        print_checks(out, checks)
+    if any(check.missing for check in checks):
+        raise typer.Exit(NOT_ANSWERED)

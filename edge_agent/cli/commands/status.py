@@ -1,0 +1,30 @@
+"""`moamesh status`: the devices of a mesh, live."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import options as opt
+
+
+def status(
+    once: Annotated[bool, typer.Option("--once", help="Show the devices once and end.")] = False,
+    json: opt.Json = False,
+    broker: opt.Broker = None,
+    mesh: opt.Mesh = None,
+) -> None:
+    """Watch the devices of a mesh: queues, load, totals.
+
+    With --json one object a second, with --once just one. Exit status 1 if --once finds nobody online.
+    """
+    from edge_agent.cli.exits import NOT_ANSWERED, run_async
+    from edge_agent.cli.mesh_address import find_mesh
+    from edge_agent.cli.watching import show_once, show_until_stopped
+
+    address = find_mesh(broker, mesh)
+    if not once:
+        run_async(show_until_stopped(address, json=json))
+    elif not run_async(show_once(address, json=json)):
+        raise typer.Exit(NOT_ANSWERED)

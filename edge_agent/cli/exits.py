@@ -1,0 +1,51 @@
+"""How commands end: exit statuses, one-line errors, and a clean way out on Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+NOT_ANSWERED = 1  # a prompt was refused, expired, failed or got lost; something needed is missing
+USER_ERROR = 2  # a setting, an argument or a file is wrong, or the broker is not there
+INTERRUPTED = 130  # Ctrl-C, as shells say it
+TERMINATED = 143  # SIGTERM, as shells say it
+
+
+def error_line(text: str) -> None:
+    """Says on stderr what went wrong: one line, below it the end of a log where there is one."""
+    print(f"moamesh: {text}", file=sys.stderr)
+
+
+def run_async(main: Coroutine[Any, Any, Result]) -> Result:
+    """Runs `main`; Ctrl-C and SIGTERM cancel it, so that it can clean up, and then end the command.
+
+    Raises:
+        SystemExit: with status 130 or 143, after a signal.
+    """
+
+    async def guarded() -> Result:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        received: list[int] = []
+
+        def stop(number: int) -> None:
+            # the first signal lets everything stop in order; the second is for those who cannot wait
+            loop.remove_signal_handler(number)
+            received.append(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if not received:
+                raise
+            raise SystemExit(INTERRUPTED if received[0] == signal.SIGINT else TERMINATED) from None
+
+    return asyncio.run(guarded())

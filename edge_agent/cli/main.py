@@ -1,0 +1,60 @@
+"""The `moamesh` command. Each command has its own file under `commands`, which imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from edge_agent.cli.commands import agent, ask, demo, doctor, models, run_prompts, status, up
+from edge_agent.cli.exits import USER_ERROR, error_line
+from edge_agent.core.errors import MoameshError
+
+
+class _Commands(TyperGroup):
+    """Commands whose known errors are one line on stderr and exit status 2, never a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer.Context is click's with more
+        try:
+            return super().invoke(ctx)
+        except MoameshError as error:
+            error_line(str(error))
+            raise typer.Exit(USER_ERROR) from error
+
+
+app = typer.Typer(
+    name="moamesh",
+    cls=_Commands,
+    help="Small devices answer prompts together: distributed Mixture-of-Agents over MQTT.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo", rich_help_panel="Try it")(demo.demo)
+app.command("up", rich_help_panel="Try it")(up.up)
+app.command("ask", rich_help_panel="Use a mesh")(ask.ask)
+app.command("status", rich_help_panel="Use a mesh")(status.status)
+app.command("run-prompts", rich_help_panel="Use a mesh")(run_prompts.run_prompts)
+app.command("agent", rich_help_panel="Run a device")(agent.agent)
+app.add_typer(models.app, name="models", rich_help_panel="Run a device")
+app.command("doctor", rich_help_panel="Run a device")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True)) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("moamesh"))
+        raise typer.Exit
+
+
+def run() -> None:
+    """The console entry."""
+    sys.exit(app())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,121 @@
+"""What a command hands out about prompts, as plain objects for JSON. The same shape everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from edge_agent.client import AskTimeoutError, DeviceView
+from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.core.messages import Answer, PromptOptions, PromptRefusal, Provenance, Sampling
+
+JsonObject = dict[str, Any]
+
+
+class AskOutcome(StrEnum):
+    """How an attempt ended that brought no answer of the device; beside the outcomes of an answer."""
+
+    REFUSED = "refused"
+    NO_RECEIPT = "no_receipt"
+    TIMEOUT = "timeout"
+    DEVICE_DIED = "device_died"
+
+
+class DeviceDiedError(MoameshError):
+    """The device, a process of this host, died and nobody starts it again."""
+
+
+End = Answer | PromptRefusal | MoameshError
+"""How asking ended: an answer (with any outcome), a refusal, or the client's error."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskResult:
+    """A prompt and how it ended. `latency_s` is as the user saw it."""
+
+    prompt: str
+    device_id: str
+    end: End
+    latency_s: float
+
+    @property
+    def answer(self) -> Answer | None:
+        """The device's last word, if there was one."""
+        return self.end if isinstance(self.end, Answer) else None
+
+    @property
+    def outcome(self) -> str:
+        """One word for how it ended."""
+        if isinstance(self.end, Answer):
+            return self.end.outcome.value
+        if isinstance(self.end, PromptRefusal):
+            return AskOutcome.REFUSED.value
+        if isinstance(self.end, DeviceDiedError):
+            return AskOutcome.DEVICE_DIED.value
+        return (AskOutcome.TIMEOUT if isinstance(self.end, AskTimeoutError) else AskOutcome.NO_RECEIPT).value
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer text to use."""
+        return self.outcome == "answered"
+
+    @property
+    def detail(self) -> str:
+        """Why it did not go well; "" if it did."""
+        if isinstance(self.end, PromptRefusal):
+            return f"{self.end.reason.value}: {self.end.detail}"
+        return self.end.detail if isinstance(self.end, Answer) else str(self.end)
+
+
+def result_object(result: AskResult) -> JsonObject:
+    """A result for JSON. `provenance` is null where no answer came back."""
+    answer = result.answer
+    return {
+        "prompt": result.prompt,
+        "device_id": result.device_id,
+        "outcome": result.outcome,
+        "text": answer.text if answer else "",
+        "detail": result.detail,
+        "end_to_end_latency_s": answer.end_to_end_latency_s if answer else None,
+        "latency_s": result.latency_s,
+        "provenance": provenance_object(answer.provenance) if answer else None,
+    }
+
+
+def device_object(view: DeviceView, now: float) -> JsonObject:
+    """A device as `status` and `demo` tell of it. `status` is null before its first figures."""
+    return {
+        "device_id": view.device_id,
+        "state": view.state(now).value,
+        "model": view.model,
+        "synthetic": view.synthetic,
+        "status": asdict(view.status) if view.status is not None else None,
+    }
+
+
+def provenance_object(provenance: Provenance) -> JsonObject:
+    """Provenance for JSON: as it is, with the policies as an object."""
+    return asdict(provenance) | {"policies": dict(provenance.policies)}
+
+
+def prompt_options(
+    *,
+    layers: int | None = None,
+    fanout: int | None = None,
+    deadline_s: float | None = None,
+    join: int | None = None,
+    max_tokens: int,
+    temperature: float,
+    seed: int | None = None,
+) -> PromptOptions:
+    """Options from a command line.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
+    try:
+        sampling = Sampling(max_output_tokens=max_tokens, temperature=temperature, seed=seed)
+        return PromptOptions(layers=layers, fanout=fanout, deadline_s=deadline_s, join=join, sampling=sampling)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None

@@ -1,0 +1,1 @@
+"""What commands show: functions from data to rich renderables. Nothing here prints or waits."""

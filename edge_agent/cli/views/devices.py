@@ -1,0 +1,68 @@
+"""The table of devices: state, queue, load, totals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from edge_agent.client.roster import DeviceState, DeviceView
+from edge_agent.core.messages import DeviceStatus
+
+_STATE_STYLE = {
+    DeviceState.ONLINE: ("●", "good"),
+    DeviceState.SILENT: ("◌", "busy"),
+    DeviceState.STOPPED: ("○", "quiet"),
+    DeviceState.OFFLINE: ("✗", "bad"),
+    DeviceState.UNKNOWN: ("?", "quiet"),
+}
+_UTILISATION_HIGH = 0.9  # queues grow steeply beyond: ρ/(1-ρ) is 9 there
+MODEL_WIDTH_MAX = 28
+_NONE = Text("–", style="quiet")
+
+
+def devices_table(views: Sequence[DeviceView], now: float, *, title: str = "") -> Table:
+    """Rows in the order of the device ids; figures of a device that is gone are its last ones, greyed."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        header_style="label",
+    )
+    table.add_column("device", no_wrap=True, style="name")
+    table.add_column("state", no_wrap=True)
+    table.add_column("model", overflow="ellipsis", max_width=MODEL_WIDTH_MAX)  # the one that gives way when it is tight
+    for name in ("wait", "run", "ρ", "margin", "sess", "done", "rej"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for view in views:
+        state = view.state(now)
+        alive = state in (DeviceState.ONLINE, DeviceState.SILENT)
+        sign, style = _STATE_STYLE[state]
+        figures = _figures(view.status, alive) if view.status is not None else [_NONE] * 7
+        table.add_row(view.device_id, Text(f"{sign} {state.value}", style=style), _model(view), *figures)
+    return table
+
+
+def _model(view: DeviceView) -> Text:
+    if view.synthetic and not view.model.startswith("synthetic"):
+        return Text(f"synthetic:{view.model}", style="busy")
+    return Text(view.model, style="busy" if view.synthetic else "")
+
+
+def _figures(status: DeviceStatus, alive: bool) -> list[Text]:
+    busy = "busy" if alive else "quiet"
+    plain = "" if alive else "quiet"
+    high = status.utilisation >= _UTILISATION_HIGH
+    return [
+        Text(str(status.requests_waiting), style=busy if status.requests_waiting else plain),
+        Text(str(status.requests_running), style=plain),
+        Text(f"{status.utilisation:.2f}", style=busy if high else plain),
+        Text(f"{status.stability_margin:+.2f}", style="bad" if status.stability_margin < 0 and alive else plain),
+        Text(str(status.sessions_active), style=plain),
+        Text(str(status.completed), style=plain),
+        Text(str(status.rejected), style="bad" if status.rejected and alive else plain),
+    ]

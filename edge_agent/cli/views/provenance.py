@@ -1,0 +1,64 @@
+"""What made an answer, as a small tree."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from rich.tree import Tree
+
+from edge_agent.core.messages import Answer, Contribution, Provenance
+
+
+def provenance_tree(answer: Answer) -> Tree:
+    """Layers with their responses, then the aggregation; what is missing or substituted stands in its layer."""
+    provenance = answer.provenance
+    tree = Tree(_headline(answer))
+    for number, layer in enumerate(provenance.layers, start=1):
+        branch = tree.add(Text(f"layer {number}", style="label"))
+        for contribution in layer:
+            branch.add(_contribution(contribution, provenance.device_id))
+        for substitute in provenance.substitutes:
+            if substitute.layer == number:
+                text = f"{substitute.device_id} stood in for {substitute.instead_of} ({substitute.reason})"
+                branch.add(Text(text, style="busy"))
+        for missing in provenance.missing:
+            if missing.layer == number:
+                branch.add(Text(f"{missing.device_id} missing: {missing.reason}", style="bad"))
+    if provenance.aggregation is not None:
+        branch = tree.add(Text("aggregation" if provenance.layers else "answer", style="label"))
+        branch.add(_contribution(provenance.aggregation, provenance.device_id))
+    tree.add(_footer(provenance))
+    return tree
+
+
+def _headline(answer: Answer) -> Text:
+    style = "good" if answer.outcome == "answered" else "bad"
+    text = Text(answer.outcome.value, style=style)
+    text.append(f" by {answer.device_id} in {answer.end_to_end_latency_s:.1f} s", style="default")
+    if answer.detail:
+        text.append(f": {answer.detail}", style="busy")
+    return text
+
+
+def _contribution(contribution: Contribution, origin: str) -> Text:
+    text = Text(contribution.device_id, style="name")
+    if contribution.device_id == origin:
+        text.append(" (self)", style="quiet")
+    synthetic = contribution.synthetic and not contribution.model.startswith("synthetic")
+    text.append(
+        f"  {'synthetic:' if synthetic else ''}{contribution.model}", style="busy" if contribution.synthetic else ""
+    )
+    text.append(
+        f"  waited {contribution.waiting_time_s:.1f} s, ran {contribution.service_time_s:.1f} s, "
+        f"{contribution.input_tokens}→{contribution.output_tokens} tokens",
+        style="quiet",
+    )
+    if contribution.input_tokens_cut:
+        text.append(f", {contribution.input_tokens_cut} cut", style="busy")
+    return text
+
+
+def _footer(provenance: Provenance) -> Text:
+    policies = ", ".join(name for _, name in provenance.policies)
+    restarts = f" · resumed {provenance.restarts}x after a restart" if provenance.restarts else ""
+    text = f"{provenance.messages_sent} messages sent, {provenance.messages_received} received{restarts} · {policies}"
+    return Text(text, style="quiet")

@@ -1,0 +1,1 @@
+"""A broker and several devices on this host, each device its own process. For `up`, `demo`, `run-prompts` and tests."""

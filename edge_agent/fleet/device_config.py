@@ -1,0 +1,36 @@
+"""The configuration of each device of a local fleet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
+from edge_agent.core.settings import AgentSettings
+from edge_agent.fleet.plan import EngineKind, FleetPlan
+
+CONFIG_FILE = "agent.toml"
+
+
+def write_device_config(plan: FleetPlan, number: int, broker_url: str, folder: Path) -> Path:
+    """Writes `agent.toml` of the device with this number (from 0) into `folder`; returns the file's path."""
+    agent = AgentSettings(status_interval_s=plan.status_interval_s)
+    if plan.layers is not None:
+        agent = replace(agent, layers=plan.layers)
+    if plan.fanout is not None:
+        agent = replace(agent, fanout=plan.fanout)
+    config = AgentConfig(
+        device=DeviceSection(id=plan.device_ids[number], mesh=plan.mesh, data_dir=folder),
+        broker=BrokerSection(url=broker_url),
+        engine=_engine(plan, number),
+        agent=agent,
+    )
+    path = folder / CONFIG_FILE
+    write_config(config, path)
+    return path
+
+
+def _engine(plan: FleetPlan, number: int) -> EngineSection:
+    if plan.engine is EngineKind.SYNTHETIC:
+        return EngineSection(kind="synthetic", service=plan.service)
+    return EngineSection(kind="llama", model=plan.models[number % len(plan.models)], threads=plan.threads)

@@ -1,0 +1,160 @@
+"""`LocalFleet`: a broker and N device processes, up until the context is left."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from broker.embedded import BrokerStartError, EmbeddedBroker
+from edge_agent.client import DeviceState, MeshClient
+from edge_agent.core.errors import MoameshError
+from edge_agent.fleet.device_config import write_device_config
+from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.fleet.plan import FleetPlan
+from edge_agent.fleet.runs import announce, new_run_folder
+
+START_TIMEOUT_S = 120.0  # N interpreters and N models on a slow, small machine
+_POLL_S = 0.05
+
+
+class FleetError(MoameshError):
+    """The broker or a device did not come up, or died. The message says which and ends with the last of its log."""
+
+
+class LocalFleet:
+    """Devices on this host. Enter it in the main thread: `async with LocalFleet(plan) as fleet:`.
+
+    Args:
+        plan: how many, and what they run.
+        folder: for configurations, logs and journals; by default a new one under the XDG state home, which is removed
+            when the fleet stops, unless a device died.
+
+    Raises (on entering):
+        FleetError: the broker or a device did not come up.
+    """
+
+    def __init__(self, plan: FleetPlan, *, folder: Path | None = None) -> None:
+        self.plan = plan
+        self._own_folder = folder is None
+        self.folder = new_run_folder() if folder is None else folder
+        self.on_progress: Callable[[int, int], None] | None = None
+        """Called with (devices online, devices in all) while they start."""
+        try:
+            self.broker = EmbeddedBroker(port=plan.port, run_dir=self.folder / "broker")
+        except RuntimeError as error:  # no broker program is installed
+            raise FleetError(str(error)) from None
+        self.devices: dict[str, DeviceProcess] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the broker listens."""
+        return self.broker.url
+
+    @property
+    def mesh(self) -> str:
+        """The name of the mesh."""
+        return self.plan.mesh
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Starts the broker and the devices; returns when all are online. After this you must call `stop`.
+
+        Raises:
+            FleetError: the broker or a device did not come up; everything is stopped again.
+        """
+        try:
+            await self.broker.start()
+            await self._start_devices()
+            announce(self.folder, self.url, self.mesh, tuple(self.devices))
+        except BrokerStartError as error:
+            await self.stop()
+            raise FleetError(f"the broker did not start: {error}") from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stops the devices, then the broker, so that farewells still get out. May be called twice."""
+        died = self.dead()
+        await asyncio.gather(*(device.stop() for device in self.devices.values()))
+        await self.broker.stop()
+        if self._own_folder and not died:
+            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def dead(self) -> tuple[DeviceProcess, ...]:
+        """The devices whose process has ended, though nobody stopped it."""
+        return tuple(device for device in self.devices.values() if device.exit_status is not None)
+
+    async def until_died(self, device_id: str) -> None:
+        """Returns once the process of a device has ended."""
+        await self.devices[device_id].wait()
+
+    def kill(self, device_id: str) -> None:
+        """Kills a device as a power cut would."""
+        self.devices[device_id].kill()
+
+    async def restart(self, device_id: str) -> None:
+        """Starts a device again that has ended, on its old configuration and journal, and waits until it is online.
+
+        Raises:
+            FleetError: it did not come up.
+        """
+        device = self.devices[device_id]
+        await device.wait()
+        await device.start()
+        await self._until_online((device_id,))
+
+    async def _start_devices(self) -> None:
+        for number, device_id in enumerate(self.plan.device_ids):
+            config_path = write_device_config(self.plan, number, self.url, self.folder / device_id)
+            log_path = self.folder / device_id / "agent.log"
+            self.devices[device_id] = DeviceProcess(device_id, config_path, log_path)
+        for device in self.devices.values():
+            await device.start()
+        await self._until_online(tuple(self.devices))
+
+    async def _until_online(self, device_ids: tuple[str, ...]) -> None:
+        ends_at = time.monotonic() + START_TIMEOUT_S
+        shown = -1
+        async with MeshClient(self.url, self.mesh) as client:
+            await client.start_watching()
+            while True:
+                for device_id in device_ids:
+                    self._check_alive(device_id)
+                online = sum(self._is_online(client, device_id) for device_id in device_ids)
+                if online != shown and self.on_progress is not None:
+                    self.on_progress(online, len(device_ids))
+                    shown = online
+                if online == len(device_ids):
+                    return
+                if time.monotonic() >= ends_at:
+                    late = [device_id for device_id in device_ids if not self._is_online(client, device_id)]
+                    raise FleetError(f"{', '.join(late)} not online after {START_TIMEOUT_S:.0f} s{self._tail(late[0])}")
+                await asyncio.sleep(_POLL_S)
+
+    def _is_online(self, client: MeshClient, device_id: str) -> bool:
+        view = client.roster.get(device_id)
+        return view is not None and view.state(time.monotonic()) is DeviceState.ONLINE
+
+    def _check_alive(self, device_id: str) -> None:
+        status = self.devices[device_id].exit_status
+        if status is not None:
+            ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+            raise FleetError(f"{device_id} {ended} before it was online{self._tail(device_id)}")
+
+    def _tail(self, device_id: str) -> str:
+        device = self.devices[device_id]
+        return f"; the end of {device.log_path}:\n{device.log_tail()}"

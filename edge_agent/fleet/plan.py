@@ -1,0 +1,58 @@
+"""What a local fleet is to be."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge_agent.core.errors import SettingsError
+
+DEVICES_MAX = 64  # processes on one host; each takes some 60 MB without its model
+LOCAL_MESH = "local"
+
+
+class EngineKind(StrEnum):
+    """What infers on each device."""
+
+    LLAMA = "llama"
+    SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """A broker and devices on this host.
+
+    models: names or GGUF files, given to the devices round robin; ignored by the synthetic engine.
+    service: declared service times of the synthetic engine.
+    port: of the broker; 0 takes a free one.
+    layers, fanout: what prompts get that do not say otherwise; None leaves the agent's default.
+    status_interval_s: how often devices tell their figures; short, because people are watching.
+    """
+
+    devices: int = 4
+    engine: EngineKind = EngineKind.LLAMA
+    models: tuple[str, ...] = ()
+    service: str = "exponential:1.0"
+    mesh: str = LOCAL_MESH
+    port: int = 0
+    layers: int | None = None
+    fanout: int | None = None
+    status_interval_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.devices <= DEVICES_MAX:
+            raise SettingsError(f"a local fleet has 1 to {DEVICES_MAX} devices, not {self.devices}")
+        if self.engine is EngineKind.LLAMA and not self.models:
+            raise SettingsError("a fleet with llama.cpp needs a model")
+
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        """`device-1`, `device-2`, ... padded so that they sort."""
+        width = len(str(self.devices))
+        return tuple(f"device-{number:0{width}}" for number in range(1, self.devices + 1))
+
+    @property
+    def threads(self) -> int:
+        """Threads of each model: together no more than cores, because llama.cpp's threads wait by spinning."""
+        return max(1, len(os.sched_getaffinity(0)) // self.devices)

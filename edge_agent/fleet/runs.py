@@ -1,0 +1,89 @@
+"""Where local fleets keep their files, and how `moamesh ask` finds the one that is running.
+
+Each run has a folder under the XDG state home; its `run.json` names the broker while the fleet is up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RUNS_KEPT_MAX = 5  # folders of ended runs: their logs may still be wanted, older ones are removed
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFleet:
+    """A fleet that is up. `pid` and `pid_started` name its process beyond doubt (process ids are used again)."""
+
+    pid: int
+    pid_started: int
+    broker: str
+    mesh: str
+    devices: tuple[str, ...]
+
+
+def state_home() -> Path:
+    """The folder for files of this program that outlive a run but are no settings."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "moamesh"
+
+
+def new_run_folder() -> Path:
+    """Makes a folder for a new run and removes those of runs long over."""
+    runs = state_home() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    ended = sorted((path for path in runs.iterdir() if path.is_dir() and not _is_held(path)), key=_age_key)
+    for path in ended[: max(0, len(ended) - RUNS_KEPT_MAX)]:
+        shutil.rmtree(path, ignore_errors=True)
+    folder = runs / f"{os.getpid()}-{secrets.token_hex(3)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def announce(folder: Path, broker: str, mesh: str, devices: tuple[str, ...]) -> None:
+    """Lets other commands of this user find the fleet of this process."""
+    run = RunningFleet(os.getpid(), _start_ticks(os.getpid()) or 0, broker, mesh, devices)
+    new = folder / f"{RUN_FILE}.new"
+    new.write_text(json.dumps(asdict(run)), encoding="utf-8")
+    new.replace(folder / RUN_FILE)
+
+
+def find_running() -> RunningFleet | None:
+    """Returns the fleet that was started last of those that are up."""
+    folders = sorted((state_home() / "runs").glob(f"*/{RUN_FILE}"), key=_age_key, reverse=True)
+    return next((run for run in map(_read, folders) if run is not None), None)
+
+
+def _read(path: Path) -> RunningFleet | None:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        run = RunningFleet(**(fields | {"devices": tuple(fields["devices"])}))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return run if _start_ticks(run.pid) == run.pid_started else None
+
+
+def _is_held(folder: Path) -> bool:
+    # by the name of the folder: a fleet that is still starting has not announced itself yet
+    pid = folder.name.partition("-")[0]
+    return pid.isdigit() and _start_ticks(int(pid)) is not None
+
+
+def _age_key(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])  # field 22, `starttime`; the name before it may hold anything
