@@ -193,3 +193,15 @@ async def test_nothing_is_acknowledged_before_the_runtime_took_it(mosquitto: Emb
 
 def test_a_transport_can_be_made_outside_an_event_loop() -> None:
     assert not MqttTransport(MqttSettings("a", "test", "mqtt://127.0.0.1:1")).connected
+
+
+async def test_a_broker_that_hangs_up_before_its_connack_is_tried_again_at_once() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        one = Device("a", f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
+        await until(lambda: one.transport.counters.connect_failures >= 5, "five tries, each far below a timeout")
+        await one.transport.stop()

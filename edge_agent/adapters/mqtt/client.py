@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 from urllib.parse import SplitResult, urlsplit
 
 import aiomqtt
@@ -112,4 +113,20 @@ def open_client(
         socket_options=[NODELAY],
     )
     client._client.connect_timeout = CONNECT_TIMEOUT_S  # aiomqtt has no argument for it; the default is 5 s
+    _fail_early(client)
     return client
+
+
+def _fail_early(client: aiomqtt.Client) -> None:
+    """Ends a connect at once if the broker hangs up before its CONNACK, as one does that restarts or distrusts us.
+
+    aiomqtt overlooks that and waits for its whole timeout, 10 s.
+    """
+    on_disconnect: Callable[..., None] = client._on_disconnect
+
+    def hung_up(paho: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
+        if not client._connected.done():
+            client._connected.set_exception(aiomqtt.MqttError(f"the broker hung up before its CONNACK: {reason}"))
+        on_disconnect(paho, userdata, flags, reason, properties)
+
+    client._client.on_disconnect = hung_up

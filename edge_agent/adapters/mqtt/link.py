@@ -2,8 +2,7 @@
 
 aiomqtt connects, subscribes, keeps alive and disconnects. Its incoming queue and its `publish` are not used: the queue
 drops messages that were acknowledged already (or grows without bound), and `publish` needs a task for each message
-that is under way. This file is the only one that reaches into its paho client to do better. All of it runs in the
-event loop's thread.
+under way. Only this file and `client` reach into aiomqtt to do better. All of it runs in the event loop's thread.
 """
 
 from __future__ import annotations
