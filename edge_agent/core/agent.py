@@ -209,6 +209,8 @@ class Agent:
             self._sessions.layers.layer_due(session, now)
         elif kind == "session":
             self._sessions.deadline_reached(session, now)
+        elif kind == "judge":
+            self._sessions.judge_due(session, now)
         else:
             self._sessions.resume(session, now)
 

@@ -6,6 +6,7 @@ from edge_agent.core.context import Context
 from edge_agent.core.effects import CancelInference, RecordRequest, StartInference
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import InferenceCompleted, InferenceFailed, TextGenerated
+from edge_agent.core.load import OfferedLoad
 from edge_agent.core.messages import BusyReason
 from edge_agent.core.meter import LoadMeter
 from edge_agent.core.queue import InferenceQueue, Item
@@ -22,7 +23,7 @@ _ENDS = {
 class InferenceServer:
     """First come, first served; `servers` items at once. Each item that came in ends once, and its owner is told."""
 
-    __slots__ = ("_context", "_servers", "_starting", "meter", "queue")
+    __slots__ = ("_context", "_servers", "_starting", "load", "meter", "queue")
 
     def __init__(self, context: Context, servers: int = 1) -> None:
         settings = context.settings
@@ -31,6 +32,7 @@ class InferenceServer:
         self._starting = False
         self.queue = InferenceQueue(settings.queue_capacity, settings.queue_bytes_max, settings.origin_share)
         self.meter = LoadMeter()
+        self.load = OfferedLoad()
 
     def refusal(self, origin: str, size_bytes: int, expires_in_s: float | None, now: float) -> BusyReason | None:
         """Returns why another device's item may not come in now, `None` if it may."""
@@ -64,12 +66,12 @@ class InferenceServer:
         """Puts an item in line; it starts at once if the engine is free."""
         self.advance(now)
         self.queue.push(item)
-        self.meter.item_offered(accepted=True)
+        self._offered(bool(item.references), accepted=True, now=now)
         self._start_waiting(now)
 
-    def reject(self) -> None:
+    def reject(self, with_references: bool, now: float) -> None:
         """Counts an item that was refused a place."""
-        self.meter.item_offered(accepted=False)
+        self._offered(with_references, accepted=False, now=now)
 
     def cancel(self, item_id: str, now: float) -> bool:
         """Takes an item out, waiting or running; its owner is not told, for it asked. Returns whether it was there."""
@@ -114,6 +116,11 @@ class InferenceServer:
     def advance(self, now: float) -> None:
         """Brings the meter up to `now`. Needed before every change and before reading it."""
         self.meter.advance(now, len(self.queue.waiting), len(self.queue.running))
+
+    def _offered(self, with_references: bool, *, accepted: bool, now: float) -> None:
+        times = self.meter.service_times
+        self.meter.item_offered(accepted)
+        self.load.add(now, times.expected(with_references), times.expected(True))
 
     def _end(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         self._leave(item, outcome, result, now)

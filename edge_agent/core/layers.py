@@ -52,8 +52,9 @@ class LayerRunner:
             self._context.timers.set(("layer", session.key), deadline)
         for entry in self._choose(session.fanout, layer):
             self.requests.ask(session, layer, entry, now)
+        reason = "no_peer_known" if len(self._membership.view) < session.fanout else "no_peer_chosen"
         for _ in range(session.fanout + 1 - len(layer.asked)):
-            session.missing.append(Missing(number, "", "no_peer_known"))
+            session.missing.append(Missing(number, "", reason))
         self._progress(session, layer)
         own_item.expires_at = deadline
         self._server.submit(own_item, now)
@@ -99,7 +100,7 @@ class LayerRunner:
 
     def _choose(self, count: int, layer: LayerRound) -> list[PeerEntry]:
         return self._context.policies.peer_selection.select(
-            self._membership.view, count, layer.asked, self._context.streams.peer_selection
+            self._membership.view, count, layer.asked, self._context.identity, self._context.streams.peer_selection
         )
 
     def _join_if_enough(self, session: Session, layer: LayerRound, now: float) -> None:

@@ -16,6 +16,7 @@ from edge_agent.core.peers import PeerView
 from edge_agent.core.policies.peer_selection import sample_distinct
 
 _GOSSIP = ("gossip", "")
+_SEED_EVERY = 10  # gossips between two with a seed: halves of a mesh that buried each other meet again there
 
 
 class Membership:
@@ -87,14 +88,13 @@ class Membership:
         self._heartbeat += 1
         if not self._context.connected:
             return
-        for device_id in self.view.age(now, settings.suspect_after_s, settings.dead_after_s):
+        # an exchange carries a sample: the larger the view, the longer until news of one device comes round
+        slowness = max(1.0, self.view.size / settings.gossip_sample)
+        for device_id in self.view.age(now, slowness * settings.suspect_after_s, slowness * settings.dead_after_s):
             self._lost(device_id, now)
-        chosen = sample_distinct(self.view, 1, (), self._context.streams.gossip)
-        if chosen:
-            self._send_view(chosen[0].device_id, chosen[0].home_broker, reply_wanted=True)
-        elif self._seeds:
-            seed = self._seeds[int(self._context.streams.gossip.random() * len(self._seeds))]
-            self._send_view(*seed, reply_wanted=True)
+        partner = self._partner()
+        if partner is not None:
+            self._send_view(*partner, reply_wanted=True)
 
     def view_received(self, exchange: ViewExchange, now: float) -> None:
         """Takes a peer's sample; the first entry is the sender itself."""
@@ -103,6 +103,7 @@ class Membership:
         if exchange.entries:
             sender = exchange.entries[0]
             self.view.heard(sender.device_id, now)
+            self.view.set_load(sender.device_id, sender.requests_waiting)  # between two heartbeats queues change too
             if exchange.reply_wanted and sender.device_id != self._context.identity.device_id:
                 self._send_view(sender.device_id, sender.home_broker, reply_wanted=False)
 
@@ -123,6 +124,18 @@ class Membership:
         if self.view.suspect(device_id):
             self._context.counters.peers_suspected += 1
 
+    def _partner(self) -> tuple[str, str] | None:
+        """Returns (device, home broker) to gossip with: an alive peer, else a suspect, which may only have been out of
+        reach; from time to time, and if nobody is known, a seed."""
+        draws = self._context.streams.gossip
+        chosen = sample_distinct(self.view, 1, (), draws) or [row.entry for row in self.view.rows()]
+        if self._seeds and (not chosen or self._heartbeat % _SEED_EVERY == 0):
+            return self._seeds[int(draws.random() * len(self._seeds))]
+        if not chosen:
+            return None
+        entry = chosen[int(draws.random() * len(chosen))] if len(chosen) > 1 else chosen[0]
+        return entry.device_id, entry.home_broker
+
     def _learn(self, entry: PeerEntry, now: float) -> bool:
         known = self.view.get(entry.device_id)
         restarted = known is not None and entry.incarnation > known.entry.incarnation
@@ -131,7 +144,7 @@ class Membership:
             self._lost(entry.device_id, now)  # what its former self had queued is gone
         if is_new:
             self._on_found(now)
-        return is_new
+        return is_new or restarted
 
     def _lost(self, device_id: str, now: float) -> None:
         self._context.counters.peers_lost += 1

@@ -201,6 +201,24 @@ class Substitute:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy made of a layer's responses, told only where it is not the plain "all of them, and go on"."""
+
+    layer: int
+    kind: str
+    """`response_selection`, `early_stop`, or `judge` for what an LLM call decided of both."""
+    chosen: tuple[str, ...]
+    """Devices whose responses went on, in the order in which they were given to the LLM."""
+    stops: bool
+    """Whether the layers left were not run."""
+    detail: str
+    """Why a judge was of no use; "" otherwise."""
+    work: Contribution | None
+    """The judge's inference."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """What made an answer."""
 
@@ -219,6 +237,7 @@ class Provenance:
     """Receipts and responses that came back for it."""
     restarts: int = 0
     """How often the session was resumed from the journal."""
+    decisions: tuple[Decision, ...] = ()
 
 
 @final

@@ -108,7 +108,7 @@ class PeerService:
             busy = self._server.refusal(request.origin, size, request.expires_in_s, now)
         if busy is not None:
             self._context.counters.requests_refused += 1
-            self._server.reject()
+            self._server.reject(bool(request.references), now)
             return busy
         self._open[item_id] = (request.origin, request.origin_home)
         self._server.submit(

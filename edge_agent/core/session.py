@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import ReplyRoute
-from edge_agent.core.messages import Contribution, Missing, Prompt, Provenance, Substitute
+from edge_agent.core.messages import Contribution, Decision, Missing, Prompt, Provenance, Substitute
 from edge_agent.core.states import SESSION_ENDS, SESSION_TRANSITIONS, RequestState, SessionState, advance
 
 Response: TypeAlias = tuple[str, Contribution]
@@ -65,13 +65,18 @@ class Session:
     state: SessionState = SessionState.ACCEPTED
     round: LayerRound | None = None
     item_id: str | None = None
-    """The aggregation's item, once it is in the queue."""
+    """The aggregation's or the judge's item, while it is in the queue."""
     references: tuple[str, ...] = ()
     """What the next stage is given: the chosen responses of the last layer that brought any."""
     layers: list[tuple[Response, ...]] = field(default_factory=list)
     aggregation: Contribution | None = None
     substitutes: list[Substitute] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    judged: int = 0
+    """The layer judged last, whatever came of it."""
+    stops: bool = False
+    """A policy found the layers left not worth their cost."""
     messages_sent: int = 0
     messages_received: int = 0
     chunks_sent: int = 0
@@ -110,6 +115,7 @@ class Session:
             messages_sent=self.messages_sent,
             messages_received=self.messages_received,
             restarts=self.restarts,
+            decisions=tuple(self.decisions),
         )
 
     def check_invariants(self, now: float) -> None:
@@ -118,7 +124,7 @@ class Session:
             raise InvariantError(f"session {self.key} is over but still kept")
         if (self.state is SessionState.PROPOSING) != (self.round is not None):
             raise InvariantError(f"session {self.key} is {self.state} with round {self.round}")
-        if (self.state is SessionState.AGGREGATING) != (self.item_id is not None):
+        if (self.state in (SessionState.AGGREGATING, SessionState.JUDGING)) != (self.item_id is not None):
             raise InvariantError(f"session {self.key} is {self.state} with item {self.item_id}")
         if self.round is not None and not self.round.outstanding:
             raise InvariantError(f"session {self.key} waits for nothing")

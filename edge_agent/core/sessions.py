@@ -16,9 +16,11 @@ from edge_agent.core.events import (
     RestoredSession,
 )
 from edge_agent.core.inference import InferenceServer
+from edge_agent.core.judging import Judging
 from edge_agent.core.layers import LayerRunner
 from edge_agent.core.membership import Membership
-from edge_agent.core.messages import Answer, Prompt, TokenChunk
+from edge_agent.core.messages import Answer, Contribution, Prompt, TokenChunk
+from edge_agent.core.policies.layer_plan import Load
 from edge_agent.core.queue import Item
 from edge_agent.core.session import Response, Session
 from edge_agent.core.sizes import cut_to_bytes, size_of
@@ -31,7 +33,17 @@ _NEVER = float("inf")
 class Sessions:
     """Every session that has not ended, by key."""
 
-    __slots__ = ("_active", "_context", "_items", "_membership", "_server", "answers", "layers")
+    __slots__ = (
+        "_active",
+        "_context",
+        "_items",
+        "_judging",
+        "_membership",
+        "_planned_at",
+        "_server",
+        "answers",
+        "layers",
+    )
 
     def __init__(self, context: Context, server: InferenceServer, membership: Membership) -> None:
         self._context = context
@@ -40,6 +52,8 @@ class Sessions:
         self._active: dict[str, Session] = {}
         self.answers = AnswersKept(context.settings.answers_kept_max, context.settings.answers_kept_s)
         self._items = 0
+        self._planned_at = -_NEVER
+        self._judging = Judging(context)
         self.layers = LayerRunner(context, server, membership, self._layer_joined)
 
     def __len__(self) -> int:
@@ -84,6 +98,10 @@ class Sessions:
             self.layers.own_proposal(session, response, "empty" if result else outcome.value, now)
             return
         session.item_id = None
+        if item.role == "judge":
+            said = None if result is None else result.text
+            self._judged(session, said, item.detail or outcome.value, contribution, now)
+            return
         session.aggregation = contribution
         if outcome is ItemOutcome.COMPLETED:
             self.end(session, Outcome.ANSWERED, text, "", now)
@@ -91,6 +109,13 @@ class Sessions:
             self.end(session, Outcome.EXPIRED, "", "no answer within its deadline, while aggregating", now)
         else:
             self.end(session, Outcome.FAILED, "", f"the aggregation failed: {item.detail}", now)
+
+    def judge_due(self, session: Session, now: float) -> None:
+        """The judge's share of the time is used up: goes on without a verdict."""
+        if session.state is SessionState.JUDGING and session.item_id is not None:
+            item_id, session.item_id = session.item_id, None
+            self._server.cancel(item_id, now)
+            self._judged(session, None, "too late", None, now)
 
     def check_invariants(self, now: float) -> None:
         """Raises `InvariantError` if a session contradicts itself or could never end."""
@@ -108,15 +133,14 @@ class Sessions:
     ) -> Session | None:
         """Makes a session and takes its place in the queue; `None` if there is no place. The caller starts it."""
         settings, options = self._context.settings, prompt.options
-        layers, fanout = self._context.policies.layer_plan.plan(
-            settings.layers if options.layers is None else options.layers,
-            settings.fanout if options.fanout is None else options.fanout,
-            self._server.meter.stability_margin,
-        )
+        layers = settings.layers if options.layers is None else options.layers
+        fanout = settings.fanout if options.fanout is None else options.fanout
+        layers, fanout = self._context.policies.layer_plan.plan(layers, fanout, self._load(now))
+        self._planned_at = now
         fanout = fanout if layers else 0  # without layers nobody is asked
         reserved_bytes = size_of(prompt.messages) + (fanout + 1) * settings.response_bytes_max
         if not self._server.queue.reserve(key, reserved_bytes, force=restored is not None):
-            self._server.reject()
+            self._server.reject(False, now)
             return None
         deadline_s = settings.deadline_s if options.deadline_s is None else options.deadline_s
         if restored is not None:
@@ -129,11 +153,28 @@ class Sessions:
         return session
 
     def next_stage(self, session: Session, now: float) -> None:
-        """Begins the next layer, or the aggregation after the last."""
+        """Begins the next layer, or the aggregation after the last; before that, what a judge is asked for."""
         done = len(session.layers)
-        stop = done > 0 and self._context.policies.early_stop.stops(done, session.references)
+        if self._judging.is_wanted(session):
+            session.move(SessionState.JUDGING)
+            item = self._own_item(session, "judge", now)
+            self._judging.prepare(session, item, now)
+            if item.expires_at < _NEVER:
+                self._context.timers.set(("judge", session.key), item.expires_at)
+            session.item_id = item.item_id
+            self._server.submit(item, now)
+        elif done < session.layer_count and not self._judging.stops(session):
+            self.layers.start(session, done + 1, self._own_item(session, "proposer", now), now)
+        else:
+            item = self._own_item(session, "aggregator", now)
+            item.stream = True
+            session.move(SessionState.AGGREGATING)
+            session.item_id = item.item_id
+            self._server.submit(item, now)
+
+    def _own_item(self, session: Session, role: str, now: float) -> Item:
         self._items += 1
-        item = Item(
+        return Item(
             item_id=f"#{self._items}",  # other devices' items begin with their origin's id, which has no '#'
             owner=self,
             owner_key=session.key,
@@ -141,19 +182,27 @@ class Sessions:
             messages=session.prompt.messages,
             references=session.references,
             sampling=session.prompt.options.sampling,
-            role="aggregator",
+            role=role,
             size_bytes=0,  # its session holds the bytes
             enqueued_at=now,
             expires_at=session.deadline,
         )
-        if done < session.layer_count and not stop:
-            item.role = "proposer"
-            self.layers.start(session, done + 1, item, now)
-        else:
-            item.stream = True
-            session.move(SessionState.AGGREGATING)
-            session.item_id = item.item_id
-            self._server.submit(item, now)
+
+    def _load(self, now: float) -> Load:
+        """The load as a layer plan sees it; nothing is known before the first inference."""
+        service_time_s = self._server.meter.service_times.expected(True)
+        if not service_time_s:
+            return Load()
+        return Load(
+            self._server.load.read(now, service_time_s),
+            (self._server.expected_wait_s(now) or 0.0) / service_time_s,
+            (now - self._planned_at) / service_time_s,
+        )
+
+    def _judged(self, session: Session, said: str | None, reason: str, work: Contribution | None, now: float) -> None:
+        self._context.timers.clear(("judge", session.key))
+        self._judging.decide(session, said, reason, work)
+        self.next_stage(session, now)
 
     def _layer_joined(self, session: Session, now: float) -> None:
         self.choose_references(session)
@@ -163,10 +212,7 @@ class Sessions:
 
     def choose_references(self, session: Session) -> None:
         """Takes the last layer's responses, if it brought any: a layer that brought none loses nothing but itself."""
-        texts = [text for text, _ in session.layers[-1]]
-        if texts:
-            chosen = self._context.policies.response_selection.choose(texts)
-            session.references = tuple(texts[index] for index in chosen)
+        self._judging.choose(session)
 
     def end(self, session: Session, outcome: Outcome, text: str, detail: str, now: float) -> None:
         """Ends a session, whatever it was at, and tells its user."""
@@ -180,7 +226,7 @@ class Sessions:
         answer = Answer(
             session.prompt.prompt_id, self._context.identity.device_id, outcome, text, detail, latency, provenance
         )
-        for kind in ("session", "resume"):
+        for kind in ("session", "resume", "judge"):
             self._context.timers.clear((kind, session.key))
         del self._active[session.key]
         self._server.queue.release(session.key)

@@ -10,6 +10,9 @@ A session is one user prompt at its origin device:
                  └──┘ │                               │
                       └──► EXPIRED, CANCELLED, FAILED ◄┘     (ACCEPTED can end so as well)
 
+Where a judge is asked, JUDGING stands between PROPOSING and what follows it: PROPOSING again, or AGGREGATING. A session
+taken up after a restart may go there from ACCEPTED: its last layer has joined, but what the judge said is not kept.
+
 A request is one proposal asked of one peer, as its origin sees it. An item is one place in a device's inference
 queue, whether its own session or a peer put it there.
 
@@ -48,6 +51,7 @@ class SessionState(StrEnum):
 
     ACCEPTED = "accepted"
     PROPOSING = "proposing"
+    JUDGING = "judging"
     AGGREGATING = "aggregating"
     ANSWERED = "answered"
     EXPIRED = "expired"
@@ -80,8 +84,9 @@ class ItemState(StrEnum):
 
 _S = SessionState
 SESSION_TRANSITIONS: dict[SessionState, frozenset[SessionState]] = {
-    _S.ACCEPTED: frozenset({_S.PROPOSING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
-    _S.PROPOSING: frozenset({_S.PROPOSING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
+    _S.ACCEPTED: frozenset({_S.PROPOSING, _S.JUDGING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
+    _S.PROPOSING: frozenset({_S.PROPOSING, _S.JUDGING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
+    _S.JUDGING: frozenset({_S.PROPOSING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
     _S.AGGREGATING: frozenset({_S.ANSWERED, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
     _S.ANSWERED: frozenset(),
     _S.EXPIRED: frozenset(),

@@ -10,11 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.policies.early_stop import EarlyStop, Never
+from edge_agent.core.policies.adaptive import Adaptive
+from edge_agent.core.policies.budget import Budget
+from edge_agent.core.policies.choices import Choices
+from edge_agent.core.policies.early_stop import Agreement, EarlyStop, Never
 from edge_agent.core.policies.join import Join, Quorum, WaitForAll
+from edge_agent.core.policies.judge import Judge, JudgeStop
+from edge_agent.core.policies.latency_threshold import LatencyThreshold
 from edge_agent.core.policies.layer_plan import Fixed, LayerPlan
+from edge_agent.core.policies.model_kinds import Diverse, SameModel
 from edge_agent.core.policies.peer_selection import PeerSelection, Uniform
-from edge_agent.core.policies.response_selection import AllResponses, ResponseSelection
+from edge_agent.core.policies.response_selection import AllResponses, Consensus, ResponseSelection
 from edge_agent.core.settings import AgentSettings
 
 PolicyFactory = Callable[[str], object]
@@ -34,12 +40,29 @@ class Policies:
 
 
 BUILT_IN: dict[str, dict[str, PolicyFactory]] = {
-    "peer_selection": {"uniform": Uniform.from_argument},
-    "response_selection": {"all": AllResponses.from_argument},
+    "peer_selection": {
+        "uniform": Uniform.from_argument,
+        "two-choices": Choices.two,
+        "choices": Choices.from_argument,
+        "latency-threshold": LatencyThreshold.from_argument,
+        "budget": Budget.from_argument,
+        "diverse": Diverse.from_argument,
+        "same-model": SameModel.from_argument,
+    },
+    "response_selection": {
+        "all": AllResponses.from_argument,
+        "consensus": Consensus.from_argument,
+        "judge": Judge.from_argument,
+    },
     "join": {"wait-for-all": WaitForAll.from_argument, "quorum": Quorum.from_argument},
-    "early_stop": {"never": Never.from_argument},
-    "layer_plan": {"fixed": Fixed.from_argument},
+    "early_stop": {
+        "never": Never.from_argument,
+        "agreement": Agreement.from_argument,
+        "judge": JudgeStop.from_argument,
+    },
+    "layer_plan": {"fixed": Fixed.from_argument, "adaptive": Adaptive.from_argument},
 }
+"""Factories by kind and name."""
 
 
 def make_policies(settings: AgentSettings, extra: Mapping[str, Mapping[str, PolicyFactory]] | None = None) -> Policies:

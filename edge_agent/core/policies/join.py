@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from edge_agent.core.messages import FANOUT_MAX
+from edge_agent.core.policies.arguments import expect_none, parse_count
+
 
 class Join(Protocol):
     """Decides when a layer is joined. The layer deadline bounds every join, whatever is decided here."""
@@ -25,8 +28,7 @@ class WaitForAll:
     @classmethod
     def from_argument(cls, argument: str) -> WaitForAll:
         """Takes no argument."""
-        if argument:
-            raise ValueError("wait-for-all takes no argument")
+        expect_none("wait-for-all", argument)
         return cls()
 
     def is_joined(self, joined: int, outstanding: int, wanted: int | None) -> bool:
@@ -42,10 +44,8 @@ class Quorum:
 
     @classmethod
     def from_argument(cls, argument: str) -> Quorum:
-        """Takes r, a whole number of at least 1."""
-        if not argument.isascii() or not argument.isdigit() or int(argument) < 1:
-            raise ValueError("quorum needs a number of responses, such as quorum(2)")
-        return cls(int(argument))
+        """Takes r, a whole number."""
+        return cls(parse_count(argument, what="r, the responses", example="quorum(2)", count_max=FANOUT_MAX + 1))
 
     def is_joined(self, joined: int, outstanding: int, wanted: int | None) -> bool:
         """Joined when r responses are there, or nothing is outstanding."""

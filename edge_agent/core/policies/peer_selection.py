@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edge_agent.core.messages import PeerEntry
+from edge_agent.core.policies.arguments import expect_none
+from edge_agent.core.settings import DeviceIdentity
+
+LOOKED_AT_MAX = 128
+"""Candidates that a selection compares with each other: a whole view by default, a random part of a larger one."""
 
 
 class Draws(Protocol):
@@ -27,8 +32,20 @@ class Candidates(Protocol):
 class PeerSelection(Protocol):
     """Chooses peers for a layer, or substitutes."""
 
-    def select(self, candidates: Candidates, count: int, excluded: Sequence[str], draws: Draws) -> list[PeerEntry]:
-        """Returns `count` distinct candidates whose ids are not in `excluded`; fewer only if there are no more."""
+    def select(
+        self, candidates: Candidates, count: int, excluded: Sequence[str], own: DeviceIdentity, draws: Draws
+    ) -> list[PeerEntry]:
+        """Returns up to `count` distinct candidates whose ids are not in `excluded`.
+
+        Fewer if there are no more, or no more that the policy finds worth asking: the layer then goes on with less.
+
+        Args:
+            candidates: the alive peers, as far as this device knows.
+            count: the slots to fill: k at the beginning of a layer, 1 for a substitute.
+            excluded: ids of the devices asked in this layer so far, this one's among them.
+            own: this device.
+            draws: the only randomness to use.
+        """
         ...
 
 
@@ -63,10 +80,11 @@ class Uniform:
     @classmethod
     def from_argument(cls, argument: str) -> Uniform:
         """Takes no argument."""
-        if argument:
-            raise ValueError("uniform takes no argument")
+        expect_none("uniform", argument)
         return cls()
 
-    def select(self, candidates: Candidates, count: int, excluded: Sequence[str], draws: Draws) -> list[PeerEntry]:
+    def select(
+        self, candidates: Candidates, count: int, excluded: Sequence[str], own: DeviceIdentity, draws: Draws
+    ) -> list[PeerEntry]:
         """Returns a uniform sample without replacement."""
         return sample_distinct(candidates, count, excluded, draws)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from edge_agent.core.messages import FANOUT_MAX
+from edge_agent.core.policies.arguments import expect_none, parse_count
+from edge_agent.core.policies.text_similarity import similarities
+
 
 class ResponseSelection(Protocol):
     """Chooses among the responses of a joined layer."""
@@ -20,10 +24,35 @@ class AllResponses:
     @classmethod
     def from_argument(cls, argument: str) -> AllResponses:
         """Takes no argument."""
-        if argument:
-            raise ValueError("all takes no argument")
+        expect_none("all", argument)
         return cls()
 
     def choose(self, texts: Sequence[str]) -> list[int]:
         """Returns every index."""
         return list(range(len(texts)))
+
+
+class Consensus:
+    """The s responses that agree most with the others: `consensus(2)`. No LLM is asked.
+
+    Agreement is the mean `text_similarity` to the other responses. What several proposers say alike is kept, the odd
+    one out goes. Two responses agree with each other equally: then both stay.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Consensus:
+        """Takes s."""
+        return cls(
+            parse_count(argument, what="s, the responses to keep", example="consensus(2)", count_max=FANOUT_MAX + 1)
+        )
+
+    def choose(self, texts: Sequence[str]) -> list[int]:
+        """Returns the s most agreed with, the most agreed with first."""
+        everyone = list(range(len(texts)))
+        if len(texts) <= max(self._kept, 2):
+            return everyone
+        agreement = [sum(row) for row in similarities(texts)]
+        return sorted(everyone, key=lambda index: (-agreement[index], index))[: self._kept]
