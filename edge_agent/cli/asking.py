@@ -15,7 +15,7 @@ from rich.status import Status
 from edge_agent.cli.board import layer_stage
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.results import AskResult, End, result_object
-from edge_agent.cli.terminal import console, print_json
+from edge_agent.cli.terminal import console, print_json, safe_text
 from edge_agent.cli.views.provenance import provenance_tree
 from edge_agent.client import AskTimeoutError, MeshClient, NoReceiptError
 from edge_agent.core.errors import SettingsError
@@ -90,7 +90,7 @@ class _Shown:
             self._status.update(text)
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
+        sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
         sys.stdout.flush()
         self._written += text
 
@@ -105,23 +105,28 @@ async def ask_one(
     """
     errors = console(stderr=True)
     async with MeshClient(address.broker, address.mesh) as client:
-        if device_id is None:
-            device_id = await _any_device(client, address, errors)
+        device_id = await _choose_device(client, address, device_id, errors)
         result = await _ask(client, device_id, prompt, options, _Shown(errors, stream and not json), json=json)
     if json:
         print_json(result_object(result))
     elif result.answer is not None:
         errors.print(provenance_tree(result.answer))
     else:
-        errors.print(f"{result.outcome}: {result.detail}", style="bad")
+        errors.print(f"{result.outcome}: {safe_text(result.detail)}", style="bad")
     return result.answered
 
 
-async def _any_device(client: MeshClient, address: MeshAddress, errors: Console) -> str:
-    online = await client.discover()
+async def _choose_device(client: MeshClient, address: MeshAddress, wanted: str | None, errors: Console) -> str:
+    online = [view.device_id for view in await client.discover()]
+    if wanted is not None:
+        if wanted not in online:  # it may be restarting, and where presence is not retained we cannot know
+            errors.print(
+                f"{wanted} is not online; waiting for it (online: {', '.join(online) or 'none'})", style="busy"
+            )
+        return wanted
     if not online:
         raise SettingsError(f"no device is online in mesh {address.mesh!r} at {address.broker}")
-    chosen = random.choice(online).device_id  # noqa: S311 - spreads users over devices, guards nothing
+    chosen = random.choice(online)  # noqa: S311 - spreads users over devices, guards nothing
     errors.print(f"asking {chosen} (one of {len(online)} online; --device picks another)", style="quiet")
     return chosen
 

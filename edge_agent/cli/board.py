@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.cli.batch import Job
 from edge_agent.cli.results import AskResult
+from edge_agent.cli.terminal import safe_text
 from edge_agent.core.messages import DeviceToUser, LayerProgress, PromptReceipt, TokenChunk
 
 TEXT_SHOWN_MAX = 4_000  # characters of a streaming answer that are kept for show; the answer itself has them all
@@ -30,16 +31,16 @@ class SessionRow:
                 self.stage = layer_stage(message)
             case TokenChunk(index=index, text=text):
                 self.stage = "aggregating"
-                self.text = (text if index == 0 else self.text + text)[-TEXT_SHOWN_MAX:]
+                self.text = (safe_text(text) if index == 0 else self.text + safe_text(text))[-TEXT_SHOWN_MAX:]
 
     def end(self, result: AskResult) -> None:
         """Notes how it ended."""
         self.result = result
         self.stage = result.outcome
         if result.answer is not None and result.answer.text:
-            self.text = result.answer.text[:TEXT_SHOWN_MAX]
+            self.text = safe_text(result.answer.text)[:TEXT_SHOWN_MAX]
         elif result.detail:
-            self.text = result.detail[:TEXT_SHOWN_MAX]
+            self.text = safe_text(result.detail)[:TEXT_SHOWN_MAX]
 
 
 class Board:

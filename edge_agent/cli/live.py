@@ -12,6 +12,7 @@ from rich.live import Live
 from edge_agent.cli.batch import Job, Observer
 from edge_agent.cli.board import Board
 from edge_agent.cli.results import AskResult
+from edge_agent.cli.terminal import safe_text
 from edge_agent.cli.views.dashboard import dashboard
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.messages import DeviceToUser, LayerProgress
@@ -78,7 +79,7 @@ class _PlainLines:
     def end(self, job: Job, result: AskResult) -> None:
         """Tells how a prompt ended."""
         self._tell_of_the_dead()
-        detail = f": {result.detail}" if result.detail else ""
+        detail = f": {safe_text(result.detail)}" if result.detail else ""
         self._console.print(f"{job.device_id}: {result.outcome} after {result.latency_s:.1f} s{detail}", soft_wrap=True)
 
     def _tell_of_the_dead(self) -> None:

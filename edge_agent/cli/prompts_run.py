@@ -19,6 +19,7 @@ from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.prompt_file import DATASPLIT, PromptEntry, ProvenanceFile, write_outputs
 from edge_agent.cli.results import AskResult, JsonObject, result_object
 from edge_agent.cli.summary import RunSummary, summarise
+from edge_agent.cli.terminal import safe_text
 from edge_agent.cli.views.devices import devices_table
 from edge_agent.client import MeshClient
 from edge_agent.core.errors import SettingsError
@@ -111,7 +112,7 @@ def _shown(
         provenance.add({"number": job.number} | result_object(result))
         bar.advance(task)
         if not result.answered or not console.is_terminal:
-            detail = f": {result.detail}" if result.detail else ""
+            detail = f": {safe_text(result.detail)}" if result.detail else ""
             line = f"prompt {job.number} at {job.device_id}: {result.outcome} after {result.latency_s:.1f} s{detail}"
             console.print(line, style=None if result.answered else "bad", soft_wrap=True)
 

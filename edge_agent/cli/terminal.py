@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from typing import Any
 
 from rich.console import Console
@@ -31,3 +32,8 @@ def print_json(value: Any) -> None:
     json.dump(value, sys.stdout, ensure_ascii=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def safe_text(text: str) -> str:
+    """The text without control characters, which could move the cursor or worse: a model, or a peer, wrote it."""
+    return "".join(character for character in text if character in "\n\t" or unicodedata.category(character) != "Cc")

@@ -17,6 +17,7 @@ from edge_agent.cli.views.devices import devices_table
 from edge_agent.client import DeviceState, DeviceView, MeshClient
 
 JSON_INTERVAL_S = 1.0
+PLAIN_INTERVAL_S = 10.0  # into a log, a table is long
 
 
 async def show_once(address: MeshAddress, *, json: bool) -> bool:
@@ -33,7 +34,7 @@ async def show_once(address: MeshAddress, *, json: bool) -> bool:
 
 
 async def show_until_stopped(address: MeshAddress, *, json: bool) -> None:
-    """Shows the devices until cancelled: a live table, or one JSON object or table a second."""
+    """Shows the devices until cancelled: a live table, or JSON objects or tables one after another."""
     out = console()
     async with MeshClient(address.broker, address.mesh) as client:
         await client.discover()
@@ -54,7 +55,7 @@ async def watch_client(out: Console, client: MeshClient, address: MeshAddress, *
                 print_json(mesh_object(address, client.roster.all(), time.monotonic()))
             else:
                 out.print(render())
-            await asyncio.sleep(JSON_INTERVAL_S)
+            await asyncio.sleep(JSON_INTERVAL_S if json else PLAIN_INTERVAL_S)
     with live_view(out, render, keep=True):
         await asyncio.Event().wait()
 

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from edge_agent.cli.results import AskResult
+from edge_agent.cli.terminal import safe_text
 from edge_agent.cli.views.provenance import provenance_tree
 
 
@@ -23,7 +24,7 @@ def _answer(result: AskResult) -> RenderableType:
     text = result.answer.text.strip() if result.answered and result.answer else f"{result.outcome}: {result.detail}"
     title = Text(result.device_id, style="name")
     title.append(f"  {result.prompt}", style="label")
-    panel = Panel(Text(text), title=title, title_align="left", border_style=style)
+    panel = Panel(Text(safe_text(text)), title=title, title_align="left", border_style=style)
     if result.answer is None:
         return panel
     return Group(panel, Padding(provenance_tree(result.answer), (0, 0, 1, 2)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 from rich.tree import Tree
 
+from edge_agent.cli.terminal import safe_text
 from edge_agent.core.messages import Answer, Contribution, Provenance
 
 
@@ -35,7 +36,7 @@ def _headline(answer: Answer) -> Text:
     text = Text(answer.outcome.value, style=style)
     text.append(f" by {answer.device_id} in {answer.end_to_end_latency_s:.1f} s", style="default")
     if answer.detail:
-        text.append(f": {answer.detail}", style="busy")
+        text.append(f": {safe_text(answer.detail)}", style="busy")
     return text
 
 
@@ -48,8 +49,8 @@ def _contribution(contribution: Contribution, origin: str) -> Text:
         f"  {'synthetic:' if synthetic else ''}{contribution.model}", style="busy" if contribution.synthetic else ""
     )
     text.append(
-        f"  waited {contribution.waiting_time_s:.1f} s, ran {contribution.service_time_s:.1f} s, "
-        f"{contribution.input_tokens}→{contribution.output_tokens} tokens",
+        f"  wait {contribution.waiting_time_s:.1f} s, run {contribution.service_time_s:.1f} s, "
+        f"{contribution.input_tokens}→{contribution.output_tokens} tok",
         style="quiet",
     )
     if contribution.input_tokens_cut:
