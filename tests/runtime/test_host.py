@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
-
-import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.telemetry import read_points
 from edge_agent.client import MeshClient
 from edge_agent.core.messages import Answer, LayerProgress, PromptOptions, PromptReceipt, PromptRefusal, TokenChunk
 from edge_agent.core.states import Outcome
+from edge_agent.wire import topics
+from edge_agent.wire.topics import Channel
+from tests.adapters.mqtt_devices import user
 from tests.support.brokers import any_broker, mosquitto
 from tests.support.hosts import MESH, mesh_of, quick, until
 
@@ -85,26 +87,61 @@ async def test_telemetry_on_disk_and_the_live_figures_are_the_same_numbers(
     assert {point.measurement for point in points} == {"agent_queue", "agent_request", "agent_session"}
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[]", b'{"v":99,"type":"prompt"}', b"x" * 300_000])
-async def test_what_is_no_prompt_is_refused_and_the_next_prompt_answered(
-    body: bytes, mosquitto: EmbeddedBroker, tmp_path: Path
-) -> None:
-    from tests.adapters.mqtt_devices import user
+def prompt_body(**fields: object) -> bytes:
+    body = {"v": 1, "type": "prompt", "prompt_id": "bad", "messages": [{"role": "user", "content": "why?"}], **fields}
+    return json.dumps(body).encode()
 
-    answers = f"moamesh/v1/{MESH}/devices/d0/answers/user"
-    async with mesh_of(1, mosquitto.url, tmp_path) as (device,), user(mosquitto.url, answers) as one:
-        await one.client.publish(f"moamesh/v1/{MESH}/devices/d0/prompts", body, qos=1, properties=_respond_to(answers))
-        message = await one.arrival()
-        assert b"prompt-refusal" in bytes(message.payload)
-        assert device.agent.counters.bad_input == 1
+
+BAD_PROMPTS = {
+    "empty body": b"",
+    "wrong UTF-8": b"\xff\xfe",
+    "no object": b"[]",
+    "wrong schema version": prompt_body(v=99),
+    "no schema version": b'{"type":"prompt"}',
+    "unknown field": prompt_body(layerz=2),
+    "unknown option": prompt_body(options={"layerz": 2}),
+    "negative M": prompt_body(options={"layers": -1}),
+    "fractional M": prompt_body(options={"layers": 1.5}),
+    "negative k": prompt_body(options={"fanout": -1}),
+    "fractional k": prompt_body(options={"fanout": 0.5}),
+    "deadline 0": prompt_body(options={"deadline_s": 0}),
+    "empty prompt": prompt_body(messages=[{"role": "user", "content": ""}]),
+    "no messages": prompt_body(messages=[]),
+    "1 MB prompt": prompt_body(messages=[{"role": "user", "content": "x" * 2**20}]),
+}
+
+
+async def test_every_bad_prompt_is_refused_in_words_and_a_good_one_is_answered_meanwhile(
+    mosquitto: EmbeddedBroker, tmp_path: Path
+) -> None:
+    answers = topics.build(MESH, "d0", Channel.ANSWERS, "user")
+    options = {"service": "deterministic:0.5"}
+    async with mesh_of(1, mosquitto.url, tmp_path, **options) as (device,), user(mosquitto.url, answers) as one:
+        async with MeshClient(mosquitto.url, MESH) as client:
+            good = asyncio.create_task(ask(client, layers=0))
+            for number, (name, body) in enumerate(BAD_PROMPTS.items(), start=1):
+                await one.prompt(body, to="d0", response=answers)
+                refusal = json.loads((await one.arrival(number)).payload)
+                assert refusal["type"] == "prompt-refusal", name
+                assert refusal["reason"] in {"invalid", "too_large", "unsupported_version"}, name
+                assert 0 < len(refusal["detail"]) <= 200, name
+                assert "\n" not in refusal["detail"], name
+            assert (await good).outcome is Outcome.ANSWERED
+        assert device.agent.counters.prompts_refused == len(BAD_PROMPTS)
+
+
+async def test_a_response_topic_outside_the_devices_own_answers_is_refused_and_never_written_to(
+    mosquitto: EmbeddedBroker, tmp_path: Path
+) -> None:
+    elsewhere = (
+        topics.build(MESH, "d1", Channel.ANSWERS, "user"),
+        topics.build(MESH, "d1", Channel.PROPOSALS),
+        "somewhere/else",
+    )
+    async with mesh_of(1, mosquitto.url, tmp_path) as (device,), user(mosquitto.url, *elsewhere) as one:
+        for number, topic in enumerate(elsewhere, start=1):
+            await one.prompt(prompt_body(), to="d0", response=topic)
+            await until(lambda number=number: device.agent.counters.bad_input == number, "it is counted")
         async with MeshClient(mosquitto.url, MESH) as client:
             assert (await ask(client, layers=0)).outcome is Outcome.ANSWERED
-
-
-def _respond_to(topic: str):  # type: ignore[no-untyped-def]  # paho's Properties is untyped
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    properties = Properties(PacketTypes.PUBLISH)
-    properties.ResponseTopic = topic
-    return properties
+        assert one.got == []
