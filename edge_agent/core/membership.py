@@ -128,12 +128,13 @@ class Membership:
         """Returns (device, home broker) to gossip with: an alive peer, else a suspect, which may only have been out of
         reach; from time to time, and if nobody is known, a seed."""
         draws = self._context.streams.gossip
-        chosen = sample_distinct(self.view, 1, (), draws) or [row.entry for row in self.view.rows()]
-        if self._seeds and (not chosen or self._heartbeat % _SEED_EVERY == 0):
+        chosen = sample_distinct(self.view, 1, (), draws)
+        known = chosen or [row.entry for row in self.view.rows()]
+        if self._seeds and (not known or self._heartbeat % _SEED_EVERY == 0):
             return self._seeds[int(draws.random() * len(self._seeds))]
-        if not chosen:
+        if not known:
             return None
-        entry = chosen[int(draws.random() * len(chosen))] if len(chosen) > 1 else chosen[0]
+        entry = known[int(draws.random() * len(known))]
         return entry.device_id, entry.home_broker
 
     def _learn(self, entry: PeerEntry, now: float) -> bool:

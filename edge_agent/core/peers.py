@@ -50,6 +50,11 @@ class PeerView:
         """The alive peer at `index`, for `PeerSelection`."""
         return self._peers[self._alive[index]].entry
 
+    @property
+    def size(self) -> int:
+        """The number of peers known, alive and suspect."""
+        return len(self._peers)
+
     def get(self, device_id: str) -> Peer | None:
         """Returns the row of a device, `None` if it is not in the view."""
         return self._peers.get(device_id)

@@ -52,7 +52,7 @@ class AgentSettings:
     # Membership. Shorter: failures are seen sooner, more background traffic.
     gossip_interval_s: float | None = 2.0  # None: no gossip (a complete view is given)
     gossip_sample: int = 8  # entries in an exchange beside the sender's own
-    suspect_after_s: float = 10.0  # five exchanges without news
+    suspect_after_s: float = 10.0  # five exchanges without news; views over gossip_sample wait longer in proportion
     dead_after_s: float = 30.0  # suspects are kept this long for a refutation
     view_size_max: int = 128  # peers known; up to this many devices selection is exactly uniform
     resume_grace_s: float = 5.0  # restored sessions wait this long for peers to show up

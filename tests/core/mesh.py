@@ -34,7 +34,10 @@ QUIET = AgentSettings(gossip_interval_s=None, status_interval_s=None)
 
 
 class Mesh:
-    """`size` devices named d0, d1, ..., who know each other unless `acquainted` is false."""
+    """`size` devices named d0, d1, ..., who know each other unless `acquainted` is false.
+
+    `presence` says whether births and farewells are carried, as by a broker, once all have started.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class Mesh:
         delay_s: float = 0.01,
         seed: int = 1,
         acquainted: bool = True,
+        seeds: tuple[tuple[str, str], ...] = (),
+        presence: bool = True,
     ) -> None:
         self.now = 0.0
         self.settings = settings
@@ -58,7 +63,8 @@ class Mesh:
         self.fail: Callable[[str, fx.StartInference], str | None] = lambda device, request: None
         self._service_s = service_s
         self._delay_s = delay_s
-        self._acquainted = acquainted
+        self._seeds = seeds
+        self._presence = presence
         self._todo: list[tuple[float, int, str, ev.Event]] = []
         self._sequence = count()
         self._inferences: dict[tuple[str, str], ev.Event] = {}  # each with the event that will end it
@@ -74,7 +80,7 @@ class Mesh:
         """Starts a device, or starts it again with what its journal kept."""
         streams = RandomStreams(*(random.Random(f"{self.seed} {name} {use} {self.now}") for use in "ipg"))
         identity = DeviceIdentity(name, home_broker="", model="test-model", model_family="test")
-        self.agents[name] = Agent(identity, self.settings, streams)
+        self.agents[name] = Agent(identity, self.settings, streams, seeds=self._seeds)
         self.handle(name, ev.Started(next(self._incarnation)))
         if restored is not None:
             self.handle(name, restored)
@@ -162,7 +168,7 @@ class Mesh:
             case fx.SendToUser():
                 key = f"{effect.reply.topic} {effect.message.prompt_id}"
                 self.user_messages.setdefault(key, []).append(effect.message)
-            case fx.PublishPresence() if self._running:
+            case fx.PublishPresence() if self._running and self._presence:
                 for other in self.agents:
                     if other != name:
                         self.later(self._delay_s, other, ev.PeerMessageReceived(effect.presence))
