@@ -1,0 +1,130 @@
+"""A broker and real device processes on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edge_agent.client import DeviceState, MeshClient
+from edge_agent.core.errors import SettingsError
+from edge_agent.core.messages import Answer, PromptOptions
+from edge_agent.fleet.device_process import LOG_BYTES_MAX, DeviceProcess
+from edge_agent.fleet.local import FleetError, LocalFleet
+from edge_agent.fleet.plan import EngineKind, FleetPlan
+
+RESIDENT_BYTES_MAX = 80 * 1024 * 1024  # an agent without its model process
+pytestmark = pytest.mark.broker
+
+
+def plan(devices: int, service: str = "deterministic:0.02") -> FleetPlan:
+    return FleetPlan(devices, EngineKind.SYNTHETIC, service=service)
+
+
+async def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.02)
+
+
+async def test_devices_answer_together_and_everything_is_gone_afterwards(tmp_path: Path) -> None:
+    async with LocalFleet(plan(3), folder=tmp_path) as fleet:
+        pids = [device.pid for device in fleet.devices.values()]
+        processes = [psutil.Process(pid) for pid in pids if pid is not None]
+        assert len(processes) == 3
+        assert max(process.memory_info().rss for process in processes) < RESIDENT_BYTES_MAX
+        async with MeshClient(fleet.url, fleet.mesh) as client:
+            end = await client.ask_to_end("device-2", "why?", PromptOptions(layers=1, fanout=2))
+        assert isinstance(end, Answer)
+        assert {item.device_id for item in end.provenance.layers[0]} == {"device-1", "device-2", "device-3"}
+        broker = fleet.broker.pid
+    await until(lambda: not any(process.is_running() for process in processes))
+    assert broker is not None
+    assert not psutil.pid_exists(broker)
+
+
+async def test_a_killed_device_is_seen_offline_and_comes_back_as_itself(tmp_path: Path) -> None:
+    async with LocalFleet(plan(2), folder=tmp_path) as fleet, MeshClient(fleet.url, fleet.mesh) as client:
+        await client.discover(5.0, at_least=2)
+
+        def state() -> DeviceState:
+            view = client.roster.get("device-1")
+            return DeviceState.UNKNOWN if view is None else view.state(asyncio.get_running_loop().time())
+
+        before = client.roster.get("device-1")
+        fleet.kill("device-1")
+        await until(lambda: state() is DeviceState.OFFLINE)
+        assert [device.device_id for device in fleet.dead()] == ["device-1"]
+        await fleet.restart("device-1")
+        await until(lambda: state() is DeviceState.ONLINE)
+        after = client.roster.get("device-1")
+        assert before is not None
+        assert after is not None
+        assert before.presence is not None
+        assert after.presence is not None
+        assert after.presence.entry.incarnation > before.presence.entry.incarnation
+        assert fleet.dead() == ()
+
+
+async def test_a_device_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    missing = FleetPlan(1, EngineKind.LLAMA, models=(str(tmp_path / "nowhere.gguf"),))
+    with pytest.raises(FleetError, match=r"device-1 ended with status 2 before it was online(.|\n)*nowhere\.gguf"):
+        await LocalFleet(missing, folder=tmp_path / "run").start()
+
+
+async def test_a_taken_port_is_one_clear_error(tmp_path: Path) -> None:
+    async with LocalFleet(plan(1), folder=tmp_path / "a") as fleet:
+        port = fleet.broker.port
+        with pytest.raises(FleetError, match=f"port {port}"):
+            await LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC, port=port), folder=tmp_path / "b").start()
+
+
+async def test_the_log_of_a_device_is_bounded(tmp_path: Path) -> None:
+    device = DeviceProcess("device-1", tmp_path / "agent.toml", tmp_path / "agent.log")
+    source = asyncio.StreamReader()
+    line = b"x" * 1023 + b"\n"
+    for _ in range(3 * LOG_BYTES_MAX // len(line)):
+        source.feed_data(line)
+    source.feed_eof()
+    await device._copy_log(source)
+    sizes = await asyncio.to_thread(lambda: [path.stat().st_size for path in tmp_path.iterdir()])
+    assert len(sizes) == 2
+    assert max(sizes) <= LOG_BYTES_MAX
+    assert device.log_tail().endswith("x" * 1023)
+
+
+def test_devices_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from edge_agent.fleet.local import LocalFleet\n"
+        "from edge_agent.fleet.plan import EngineKind, FleetPlan\n"
+        "async def main():\n"
+        "    async with LocalFleet(FleetPlan(2, EngineKind.SYNTHETIC), folder=Path(sys.argv[1])) as fleet:\n"
+        "        print(*(device.pid for device in fleet.devices.values()), flush=True)\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        devices = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(devices) == 2
+        parent.kill()
+    _, alive = psutil.wait_procs(devices, timeout=20)
+    assert alive == []
+
+
+def test_a_plan_has_a_sane_size_and_shares_the_cores() -> None:
+    with pytest.raises(SettingsError, match="1 to 64 devices"):
+        plan(0)
+    with pytest.raises(SettingsError, match="needs a model"):
+        FleetPlan(1)
+    assert plan(64).threads == 1
+    assert plan(1).threads == len(os.sched_getaffinity(0))
+    assert plan(10).device_ids[:2] == ("device-01", "device-02")
