@@ -18,6 +18,7 @@ from edge_agent.config.problems import Sources, find_unknown, say_setting, say_v
 from edge_agent.config.sections import FilePath
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.policies import make_policies
+from edge_agent.policies_plugins import installed_policies
 
 FILE_BYTES_MAX = 1024 * 1024  # far above any configuration: another file was named by mistake
 
@@ -63,7 +64,7 @@ def _check_agent(sources: Sources, config: AgentConfig) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             raise SettingsError(say_setting(sources, "agent", f"{key} must be finite, not {value}"))
     try:
-        make_policies(config.agent)
+        make_policies(config.agent, installed_policies())
     except SettingsError as error:
         raise SettingsError(say_setting(sources, "agent", str(error))) from None
 

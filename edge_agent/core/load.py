@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-SMOOTHING_SERVICES = 20.0
-"""Mean service times over which the load is smoothed: long against the items of one prompt, short against a burst."""
+SMOOTHING_SERVICES = 10.0
+"""Mean service times over which the load is smoothed: more than the items of one prompt, less than a prompt takes under
+load. With 20 a burst of ten times the load was met too late and queues of 32 places overflowed (docs/POLICIES.md)."""
 
 
 class OfferedLoad:

@@ -57,12 +57,12 @@ class AgentSettings:
     view_size_max: int = 128  # peers known; up to this many devices selection is exactly uniform
     resume_grace_s: float = 5.0  # restored sessions wait this long for peers to show up
 
-    # Policies by name.
-    peer_selection: str = "uniform"
-    response_selection: str = "all"
-    join: str = "wait-for-all"
-    early_stop: str = "never"
-    layer_plan: str = "fixed"
+    # Policies by name, some with an argument in brackets: docs/POLICIES.md. Installed packages may bring more.
+    peer_selection: str = "uniform"  # two-choices, choices(d), latency-threshold(share), budget(s), diverse, same-model
+    response_selection: str = "all"  # consensus(s), judge(s): s responses of a layer become references
+    join: str = "wait-for-all"  # quorum(r): go on with r responses and cancel the rest
+    early_stop: str = "never"  # agreement(similarity), judge: no more layers than needed
+    layer_plan: str = "fixed"  # adaptive: fewer layers and peers under overload
 
     # Memory of what is over.
     responses_kept_max: int = 256  # for repeats of finished requests

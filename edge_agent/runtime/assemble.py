@@ -15,8 +15,10 @@ from edge_agent.config.sections import EngineSection
 from edge_agent.core.agent import Agent
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.context import RandomStreams
+from edge_agent.core.policies import make_policies
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
+from edge_agent.policies_plugins import installed_policies
 from edge_agent.ports import Engine
 from edge_agent.runtime.host import AgentHost
 
@@ -42,7 +44,7 @@ def make_host(config: AgentConfig) -> AgentHost:
     seeds = tuple((seed.device_id, seed.home_broker) for seed in config.seeds)
     config.data_dir.mkdir(parents=True, exist_ok=True)
     return AgentHost(
-        agent=Agent(identity, config.agent, streams, seeds=seeds),
+        agent=Agent(identity, config.agent, streams, make_policies(config.agent, installed_policies()), seeds),
         engine=engine,
         transport=_make_transport(config),
         journal=SqliteJournal(

@@ -142,7 +142,7 @@ def test_without_a_data_dir_each_device_has_its_own(write, monkeypatch):
         ),
         (
             "[device]\nid='a'\n[agent]\npeer_selection = 'unifrom'\n",
-            "agent.toml:4: [agent] peer_selection: peer_selection: no policy 'unifrom'; there are: uniform",
+            "agent.toml:4: [agent] peer_selection: peer_selection: no policy 'unifrom'; there are: budget, choices, ",
         ),
         (
             "[device]\nid = 'Küche'\n",

@@ -64,6 +64,14 @@ BUILT_IN: dict[str, dict[str, PolicyFactory]] = {
 }
 """Factories by kind and name."""
 
+_METHODS = {
+    "peer_selection": "select",
+    "response_selection": "choose",
+    "join": "is_joined",
+    "early_stop": "stops",
+    "layer_plan": "plan",
+}
+
 
 def make_policies(settings: AgentSettings, extra: Mapping[str, Mapping[str, PolicyFactory]] | None = None) -> Policies:
     """Makes the policies that `settings` names.
@@ -88,5 +96,7 @@ def make_policies(settings: AgentSettings, extra: Mapping[str, Mapping[str, Poli
             made[kind] = factories[name](argument[:-1])
         except ValueError as error:
             raise SettingsError(f"{kind}: {text!r}: {error}") from None
+        if not callable(getattr(made[kind], _METHODS[kind], None)):
+            raise SettingsError(f"{kind}: {text!r} is no such policy: it has no method {_METHODS[kind]!r}")
         names.append((kind, text))
     return Policies(**made, names=tuple(names))  # type: ignore[arg-type]  # factories are typed by their table row

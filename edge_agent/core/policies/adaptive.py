@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 
+from edge_agent.core.load import SMOOTHING_SERVICES
 from edge_agent.core.policies.arguments import parse_number
 from edge_agent.core.policies.layer_plan import Load
 from edge_agent.core.stability import items_per_prompt
 
-TARGET_DEFAULT = "0.9"  # utilisation: above it waiting grows steeply (M/M/1: 9 items at 0.9, 19 at 0.95)
-HYSTERESIS = 0.15  # of utilisation between lowering and raising: above the noise of a load smoothed over 20 services
-DRAIN_SERVICES = 40.0  # mean service times in which a backlog is to be gone: about the time a prompt takes at 0.8
-MEMORY_SERVICES = 20.0  # mean service times over which own plans are averaged: as the load is smoothed
+TARGET_DEFAULT = "1"  # utilisation: the stability condition itself; what a queue has grown to meanwhile lowers it
+HYSTERESIS = 0.2  # of utilisation between lowering and raising: about the noise of a load smoothed over 10 services
+DRAIN_SERVICES = 20.0  # mean service times in which a backlog is to be gone: about as long as a prompt takes under load
+_LOAD_MIN = 1e-9  # no load at all: everything is affordable
 
 
 class Adaptive:
-    """Keeps the paper's stability condition true with the load as measured: `adaptive(0.9)`.
+    """Keeps the paper's stability condition true with the load as measured: `adaptive(0.9)` keeps it below 0.9.
 
     A prompt costs the mesh (k+1)M+1 items (Theorem 1 of arXiv 2412.21200), so the load is proportional to the items of
     a prompt: with plans of `spent` items on average the offered load is L, so plans of c items make it L c/spent. The
@@ -41,15 +42,14 @@ class Adaptive:
 
     def plan(self, layers: int, fanout: int, load: Load) -> tuple[int, int]:
         """Returns the largest plan within what was asked for that the load allows."""
-        keep = math.exp(-load.elapsed / MEMORY_SERVICES)
+        keep = math.exp(-load.elapsed / SMOOTHING_SERVICES)  # own plans are averaged as the load is
         self._weight *= keep
         self._spent *= keep
         mean_items = self._spent / self._weight if self._weight > 0 else items_per_prompt(layers, fanout)
+        items_at_load_1 = mean_items / max(load.offered, _LOAD_MIN)
         room = self._target - load.backlog / DRAIN_SERVICES
-        bearable = mean_items / load.offered if load.offered > 0 else math.inf
-        self._affordable = min(self._affordable, max(room, 0.0) * bearable) if room > 0 else 0.0
-        if room > HYSTERESIS:
-            self._affordable = max(self._affordable, (room - HYSTERESIS) * bearable)
+        most, least = max(room, 0.0) * items_at_load_1, max(room - HYSTERESIS, 0.0) * items_at_load_1
+        self._affordable = max(min(self._affordable, most), least)
         chosen = _largest_plan(layers, fanout, self._affordable)
         self._weight += 1.0
         self._spent += items_per_prompt(*chosen)
