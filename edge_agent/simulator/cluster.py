@@ -23,6 +23,7 @@ from edge_agent.simulator.trace import Trace
 _FOREVER = float("inf")
 _DEADLINE = ev.DeadlineReached()
 _ACTION = -1  # in the place of a device: what happens is a function, not an event of an agent
+_CARRIED = frozenset({ev.PeerMessageReceived, ev.PromptReceived, ev.PromptCancelReceived})
 RESPONSE_TEXT = "a response"  # what every simulated inference says: only its time matters
 
 
@@ -222,7 +223,7 @@ class Cluster:
         return False
 
     def _can_arrive(self, device: int, event: ev.Event) -> bool:
-        if type(event) is not ev.PeerMessageReceived or self.network is None:
+        if type(event) not in _CARRIED or self.network is None:
             return True
         return self.network.arrives(device, event)
 

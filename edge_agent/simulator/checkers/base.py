@@ -1,0 +1,46 @@
+"""What every checker is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_agent.core.agent import Agent
+from edge_agent.core.effects import Effect
+from edge_agent.core.events import Event
+
+
+class Violation(Exception):  # noqa: N818 - a finding, not an error of the program
+    """A promise was broken.
+
+    Attributes:
+        checker: the name of the checker that saw it.
+        liveness: whether something that had to happen did not, rather than something happened that must not.
+    """
+
+    def __init__(self, checker: str, detail: str, *, liveness: bool = False) -> None:
+        super().__init__(f"{checker}: {detail}")
+        self.checker = checker
+        self.detail = detail
+        self.liveness = liveness
+
+
+class Checker:
+    """Watches one promise. Each method may raise `Violation`; by default none of them looks at anything."""
+
+    name = ""
+
+    def restarted(self, device: int) -> None:
+        """A device begins anew: what it held in memory is gone."""
+
+    def excused(self, device: int) -> None:
+        """A device lost its disk or left for good: what it had accepted is lost, and nobody could help it."""
+
+    def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
+        """A device has handled `event`, and `effects` were carried out."""
+
+    def at_rest(self, now: float, agents: Sequence[Agent | None]) -> None:
+        """Faults are long over and nothing is asked any more; `None` stands for devices that left for good."""
+
+    def broken(self, detail: str, *, liveness: bool = False) -> Violation:
+        """Returns the violation to raise."""
+        return Violation(self.name, detail, liveness=liveness)

@@ -1,0 +1,53 @@
+"""Every bound holds: places of the queue, shares of them, rows of the view."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from edge_agent.core.agent import Agent
+from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt
+from edge_agent.core.events import Event, SessionsRestored
+from edge_agent.core.settings import AgentSettings
+from edge_agent.simulator.checkers.base import Checker
+
+
+class Bounds(Checker):
+    """Counts for itself what the core counts, out of what it journals and what waits in its queue."""
+
+    name = "every bound holds"
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._share = max(1, int(settings.queue_capacity * settings.origin_share))
+        self._sessions: Counter[int] = Counter()
+        self._restored: Counter[int] = Counter()
+
+    def restarted(self, device: int) -> None:
+        """Its sessions come back from the journal, if at all."""
+        self._sessions[device] = self._restored[device] = 0
+
+    def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
+        """Looks at one device."""
+        if type(event) is SessionsRestored:
+            self._sessions[device] = self._restored[device] = len(event.sessions)
+        for effect in effects:
+            if type(effect) is JournalPrompt:
+                self._sessions[device] += 1
+            elif type(effect) is JournalAnswer:
+                self._sessions[device] -= 1
+        self._check_queue(device, agent)
+        rows = len(agent.view.rows())
+        if rows > self._settings.view_size_max:
+            raise self.broken(f"d{device} knows {rows} peers, of at most {self._settings.view_size_max}")
+
+    def _check_queue(self, device: int, agent: Agent) -> None:
+        capacity, sessions = self._settings.queue_capacity, self._sessions[device]
+        items = [*agent.queue.waiting.values(), *agent.queue.running.values()]
+        origins = Counter(item.origin for item in items if item.role == "peer")
+        peers = origins.total()
+        # sessions of before a restart keep their places, however few there are
+        if peers + sessions > max(capacity, self._restored[device]):
+            raise self.broken(f"d{device} has {sessions} sessions and {peers} items of others on {capacity} places")
+        if peers and max(origins.values()) > self._share:
+            raise self.broken(f"one device holds {max(origins.values())} places of d{device}, of {self._share}")

@@ -1,0 +1,109 @@
+"""A device's journal as the SQLite one keeps it, with the clock it has: what a restart gets back, and how much time
+is left by it.
+
+While the machine stays up, its time since boot counts; over a reboot only the wall clock is left, which may have been
+set meanwhile. A step backwards counts as no time at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from edge_agent.core import effects as fx
+from edge_agent.core.events import ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
+from edge_agent.core.messages import DEADLINE_MAX_S, Answer, Contribution
+
+Key: TypeAlias = tuple[str, str]
+
+
+@dataclass(slots=True)
+class DeviceClock:
+    """A device's clocks. `offset_s`: by how much its wall clock is wrong; `boots`: how often it was booted."""
+
+    offset_s: float = 0.0
+    boots: int = 1
+
+    def moment(self, now: float) -> tuple[float, int, float]:
+        """Returns (wall clock, boot, seconds that passed, which compare within one boot)."""
+        return (1_000_000.0 + now + self.offset_s, self.boots, now)
+
+
+@dataclass(slots=True)
+class _Row:
+    prompt: fx.JournalPrompt
+    noted: tuple[float, int, float]
+    elapsed_s: float = 0.0
+    restarts: int = 0
+    layers: dict[int, tuple[tuple[str, Contribution], ...]] = field(default_factory=dict)
+
+
+class SimulatedJournal:
+    """What is on one device's disk."""
+
+    def __init__(self, clock: DeviceClock) -> None:
+        self._clock = clock
+        self._rows: dict[Key, _Row] = {}
+        self._answers: dict[Key, tuple[Answer, ReplyRoute, bool]] = {}
+        self._incarnation = 0
+
+    def next_incarnation(self, now: float) -> int:
+        """Returns a number higher than any before; after the loss of the disk, the clock must do."""
+        self._incarnation = max(self._incarnation + 1, int(self._clock.moment(now)[0]))
+        return self._incarnation
+
+    def record_prompt(self, effect: fx.JournalPrompt, now: float) -> None:
+        """An accepted prompt."""
+        key = (effect.reply.topic, effect.prompt.prompt_id)
+        self._answers.pop(key, None)
+        self._rows.setdefault(key, _Row(effect, self._clock.moment(now)))
+
+    def record_layer(self, effect: fx.JournalLayer, now: float) -> None:
+        """A joined layer."""
+        row = self._rows.get((effect.reply.topic, effect.prompt_id))
+        if row is not None:
+            self._count_time(row, now)
+            row.layers[effect.layer] = effect.responses
+
+    def record_answer(self, effect: fx.JournalAnswer) -> None:
+        """The end of a prompt, not delivered yet. The first end stays."""
+        key = (effect.reply.topic, effect.answer.prompt_id)
+        self._rows.pop(key, None)
+        self._answers.setdefault(key, (effect.answer, effect.reply, False))
+
+    def mark_delivered(self, topic: str, prompt_id: str) -> None:
+        """The broker has taken an answer."""
+        kept = self._answers.get((topic, prompt_id))
+        if kept is not None:
+            self._answers[topic, prompt_id] = (kept[0], kept[1], True)
+
+    def restore(self, now: float) -> SessionsRestored:
+        """Returns what is kept, and counts a restart."""
+        sessions = []
+        for row in self._rows.values():
+            row.restarts += 1
+            self._count_time(row, now)
+            deadline = row.prompt.deadline_in_s
+            layers: list[tuple[tuple[str, Contribution], ...]] = []
+            while len(layers) + 1 in row.layers:  # a layer builds on the one before
+                layers.append(row.layers[len(layers) + 1])
+            sessions.append(
+                RestoredSession(
+                    prompt=row.prompt.prompt,
+                    reply=row.prompt.reply,
+                    remaining_s=None if deadline is None else max(0.0, deadline - row.elapsed_s),
+                    elapsed_s=row.elapsed_s,
+                    layers=tuple(layers),
+                    restarts=row.restarts,
+                )
+            )
+        answers = tuple(RestoredAnswer(*kept) for kept in self._answers.values())
+        return SessionsRestored(tuple(sessions), answers)
+
+    def _count_time(self, row: _Row, now: float) -> None:
+        wall, boot, passed = self._clock.moment(now)
+        wall_before, boot_before, passed_before = row.noted
+        step = passed - passed_before if boot == boot_before else wall - wall_before
+        longest = DEADLINE_MAX_S if row.prompt.deadline_in_s is None else row.prompt.deadline_in_s
+        row.elapsed_s = min(row.elapsed_s + max(0.0, step), longest)
+        row.noted = (wall, boot, passed)

@@ -1,0 +1,80 @@
+"""Users of the mesh: they ask, ask again when they hear nothing, and some change their mind."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from edge_agent.core.events import Event, PromptCancelReceived, PromptReceived, ReplyRoute
+from edge_agent.core.messages import (
+    Answer,
+    ChatMessage,
+    DeviceToUser,
+    Prompt,
+    PromptOptions,
+    PromptReceipt,
+    PromptRefusal,
+    Role,
+    Sampling,
+)
+from edge_agent.simulator.cluster import Cluster
+
+_SENDS_MAX = 4
+_RETRY_S = 5.0
+_CANCEL_CHANCE = 0.1
+_LATE_REPEAT_CHANCE = 0.1  # asks again for an answer that is there
+
+
+@dataclass(slots=True)
+class _Asked:
+    device: int
+    event: PromptReceived
+    sends: int = 0
+    heard: bool = False
+
+
+class Users:
+    """All users. `send(device, event)` takes what they say to a device on its way."""
+
+    def __init__(self, cluster: Cluster, rng: random.Random, send: Callable[[int, Event], None]) -> None:
+        self._cluster = cluster
+        self._rng = rng
+        self._send = send
+        self._asked: dict[tuple[int, str, str], _Asked] = {}
+
+    def ask(self, number: int, at: float, device: int, layers: int, fanout: int) -> None:
+        """Has somebody ask a device something at a time; repeats and cancels follow by chance."""
+        rng = self._rng
+        options = PromptOptions(
+            layers=rng.randint(0, layers),
+            fanout=rng.randint(0, fanout),
+            sampling=Sampling(max_output_tokens=8),
+            deadline_s=rng.choice((None, None, 5.0, 30.0)),
+        )
+        text = "a question " * rng.randint(1, 3)
+        prompt = Prompt(f"p{number}", (ChatMessage(Role.USER, text),), options)
+        if rng.random() < 0.2:
+            prompt = replace(prompt, options=replace(options, join=rng.randint(1, fanout + 1)))
+        # few users: the same id of two of them must stay two prompts
+        event = PromptReceived(prompt, ReplyRoute(f"answers/u{rng.randint(0, 2)}"), len(text))
+        asked = self._asked[device, event.reply.topic, prompt.prompt_id] = _Asked(device, event)
+        self._cluster.at(at, lambda: self._try(asked))
+        if rng.random() < _CANCEL_CHANCE:
+            cancel = PromptCancelReceived(prompt.prompt_id, event.reply)
+            self._cluster.at(at + rng.expovariate(0.2), lambda: self._send(device, cancel))
+        if rng.random() < _LATE_REPEAT_CHANCE:
+            self._cluster.at(at + rng.expovariate(0.05), lambda: self._send(device, event))
+
+    def receive(self, device: int, topic: str, message: DeviceToUser) -> None:
+        """A device's word reaches its user."""
+        asked = self._asked.get((device, topic, message.prompt_id))
+        if asked is not None and isinstance(message, PromptReceipt | PromptRefusal | Answer):
+            asked.heard = True
+
+    def _try(self, asked: _Asked) -> None:
+        if asked.heard or asked.sends >= _SENDS_MAX:
+            return
+        asked.sends += 1
+        self._send(asked.device, asked.event)
+        self._cluster.at(self._cluster.now + _RETRY_S, lambda: self._try(asked))
