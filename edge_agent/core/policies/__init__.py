@@ -88,9 +88,9 @@ def make_policies(settings: AgentSettings, extra: Mapping[str, Mapping[str, Poli
     names = []
     for kind, built_in in BUILT_IN.items():
         text = getattr(settings, kind)
-        name, _, argument = text.partition("(")
+        name, bracket, argument = text.partition("(")
         factories = {**built_in, **(extra or {}).get(kind, {})}
-        if name not in factories or (argument and not argument.endswith(")")):
+        if name not in factories or (bracket and not argument.endswith(")")):
             raise SettingsError(f"{kind}: no policy {text!r}; there are: {', '.join(sorted(factories))}")
         try:
             made[kind] = factories[name](argument[:-1])

@@ -20,14 +20,22 @@ from collections.abc import Sequence
 
 from edge_agent.core.messages import PeerEntry
 
+_SERVICE_TIME_MIN_S = 1e-6  # no inference is quicker: a peer that says 0 must not be worth infinitely much
+_SERVICE_TIME_MAX_S = 1e6  # nor one that says 1e308 make sums overflow: worse than this makes no difference
+
 
 def expected_times_s(entries: Sequence[PeerEntry]) -> list[float] | None:
     """Returns the seconds until a response from each, or `None` if no speed is known at all."""
-    known = [entry.service_time_s_mean for entry in entries if entry.service_time_s_mean is not None]
+    means = [_within_reason(entry.service_time_s_mean) for entry in entries]
+    known = [mean for mean in means if mean is not None]
     if not known:
         return None
     typical = sum(known) / len(known)
     return [
-        (entry.requests_waiting + 1) * (typical if entry.service_time_s_mean is None else entry.service_time_s_mean)
-        for entry in entries
+        (entry.requests_waiting + 1) * (typical if mean is None else mean)
+        for entry, mean in zip(entries, means, strict=True)
     ]
+
+
+def _within_reason(service_time_s: float | None) -> float | None:
+    return None if service_time_s is None else min(max(service_time_s, _SERVICE_TIME_MIN_S), _SERVICE_TIME_MAX_S)
