@@ -54,6 +54,7 @@ class RunSummary:
     stability_margin_predicted: float | None
     requests_waiting_mean: float | None
     requests_waiting_predicted: float | None
+    models: tuple[str, ...]
     devices: tuple[DeviceSummary, ...]
 
     def as_object(self) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def summarise(results: Sequence[AskResult], loads: Sequence[DeviceLoad], duratio
         requests_waiting_predicted=None
         if predicted is None
         else stability.mean_requests_waiting(predicted, scv or 0.0),
+        models=tuple(sorted({item.model for item in items})),
         devices=_devices(results, loads, items, duration_s, layers, fanout),
     )
 

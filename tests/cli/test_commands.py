@@ -95,6 +95,14 @@ def test_a_wrong_key_in_the_settings_is_named_with_its_place(tmp_path: Path) -> 
     assert "did you mean layers?" in err
 
 
+def test_a_users_broker_variable_is_no_setting_of_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOAMESH_BROKER", "mqtt://127.0.0.1:1")
+    path = tmp_path / "agent.toml"
+    path.write_text('[device]\nid = "kitchen"\n[engine]\nmodel = "nowhere.gguf"\n', encoding="utf-8")
+    status, _, err = invoke("agent", "--config", str(path))
+    assert (status, err) == (2, "moamesh: no model file nowhere.gguf\n")
+
+
 def test_overrides_are_toml_values_or_text() -> None:
     texts = [
         "agent.layers=1",

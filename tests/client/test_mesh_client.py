@@ -9,6 +9,7 @@ from collections.abc import Callable
 import aiomqtt
 import pytest
 
+from broker.embedded import EmbeddedBroker
 from edge_agent.client import BrokerUnreachableError, ClientSettings, MeshClient, NoReceiptError
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import (
@@ -59,6 +60,17 @@ async def test_a_prompt_brings_its_receipt_its_text_and_its_answer(broker_url: s
     assert (prompt.messages[0].content, prompt.options.layers) == ("why?", 2)
     assert device.correlations == [prompt.prompt_id.encode()]
     assert device.reply_to.endswith(f"/devices/device-1/answers/{client.client_id}")
+
+
+async def test_the_pip_only_broker_carries_asking_and_finding_too() -> None:
+    async with (
+        EmbeddedBroker(kind="iotcore") as broker,
+        scripted_device(broker.url, answers_well) as device,
+        client_of(broker.url) as client,
+    ):
+        await device.announce(presence())
+        assert [view.device_id for view in await client.discover(5.0)] == ["device-1"]
+        assert isinstance(await client.ask_to_end("device-1", "why?"), Answer)
 
 
 async def test_a_refusal_is_the_end_and_says_why(broker_url: str) -> None:

@@ -63,7 +63,8 @@ def load_markdown(summary: RunSummary, heading: str) -> str:
         f"# {heading}",
         "",
         f"{summary.prompts} prompts ({outcomes}) in {summary.duration_s:.0f} s; "
-        f"M = {summary.layers}, k = {summary.fanout}, {len(summary.devices)} devices.",
+        f"M = {summary.layers}, k = {summary.fanout}, {len(summary.devices)} devices; "
+        f"models: {', '.join(summary.models)}.",
         "",
         "| | measured | predicted |",
         "|---|---:|---:|",
