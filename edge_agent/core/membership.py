@@ -16,6 +16,7 @@ from edge_agent.core.peers import PeerView
 from edge_agent.core.policies.peer_selection import sample_distinct
 
 _GOSSIP = ("gossip", "")
+_INCARNATION_MAX = 2**52  # what others say of this device must not make a number that JSON readers cannot hold
 _SEED_EVERY = 10  # gossips between two with a seed: halves of a mesh that buried each other meet again there
 
 
@@ -105,7 +106,10 @@ class Membership:
             self.view.heard(sender.device_id, now)
             self.view.set_load(sender.device_id, sender.requests_waiting)  # between two heartbeats queues change too
             if exchange.reply_wanted and sender.device_id != self._context.identity.device_id:
-                self._send_view(sender.device_id, sender.home_broker, reply_wanted=False)
+                # who lost disk and clock comes back looking older than it was: told of it, it outdoes its former self
+                self._send_view(
+                    sender.device_id, sender.home_broker, reply_wanted=False, news=self.view.newer_than(sender)
+                )
 
     def presence_received(self, presence: Presence, now: float) -> None:
         """A device was born, stopped, or its broker says that it is gone."""
@@ -138,6 +142,9 @@ class Membership:
         return entry.device_id, entry.home_broker
 
     def _learn(self, entry: PeerEntry, now: float) -> bool:
+        if entry.device_id == self._context.identity.device_id:
+            self._outdo(entry)
+            return False
         known = self.view.get(entry.device_id)
         restarted = known is not None and entry.incarnation > known.entry.incarnation
         is_new = self.view.learn(entry, now, self._context.streams.gossip)
@@ -147,13 +154,23 @@ class Membership:
             self._on_found(now)
         return is_new or restarted
 
+    def _outdo(self, entry: PeerEntry) -> None:
+        """Others know a later life of this device than this one: from now on this one is the latest."""
+        if (self._incarnation, self._heartbeat) < (entry.incarnation, entry.heartbeat) and (
+            entry.incarnation < _INCARNATION_MAX
+        ):
+            self._incarnation = entry.incarnation + 1
+            self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
+
     def _lost(self, device_id: str, now: float) -> None:
         self._context.counters.peers_lost += 1
         self._on_lost(device_id, now)
 
-    def _send_view(self, device_id: str, home: str, *, reply_wanted: bool) -> None:
+    def _send_view(self, device_id: str, home: str, *, reply_wanted: bool, news: PeerEntry | None = None) -> None:
         settings = self._context.settings
         sample = sample_distinct(self.view, settings.gossip_sample, (device_id,), self._context.streams.gossip)
+        if news is not None:
+            sample = [news, *sample[: settings.gossip_sample - 1]]
         self._context.out.append(
             SendToDevice(
                 device_id,

@@ -89,6 +89,14 @@ class PeerView:
         self._alive.append(device_id)
         return True
 
+    def newer_than(self, entry: PeerEntry) -> PeerEntry | None:
+        """Returns what is known of the device of `entry`, living or dead, if that is newer than `entry`."""
+        known = self._peers.get(entry.device_id)
+        age = (known.entry.incarnation, known.entry.heartbeat) if known else self._graves.get(entry.device_id, (-1, -1))
+        if age <= (entry.incarnation, entry.heartbeat):
+            return None
+        return replace(entry, incarnation=age[0], heartbeat=age[1])
+
     def heard(self, device_id: str, now: float) -> None:
         """A message came from the device itself: it is alive."""
         known = self._peers.get(device_id)

@@ -137,7 +137,8 @@ def _jump_clock(mesh: FaultMesh) -> None:
 def _churn(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
     up = mesh.plan.devices - len(mesh.gone)
-    if mesh.rng.random() < 0.3 and up > 2:
+    # the first seed stays: a device that comes back without a disk must know somebody who is still there
+    if mesh.rng.random() < 0.3 and up > 2 and device:
         mesh.trace.note(mesh.now, f"d{device} leaves for good")
         mesh.leave(device)
         return
