@@ -56,6 +56,10 @@ def draw_settings(rng: random.Random) -> AgentSettings:
         responses_kept_max=rng.choice((1, 256)),
         inference_attempts_max=rng.choice((1, 2)),
         join=rng.choice(("wait-for-all", "wait-for-all", "quorum(1)", "quorum(2)")),
+        peer_selection=rng.choice(("uniform", "uniform", "two-choices", "latency-threshold", "budget(3)", "diverse")),
+        response_selection=rng.choice(("all", "all", "consensus(1)", "judge(1)")),
+        early_stop=rng.choice(("never", "never", "agreement", "judge")),
+        layer_plan=rng.choice(("fixed", "fixed", "adaptive")),
         status_interval_s=rng.choice((None, 5.0)),
     )
 
@@ -85,8 +89,10 @@ class Chaos(Mesh):
             delay_s=0.01,
             seed=seed,
         )
+        self._judges = f"{self.settings.response_selection} {self.settings.early_stop}"
         self.fail = self._engine_failure
         self.lose = self._loses
+        self.say = self._words
         self.faults = faults
 
     # --- faults ---------------------------------------------------------------------------------------------------
@@ -135,6 +141,12 @@ class Chaos(Mesh):
     def _engine_failure(self, device: str, request: fx.StartInference) -> str | None:
         draw = self.rng.random()
         return None if not self.faults or draw > 0.1 else "crash" if draw > 0.03 else "broken"
+
+    def _words(self, device: str, request: fx.StartInference) -> str:
+        """Mostly some words; where there is a judge, often what a judge is to say, and sometimes nothing at all."""
+        wanted = ("2, 1 MORE", "1 DONE", "1 MORE") if "judge" in self._judges else ()
+        words = [f"{device} says {self.rng.randrange(9)}", *wanted, "  " if self.faults else "well"]
+        return self.rng.choice(words)
 
     def _loses(self, sender: str, receiver: str, message: PeerMessage) -> bool:
         if sender in self.offline or receiver in self.offline:

@@ -61,6 +61,9 @@ class Mesh:
         self.effects: list[tuple[str, fx.Effect]] = []
         self.lose: Callable[[str, str, PeerMessage], bool] = lambda sender, receiver, message: False
         self.fail: Callable[[str, fx.StartInference], str | None] = lambda device, request: None
+        self.say: Callable[[str, fx.StartInference], str] = lambda device, request: (
+            f"{device} says something about {len(request.references)} references"
+        )
         self._service_s = service_s
         self._delay_s = delay_s
         self._seeds = seeds
@@ -189,8 +192,7 @@ class Mesh:
         else:
             if request.stream:
                 self.later(seconds / 2, name, ev.TextGenerated(request.item_id, "half "))
-            text = f"{name} says something about {len(request.references)} references"
-            end = ev.InferenceCompleted(request.item_id, text, 7, 5, 0, seconds / 2)
+            end = ev.InferenceCompleted(request.item_id, self.say(name, request), 7, 5, 0, seconds / 2)
         self._inferences[name, request.item_id] = end
         self.later(seconds, name, end)
 
