@@ -7,11 +7,13 @@ proves their order; what its journal held by then is what it is given when it st
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
+from edge_agent.core.agent import Agent
 from edge_agent.core.messages import Answer, Contribution, PeerMessage, Presence, PresenceState, PromptReceipt
 from edge_agent.core.settings import AgentSettings
 from tests.core.mesh import Mesh
@@ -62,6 +64,16 @@ def draw_settings(rng: random.Random) -> AgentSettings:
         layer_plan=rng.choice(("fixed", "fixed", "adaptive")),
         status_interval_s=rng.choice((None, 5.0)),
     )
+
+
+def check_timers(agent: Agent) -> None:
+    """Fails if a deadline waits for something that is over."""
+    sessions = agent._sessions
+    for kind, name in agent._context.timers._live:
+        owners: Container[str] = ("",) if kind in ("gossip", "status") else sessions._active
+        if kind in ("receipt", "probe"):
+            owners = sessions.layers.requests._open
+        assert name in owners, f"the timer {kind} {name} is for nothing"
 
 
 class Chaos(Mesh):
@@ -145,7 +157,7 @@ class Chaos(Mesh):
     def _words(self, device: str, request: fx.StartInference) -> str:
         """Mostly some words; where there is a judge, often what a judge is to say, and sometimes nothing at all."""
         wanted = ("2, 1 MORE", "1 DONE", "1 MORE") if "judge" in self._judges else ()
-        words = [f"{device} says {self.rng.randrange(9)}", *wanted, "  " if self.faults else "well"]
+        words: list[str] = [f"{device} says {self.rng.randrange(9)}", *wanted, "  " if self.faults else "well"]
         return self.rng.choice(words)
 
     def _loses(self, sender: str, receiver: str, message: PeerMessage) -> bool:
@@ -178,6 +190,7 @@ class Chaos(Mesh):
             return []
         effects = agent.handle(event, self.now)
         agent.check_invariants(self.now)
+        check_timers(agent)
         dies = self.faults and self.rng.random() < self._crash
         done = self.rng.randint(0, len(effects)) if dies else len(effects)
         for effect in effects[:done]:
