@@ -85,6 +85,8 @@ class Membership:
         settings = self._context.settings
         if settings.gossip_interval_s is None:
             return
+        if self._context.stopping:  # it has said farewell: a heartbeat would take that back
+            return
         self._context.timers.set(_GOSSIP, now + settings.gossip_interval_s)
         self._heartbeat += 1
         if not self._context.connected:

@@ -99,10 +99,13 @@ def test_a_will_that_comes_after_the_return_is_outlived() -> None:
     assert "d1" in known(mesh, "d0")
 
 
-def test_a_farewell_counts_like_a_will() -> None:
-    mesh = Mesh(3)
+def test_a_farewell_counts_like_a_will_and_is_not_taken_back_by_what_the_device_still_sends() -> None:
+    mesh = Mesh(3, GOSSIP)
+    mesh.run(until=10.0)
     mesh.handle("d1", ev.StopRequested())
-    mesh.run(until=1.0)
+    mesh.run(until=11.0)
+    assert known(mesh, "d0") == {"d2"}
+    mesh.run(until=60.0)
     assert known(mesh, "d0") == {"d2"}
 
 
