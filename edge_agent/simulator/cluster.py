@@ -96,8 +96,18 @@ class Cluster:
     # --- what a run sets up ---------------------------------------------------------------------------------------
 
     def on_effect(self, kind: type[fx.Effect], handler: Callable[[int, Any], None]) -> None:
-        """Has `handler(device, effect)` carry out effects of a kind."""
-        self._carry_out[kind] = handler
+        """Has `handler(device, effect)` carry out effects of a kind, after the handlers it already has."""
+        first = self._carry_out.get(kind)
+        if first is None:
+            self._carry_out[kind] = handler
+            return
+        before = first
+
+        def both(device: int, effect: Any) -> None:
+            before(device, effect)
+            handler(device, effect)
+
+        self._carry_out[kind] = both
 
     def start(self, device: int, agent: Agent, incarnation: int, restored: ev.SessionsRestored | None = None) -> None:
         """Starts a device; `restored` is what its journal kept. Connecting it is the caller's."""

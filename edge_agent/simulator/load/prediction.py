@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from statistics import fmean
 from typing import final
 
-from edge_agent.core.settings import UNBOUNDED
 from edge_agent.core.stability import (
     device_utilisations,
     loss_probability,
@@ -17,6 +17,8 @@ from edge_agent.core.stability import (
 )
 from edge_agent.simulator.load.latency import LatencyLaw
 from edge_agent.simulator.load.scenario import Scenario
+
+_STATES_MAX = 10_000  # places from which on a queue counts as unbounded: sums would take long and change nothing
 
 
 @final
@@ -36,29 +38,49 @@ def predict(scenario: Scenario) -> Prediction:
     """Returns the figures; infinite where a queue would grow without bound.
 
     Approximations: sojourn times exponential and independent between devices (latency), M/G/1 for each device
-    (waiting), M/M/1/K for prompts that find every place taken (outcomes).
+    (waiting); where the queue is bounded M/M/1/K for all of them, prompts finding every place taken as items would.
     """
     times = [scenario.service.mean_s * factor for factor in scenario.slowness() or (1.0,) * scenario.devices]
     loads = _loads(scenario, times)
-    bounded = scenario.queue_capacity < UNBOUNDED
-    refused = loss_probability(sum(loads) / len(loads), scenario.queue_capacity) if bounded else 0.0
-    prompts = scenario.prompt_count
-    sojourns = Counter(
-        _mean_item_s(scenario, time) / (1.0 - load) if load < 1.0 else math.inf
-        for time, load in zip(times, loads, strict=True)
-    )
-    law = LatencyLaw(sojourns, scenario.layers, scenario.fanout)
-    outcomes = {"answered": prompts * (1.0 - refused)}
+    queues = {}
+    for time, load in set(zip(times, loads, strict=True)):
+        queues[time, load] = _queue(scenario, _mean_item_s(scenario, time), load)
+    each = [queues[key] for key in zip(times, loads, strict=True)]
+    law = LatencyLaw(Counter(queue.sojourn_s for queue in each), scenario.layers, scenario.fanout)
+    refused = fmean(queue.refused for queue in each)
+    outcomes = {"answered": scenario.prompt_count * (1.0 - refused)}
     if refused:
-        outcomes["refused"] = prompts * refused
+        outcomes["refused"] = scenario.prompt_count * refused
     return Prediction(
         latency_mean_s=law.mean(),
         latency_quantiles_s={share: law.quantile(share) for share in (0.5, 0.95, 0.99)},
-        requests_waiting_mean=sum(mean_requests_waiting(load, _scv(scenario)) for load in loads) / len(loads),
-        utilisation_mean=sum(min(load, 1.0) for load in loads) / len(loads),
+        requests_waiting_mean=fmean(queue.waiting for queue in each),
+        utilisation_mean=fmean(queue.busy for queue in each),
         outcomes=outcomes,
-        messages=prompts * (1.0 - refused) * messages_per_prompt(scenario.layers, scenario.fanout, receipts=True),
+        messages=outcomes["answered"] * messages_per_prompt(scenario.layers, scenario.fanout, receipts=True),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    waiting: float
+    busy: float
+    sojourn_s: float
+    refused: float
+
+
+def _queue(scenario: Scenario, item_s: float, load: float) -> _Queue:
+    if scenario.queue_capacity > _STATES_MAX:
+        sojourn_s = item_s / (1.0 - load) if load < 1.0 else math.inf
+        return _Queue(mean_requests_waiting(load, _scv(scenario)), min(load, 1.0), sojourn_s, 0.0)
+    # M/M/1/K: the chance of i items is proportional to ρ^i; scaled so that no power overflows
+    scale = scenario.queue_capacity if load > 1.0 else 0
+    weights = [load ** (count - scale) for count in range(scenario.queue_capacity + 1)]
+    total = math.fsum(weights)
+    present = math.fsum(count * weight for count, weight in enumerate(weights)) / total
+    busy = 1.0 - weights[0] / total
+    refused = loss_probability(load, scenario.queue_capacity)
+    return _Queue(present - busy, busy, item_s * present / busy, refused)
 
 
 def _loads(scenario: Scenario, times: list[float]) -> tuple[float, ...]:

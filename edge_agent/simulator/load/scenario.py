@@ -39,6 +39,7 @@ class Scenario:
     network_delay_s: what every message takes.
     load_news_s: how old the news of others' load may be in the shared complete view (0: always fresh).
     gossip: devices keep views of their own and gossip, instead of sharing a complete one.
+    status: devices measure and tell their own load, as live ones do; plans that follow the load need it.
     workload: takes the place of Poisson arrivals; measured_service: of declared service times. The arrival rate must
         still be said, for the prediction.
 
@@ -63,6 +64,7 @@ class Scenario:
     layer_plan: str = "fixed"
     load_news_s: float = 0.0
     gossip: bool = False
+    status: bool = False
     deadline_s: float | None = None
     bursts: tuple[Burst, ...] = ()
     workload: Workload | None = None
@@ -173,8 +175,8 @@ class Scenario:
 
     @property
     def needs_status(self) -> bool:
-        """Whether devices must measure their own load: only plans that follow it look at it."""
-        return self.layer_plan != "fixed"
+        """Whether devices measure their own load."""
+        return self.status or self.layer_plan != "fixed"
 
 
 def _check_whole(name: str, value: int, least: int) -> None:
