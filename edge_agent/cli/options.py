@@ -9,8 +9,9 @@ import typer
 
 from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX, OUTPUT_TOKENS_MAX
 
-USER_VARIABLES = ("MOAMESH_BROKER", "MOAMESH_MESH")
-"""Where a user may keep --broker and --mesh."""
+BROKER_VARIABLE = "MOAMESH_BROKER__URL"
+MESH_VARIABLE = "MOAMESH_DEVICE__MESH"
+"""Where a user may keep --broker and --mesh: the same variables that set them for a device."""
 
 _MESH = "Mesh"
 _PROMPT = "Prompt"
@@ -21,14 +22,14 @@ Broker = Annotated[
     typer.Option(
         "--broker",
         metavar="URL",
-        envvar=USER_VARIABLES[0],
+        envvar=BROKER_VARIABLE,
         rich_help_panel=_MESH,
         help="mqtt://host:port; by default the local mesh that `moamesh up` runs.",
     ),
 ]
 Mesh = Annotated[
     str | None,
-    typer.Option("--mesh", metavar="NAME", envvar=USER_VARIABLES[1], rich_help_panel=_MESH, help="Name of the mesh."),
+    typer.Option("--mesh", metavar="NAME", envvar=MESH_VARIABLE, rich_help_panel=_MESH, help="Name of the mesh."),
 ]
 Layers = Annotated[
     int | None,

@@ -14,7 +14,7 @@ LOG_TAIL_LINES = 15  # shown when a device dies: enough for one traceback's end
 LOG_TAIL_BYTES = 16 * 1024
 STOP_TIMEOUT_S = 8.0  # for a farewell, the journal and the model process; then the device is killed
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # numpy beside llama.cpp needs none of its own
-OWN_SECTIONS = ("MOAMESH_DEVICE", "MOAMESH_BROKER", "MOAMESH_MESH")
+OWN_SECTIONS = ("MOAMESH_DEVICE__", "MOAMESH_BROKER__")
 """Variables that name one device or mesh: meant for this command, they would make all devices of a fleet the same."""
 
 

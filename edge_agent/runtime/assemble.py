@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from importlib.metadata import version
 from pathlib import Path
 
+from edge_agent import __version__
 from edge_agent.adapters.journal import SqliteJournal
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, TlsFiles
 from edge_agent.adapters.telemetry import FileTelemetrySink
@@ -37,7 +37,7 @@ def make_host(config: AgentConfig) -> AgentHost:
         model=card.name,
         model_family=card.family,
         synthetic=card.synthetic,
-        version=version("moamesh"),
+        version=__version__,
     )
     # Request ids are capabilities: whoever knows one can respond to it. The other draws are nobody's secret.
     streams = RandomStreams(ids=random.SystemRandom(), peer_selection=random.Random(), gossip=random.Random())  # noqa: S311

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent.cli.main import app
+from edge_agent.cli.options import BROKER_VARIABLE
 from edge_agent.cli.overrides import parse_overrides
 from edge_agent.core.errors import SettingsError
 
@@ -21,7 +22,7 @@ HEAVY = ("aiomqtt", "pydantic", "rich.live", "llama_cpp", "httpx", "edge_agent.r
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("MOAMESH_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MOAMESH_BROKER", raising=False)
+    monkeypatch.delenv(BROKER_VARIABLE, raising=False)
 
 
 def invoke(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
@@ -96,7 +97,7 @@ def test_a_wrong_key_in_the_settings_is_named_with_its_place(tmp_path: Path) -> 
 
 
 def test_a_users_broker_variable_is_no_setting_of_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOAMESH_BROKER", "mqtt://127.0.0.1:1")
+    monkeypatch.setenv(BROKER_VARIABLE, "mqtt://127.0.0.1:1")
     path = tmp_path / "agent.toml"
     path.write_text('[device]\nid = "kitchen"\n[engine]\nmodel = "nowhere.gguf"\n', encoding="utf-8")
     status, _, err = invoke("agent", "--config", str(path))

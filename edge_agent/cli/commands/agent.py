@@ -20,14 +20,10 @@ def agent(
 
     Settings come from the file, over it MOAMESH_SECTION__KEY from the environment, over both --set.
     """
-    import os
-
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.overrides import parse_overrides
     from edge_agent.config import load_config
     from edge_agent.runtime.app import run_agent
 
-    for name in opt.USER_VARIABLES:  # they are for a user's commands; as settings, MOAMESH_BROKER would be a section
-        os.environ.pop(name, None)
     loaded = load_config(config, parse_overrides(settings or []))
     run_async(run_agent(loaded))
