@@ -113,6 +113,12 @@ class Reception:
         for layer in restored.layers:
             session.layers.append(layer)
             self._sessions.choose_references(session)
+        if restored.restarts > self._context.settings.session_restarts_max:
+            self._sessions.end(session, Outcome.FAILED, "", f"given up after {restored.restarts} restarts", now)
+            return
+        if now >= session.deadline:
+            self._sessions.deadline_reached(session, now)
+            return
         # its peers are found again within moments; without them every layer would be this device's alone
         self._context.timers.set(("resume", key), now + self._context.settings.resume_grace_s)
         if len(self._membership.view) >= session.fanout:

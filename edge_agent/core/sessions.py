@@ -103,8 +103,10 @@ class Sessions:
             self._judged(session, said, item.detail or outcome.value, contribution, now)
             return
         session.aggregation = contribution
-        if outcome is ItemOutcome.COMPLETED:
+        if outcome is ItemOutcome.COMPLETED and text.strip():
             self.end(session, Outcome.ANSWERED, text, "", now)
+        elif outcome is ItemOutcome.COMPLETED:
+            self.end(session, Outcome.FAILED, "", "the model ended its answer before it said anything", now)
         elif outcome is ItemOutcome.EXPIRED:
             self.end(session, Outcome.EXPIRED, "", "no answer within its deadline, while aggregating", now)
         else:

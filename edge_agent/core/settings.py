@@ -57,6 +57,8 @@ class AgentSettings:
     view_size_max: int = 128  # peers known; up to this many devices selection is exactly uniform
     resume_grace_s: float = 5.0  # restored sessions wait this long for peers to show up
 
+    session_restarts_max: int = 8  # a prompt that takes its device down each time must not do so for ever
+
     # Policies by name, some with an argument in brackets: docs/POLICIES.md. Installed packages may bring more.
     peer_selection: str = "uniform"  # two-choices, choices(d), latency-threshold(share), budget(s), diverse, same-model
     response_selection: str = "all"  # consensus(s), judge(s): s responses of a layer become references
@@ -68,7 +70,6 @@ class AgentSettings:
     responses_kept_max: int = 256  # for repeats of finished requests
     answers_kept_max: int = 256  # for repeats of finished prompts
     answers_kept_s: float = 3_600.0
-    sessions_max: int = UNBOUNDED  # the queue's places bound sessions already
 
     # Telemetry.
     status_interval_s: float | None = 5.0  # None: no status (simulations that count for themselves)
@@ -78,7 +79,7 @@ class AgentSettings:
         positive = (
             "queue_capacity queue_bytes_max receipt_timeout_s request_sends_max probe_interval_s response_bytes_max"
             " prompt_bytes_max gossip_sample suspect_after_s dead_after_s view_size_max responses_kept_max"
-            " answers_kept_max answers_kept_s sessions_max inference_attempts_max stability_target"
+            " answers_kept_max answers_kept_s session_restarts_max inference_attempts_max stability_target"
         )
         for name in positive.split():
             if not getattr(self, name) > 0:

@@ -55,7 +55,7 @@ class EngineDriver:
                 result = await self._engine.infer(request, pump.put if pump else None)
                 event = InferenceCompleted(
                     item_id=request.item_id,
-                    text=result.text,
+                    text=_printable(result.text),
                     input_tokens=result.input_tokens,
                     output_tokens=result.output_tokens,
                     input_tokens_cut=result.input_tokens_cut,
@@ -106,4 +106,9 @@ class _TextPump:
             if self._pieces:
                 text = "".join(self._pieces)
                 self._pieces.clear()
-                await self._emit(TextGenerated(self._item_id, text))
+                await self._emit(TextGenerated(self._item_id, _printable(text)))
+
+
+def _printable(text: str) -> str:
+    """Replaces what UTF-8 cannot carry: a server's JSON may hold half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()

@@ -28,7 +28,11 @@ def check(message: m.Message) -> None:
             _prompt(message)
         case m.PromptCancel() | m.TokenChunk() | m.LayerProgress():
             _message_id("prompt_id", message.prompt_id)
-        case m.PromptReceipt() | m.PromptRefusal() | m.Answer():
+        case m.PromptRefusal():
+            if message.prompt_id:  # "" refuses what had no readable id
+                _message_id("prompt_id", message.prompt_id)
+            _device_id("device_id", message.device_id)
+        case m.PromptReceipt() | m.Answer():
             _message_id("prompt_id", message.prompt_id)
             _device_id("device_id", message.device_id)
         case m.ProposalRequest():

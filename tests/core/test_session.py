@@ -11,7 +11,10 @@ from edge_agent.core import events as ev
 from edge_agent.core.messages import (
     Answer,
     BusyReason,
+    ChatMessage,
     LayerProgress,
+    Prompt,
+    PromptOptions,
     PromptReceipt,
     PromptRefusal,
     ProposalRequest,
@@ -19,6 +22,7 @@ from edge_agent.core.messages import (
     RefusalReason,
     RequestCancel,
     RequestReceipt,
+    Role,
     TokenChunk,
 )
 from edge_agent.core.states import Outcome
@@ -351,6 +355,40 @@ def test_a_restarted_device_takes_its_sessions_up_from_their_last_joined_layer()
     assert len(answer.provenance.layers) == 2
     assert len(requests_of(mesh, 1)) == before, "the joined layer was worked on again"
     assert answer.end_to_end_latency_s >= 3.0
+
+
+def restored(restarts: int = 1, remaining_s: float = 100.0) -> ev.SessionsRestored:
+    prompt = Prompt("p1", (ChatMessage(Role.USER, "why?"),), PromptOptions(layers=1, fanout=1))
+    session = ev.RestoredSession(prompt, ev.ReplyRoute("answers/u1"), remaining_s, 3.0, (), restarts)
+    return ev.SessionsRestored((session,))
+
+
+def test_a_session_that_saw_too_many_restarts_is_given_up_and_its_user_told() -> None:
+    mesh = Mesh(2)
+    mesh.stop("d0")
+    mesh.start("d0", restored(restarts=QUIET.session_restarts_max + 1))
+    mesh.run()
+    assert mesh.answer("answers/u1 p1").outcome is Outcome.FAILED
+    assert str(QUIET.session_restarts_max + 1) in mesh.answer("answers/u1 p1").detail
+    assert not any(isinstance(effect, fx.StartInference) for _, effect in mesh.effects)
+
+
+def test_a_restored_session_past_its_deadline_expires_at_once_and_asks_nobody() -> None:
+    mesh = Mesh(2)
+    mesh.stop("d0")
+    mesh.start("d0", restored(remaining_s=-1.0))
+    mesh.run()
+    assert mesh.answer("answers/u1 p1").outcome is Outcome.EXPIRED
+    assert requests_of(mesh) == []
+
+
+def test_an_aggregation_without_text_is_a_failure_and_says_so() -> None:
+    mesh = Mesh(1)
+    mesh.say = lambda device, request: "  \n"
+    key = mesh.ask("d0", layers=0)
+    mesh.run()
+    assert mesh.answer(key).outcome is Outcome.FAILED
+    assert mesh.answer(key).detail
 
 
 def test_an_undelivered_answer_is_sent_again_after_a_restart_and_a_delivered_one_is_not() -> None:

@@ -221,3 +221,8 @@ def test_a_refusal_does_not_echo_what_was_sent() -> None:
     secret = "hunter2" * 100
     for data in (body(**{secret: 1}), body(type=secret), body(prompt_id=secret), body(options={"layers": secret})):
         assert refusal(data).detail.count("hunter2") <= 9
+
+
+def test_a_refusal_of_what_had_no_readable_id_can_be_read() -> None:
+    refusal = m.PromptRefusal("", "d0", m.RefusalReason.INVALID, "no JSON")
+    assert decode(encode(refusal)) == refusal

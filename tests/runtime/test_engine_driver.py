@@ -1,0 +1,112 @@
+"""The engine driver: order, cancelling, and text that UTF-8 cannot carry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from edge_agent.core.effects import StartInference
+from edge_agent.core.errors import EngineError
+from edge_agent.core.events import Event, InferenceCompleted, InferenceFailed, TextGenerated
+from edge_agent.core.messages import ChatMessage, Role, Sampling
+from edge_agent.ports import InferenceResult, ModelCard
+from edge_agent.runtime.engine_driver import EngineDriver
+
+
+class ScriptedEngine:
+    """An engine that says what a test wants, piece by piece, each after `step` was set."""
+
+    card = ModelCard("scripted", "test", synthetic=True)
+
+    def __init__(self, pieces: list[str], error: EngineError | None = None) -> None:
+        self._pieces = pieces
+        self._error = error
+        self.step = asyncio.Event()
+        self.running = 0
+
+    async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
+        self.running += 1
+        assert self.running == 1, "two inferences at once"
+        try:
+            for piece in self._pieces:
+                await self.step.wait()
+                if on_text:
+                    on_text(piece)
+            if self._error:
+                raise self._error
+            return InferenceResult("".join(self._pieces), 1, len(self._pieces), 0, 0.0)
+        finally:
+            self.running -= 1
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def stop(self) -> None:
+        """Nothing to do."""
+
+
+def request(item_id: str, stream: bool = True) -> StartInference:
+    return StartInference(item_id, (ChatMessage(Role.USER, "why?"),), (), Sampling(), stream)
+
+
+async def events_of(engine: ScriptedEngine, *requests: StartInference) -> list[Event]:
+    inbox: asyncio.Queue[Event] = asyncio.Queue(1)  # the smallest there is: the driver has to wait for its reader
+    driver = EngineDriver(engine, inbox.put)
+    for one in requests:
+        driver.start(one)
+    engine.step.set()
+    events: list[Event] = []
+    ends = 0
+    async with asyncio.timeout(5):
+        while ends < len(requests):
+            events.append(await inbox.get())
+            ends += not isinstance(events[-1], TextGenerated)
+    await driver.stop()
+    return events
+
+
+async def test_all_text_is_passed_on_in_order_before_the_end_even_if_the_inbox_is_full() -> None:
+    pieces = [f"{number} " for number in range(100)]
+    events = await events_of(ScriptedEngine(pieces), request("#1"))
+    assert "".join(event.text for event in events if isinstance(event, TextGenerated)) == "".join(pieces)
+    assert isinstance(events[-1], InferenceCompleted)
+
+
+async def test_an_item_that_is_not_streamed_brings_its_end_only() -> None:
+    events = await events_of(ScriptedEngine(["a", "b"]), request("#1", stream=False))
+    assert [type(event) for event in events] == [InferenceCompleted]
+
+
+async def test_what_utf8_cannot_carry_is_replaced() -> None:
+    events = await events_of(ScriptedEngine(["half \ud83d"]), request("#1"))
+    for event in events:
+        assert isinstance(event, TextGenerated | InferenceCompleted)
+        event.text.encode()
+        assert event.text == "half ?"
+
+
+async def test_an_engine_error_becomes_a_failure_with_its_detail() -> None:
+    events = await events_of(ScriptedEngine([], EngineError("gone", retryable=True)), request("#1"))
+    assert events == [InferenceFailed("#1", "gone", retryable=True)]
+
+
+async def test_one_inference_has_left_the_engine_before_the_next_begins() -> None:
+    events = await events_of(ScriptedEngine(["a"]), request("#1", stream=False), request("#2", stream=False))
+    assert [event.item_id for event in events if isinstance(event, InferenceCompleted)] == ["#1", "#2"]
+
+
+async def test_no_event_follows_a_cancel() -> None:
+    inbox: asyncio.Queue[Event] = asyncio.Queue()
+    engine = ScriptedEngine(["a", "b"])
+    driver = EngineDriver(engine, inbox.put)
+    driver.start(request("#1"))
+    await asyncio.sleep(0)
+    driver.cancel("#1")
+    engine.step.set()
+    driver.start(request("#2", stream=False))
+    async with asyncio.timeout(5):
+        event = await inbox.get()
+    assert isinstance(event, InferenceCompleted)
+    assert event.item_id == "#2"
+    assert inbox.empty()
+    await driver.stop()
