@@ -12,6 +12,7 @@ from edge_agent.core.stability import items_per_prompt
 TARGET_DEFAULT = "1"  # utilisation: the stability condition itself; what a queue has grown to meanwhile lowers it
 HYSTERESIS = 0.2  # of utilisation between lowering and raising: about the noise of a load smoothed over 10 services
 DRAIN_SERVICES = 20.0  # mean service times in which a backlog is to be gone: about as long as a prompt takes under load
+BACKLOG_MIN = 3.0  # mean service times: while little waits, a high load is a chance cluster of arrivals
 _LOAD_MIN = 1e-9  # no load at all: everything is affordable
 
 
@@ -22,7 +23,7 @@ class Adaptive:
     a prompt: with plans of `spent` items on average the offered load is L, so plans of c items make it L c/spent. The
     largest c for which that stays below the target is affordable; a backlog b takes b/DRAIN_SERVICES off the target, so
     that it is worked off. Between what is affordable for the target and for the target less `HYSTERESIS` nothing
-    changes.
+    changes, and nothing is lowered while next to nothing waits.
 
     Assumes that peers' prompts come and are planned about as this device's. Where they are not, the next decision
     sees what the last one came to.
@@ -49,7 +50,9 @@ class Adaptive:
         items_at_load_1 = mean_items / max(load.offered, _LOAD_MIN)
         room = self._target - load.backlog / DRAIN_SERVICES
         most, least = max(room, 0.0) * items_at_load_1, max(room - HYSTERESIS, 0.0) * items_at_load_1
-        self._affordable = max(min(self._affordable, most), least)
+        if load.backlog > BACKLOG_MIN:
+            self._affordable = min(self._affordable, most)
+        self._affordable = max(self._affordable, least)
         chosen = _largest_plan(layers, fanout, self._affordable)
         self._weight += 1.0
         self._spent += items_per_prompt(*chosen)

@@ -27,7 +27,7 @@ def plan(name: str = "adaptive") -> LayerPlan:
     return make_policies(AgentSettings(layer_plan=name)).layer_plan
 
 
-def settled(offered: float, backlog: float = 0.0, target: str = "adaptive", asked: tuple[int, int] = (2, 2)) -> int:
+def settled(offered: float, backlog: float = 4.0, target: str = "adaptive", asked: tuple[int, int] = (2, 2)) -> int:
     """The items of the plan that a device settles on, when full plans would offer it `offered`."""
     policy, full = plan(target), items_per_prompt(*asked)
     chosen = asked
@@ -75,6 +75,11 @@ def test_a_backlog_alone_lowers_the_plan_too() -> None:
     assert settled(0.6, backlog=30.0) == 1
 
 
+def test_a_high_load_with_nothing_waiting_is_chance_and_lowers_nothing() -> None:
+    assert plan().plan(2, 2, Load(3.0, backlog=1.0)) == (2, 2)
+    assert plan().plan(2, 2, Load(3.0, backlog=4.0)) != (2, 2)
+
+
 def test_a_lowered_plan_is_raised_only_with_room_to_spare() -> None:
     policy = plan()
     for _ in range(20):
@@ -93,8 +98,8 @@ def test_a_lowered_plan_is_raised_only_with_room_to_spare() -> None:
 def test_prompts_that_ask_for_less_do_not_make_others_look_cheap() -> None:
     policy = plan()
     for _ in range(20):  # every second prompt is local anyway: 4 items on average offer 1.6, so full ones would 2.8
-        policy.plan(0, 0, Load(1.6, elapsed=1.0))
-        chosen = policy.plan(2, 2, Load(1.6, elapsed=1.0))
+        policy.plan(0, 0, Load(1.6, 4.0, elapsed=1.0))
+        chosen = policy.plan(2, 2, Load(1.6, 4.0, elapsed=1.0))
     assert chosen != (2, 2)
 
 
