@@ -8,7 +8,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edge_agent.cli.commands import agent, ask, demo, doctor, models, run_prompts, status, up
+from edge_agent import __version__
+from edge_agent.cli.commands import (
+    agent,
+    ask,
+    demo,
+    doctor,
+    experiment,
+    models,
+    run_prompts,
+    simulate,
+    stability,
+    status,
+    up,
+)
 from edge_agent.cli.exits import USER_ERROR, error_line
 from edge_agent.core.errors import MoameshError
 
@@ -37,6 +50,9 @@ app.command("up", rich_help_panel="Try it")(up.up)
 app.command("ask", rich_help_panel="Use a mesh")(ask.ask)
 app.command("status", rich_help_panel="Use a mesh")(status.status)
 app.command("run-prompts", rich_help_panel="Use a mesh")(run_prompts.run_prompts)
+app.command("simulate", rich_help_panel="Study a mesh")(simulate.simulate)
+app.command("stability", rich_help_panel="Study a mesh")(stability.stability)
+app.add_typer(experiment.app, name="experiment", rich_help_panel="Study a mesh")
 app.command("agent", rich_help_panel="Run a device")(agent.agent)
 app.add_typer(models.app, name="models", rich_help_panel="Run a device")
 app.command("doctor", rich_help_panel="Run a device")(doctor.doctor)
@@ -45,9 +61,7 @@ app.command("doctor", rich_help_panel="Run a device")(doctor.doctor)
 @app.callback(invoke_without_command=True)
 def _root(version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True)) -> None:
     if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(version_of("moamesh"))
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -19,6 +19,7 @@ def write_device_config(plan: FleetPlan, number: int, broker_url: str, folder: P
         agent = replace(agent, layers=plan.layers)
     if plan.fanout is not None:
         agent = replace(agent, fanout=plan.fanout)
+    agent = replace(agent, **plan.agent)
     config = AgentConfig(
         device=DeviceSection(id=plan.device_ids[number], mesh=plan.mesh, data_dir=folder),
         broker=BrokerSection(url=broker_url),

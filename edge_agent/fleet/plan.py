@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from edge_agent.core.errors import SettingsError
 
@@ -28,6 +30,7 @@ class FleetPlan:
     port: of the broker; 0 takes a free one.
     layers, fanout: what prompts get that do not say otherwise; None leaves the agent's default.
     status_interval_s: how often devices tell their figures; short, because people are watching.
+    agent: other settings of every device's `[agent]` section by name; these count last.
     """
 
     devices: int = 4
@@ -39,6 +42,7 @@ class FleetPlan:
     layers: int | None = None
     fanout: int | None = None
     status_interval_s: float = 1.0
+    agent: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.devices <= DEVICES_MAX:
