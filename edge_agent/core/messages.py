@@ -10,77 +10,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, final
 
+from edge_agent.core.chat import (
+    DEADLINE_MAX_S,
+    FANOUT_MAX,
+    LAYERS_MAX,
+    OUTPUT_TOKENS_MAX,
+    ChatMessage,
+    PromptOptions,
+    Role,
+    Sampling,
+)
+from edge_agent.core.provenance import Contribution, Decision, Missing, Provenance, Substitute
 from edge_agent.core.states import ItemOutcome, Outcome
-
-LAYERS_MAX = 8  # quality has long flattened out by then (MoA, arXiv 2406.04692, uses 3); bounds work per prompt
-FANOUT_MAX = 16  # as many references as fit into the context of a small model, with room to spare
-DEADLINE_MAX_S = 86_400.0  # a day: what is wanted later than that should be asked later
-OUTPUT_TOKENS_MAX = 8_192
-
-
-class Role(StrEnum):
-    """Who speaks in a chat."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One turn of a chat."""
-
-    role: Role
-    content: str
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the LLM draws tokens. `max_output_tokens` bounds the service time of every item of the prompt."""
-
-    max_output_tokens: int = 256
-    temperature: float = 0.7  # as in MoA: proposers that sample differ from each other
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_output_tokens <= OUTPUT_TOKENS_MAX:
-            raise ValueError(f"max_output_tokens must be 1 to {OUTPUT_TOKENS_MAX}")
-        if not 0.0 <= self.temperature <= 5.0:
-            raise ValueError("temperature must be 0 to 5")
-        if len(self.stop) > 8 or not all(0 < len(text) <= 64 for text in self.stop):
-            raise ValueError("stop must be at most 8 texts of 1 to 64 characters")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class PromptOptions:
-    """What a user may choose for one prompt; `None` leaves the choice to the device's own settings.
-
-    layers: M, the number of MoA layers; 0 is the plain local LLM.
-    fanout: k, the peers asked in each layer beside the device itself.
-    deadline_s: the answer is worth nothing after this many seconds.
-    join: how many of the k+1 responses of a layer are waited for; `None` is the device's join policy.
-    """
-
-    layers: int | None = None
-    fanout: int | None = None
-    deadline_s: float | None = None
-    join: int | None = None
-    sampling: Sampling = Sampling()
-
-    def __post_init__(self) -> None:
-        if self.layers is not None and not 0 <= self.layers <= LAYERS_MAX:
-            raise ValueError(f"layers must be 0 to {LAYERS_MAX}")
-        if self.fanout is not None and not 0 <= self.fanout <= FANOUT_MAX:
-            raise ValueError(f"fanout must be 0 to {FANOUT_MAX}")
-        if self.deadline_s is not None and not 0.0 < self.deadline_s <= DEADLINE_MAX_S:
-            raise ValueError(f"deadline_s must be above 0 and at most {DEADLINE_MAX_S:g}")
-        if self.join is not None and not 1 <= self.join <= FANOUT_MAX + 1:
-            raise ValueError(f"join must be 1 to {FANOUT_MAX + 1}")
-
 
 # --- user to device ---------------------------------------------------------------------------------------------
 
@@ -159,85 +100,6 @@ class LayerProgress:
     layer_count: int
     asked: tuple[str, ...]
     joined: tuple[str, ...]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """One inference that went into an answer, by whom, with what it cost."""
-
-    device_id: str
-    model: str
-    waiting_time_s: float
-    service_time_s: float
-    input_tokens: int
-    output_tokens: int
-    input_tokens_cut: int = 0
-    """Tokens of prompt and references that did not fit into the model's context."""
-    synthetic: bool = False
-    """Made by the synthetic load engine: a declared service time, not a language model."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A response that was expected in a layer and did not come."""
-
-    layer: int
-    device_id: str
-    reason: str
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Substitute:
-    """A peer asked in the place of another."""
-
-    layer: int
-    device_id: str
-    instead_of: str
-    reason: str
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a policy made of a layer's responses, told only where it is not the plain "all of them, and go on"."""
-
-    layer: int
-    kind: str
-    """`response_selection`, `early_stop`, or `judge` for what an LLM call decided of both."""
-    chosen: tuple[str, ...]
-    """Devices whose responses went on, in the order in which they were given to the LLM."""
-    stops: bool
-    """Whether the layers left were not run."""
-    detail: str
-    """Why a judge was of no use; "" otherwise."""
-    work: Contribution | None
-    """The judge's inference."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What made an answer."""
-
-    device_id: str
-    layer_count: int
-    fanout: int
-    layers: tuple[tuple[Contribution, ...], ...]
-    aggregation: Contribution | None
-    substitutes: tuple[Substitute, ...]
-    missing: tuple[Missing, ...]
-    policies: tuple[tuple[str, str], ...]
-    """(kind, name) of every policy in force, in a fixed order."""
-    messages_sent: int
-    """Requests, cancels and their repeats sent for this prompt."""
-    messages_received: int
-    """Receipts and responses that came back for it."""
-    restarts: int = 0
-    """How often the session was resumed from the journal."""
-    decisions: tuple[Decision, ...] = ()
 
 
 @final
@@ -391,3 +253,42 @@ DeviceToUser: TypeAlias = PromptReceipt | PromptRefusal | LayerProgress | TokenC
 PeerMessage: TypeAlias = ProposalRequest | RequestCancel | RequestReceipt | ProposalResponse | ViewExchange
 Broadcast: TypeAlias = Presence | DeviceStatus
 Message: TypeAlias = UserMessage | DeviceToUser | PeerMessage | Broadcast
+
+__all__ = [
+    "DEADLINE_MAX_S",
+    "FANOUT_MAX",
+    "LAYERS_MAX",
+    "OUTPUT_TOKENS_MAX",
+    "Answer",
+    "Broadcast",
+    "BusyReason",
+    "ChatMessage",
+    "Contribution",
+    "Decision",
+    "DeviceStatus",
+    "DeviceToUser",
+    "LayerProgress",
+    "Message",
+    "Missing",
+    "PeerEntry",
+    "PeerMessage",
+    "Presence",
+    "PresenceState",
+    "Prompt",
+    "PromptCancel",
+    "PromptOptions",
+    "PromptReceipt",
+    "PromptRefusal",
+    "ProposalRequest",
+    "ProposalResponse",
+    "Provenance",
+    "RefusalReason",
+    "RequestCancel",
+    "RequestReceipt",
+    "Role",
+    "Sampling",
+    "Substitute",
+    "TokenChunk",
+    "UserMessage",
+    "ViewExchange",
+]
