@@ -4,12 +4,13 @@ that must happen has to (liveness)."""
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
 
 from edge_agent.core.errors import InvariantError
-from edge_agent.core.messages import LAYERS_MAX
+from edge_agent.core.settings import AgentSettings
 from edge_agent.simulator.checkers import EndsOnce, Violation, all_checkers
 from edge_agent.simulator.checkers.base import Checker
 from edge_agent.simulator.checkers.invariants import Invariants
@@ -52,11 +53,25 @@ class FaultResult:
     trace: tuple[str, ...] = ()
 
 
-def run_seed(seed: int, allowed: tuple[FaultKind, ...] = tuple(FaultKind), *, keep_trace: bool = False) -> FaultResult:
-    """Runs a seed to its end or to its first violation. The same seed goes the same way every time."""
+def every_checker(settings: AgentSettings) -> list[Checker]:
+    """Returns one of each, the core's own invariants last."""
+    return [*all_checkers(settings), Invariants()]
+
+
+def run_seed(
+    seed: int,
+    allowed: tuple[FaultKind, ...] = tuple(FaultKind),
+    *,
+    keep_trace: bool = False,
+    make_checkers: Callable[[AgentSettings], list[Checker]] = every_checker,
+) -> FaultResult:
+    """Runs a seed to its end or to its first violation. The same seed goes the same way every time.
+
+    `make_checkers` returns what watches; the first must be an `EndsOnce`.
+    """
     trace = Trace(keep_texts=keep_trace)
     plan = draw_plan(seed, allowed, stream(seed, "plan"))
-    checkers: list[Checker] = [*all_checkers(plan.settings), Invariants()]
+    checkers = make_checkers(plan.settings)
     mesh = FaultMesh(plan, trace, checkers)
     verdict, checker, detail = Verdict.HELD, "", ""
     try:
@@ -94,7 +109,7 @@ def _run(mesh: FaultMesh, checkers: list[Checker]) -> None:
     for number in range(plan.prompts):
         # some are asked when the faults are over
         at, device = asking.uniform(0.0, 1.2 * FAULTS_S), asking.randrange(plan.devices)
-        mesh.users.ask(number, at, device, min(plan.settings.layers, LAYERS_MAX), plan.settings.fanout)
+        mesh.users.ask(number, at, device, plan.settings.layers, plan.settings.fanout)
     cluster.run(FAULTS_S)
     heal(mesh)
     _settle(mesh, checkers)

@@ -1,0 +1,172 @@
+"""Simulated prompts per second, beside SimPy and Ciw on the same queueing model in the same run, in turns.
+
+The model: n devices, Poisson prompts, first come first served, exponential service; each of M layers forks into the
+origin and k random others and joins when all are done; the origin aggregates. Ours runs the whole agent besides, with
+receipts, cancels, timers and a trace hash; theirs only the queues. That the three mean latencies agree shows that it
+is the same model.
+
+    python -m bench.simulator [--devices 20] [--prompts 4000] [--rounds 3] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ciw
+import simpy
+
+from edge_agent.simulator.load.run import LoadRun
+from edge_agent.simulator.load.scenario import Scenario
+
+LAYERS, FANOUT, UTILISATION = 2, 2, 0.8
+
+
+@dataclass
+class Timing:
+    """Prompts done, the processor seconds that took (others may use the machine too), and their mean latency."""
+
+    prompts: int
+    cpu_s: float
+    latency_s: float
+
+
+def run_ours(devices: int, prompts: int, seed: int) -> Timing:
+    """The core that ships."""
+    began = time.process_time()
+    run = LoadRun(Scenario(devices=devices, utilisation=UTILISATION, prompts=prompts, warm_up_s=0.0, seed=seed))
+    result = run.run()
+    return Timing(prompts, time.process_time() - began, result.measurement.latency().value)
+
+
+def run_simpy(devices: int, prompts: int, seed: int) -> Timing:
+    """One resource for each device, one process for each item."""
+    rng = random.Random(seed)
+    rate_hz = UTILISATION / ((FANOUT + 1) * LAYERS + 1) * devices
+    began = time.process_time()
+    environment = simpy.Environment()
+    servers = [simpy.Resource(environment) for _ in range(devices)]
+    latencies: list[float] = []
+
+    def item(device: int) -> Iterator[Any]:
+        with servers[device].request() as place:
+            yield place
+            yield environment.timeout(rng.expovariate(1.0))
+
+    def prompt(origin: int) -> Iterator[Any]:
+        arrived = environment.now
+        for _ in range(LAYERS):
+            others = [device if device < origin else device + 1 for device in rng.sample(range(devices - 1), FANOUT)]
+            yield environment.all_of([environment.process(item(device)) for device in (origin, *others)])
+        yield environment.process(item(origin))
+        latencies.append(environment.now - arrived)
+
+    def arrivals() -> Iterator[Any]:
+        for _ in range(prompts):
+            yield environment.timeout(rng.expovariate(rate_hz))
+            environment.process(prompt(rng.randrange(devices)))
+
+    environment.process(arrivals())
+    environment.run()
+    return Timing(len(latencies), time.process_time() - began, statistics.fmean(latencies))
+
+
+def run_ciw(devices: int, prompts: int, seed: int) -> Timing:
+    """One node for each device; what leaves a node counts for its prompt, and the last sends its next stage."""
+    rate_hz = UTILISATION / ((FANOUT + 1) * LAYERS + 1)
+    rng = random.Random(seed)
+    latencies: list[float] = []
+
+    class Session:
+        def __init__(self, origin: int, simulation: Any) -> None:
+            self.origin, self.simulation = origin, simulation
+            self.arrived = simulation.current_time
+            self.stage, self.left = 1, 0
+
+        def fork(self, first: Any = None) -> None:
+            """Sends the origin's item (the arrival itself in the first layer) and those of k others on their way."""
+            others = rng.sample([device for device in range(devices) if device != self.origin], FANOUT)
+            self.left = 1 + FANOUT
+            self.send(self.origin, first)
+            for device in others:
+                self.send(device)
+
+        def send(self, device: int, individual: Any = None) -> None:
+            if individual is None:
+                individual = self.simulation.IndividualType(0, simulation=self.simulation)
+            individual.session = self
+            self.simulation.transitive_nodes[device].accept(individual)
+
+        def done(self) -> None:
+            self.left -= 1
+            if self.left:
+                return
+            self.stage += 1
+            if self.stage <= LAYERS:
+                self.fork()
+            elif self.stage == LAYERS + 1:
+                self.left = 1
+                self.send(self.origin)
+            else:
+                latencies.append(self.simulation.current_time - self.arrived)
+
+    class Arrivals(ciw.ArrivalNode):  # type: ignore[misc]  # Ciw has no types
+        def send_individual(self, next_node: Any, next_individual: Any) -> None:
+            Session(next_node.id_number - 1, self.simulation).fork(next_individual)
+
+    class Exit(ciw.ExitNode):  # type: ignore[misc]  # Ciw has no types
+        def accept(self, next_individual: Any, completed: bool = True) -> None:
+            next_individual.session.done()
+
+    began = time.process_time()
+    ciw.seed(seed)
+    network = ciw.create_network(
+        arrival_distributions=[ciw.dists.Exponential(rate_hz)] * devices,
+        service_distributions=[ciw.dists.Exponential(1.0)] * devices,
+        number_of_servers=[1] * devices,
+        routing=[[0.0] * devices for _ in range(devices)],
+    )
+    simulation = ciw.Simulation(network, arrival_node_class=Arrivals, exit_node_class=Exit)
+    simulation.simulate_until_max_time(prompts / (rate_hz * devices))
+    return Timing(len(latencies), time.process_time() - began, statistics.fmean(latencies))
+
+
+def main() -> None:
+    """Prints prompts per second of each, and ours as a multiple of theirs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--devices", type=int, default=20)
+    parser.add_argument("--prompts", type=int, default=4_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    runs: dict[str, Callable[[int, int, int], Timing]] = {"moamesh": run_ours, "simpy": run_simpy, "ciw": run_ciw}
+    timings: dict[str, list[Timing]] = {name: [] for name in runs}
+    for seed in range(1, arguments.rounds + 1):
+        for name, run in runs.items():
+            timings[name].append(run(arguments.devices, arguments.prompts, seed))
+    rates = {name: statistics.median(one.prompts / one.cpu_s for one in many) for name, many in timings.items()}
+    latencies = {name: statistics.fmean(one.latency_s for one in many) for name, many in timings.items()}
+    ratios = {name: rates["moamesh"] / rates[name] for name in ("simpy", "ciw")}
+    if arguments.json:
+        print(json.dumps({"prompts_per_s": rates, "latency_s_mean": latencies, "times_theirs": ratios}))
+        return
+    print(
+        f"{arguments.devices} devices, M={LAYERS} k={FANOUT}, ρ={UTILISATION}, {arguments.prompts} prompts, median of"
+    )
+    print(
+        f"median of {arguments.rounds} rounds in turns; ours with the whole agent (receipts, timers), theirs with queues only"
+    )
+    for name in runs:
+        beside = f"   ours is {ratios[name]:.2f} times as fast" if name in ratios else ""
+        print(f"{name:>8} {rates[name]:8.0f} prompts/s, mean latency {latencies[name]:5.1f} s{beside}")
+    print("aim: 1 times SimPy, 3 times Ciw")
+
+
+if __name__ == "__main__":
+    main()
