@@ -57,9 +57,9 @@ class InferenceServer:
             if mean is None:
                 return None
             total += max(mean - (now - item.started_at), 0.0)
-        # the longest queue is capacity items, so this sum is bounded; it is asked for once per arriving item
-        for item in queue.waiting.values():
-            total += times.expected(bool(item.references)) or 0.0
+        long_ones = queue.waiting_with_references
+        total += long_ones * (times.expected(True) or 0.0)
+        total += (len(queue.waiting) - long_ones) * (times.expected(False) or 0.0)
         return total / self._servers
 
     def submit(self, item: Item, now: float) -> None:

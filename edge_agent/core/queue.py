@@ -66,6 +66,7 @@ class InferenceQueue:
         "held_bytes",
         "running",
         "waiting",
+        "waiting_with_references",
     )
 
     def __init__(self, capacity: int, bytes_max: int, origin_share: float) -> None:
@@ -77,6 +78,8 @@ class InferenceQueue:
         self._peer_items = 0
         self.held_bytes = 0
         self.waiting: OrderedDict[str, Item] = OrderedDict()
+        self.waiting_with_references = 0
+        """How many of those waiting were given references: they take longer."""
         self.running: dict[str, Item] = {}
 
     @property
@@ -122,10 +125,15 @@ class InferenceQueue:
         elif item.owner_key not in self._reserved:
             raise InvariantError(f"session {item.owner_key} has no place")
         self.waiting[item.item_id] = item
+        self.waiting_with_references += bool(item.references)
 
     def pop(self) -> Item | None:
         """Takes the item at the head out of the waiting line; `None` if nobody waits. The caller starts or ends it."""
-        return self.waiting.popitem(last=False)[1] if self.waiting else None
+        if not self.waiting:
+            return None
+        item = self.waiting.popitem(last=False)[1]
+        self.waiting_with_references -= bool(item.references)
+        return item
 
     def start(self, item: Item, now: float) -> None:
         """The popped item is handed to the engine."""
@@ -141,8 +149,8 @@ class InferenceQueue:
     def end(self, item: Item, state: ItemState) -> None:
         """The item leaves, from the waiting line, from the engine, or just popped."""
         item.state = advance(ITEM_TRANSITIONS, item.state, state)
-        if self.running.pop(item.item_id, None) is None:
-            self.waiting.pop(item.item_id, None)
+        if self.running.pop(item.item_id, None) is None and self.waiting.pop(item.item_id, None) is not None:
+            self.waiting_with_references -= bool(item.references)
         if item.role == "peer":
             self._peer_items -= 1
             self.held_bytes -= item.size_bytes
@@ -167,5 +175,7 @@ class InferenceQueue:
         owners = [item.owner_key for item in items if item.role != "peer"]
         if len(owners) != len(set(owners)) or any(key not in self._reserved for key in owners):
             raise InvariantError("a session has more than one item, or no place for it")
+        if sum(bool(item.references) for item in self.waiting.values()) != self.waiting_with_references:
+            raise InvariantError("items waiting with references are miscounted")
         if any(item.state is not ItemState.WAITING for item in self.waiting.values()):
             raise InvariantError("an item in the waiting line is not waiting")
