@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from edge_agent.cli.exits import NOT_ANSWERED
 from edge_agent.cli.terminal import console, print_json
 from edge_agent.cli.views.simulation import print_campaign, print_report
+from edge_agent.simulator.faults.ablations import check_safeguard
 from edge_agent.simulator.faults.campaign import parse_seeds, run_campaign
 from edge_agent.simulator.faults.plan import parse_faults
 from edge_agent.simulator.load.picture import check_picture, write_picture
@@ -44,6 +45,8 @@ def simulate_load(scenario: Scenario, *, plot: Path | None, telemetry: Path | No
 def simulate_faults(faults: str, seeds: str, safeguard: str | None, *, json: bool) -> int:
     """Runs fault seeds and prints what came of them; returns the exit status."""
     allowed, wanted = parse_faults(faults), parse_seeds(seeds)
+    if safeguard is not None:
+        check_safeguard(safeguard)
     with _bar() as bar:
         task = bar.add_task("seeds", total=len(wanted))
         campaign = run_campaign(

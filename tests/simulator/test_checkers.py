@@ -76,9 +76,5 @@ def test_the_checker_alone_catches_it(
 )
 def test_a_prompt_that_does_not_end_once_is_named(safeguard: str, words: str) -> None:
     with without(safeguard):
-        details = [
-            result.detail
-            for seed in SEEDS
-            if (result := run_seed(seed, make_checkers=lambda settings: [EndsOnce()])).verdict is not Verdict.HELD
-        ]
-    assert any(words in detail for detail in details)
+        details = (run_seed(seed, make_checkers=lambda settings: [EndsOnce()]).detail for seed in SEEDS)
+        assert any(words in detail for detail in details)

@@ -124,6 +124,12 @@ ABLATIONS = {
 }
 
 
+def check_safeguard(name: str) -> None:
+    """Raises `SettingsError` if there is no safeguard of that name."""
+    if name not in ABLATIONS:
+        raise SettingsError(f"no safeguard {name!r}; there are: {', '.join(ABLATIONS)}")
+
+
 @contextmanager
 def without(name: str) -> Iterator[None]:
     """Takes a safeguard away inside the block.
@@ -131,8 +137,7 @@ def without(name: str) -> Iterator[None]:
     Raises:
         SettingsError: there is none of that name.
     """
-    if name not in ABLATIONS:
-        raise SettingsError(f"no safeguard {name!r}; there are: {', '.join(ABLATIONS)}")
+    check_safeguard(name)
     with ExitStack() as undo:
         for owner, attribute, replacement in ABLATIONS[name].patches:
             undo.callback(setattr, owner, attribute, getattr(owner, attribute))

@@ -18,6 +18,7 @@ from edge_agent.core.stability import (
 from edge_agent.simulator.load.latency import LatencyLaw
 from edge_agent.simulator.load.scenario import Scenario
 
+_ROUNDING = 1e-9  # a load asked for as 1 is not to be a hair below, where a queue would still be finite
 _STATES_MAX = 10_000  # places from which on a queue counts as unbounded: sums would take long and change nothing
 
 
@@ -41,7 +42,7 @@ def predict(scenario: Scenario) -> Prediction:
     (waiting); where the queue is bounded M/M/1/K for all of them, prompts finding every place taken as items would.
     """
     times = [scenario.service.mean_s * factor for factor in scenario.slowness() or (1.0,) * scenario.devices]
-    loads = _loads(scenario, times)
+    loads = [1.0 if abs(load - 1.0) < _ROUNDING else load for load in _loads(scenario, times)]
     queues = {}
     for time, load in set(zip(times, loads, strict=True)):
         queues[time, load] = _queue(scenario, _mean_item_s(scenario, time), load)
