@@ -79,6 +79,8 @@ class MeshReport:
     arrival_rate_hz: float
     service_time_s: float | None
     service_time_scv: float | None
+    proposal_service_time_s: float | None
+    aggregation_service_time_s: float | None
     utilisation: float
     offered_load: float | None
     requests_waiting: Estimate
@@ -117,8 +119,10 @@ def report(records: MeshRecords) -> MeshReport:
         devices=tuple(devices),
         plans=dict(Counter(one.plan for one in sessions)),
         arrival_rate_hz=mean([device.arrival_rate_hz for device in devices]),
-        service_time_s=mean(services) if services else None,
+        service_time_s=_mean_or_none([services]),
         service_time_scv=squared_variation(services),
+        proposal_service_time_s=_mean_or_none([one.items.proposals_s for one in records.devices]),
+        aggregation_service_time_s=_mean_or_none([one.items.aggregations_s for one in records.devices]),
         utilisation=mean([device.utilisation for device in devices]),
         offered_load=mean(offered) if offered else None,
         requests_waiting=_waiting([device.intervals for device in observed], records),
@@ -144,7 +148,7 @@ def squared_variation(values: Sequence[float]) -> float | None:
 def _device(device: DeviceRecords, predicted: Prediction | None, at: int) -> DeviceReport:
     intervals, items = device.intervals, device.items
     observed_s = math.fsum(intervals.length_s)
-    service_s = mean(items.service_s) if items.service_s else None
+    service_s = _mean_or_none([items.service_s])
     offered_hz = (device.totals["accepted"] + device.totals["rejected"]) / device.totals_s if device.totals_s else None
     return DeviceReport(
         device_id=device.device_id,
@@ -154,8 +158,8 @@ def _device(device: DeviceRecords, predicted: Prediction | None, at: int) -> Dev
         offered_load=None if offered_hz is None or service_s is None else offered_hz * service_s,
         service_time_s=service_s,
         service_time_scv=squared_variation(items.service_s),
-        proposal_service_time_s=mean(items.proposals_s) if items.proposals_s else None,
-        aggregation_service_time_s=mean(items.aggregations_s) if items.aggregations_s else None,
+        proposal_service_time_s=_mean_or_none([items.proposals_s]),
+        aggregation_service_time_s=_mean_or_none([items.aggregations_s]),
         utilisation=_weighted(intervals.busy_share, intervals),
         utilisation_predicted=predicted.utilisations[at] if predicted else None,
         requests_waiting_mean=_weighted(intervals.waiting_mean, intervals),
@@ -185,6 +189,11 @@ def _predict(devices: Sequence[DeviceRecords]) -> Prediction | None:
             )
         )
     return predict(loads)
+
+
+def _mean_or_none(columns: Sequence[Sequence[float]]) -> float | None:
+    count = sum(map(len, columns))
+    return math.fsum(math.fsum(column) for column in columns) / count if count else None
 
 
 def _in_order(columns: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:

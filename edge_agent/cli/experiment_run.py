@@ -21,6 +21,7 @@ from edge_agent.experiments.sections import Progress, Section, keep, kept
 from edge_agent.experiments.theory import theory_figures
 
 PARTS = ("a", "b", "c", "d")
+_LINES = 10  # of progress, where there is no terminal
 TITLE = "Distributed Mixture-of-Agents (arXiv 2412.21200), reproduced"
 
 
@@ -112,9 +113,21 @@ def _make_folder(folder: Path) -> None:
 def _bar(said: Console, text: str) -> Iterator[Progress]:
     if not said.is_terminal:
         said.print(text)
-        yield lambda done, total: None
+        yield _plain(said, text)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, TimeRemainingColumn(), console=said) as bars:
         task = bars.add_task(text, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _plain(said: Console, text: str) -> Progress:
+    told = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if done * _LINES // total > told:
+            told = done * _LINES // total
+            said.print(f"{text}: {done} of {total}")
+
+    return progress

@@ -19,7 +19,7 @@ _DEVICES, _LAYERS, _FANOUT = 20, 2, 2
 _SLOW, _SLOW_FACTOR = 4, 3.0
 _PLACES = 8
 _OVERLOADS = (1.0, 1.05, 1.1, 1.2, 1.3, 1.5)
-_PROMPTS_OVERLOAD = 8_000
+_PROMPTS_OVERLOAD = 5_000
 _PROMPTS_QUICK = 300
 _SHARES = tuple(at / 100 for at in range(1, 131))
 """Where predicted curves are computed."""
@@ -52,7 +52,7 @@ def theory_figures(*, quick: bool, jobs: int, progress: Progress) -> dict[str, l
 
 
 def _mesh(load: float, service: ServiceTime, quick: bool) -> Scenario:
-    prompts = _PROMPTS_QUICK if quick else prompts_at(load) // (2 if load > 0.5 else 1)
+    prompts = _PROMPTS_QUICK if quick else prompts_at(load) // (2 if load > 0.7 else 1)
     return Scenario(
         devices=_DEVICES, layers=_LAYERS, fanout=_FANOUT, utilisation=load, service=service, prompts=prompts, seed=7
     )
@@ -78,7 +78,7 @@ def _bounded(load: float, quick: bool) -> Scenario:
         fanout=0,
         utilisation=load,
         queue_capacity=_PLACES,
-        prompts=_PROMPTS_QUICK if quick else 60_000,
+        prompts=_PROMPTS_QUICK if quick else 30_000,
         seed=13,
     )
 

@@ -43,6 +43,7 @@ def _mesh_table(made: MeshReport) -> Table:
     rows: list[tuple[str, str, str]] = [
         ("prompts per device λ (1/s)", number(made.arrival_rate_hz, 4), ""),
         ("service time α, mean (s)", number(made.service_time_s, 3), ""),
+        ("  of proposals, of aggregations", _kinds(made), ""),
         ("its squared variation C²", number(made.service_time_scv), ""),
         ("utilisation, mean of devices", number(made.utilisation), number(p and _mean(p.utilisations))),
         ("offered load, mean of devices", number(made.offered_load), number(p and p.load_paper)),
@@ -73,7 +74,7 @@ def _latency_rows(made: MeshReport) -> list[tuple[str, str, str]]:
 
 def _device_table(made: MeshReport) -> Table:
     table = _table("each device, measured (predicted)")
-    for name in ("λ (1/s)", "α (s)", "proposal", "aggregation", "utilisation", "offered", "waiting", "wait p95 (s)"):
+    for name in ("λ (1/s)", "α (s)", "utilisation", "offered", "waiting", "wait p95 (s)"):
         table.add_column(name, justify="right", no_wrap=True)
     for device in made.devices[:DEVICES_SHOWN_MAX]:
         table.add_row(device.device_id, *_device_cells(device))
@@ -84,8 +85,6 @@ def _device_cells(device: DeviceReport) -> list[str]:
     return [
         number(device.arrival_rate_hz, 4),
         number(device.service_time_s, 3),
-        number(device.proposal_service_time_s, 3),
-        number(device.aggregation_service_time_s, 3),
         f"{number(device.utilisation)} ({number(device.utilisation_predicted)})",
         number(device.offered_load),
         f"{number(device.requests_waiting_mean)} ({number(device.requests_waiting_predicted)})",
@@ -95,8 +94,12 @@ def _device_cells(device: DeviceReport) -> list[str]:
 
 def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, header_style="label")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     return table
+
+
+def _kinds(made: MeshReport) -> str:
+    return f"{number(made.proposal_service_time_s, 3)}, {number(made.aggregation_service_time_s, 3)}"
 
 
 def _busiest(made: MeshReport) -> float | None:
