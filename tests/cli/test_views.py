@@ -18,8 +18,17 @@ from edge_agent.cli.views.answers import answers_view
 from edge_agent.cli.views.dashboard import dashboard
 from edge_agent.cli.views.devices import devices_table
 from edge_agent.cli.views.load import load_markdown, load_table
+from edge_agent.cli.views.provenance import provenance_tree
 from edge_agent.client import DeviceView, Roster
-from edge_agent.core.messages import LayerProgress, Missing, PresenceState, PromptOptions, Substitute, TokenChunk
+from edge_agent.core.messages import (
+    Decision,
+    LayerProgress,
+    Missing,
+    PresenceState,
+    PromptOptions,
+    Substitute,
+    TokenChunk,
+)
 from tests.client.samples import answer, presence, status
 
 WIDTHS = pytest.mark.parametrize("width", [80, 120])
@@ -114,3 +123,13 @@ def test_measured_stands_beside_predicted(width: int) -> None:
 
 def test_a_peer_cannot_send_escape_sequences_to_the_terminal() -> None:
     assert safe_text("a\x1b[2Jb\x07\x9bc\n\td") == "a[2Jbc\n\td"
+
+
+@WIDTHS
+def test_what_a_policy_decided_stands_in_its_layer(width: int) -> None:
+    made = answer()
+    assert made.provenance.aggregation is not None
+    decision = Decision(1, "judge", ("device-2",), True, "", made.provenance.aggregation)
+    made = replace(made, provenance=replace(made.provenance, decisions=(decision,)))
+    text = " ".join(rendered(provenance_tree(made), width, 60).split())
+    assert "judge: went on with device-2, no more layers" in text

@@ -6,7 +6,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from edge_agent.cli.terminal import safe_text
-from edge_agent.core.messages import Answer, Contribution, Provenance
+from edge_agent.core.messages import Answer, Contribution, Decision, Provenance
 
 
 def provenance_tree(answer: Answer) -> Tree:
@@ -23,7 +23,10 @@ def provenance_tree(answer: Answer) -> Tree:
                 branch.add(Text(text, style="busy"))
         for missing in provenance.missing:
             if missing.layer == number:
-                branch.add(Text(f"{missing.device_id} missing: {missing.reason}", style="bad"))
+                branch.add(Text(f"{missing.device_id or 'nobody'} missing: {missing.reason}", style="bad"))
+        for decision in provenance.decisions:
+            if decision.layer == number:
+                branch.add(_decision(decision))
     if provenance.aggregation is not None:
         branch = tree.add(Text("aggregation" if provenance.layers else "answer", style="label"))
         branch.add(_contribution(provenance.aggregation, provenance.device_id))
@@ -56,6 +59,16 @@ def _contribution(contribution: Contribution, origin: str) -> Text:
     if contribution.input_tokens_cut:
         text.append(f", {contribution.input_tokens_cut} cut", style="busy")
     return text
+
+
+def _decision(decision: Decision) -> Text:
+    """What a policy made of the layer, such as "judge: went on with device-2, no more layers"."""
+    parts = [f"went on with {', '.join(decision.chosen)}"] if decision.chosen else []
+    parts += ["no more layers"] if decision.stops else []
+    parts += [safe_text(decision.detail)] if decision.detail else []
+    if decision.work is not None:
+        parts.append(f"run {decision.work.service_time_s:.1f} s")
+    return Text(f"{decision.kind}: {', '.join(parts)}", style="busy" if decision.detail else "quiet")
 
 
 def _footer(provenance: Provenance) -> Text:
