@@ -177,22 +177,23 @@ class Cluster:
         now = self.now
         effects: Sequence[fx.Effect] = agent.handle(event, now)
         self.events += 1
-        if device in self.crash_after:
+        dies = bool(self.crash_after) and device in self.crash_after
+        if dies:
             effects = effects[: self.crash_after[device]]
         self._trace.add(now, device, event, effects)
         carry_out = self._carry_out
         for effect in effects:
-            handler = carry_out.get(type(effect))
-            if handler is not None:
-                handler(device, effect)
+            if (kind := type(effect)) in carry_out:
+                carry_out[kind](device, effect)
         if self.on_waiting is not None:
             waiting = len(self._waiting[device])
             if waiting != self._waiting_count[device]:
                 self._waiting_count[device] = waiting
                 self.on_waiting(device, waiting, now)
-        for observer in self.observers:
-            observer.after(now, device, agent, event, effects)
-        if device in self.crash_after:
+        if self.observers:
+            for observer in self.observers:
+                observer.after(now, device, agent, event, effects)
+        if dies:
             del self.crash_after[device]
             self.on_crash(device)
             return

@@ -12,6 +12,7 @@ from edge_agent.core.events import Event
 
 _EVENT_CODES = {kind: number for number, kind in enumerate(get_args(Event))}
 _EFFECT_CODES = {kind: number for number, kind in enumerate(get_args(Effect))}
+_CODE_OF = _EFFECT_CODES.__getitem__
 _HEAD = struct.Struct("<dIBB")
 _BUFFER_BYTES = 1 << 16
 
@@ -33,8 +34,7 @@ class Trace:
         """Takes one event and what came of it."""
         buffer = self._buffer
         buffer += _HEAD.pack(now, device, _EVENT_CODES[type(event)], len(effects) & 0xFF)
-        for effect in effects:
-            buffer.append(_EFFECT_CODES[type(effect)])
+        buffer += bytes(map(_CODE_OF, map(type, effects)))
         if len(buffer) > _BUFFER_BYTES:
             self._hash.update(buffer)
             buffer.clear()
