@@ -5,7 +5,7 @@ origin and k random others and joins when all are done; the origin aggregates. O
 receipts, cancels, timers and a trace hash; theirs only the queues. That the three mean latencies agree shows that it
 is the same model.
 
-    python -m bench.simulator [--devices 20] [--prompts 4000] [--rounds 3] [--json]
+    python -m bench.simulator [--devices 20 200] [--prompts 3000] [--rounds 3] [--json]
 """
 
 from __future__ import annotations
@@ -137,34 +137,46 @@ def run_ciw(devices: int, prompts: int, seed: int) -> Timing:
     return Timing(len(latencies), time.process_time() - began, statistics.fmean(latencies))
 
 
+RUNS: dict[str, Callable[[int, int, int], Timing]] = {"moamesh": run_ours, "simpy": run_simpy, "ciw": run_ciw}
+
+
+def compare(devices: int, prompts: int, rounds: int) -> dict[str, Any]:
+    """Returns prompts per second and mean latency of each, and ours as a multiple of theirs."""
+    timings: dict[str, list[Timing]] = {name: [] for name in RUNS}
+    for seed in range(1, rounds + 1):
+        for name, run in RUNS.items():
+            timings[name].append(run(devices, prompts, seed))
+    rates = {name: statistics.median(one.prompts / one.cpu_s for one in many) for name, many in timings.items()}
+    return {
+        "devices": devices,
+        "prompts_per_s": rates,
+        "latency_s_mean": {name: statistics.fmean(one.latency_s for one in many) for name, many in timings.items()},
+        "times_theirs": {name: rates["moamesh"] / rates[name] for name in ("simpy", "ciw")},
+    }
+
+
 def main() -> None:
-    """Prints prompts per second of each, and ours as a multiple of theirs."""
+    """Prints the comparison for each number of devices."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--devices", type=int, default=20)
-    parser.add_argument("--prompts", type=int, default=4_000)
+    parser.add_argument("--devices", type=int, nargs="+", default=[20, 200])
+    parser.add_argument("--prompts", type=int, default=3_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    runs: dict[str, Callable[[int, int, int], Timing]] = {"moamesh": run_ours, "simpy": run_simpy, "ciw": run_ciw}
-    timings: dict[str, list[Timing]] = {name: [] for name in runs}
-    for seed in range(1, arguments.rounds + 1):
-        for name, run in runs.items():
-            timings[name].append(run(arguments.devices, arguments.prompts, seed))
-    rates = {name: statistics.median(one.prompts / one.cpu_s for one in many) for name, many in timings.items()}
-    latencies = {name: statistics.fmean(one.latency_s for one in many) for name, many in timings.items()}
-    ratios = {name: rates["moamesh"] / rates[name] for name in ("simpy", "ciw")}
+    results = [compare(devices, arguments.prompts, arguments.rounds) for devices in arguments.devices]
     if arguments.json:
-        print(json.dumps({"prompts_per_s": rates, "latency_s_mean": latencies, "times_theirs": ratios}))
+        print(json.dumps(results))
         return
     print(
-        f"{arguments.devices} devices, M={LAYERS} k={FANOUT}, ρ={UTILISATION}, {arguments.prompts} prompts, median of"
+        f"M={LAYERS} k={FANOUT}, ρ={UTILISATION}, {arguments.prompts} prompts, median of {arguments.rounds} rounds in"
     )
-    print(
-        f"median of {arguments.rounds} rounds in turns; ours with the whole agent (receipts, timers), theirs with queues only"
-    )
-    for name in runs:
-        beside = f"   ours is {ratios[name]:.2f} times as fast" if name in ratios else ""
-        print(f"{name:>8} {rates[name]:8.0f} prompts/s, mean latency {latencies[name]:5.1f} s{beside}")
+    print("turns, processor time; ours with the whole agent (receipts, timers), theirs with queues only")
+    for result in results:
+        for name, rate in result["prompts_per_s"].items():
+            ratio = result["times_theirs"].get(name)
+            beside = f"   ours is {ratio:.2f} times as fast" if ratio else ""
+            latency = result["latency_s_mean"][name]
+            print(f"{result['devices']:5} devices {name:>8} {rate:7.0f} prompts/s, latency {latency:4.1f} s{beside}")
     print("aim: 1 times SimPy, 3 times Ciw")
 
 

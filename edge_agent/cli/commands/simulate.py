@@ -43,7 +43,6 @@ def simulate(
     happen did not (liveness).
     """
     from edge_agent.cli.simulating import simulate_faults, simulate_load
-    from edge_agent.core.errors import SettingsError
     from edge_agent.core.service_time import parse_service
     from edge_agent.simulator.load.scenario import Scenario
     from edge_agent.simulator.load.words import parse_burst, parse_capacity
@@ -53,8 +52,6 @@ def simulate(
         raise typer.Exit(simulate_faults(faults or "all", seeds or str(seed), without, json=json))
     if utilisation is None and arrival_rate_hz is None:
         utilisation = 0.8
-    if arrivals is not None and devices < 1:
-        raise SettingsError(f"devices must be 1 or more, not {devices}")
     scenario = Scenario(
         devices=devices,
         layers=layers,
