@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from edge_agent.analysis.figures import require_plotting, write_figure
+from edge_agent.cli.exits import run_async
 from edge_agent.cli.terminal import console as make_console
 from edge_agent.core.errors import SettingsError
 from edge_agent.experiments.pages import write_pages
@@ -35,7 +35,7 @@ class LiveLlm:
     models: tuple[str, ...]
 
 
-async def run_paper(parts: Sequence[str], out: Path, llm: LiveLlm, *, quick: bool, jobs: int) -> None:
+def run_paper(parts: Sequence[str], out: Path, llm: LiveLlm, *, quick: bool, jobs: int) -> None:
     """Runs parts in their order.
 
     Raises:
@@ -50,7 +50,7 @@ async def run_paper(parts: Sequence[str], out: Path, llm: LiveLlm, *, quick: boo
     runners = _runners(said, out, llm, parts, quick=quick, jobs=jobs)
     for part in PARTS:
         if part in parts:
-            section = await runners[part]()
+            section = runners[part]()
             keep(out, section)
             pages = write_pages(out, TITLE, kept(out, PARTS))
             said.print(f"{section.title}. {section.verdict}", soft_wrap=True)
@@ -75,29 +75,30 @@ def run_theory(out: Path, *, quick: bool, jobs: int) -> None:
 
 def _runners(
     said: Console, out: Path, llm: LiveLlm, parts: Sequence[str], *, quick: bool, jobs: int
-) -> dict[str, Callable[[], Awaitable[Section]]]:
+) -> dict[str, Callable[[], Section]]:
     from edge_agent.cli.paper_llm import LlmTable
 
     table = LlmTable(said, out, llm.prompts, llm.limit, llm.max_tokens, llm.models)
     if "d" in parts:
         table.check()  # before anything that takes long
 
-    async def part_a() -> Section:
+    # simulations run right here, not in a thread: Ctrl-C must end them
+    def part_a() -> Section:
         with _bar(said, "(a) Table I") as progress:
-            return await asyncio.to_thread(transient_section, quick=quick, progress=progress)
+            return transient_section(quick=quick, progress=progress)
 
-    async def part_b() -> Section:
+    def part_b() -> Section:
         with _bar(said, "(b) stable regime") as progress:
-            return await asyncio.to_thread(stable_section, quick=quick, jobs=jobs, progress=progress)
+            return stable_section(quick=quick, jobs=jobs, progress=progress)
 
-    async def part_c() -> Section:
+    def part_c() -> Section:
         from edge_agent.experiments.live_load import live_section
 
-        with _bar(said, "(c) live, seconds") as progress:
-            return await live_section(quick=quick, progress=progress)
+        with _bar(said, "(c) live") as progress:
+            return run_async(live_section(quick=quick, progress=progress))
 
-    async def part_d() -> Section:
-        return await table.section(quick=quick)
+    def part_d() -> Section:
+        return run_async(table.section(quick=quick))
 
     return {"a": part_a, "b": part_b, "c": part_c, "d": part_d}
 

@@ -163,14 +163,19 @@ def _row(point: LivePoint, layers: int, fanout: int) -> tuple[str, ...]:
 
 def _panels(points: Sequence[LivePoint], layers: int, fanout: int) -> list[Panel]:
     series = [
-        Curve(f"ρ = {point.load:.2f}", [at for at, _ in point.series], [value for _, value in point.series], colour=at_)
-        for at_, point in enumerate(points)
+        Curve(
+            f"ρ = {point.load:.2f}", [at for at, _ in point.series], [value for _, value in point.series], colour=number
+        )
+        for number, point in enumerate(points)
     ]
     loads = [point.load for point in points]
-    predicted = [point.predicted_growth_hz(layers, fanout) for point in points]
+    alpha = sum(point.service_s for point in points) / len(points)
+    items = items_per_prompt(layers, fanout)
+    places = [at / 100 for at in range(round(100 * min(loads)), round(100 * max(loads)) + 1)]
+    predicted = [queue_growth_hz(alpha, layers, fanout, load / (alpha * items)) for load in places]
     growth = [
         Curve("measured", loads, [point.growth_hz for point in points], [0.0] * len(points)),
-        Curve("fluid limit", loads, predicted, predicted=True, colour=1),
+        Curve("fluid limit", places, predicted, predicted=True, colour=1),
     ]
     return [
         Panel("waiting items a device", "seconds", "items", series),

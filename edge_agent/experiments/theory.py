@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from statistics import mean, stdev
 
 from edge_agent.analysis.figures import Curve, Panel
 from edge_agent.analysis.overload import excess_hz, queue_growth_hz
@@ -18,6 +20,9 @@ _CONSTANT_1S = ServiceTime(Distribution.DETERMINISTIC, 1.0)
 _DEVICES, _LAYERS, _FANOUT = 20, 2, 2
 _SLOW, _SLOW_FACTOR = 4, 3.0
 _PLACES = 8
+_OVERLOAD_PLANS = ((1, 2), (2, 2))
+_OVERLOAD_SEEDS = 5
+_T_95 = 2.776  # Student's t, 97.5 % quantile, 4 degrees of freedom
 _OVERLOADS = (1.0, 1.05, 1.1, 1.2, 1.3, 1.5)
 _PROMPTS_OVERLOAD = 5_000
 _PROMPTS_QUICK = 300
@@ -32,7 +37,12 @@ def theory_figures(*, quick: bool, jobs: int, progress: Progress) -> dict[str, l
         "constant": [_mesh(load, _CONSTANT_1S, quick) for load in LOADS],
         "unequal": [_unequal(load, quick) for load in LOADS],
         "bounded": [_bounded(load, quick) for load in LOADS],
-        "overload": [_overload(load, *plan, quick) for plan in ((1, 2), (2, 2)) for load in _OVERLOADS],
+        "overload": [
+            _overload(load, *plan, seed, quick)
+            for plan in _OVERLOAD_PLANS
+            for load in _OVERLOADS
+            for seed in range(1 if quick else _OVERLOAD_SEEDS)
+        ],
     }
     done = simulate_all([one for family in families.values() for one in family], jobs, progress)
     runs, at = {}, 0
@@ -44,7 +54,7 @@ def theory_figures(*, quick: bool, jobs: int, progress: Progress) -> dict[str, l
         "theory-latency": [_latency(runs["exponential"], runs["constant"])],
         "theory-unequal": [_unequal_panel(runs["unequal"])],
         "theory-loss": [_loss(runs["bounded"])],
-        "theory-overload": [_growth(runs["overload"], 1, 2), _growth(runs["overload"], 2, 2)],
+        "theory-overload": [_growth(runs["overload"], *plan) for plan in _OVERLOAD_PLANS],
     }
 
 
@@ -83,9 +93,10 @@ def _bounded(load: float, quick: bool) -> Scenario:
     )
 
 
-def _overload(load: float, layers: int, fanout: int, quick: bool) -> Scenario:
+def _overload(load: float, layers: int, fanout: int, seed: int, quick: bool) -> Scenario:
     prompts = _PROMPTS_QUICK if quick else _PROMPTS_OVERLOAD
-    return Scenario(devices=8, layers=layers, fanout=fanout, utilisation=load, prompts=prompts, seed=17)
+    seed += 100 + round(1000 * load)  # none of the loads shares its luck with another
+    return Scenario(devices=8, layers=layers, fanout=fanout, utilisation=load, prompts=prompts, seed=seed)
 
 
 # --- panels ---------------------------------------------------------------------------------------------------------
@@ -110,7 +121,7 @@ def _queue(exponential: Sequence[Simulated], constant: Sequence[Simulated]) -> P
     return Panel(
         f"waiting items a device (n={_DEVICES}, M=k=2)",
         "ρ",
-        "Lq (above 1: of this run, grows with its length)",
+        "Lq",
         [
             _measured("exponential service", 0, exponential, "requests_waiting"),
             _predicted("M/G/1, C²=1", 0, lambda load: stability.mean_requests_waiting(load, 1.0)),
@@ -132,7 +143,7 @@ def _latency(exponential: Sequence[Simulated], constant: Sequence[Simulated]) ->
     return Panel(
         f"latency, mean (n={_DEVICES}, M=k=2)",
         "ρ",
-        "T/α (above 1: of this run)",
+        "T/α",
         [
             _measured("exponential service", 0, exponential, "latency_s"),
             _measured("constant service", 1, constant, "latency_s"),
@@ -163,7 +174,7 @@ def _unequal_panel(runs: Sequence[Simulated]) -> Panel:
             Curve("fast", loads, fast, [0.0] * len(loads), colour=1),
             _predicted("fast, predicted (if slow ones keep up)", 1, lambda load: load / _SLOW_FACTOR, 1.2),
         ],
-        y_max=1.1,
+        y_max=1.6,  # room for the legend
         verticals=(1.0,),
     )
 
@@ -183,25 +194,32 @@ def _loss(runs: Sequence[Simulated]) -> Panel:
 
 def _growth(runs: Sequence[Simulated], layers: int, fanout: int) -> Panel:
     mine = [one for one in runs if (one.scenario.layers, one.scenario.fanout) == (layers, fanout)]
+    loads = list(dict.fromkeys(_loads(mine)))
+    grown = [[one.growth_hz for one in mine if one.scenario.utilisation == load] for load in loads]
     items = stability.items_per_prompt(layers, fanout)
     return Panel(
         f"queue growth above ρ = 1 (n=8, M={layers}, k={fanout})",
         "ρ",
         "items a device in a time α",
         [
-            Curve("measured", _loads(mine), [one.growth_hz for one in mine], [0.0] * len(mine)),
+            Curve("measured", loads, list(map(mean, grown)), list(map(_half_width, grown))),
             Curve(
                 "fluid limit",
-                _loads(mine),
-                [queue_growth_hz(1.0, layers, fanout, load / items) for load in _loads(mine)],
+                loads,
+                [queue_growth_hz(1.0, layers, fanout, load / items) for load in loads],
                 predicted=True,
             ),
             Curve(
                 "plain excess ρ - 1",
-                _loads(mine),
-                [excess_hz(1.0, layers, fanout, load / items) for load in _loads(mine)],
+                loads,
+                [excess_hz(1.0, layers, fanout, load / items) for load in loads],
                 predicted=True,
                 colour=1,
             ),
         ],
     )
+
+
+def _half_width(values: Sequence[float]) -> float:
+    """Half a 95 % interval of the mean over seeds."""
+    return _T_95 * stdev(values) / math.sqrt(len(values)) if len(values) == _OVERLOAD_SEEDS else math.inf

@@ -37,11 +37,10 @@ def paper(
 
     Writes report.md, report.html and the plots into FOLDER. Parts that the folder has from earlier runs stay in it.
     """
-    from edge_agent.cli.exits import run_async
     from edge_agent.cli.experiment_run import LiveLlm, run_paper
 
     wanted = LiveLlm(prompts, limit, max_tokens, tuple(model or ()))
-    run_async(run_paper(part or (["a", "b"] if quick else ["a", "b", "c", "d"]), out, wanted, quick=quick, jobs=jobs))
+    run_paper(part or (["a", "b"] if quick else ["a", "b", "c", "d"]), out, wanted, quick=quick, jobs=jobs)
 
 
 @app.command()
