@@ -90,6 +90,15 @@ class Recorded:
 
     times: Sequence[tuple[float, int]]
 
+    @property
+    def duration_s(self) -> float:
+        """When the last one comes."""
+        return max((at for at, _ in self.times), default=0.0)
+
+    def rate_hz(self, devices: int) -> float:
+        """Arrivals per second and device."""
+        return len(self.times) / (max(self.duration_s, 1e-9) * devices)
+
     def arrivals(self, rng: random.Random) -> Iterator[tuple[float, int]]:
         """Ends with the recording."""
         yield from sorted(self.times)

@@ -91,6 +91,7 @@ def test_slow_devices_aggregation_and_delay_lengthen_the_latency() -> None:
         ["--capacity", "0"],
         ["--prompts", "0"],
         ["--warm-up", "-1"],
+        ["--warm-up", "1e9"],
         ["--network-delay-s", "-1"],
         ["--slow-devices", "21"],
         ["--layers", "99"],
@@ -154,6 +155,7 @@ def test_recorded_arrivals_are_what_arrives(tmp_path: Path) -> None:
     recording.write_text("# seconds,device\n0.5,1\n2,0\n\n1,1\n")
     answer = figures("--devices", "3", "--arrivals", str(recording), "--warm-up", "0")
     assert answer["outcomes"] == {"answered": 3}
+    assert answer["predicted"]["utilisation_mean"] == 1.0, "three prompts in two seconds are far too many"
 
 
 @pytest.mark.parametrize("line", ["1", "1,9", "-1,0", "x,0", "1,0,0"])

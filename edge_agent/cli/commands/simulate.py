@@ -50,8 +50,9 @@ def simulate(
 
     if faults is not None or seeds is not None or without is not None:
         raise typer.Exit(simulate_faults(faults or "all", seeds or str(seed), without, json=json))
+    recorded = read_arrivals(arrivals, devices) if arrivals else None
     if utilisation is None and arrival_rate_hz is None:
-        utilisation = 0.8
+        utilisation, arrival_rate_hz = (None, recorded.rate_hz(devices)) if recorded else (0.8, None)
     scenario = Scenario(
         devices=devices,
         layers=layers,
@@ -72,7 +73,7 @@ def simulate(
         gossip=gossip,
         status=telemetry is not None,
         bursts=(parse_burst(burst),) if burst else (),
-        workload=read_arrivals(arrivals, devices) if arrivals else None,
+        workload=recorded,
         seed=seed,
     )
     raise typer.Exit(simulate_load(scenario, plot=plot, telemetry=telemetry, json=json))

@@ -123,6 +123,8 @@ class LoadRun:
     def _next_arrival(self) -> None:
         arrival = next(self._arrivals, None)
         if arrival is None:
+            if not self._measured_from and self.scenario.warm_up:
+                self._begin()  # the run was shorter than its warm-up: then nothing was measured
             self.measurement.stop()
             return
         at, device = arrival

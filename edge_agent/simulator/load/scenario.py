@@ -96,6 +96,10 @@ class Scenario:
         for name, value in (("warm-up", self.warm_up_s), ("network delay", self.network_delay_s)):
             if value is not None and not 0.0 <= value < math.inf:
                 raise SettingsError(f"the {name} must be 0 or more seconds, not {value:g}")
+        if self.warm_up_s is not None and self.warm_up_s > 0.0 and self.warm_up_s >= self.duration_s:
+            raise SettingsError(
+                f"a warm-up of {self.warm_up_s:g} s leaves nothing to measure of a run of about {self.duration_s:.4g} s"
+            )
         if self.load_news_s < 0.0:
             raise SettingsError(f"the age of load news must be 0 or more seconds, not {self.load_news_s:g}")
         make_policies(self.settings())
@@ -129,6 +133,8 @@ class Scenario:
     @property
     def duration_s(self) -> float:
         """Expected time until the last arrival."""
+        if isinstance(self.workload, Recorded):
+            return self.workload.duration_s
         return self.prompt_count / (self.rate_hz * self.devices)
 
     @property
