@@ -19,7 +19,7 @@ from edge_agent.cli.summary import RunSummary
 from edge_agent.core.stability import items_per_prompt
 from edge_agent.experiments.machine import machine
 from edge_agent.experiments.sections import Section
-from edge_agent.experiments.table import ARRIVAL_RATE_HZ, DEVICES, ROWS, PaperRow
+from edge_agent.experiments.table import ARRIVAL_RATE_HZ, DEVICES, ROWS, SERVICE_TIME_S, PaperRow
 
 DEADLINE_S = 600.0  # above ρ = 1 prompts wait for each other; none is to be given up
 ROWS_QUICK = 2
@@ -93,21 +93,25 @@ class LlmTable:
                 f"Four device processes, {' and '.join(models)}, T = 0.7, at most {self.max_tokens} tokens a "
                 f"response, {self.limit} prompts a row (AlpacaEval), Poisson with λ = {ARRIVAL_RATE_HZ} a second and "
                 f"device as in the paper; {machine()}. Here too the load is above 1 for most rows: a transient. "
-                "The paper's latencies are of 70B-class models: compare the order, not the seconds.",
+                "The paper's latencies are of 70B-class models: compare the order of the rows, not the seconds.",
                 "Each row's answers are in AlpacaEval's form, for `alpaca_eval --model_outputs FILE`.",
             ],
             header=("", "latency s", "average queue", "α s", "ρ offered", "answered", "paper: s", "queue", "outputs"),
             rows=[self._cells(row, summary) for row, summary in done],
             panels=[
                 Panel(
-                    "latency over that of M = 0",
+                    "latency over the mean service time of the row",
                     "row of the table",
-                    "ratio",
+                    "T/α",
                     [
+                        Curve("measured", numbers, [_in_services(one) for _, one in done]),
                         Curve(
-                            "measured", numbers, _over_first([one.latency_mean_s or 0.0 for _, one in done]), colour=0
+                            f"paper, α = {SERVICE_TIME_S:g} s",
+                            numbers,
+                            [row.latency_s / SERVICE_TIME_S for row, _ in done],
+                            predicted=True,
+                            colour=1,
                         ),
-                        Curve("paper", numbers, _over_first([row.latency_s for row, _ in done]), (), True, 1),
                     ],
                 ),
                 Panel(
@@ -138,5 +142,5 @@ class LlmTable:
         )
 
 
-def _over_first(values: Sequence[float]) -> list[float]:
-    return [value / values[0] if values[0] else 0.0 for value in values]
+def _in_services(summary: RunSummary) -> float:
+    return (summary.latency_mean_s or 0.0) / summary.service_time_s if summary.service_time_s else 0.0

@@ -8,9 +8,10 @@ import random
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from edge_agent.adapters.telemetry import read_points
 from edge_agent.analysis.series import DeviceRecords, collect
@@ -38,7 +39,10 @@ _CLIENT = ClientSettings(receipt_timeout_s=30.0, probe_interval_s=3_600.0, answe
 @final
 @dataclass(frozen=True, slots=True)
 class LiveLoad:
-    """What to run: devices with declared service times, and λ prompts a second at each for a time."""
+    """What to run: devices with declared service times, and λ prompts a second at each for a time.
+
+    slow_devices, slow_factor: the first so many devices take so many times as long. agent: settings by name.
+    """
 
     devices: int
     layers: int
@@ -48,6 +52,9 @@ class LiveLoad:
     warm_up_s: float
     measured_s: float
     seed: int = 1
+    slow_devices: int = 0
+    slow_factor: float = 1.0
+    agent: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -74,7 +81,9 @@ async def run_live(load: LiveLoad) -> LiveResult:
         layers=load.layers,
         fanout=load.fanout,
         status_interval_s=STATUS_INTERVAL_S,
-        agent=_SETTINGS,
+        slow_devices=load.slow_devices,
+        slow_factor=load.slow_factor,
+        agent={**_SETTINGS, **load.agent},
     )
     with tempfile.TemporaryDirectory(prefix="moamesh-live-") as name:
         folder = Path(name)

@@ -9,8 +9,8 @@ from edge_agent.simulator.load.scenario import EXPONENTIAL_1S, Scenario
 
 LOADS = (0.3, 0.45, 0.6, 0.75, 0.85, 0.9, 0.95)
 LOADS_QUICK = (0.3, 0.6)
-_PROMPTS_AT_REST = 3_000  # the error of a mean grows with about 1/(1-ρ): so does the number of prompts
-_PROMPTS_MAX = 24_000
+_PROMPTS_AT_REST = 4_500  # the error of a mean grows with about 1/(1-ρ): so does the number of prompts
+_PROMPTS_MAX = 40_000
 _PROMPTS_QUICK = 600
 LARGER_DEVICES = 20
 LARGER_PLAN = (2, 2)

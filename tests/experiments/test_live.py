@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from edge_agent.config import load_config
 from edge_agent.experiments.live_load import live_point, live_section
 from edge_agent.experiments.live_run import LiveLoad, run_live
+from edge_agent.fleet.device_config import write_device_config
+from edge_agent.fleet.plan import EngineKind, FleetPlan
 
 
 @pytest.mark.broker
@@ -34,3 +39,11 @@ async def test_the_quick_live_part_grows_above_one_and_not_below():
     predicted = [float(row[section.header.index("predicted")]) for row in section.rows]
     assert predicted[0] == 0.0 < predicted[1]
     assert growth[0] < growth[1]
+
+
+def test_a_fleets_plan_can_set_what_its_devices_agents_do(tmp_path: Path):
+    plan = FleetPlan(
+        2, EngineKind.SYNTHETIC, layers=1, agent={"queue_capacity": 7, "deadline_s": None, "status_interval_s": 3.0}
+    )
+    agent = load_config(write_device_config(plan, 0, "mqtt://127.0.0.1:1", tmp_path)).agent
+    assert (agent.queue_capacity, agent.deadline_s, agent.status_interval_s, agent.layers) == (7, None, 3.0, 1)
