@@ -57,6 +57,23 @@ def run_paper(parts: Sequence[str], out: Path, llm: LiveLlm, *, quick: bool, job
     said.print(f"report: {pages[0]} and {pages[1]}", soft_wrap=True)
 
 
+def run_policies(out: Path, *, quick: bool) -> None:
+    """Runs every policy live and writes the report into `out`.
+
+    Raises:
+        SettingsError: the folder cannot be written.
+        FleetError: a mesh did not come up.
+    """
+    from edge_agent.experiments.live_policies import live_policies_section
+
+    _make_folder(out)
+    said = make_console(stderr=True)
+    with _bar(said, "policies, live") as progress:
+        section = run_async(live_policies_section(quick=quick, progress=progress))
+    pages = write_pages(out, "Policies, live beside simulated", [section])
+    said.print(f"report: {pages[0]} and {pages[1]}", soft_wrap=True)
+
+
 def run_theory(out: Path, *, quick: bool, jobs: int) -> None:
     """Writes the plots of docs/THEORY.md into `out`.
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
+from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 
@@ -33,5 +34,8 @@ def write_device_config(plan: FleetPlan, number: int, broker_url: str, folder: P
 
 def _engine(plan: FleetPlan, number: int) -> EngineSection:
     if plan.engine is EngineKind.SYNTHETIC:
-        return EngineSection(kind="synthetic", service=plan.service)
+        service = parse_service(plan.service)
+        if number < plan.slow_devices:
+            service = replace(service, mean_s=service.mean_s * plan.slow_factor)
+        return EngineSection(kind="synthetic", service=str(service))
     return EngineSection(kind="llama", model=plan.models[number % len(plan.models)], threads=plan.threads)

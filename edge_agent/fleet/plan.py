@@ -30,6 +30,7 @@ class FleetPlan:
     port: of the broker; 0 takes a free one.
     layers, fanout: what prompts get that do not say otherwise; None leaves the agent's default.
     status_interval_s: how often devices tell their figures; short, because people are watching.
+    slow_devices, slow_factor: the first so many devices take so many times the declared service time.
     agent: other settings of every device's `[agent]` section by name; these count last.
     """
 
@@ -42,6 +43,8 @@ class FleetPlan:
     layers: int | None = None
     fanout: int | None = None
     status_interval_s: float = 1.0
+    slow_devices: int = 0
+    slow_factor: float = 1.0
     agent: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

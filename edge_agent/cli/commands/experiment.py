@@ -1,4 +1,4 @@
-"""`moamesh experiment`: the paper's figures again, and the plots of docs/THEORY.md."""
+"""`moamesh experiment`: the paper's figures again, the policies live, and the plots of docs/THEORY.md."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ def paper(
 
     wanted = LiveLlm(prompts, limit, max_tokens, tuple(model or ()))
     run_paper(part or (["a", "b"] if quick else ["a", "b", "c", "d"]), out, wanted, quick=quick, jobs=jobs)
+
+
+@app.command()
+def policies(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For the report.")] = Path(
+        "policies-report"
+    ),
+    quick: Quick = False,
+) -> None:
+    """Run every policy on a live mesh of two speeds, beside the simulator's figures; four minutes."""
+    from edge_agent.cli.experiment_run import run_policies
+
+    run_policies(out, quick=quick)
 
 
 @app.command()
