@@ -73,12 +73,17 @@ def run_ours(
 
 
 def run_both(
-    devices: int, layers: int, fanout: int, utilisation: float, draw: Callable[[random.Random], float]
+    devices: int,
+    layers: int,
+    fanout: int,
+    utilisation: float,
+    draw: Callable[[random.Random], float],
+    prompts: int = PROMPTS,
 ) -> tuple[LoadRun, list[float], float]:
     """Returns our run, the exact latencies in ascending order and the exact mean of items waiting at a device."""
     rng = random.Random(f"{devices} {layers} {fanout} {utilisation}")
     rate_hz = utilisation / ((fanout + 1) * layers + 1)
-    arrivals = poisson(devices, rate_hz, PROMPTS, rng)
+    arrivals = poisson(devices, rate_hz, prompts, rng)
     service = TableService(rng, draw)
     run, chosen = run_ours(devices, layers, fanout, rate_hz, arrivals, service)
     model = ExactModel(devices, layers, service.time, lambda origin, nth: chosen.get((origin, nth), []))
