@@ -22,6 +22,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
     plans = [(DEVICES, row.layers, row.fanout) for row in (ROWS[:3] if quick else ROWS)]
     if not quick:
         plans.append((LARGER_DEVICES, *LARGER_PLAN))
+    points = [(plan, load) for plan in plans for load in (LOADS_QUICK if quick else LOADS)]
     return [
         Scenario(
             devices=devices,
@@ -30,10 +31,9 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             utilisation=load,
             service=EXPONENTIAL_1S,
             prompts=_PROMPTS_QUICK if quick else prompts_at(load),
-            seed=1 + at,
+            seed=seed,  # every point its own: none shares its luck with another
         )
-        for devices, layers, fanout in plans
-        for at, load in enumerate(LOADS_QUICK if quick else LOADS)
+        for seed, ((devices, layers, fanout), load) in enumerate(points, start=1)
     ]
 
 
