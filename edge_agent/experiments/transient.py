@@ -23,7 +23,7 @@ SEEDS = 1_000
 SEEDS_QUICK = 100
 _NORMAL_95 = 1.96
 SERVICE = ServiceTime(Distribution.DETERMINISTIC, SERVICE_TIME_S)
-"""Constant: the reference code lets every response run to 1,000 tokens without sampling, most end near there."""
+"""Constant, the simplest that fits: with exponential service of the same mean M = 1, k = 1 comes out 13 % too long."""
 
 
 @final
