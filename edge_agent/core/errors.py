@@ -4,7 +4,10 @@ MoameshError
 ├── SettingsError    a setting is missing or wrong          the user's: one line with file and place
 ├── ProtocolError    a peer or user sent something wrong    theirs: counted, refused and dropped
 ├── EngineError      an inference could not be done         the engine's: retried once, then the item fails
-└── InvariantError   the core contradicts itself            ours: a defect; the process should stop
+├── JournalError     accepted prompts cannot be kept        the disk's: said loudly, answers go on
+├── InvariantError   the core contradicts itself            ours: a defect; the process should stop
+└── beside what raises them: ModelError (models), FleetError (fleet), BrokerUnreachableError, NoReceiptError and
+    AskTimeoutError (client); each with a one-line message for people
 """
 
 from __future__ import annotations
