@@ -35,7 +35,7 @@ def read_prompt(text: str | None) -> str:
         raise SettingsError('say what to ask: moamesh ask "..." (or give it on standard input)')
     if text is None or text == "-":
         try:
-            text = sys.stdin.buffer.read(PROMPT_BYTES_MAX).decode()
+            text = sys.stdin.buffer.read(PROMPT_BYTES_MAX).decode().rstrip("\n")
         except UnicodeDecodeError:
             raise SettingsError("standard input is not UTF-8 text") from None
     if not text.strip():

@@ -23,7 +23,7 @@ def provenance_tree(answer: Answer) -> Tree:
                 branch.add(Text(text, style="busy"))
         for missing in provenance.missing:
             if missing.layer == number:
-                branch.add(Text(f"{missing.device_id or 'nobody'} missing: {missing.reason}", style="bad"))
+                branch.add(Text(f"{missing.device_id or 'one response'} missing: {missing.reason}", style="bad"))
         for decision in provenance.decisions:
             if decision.layer == number:
                 branch.add(_decision(decision))
