@@ -80,7 +80,8 @@ async def test_a_killed_device_started_again_answers_every_accepted_prompt_once(
 
 @pytest.mark.llm
 async def test_a_killed_model_process_costs_one_retry_and_not_the_agent(default_model: Path, tmp_path: Path) -> None:
-    plan = {"devices": 1, "engine": EngineKind.LLAMA, "models": (DEFAULT_MODEL,)}
+    # two devices, so one thread each: two of one model stall each other for a minute while other work fills the cores
+    plan = {"devices": 2, "engine": EngineKind.LLAMA, "models": (DEFAULT_MODEL,)}
     async with fleet_of(tmp_path, **plan) as fleet, MeshClient(fleet.url, fleet.mesh) as client:
         pid = fleet.devices["device-1"].pid
         assert pid is not None
