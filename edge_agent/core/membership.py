@@ -101,7 +101,7 @@ class Membership:
 
     def view_received(self, exchange: ViewExchange, now: float) -> None:
         """Takes a peer's sample; the first entry is the sender itself."""
-        for entry in exchange.entries[: self._context.settings.gossip_sample + 1]:
+        for entry in exchange.entries[self._is_full_for(exchange) : self._context.settings.gossip_sample + 1]:
             self._learn(entry, now)
         if exchange.entries:
             sender = exchange.entries[0]
@@ -112,6 +112,17 @@ class Membership:
                 self._send_view(
                     sender.device_id, sender.home_broker, reply_wanted=False, news=self.view.newer_than(sender)
                 )
+
+    def _is_full_for(self, exchange: ViewExchange) -> bool:
+        """Whether the view has no row to spare for who sent this: a seed that was asked because it is a seed.
+
+        Everybody asks the seeds again and again. Were they let into full views each time, a mesh much larger than a
+        view would choose them many times as often as others, and bury them in work.
+        """
+        if exchange.reply_wanted or not exchange.entries or self.view.size < self._context.settings.view_size_max:
+            return False
+        sender = exchange.entries[0].device_id
+        return self.view.get(sender) is None and any(sender == device_id for device_id, _ in self._seeds)
 
     def presence_received(self, presence: Presence, now: float) -> None:
         """A device was born, stopped, or its broker says that it is gone."""

@@ -185,3 +185,29 @@ def test_a_quiet_mesh_without_gossip_sends_nothing_by_itself() -> None:
     mesh.run()
     assert [effect for _, effect in mesh.effects if isinstance(effect, fx.SendToDevice)] == []
     assert mesh.agents["d0"].next_deadline() is None
+
+
+def test_a_seed_gets_no_row_in_a_full_view_for_being_asked_and_so_no_more_work_than_others() -> None:
+    settings = replace(QUIET, view_size_max=2)
+    mesh = Mesh(4, settings, acquainted=False, presence=False, seeds=(("d3", ""),))
+    view = mesh.agents["d0"].view
+    entries = {name: mesh.agents[name].last_will().entry for name in mesh.names}
+
+    def told_by(name: str, *, reply_wanted: bool) -> None:
+        exchange = ViewExchange((replace(entries[name], heartbeat=9),), reply_wanted)
+        mesh.handle("d0", ev.PeerMessageReceived(exchange))
+
+    told_by("d3", reply_wanted=False)
+    assert view.get("d3") is not None, "there was room for the seed"
+    for name in ("d1", "d2"):
+        told_by(name, reply_wanted=True)
+    if view.get("d3") is not None:  # a random row left for the last one: let the seed be the one that leaves
+        mesh.handle("d0", ev.PeerMessageReceived(Presence(entries["d3"], PresenceState.STOPPED, 1, "1")))
+        told_by("d1", reply_wanted=True)
+        told_by("d2", reply_wanted=True)
+        entries["d3"] = replace(entries["d3"], incarnation=entries["d3"].incarnation + 1)
+    assert {row.entry.device_id for row in view.rows()} == {"d1", "d2"}
+    told_by("d3", reply_wanted=False)
+    assert view.get("d3") is None
+    told_by("d3", reply_wanted=True)  # it chose this device, as anybody may
+    assert view.get("d3") is not None
