@@ -39,8 +39,11 @@ def make_host(config: AgentConfig) -> AgentHost:
         synthetic=card.synthetic,
         version=__version__,
     )
-    # Request ids are capabilities: whoever knows one can respond to it. The other draws are nobody's secret.
-    streams = RandomStreams(ids=random.SystemRandom(), peer_selection=random.Random(), gossip=random.Random())  # noqa: S311
+    streams = RandomStreams(
+        ids=random.SystemRandom(),  # request ids are capabilities: whoever knows one can respond to it
+        peer_selection=random.Random(),  # noqa: S311 - whom a device asks is nobody's secret
+        gossip=random.Random(),  # noqa: S311 - nor is whom it gossips with
+    )
     seeds = tuple((seed.device_id, seed.home_broker) for seed in config.seeds)
     config.data_dir.mkdir(parents=True, exist_ok=True)
     return AgentHost(

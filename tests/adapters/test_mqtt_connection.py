@@ -138,7 +138,7 @@ async def test_a_stop_sends_what_is_queued_first(mosquitto: EmbeddedBroker) -> N
             for number in range(100):
                 a.transport.send_to_user(ReplyRoute(ANSWERS), m.TokenChunk("p", number, "text"))
         await asker.arrival(100)
-        assert [decode(message.payload).index for message in asker.got] == list(range(100))  # type: ignore[union-attr]
+        assert [decode(message.payload).index for message in asker.got] == list(range(100))  # type: ignore[union-attr]  # chunks
 
 
 async def test_a_device_starts_without_a_broker_and_connects_when_there_is_one(mosquitto: EmbeddedBroker) -> None:
@@ -185,7 +185,7 @@ async def test_nothing_is_acknowledged_before_the_runtime_took_it(mosquitto: Emb
             home = b.transport._home
             assert home is not None
             assert home._link is not None
-            home._task.cancel()  # type: ignore[union-attr]  # the runtime dies before it took any of them
+            home._task.cancel()  # type: ignore[union-attr]  # chunks  # the runtime dies before it took any of them
             await until(lambda: home._link is None, "the end")
         async with device("b", mosquitto.url) as b:
             await until(lambda: len(ids(b)) == 5, "all five again")

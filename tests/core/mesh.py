@@ -101,7 +101,7 @@ class Mesh:
         prompt = Prompt(
             prompt_id,
             (ChatMessage(Role.USER, text),),
-            replace(PromptOptions(sampling=Sampling(max_output_tokens=8)), **options),  # type: ignore[arg-type]
+            replace(PromptOptions(sampling=Sampling(max_output_tokens=8)), **options),  # type: ignore[arg-type]  # by name
         )
         self.handle(device, ev.PromptReceived(prompt, ev.ReplyRoute(f"answers/{user}"), len(text)))
         return f"answers/{user} {prompt_id}"

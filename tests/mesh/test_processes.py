@@ -28,7 +28,7 @@ IDLE_CPU_SHARE_MAX = 0.01
 @contextlib.asynccontextmanager
 async def fleet_of(folder: Path, **plan: object) -> AsyncIterator[LocalFleet]:
     plan = {"devices": 4, "engine": EngineKind.SYNTHETIC, "service": "deterministic:0.3", **plan}
-    async with LocalFleet(FleetPlan(**plan), folder=folder) as fleet:  # type: ignore[arg-type]
+    async with LocalFleet(FleetPlan(**plan), folder=folder) as fleet:  # type: ignore[arg-type]  # by name
         yield fleet
 
 
@@ -37,7 +37,7 @@ async def ask(client: MeshClient, device: str, seen: list[DeviceToUser] | None =
     ended = await client.ask_to_end(
         device,
         "Why is the sky blue?",
-        PromptOptions(**options),  # type: ignore[arg-type]
+        PromptOptions(**options),  # type: ignore[arg-type]  # by name
         timeout_s=DEADLINE_S + 10,
         on_message=None if seen is None else seen.append,
     )

@@ -21,7 +21,7 @@ __all__ = ["any_broker", "mosquitto"]
 
 
 async def ask(client: MeshClient, device: str = "d0", **options: object) -> Answer:
-    ended = await client.ask_to_end(device, "why?", PromptOptions(**options), timeout_s=20.0)  # type: ignore[arg-type]
+    ended = await client.ask_to_end(device, "why?", PromptOptions(**options), timeout_s=20.0)  # type: ignore[arg-type]  # by name
     assert isinstance(ended, Answer), ended
     return ended
 

@@ -27,7 +27,7 @@ def elsewhere(command: list[str], hash_seed: str) -> str:
 
 
 def load_hash(**options: object) -> str:
-    return LoadRun(Scenario(devices=12, utilisation=0.8, prompts=150, **options)).run().trace_hash  # type: ignore[arg-type]
+    return LoadRun(Scenario(devices=12, utilisation=0.8, prompts=150, **options)).run().trace_hash  # type: ignore[arg-type]  # by name
 
 
 def test_the_same_seed_has_the_same_trace_in_another_process_under_another_hash_seed() -> None:

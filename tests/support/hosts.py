@@ -71,7 +71,7 @@ def make_device(
 @contextlib.asynccontextmanager
 async def mesh_of(size: int, url: str, folder: Path, **options: object) -> AsyncIterator[list[Device]]:
     """Devices d0, d1, ... that know each other, stopped in the end."""
-    devices = [make_device(f"d{index}", url, folder, **options) for index in range(size)]  # type: ignore[arg-type]
+    devices = [make_device(f"d{index}", url, folder, **options) for index in range(size)]  # type: ignore[arg-type]  # by name
     try:
         for device in devices:
             device.task = asyncio.create_task(device.host.run(), name=device.name)
@@ -94,4 +94,4 @@ async def until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S
 
 def quick(**changes: object) -> AgentSettings:
     """Returns QUICK with changes."""
-    return replace(QUICK, **changes)  # type: ignore[arg-type]
+    return replace(QUICK, **changes)  # type: ignore[arg-type]  # by name
