@@ -220,7 +220,7 @@ class Agent:
             return
         self._context.timers.set(_STATUS, now + settings.status_interval_s)
         self._server.advance(now)
-        figures = self._server.meter.read(now, settings.stability_target)
+        figures = self._server.meter.read(now, settings.stability_target, settings.queue_capacity)
         status = DeviceStatus(
             device_id=identity.device_id,
             model=identity.model,
@@ -232,9 +232,12 @@ class Agent:
             peers_alive=len(self._membership.view),
             interval_s=figures.interval_s,
             requests_waiting_mean=figures.requests_waiting_mean,
+            requests_waiting_predicted=figures.requests_waiting_predicted,
             arrival_rate_hz=figures.arrival_rate_hz,
             service_time_s_mean=figures.service_time_s_mean,
+            service_time_scv=figures.service_time_scv,
             utilisation=figures.utilisation,
+            offered_load=figures.offered_load,
             stability_margin=figures.stability_margin,
             **self._server.meter.totals,
         )

@@ -119,8 +119,9 @@ class InferenceServer:
 
     def _offered(self, with_references: bool, *, accepted: bool, now: float) -> None:
         times = self.meter.service_times
-        self.meter.item_offered(accepted)
-        self.load.add(now, times.expected(with_references), times.expected(True))
+        work_s = times.expected(with_references)
+        self.meter.item_offered(accepted, work_s)
+        self.load.add(now, work_s, times.expected(True))
 
     def _end(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         self._leave(item, outcome, result, now)

@@ -224,7 +224,10 @@ class Presence:
 @final
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """The live queue and load figures of a device, the same numbers that telemetry records for the interval."""
+    """The live queue and load figures of a device, to the digit the numbers that telemetry records for the interval.
+
+    What each means is said at `core.meter.IntervalFigures`.
+    """
 
     device_id: str
     model: str
@@ -233,10 +236,13 @@ class DeviceStatus:
     requests_waiting: int
     requests_running: int
     requests_waiting_mean: float
+    requests_waiting_predicted: float
     queue_capacity: int
     arrival_rate_hz: float
     service_time_s_mean: float
+    service_time_scv: float
     utilisation: float
+    offered_load: float
     stability_margin: float
     accepted: int
     completed: int

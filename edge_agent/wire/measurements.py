@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import TypeAlias, get_type_hints
 
 from edge_agent.core.effects import RecordRequest, RecordSession
+from edge_agent.core.figures import told
 from edge_agent.core.messages import DeviceStatus
 from edge_agent.wire.line_protocol import Point
 
@@ -38,5 +39,6 @@ def to_point(record: Record, *, mesh: str, device_id: str, model: str, time_ns: 
     else:
         measurement = "agent_session"
         tags["outcome"] = record.outcome
-    numbers = {name: kind(getattr(record, name)) for name, kind in _NUMBERS[type(record)].items()}
+    values = ((name, kind, getattr(record, name)) for name, kind in _NUMBERS[type(record)].items())
+    numbers = {name: told(value) if kind is float else int(value) for name, kind, value in values}
     return Point(measurement, tags, numbers, time_ns)

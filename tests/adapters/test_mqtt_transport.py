@@ -151,7 +151,9 @@ async def test_presence_of_others_arrives_also_when_it_was_published_before(mosq
 
 
 async def test_status_is_retained(mosquitto: EmbeddedBroker) -> None:
-    status = m.DeviceStatus("a", "m", True, 5.0, 0, 0, 0.0, 32, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0, 0, 0, 0)
+    status = m.DeviceStatus(
+        "a", "m", True, 5.0, 0, 0, 0.0, 0.0, 32, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0, 0, 0, 0
+    )
     async with device("a", mosquitto.url) as a:
         a.transport.publish_status(status)
         await until(lambda: a.transport.counters.sent and not a.transport._home.waiting, "the write")  # type: ignore[union-attr]  # started

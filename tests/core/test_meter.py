@@ -17,7 +17,7 @@ def test_means_over_time_are_exact() -> None:
     meter.advance(103.0, 3, 1)
     meter.advance(108.0, 1, 1)
     meter.advance(110.0, 0, 0)
-    figures = meter.read(110.0, 1.0)
+    figures = meter.read(110.0, 1.0, 32)
     assert figures.interval_s == 10.0
     assert figures.requests_waiting_mean == pytest.approx((3 * 1 + 1 * 5) / 10)
     assert figures.utilisation == pytest.approx(0.6)
@@ -28,9 +28,9 @@ def test_an_interval_begins_where_the_one_before_ended() -> None:
     meter.start(0.0)
     meter.prompt_offered()
     meter.advance(4.0, 2, 1)
-    meter.read(4.0, 1.0)
+    meter.read(4.0, 1.0, 32)
     meter.advance(5.0, 1, 0)
-    figures = meter.read(6.0, 1.0)
+    figures = meter.read(6.0, 1.0, 32)
     assert (figures.interval_s, figures.arrival_rate_hz) == (2.0, 0.0)
     assert figures.requests_waiting_mean == pytest.approx(0.5), "the last second was not advanced, so it counts nothing"
     assert figures.utilisation == 0.0
@@ -43,7 +43,9 @@ def test_many_small_steps_say_the_same_as_one_large_one() -> None:
     for step in range(1, 1_001):
         fine.advance(step / 100, 7, 1)
     coarse.advance(10.0, 7, 1)
-    assert fine.read(10.0, 1.0).requests_waiting_mean == pytest.approx(coarse.read(10.0, 1.0).requests_waiting_mean)
+    assert fine.read(10.0, 1.0, 32).requests_waiting_mean == pytest.approx(
+        coarse.read(10.0, 1.0, 32).requests_waiting_mean
+    )
 
 
 def test_time_that_stands_still_or_goes_back_adds_nothing() -> None:
@@ -51,7 +53,7 @@ def test_time_that_stands_still_or_goes_back_adds_nothing() -> None:
     meter.start(10.0)
     meter.advance(10.0, 5, 1)
     meter.advance(9.0, 5, 1)
-    figures = meter.read(10.0, 1.0)
+    figures = meter.read(10.0, 1.0, 32)
     assert (figures.interval_s, figures.requests_waiting_mean, figures.utilisation) == (0.0, 0.0, 0.0)
 
 
@@ -61,15 +63,15 @@ def test_lambda_counts_prompts_offered_not_items() -> None:
     for _ in range(5):
         meter.prompt_offered()
     for _ in range(9):
-        meter.item_offered(accepted=True)
-    assert meter.read(10.0, 1.0).arrival_rate_hz == 0.5
+        meter.item_offered(accepted=True, work_s=1.0)
+    assert meter.read(10.0, 1.0, 32).arrival_rate_hz == 0.5
     assert meter.totals["accepted"] == 9
 
 
 def offer(meter: LoadMeter, items: int, served: int, service_s: float) -> None:
     """`items` ask for a place, `served` of them are done, in one interval."""
     for number in range(items):
-        meter.item_offered(accepted=number < served)
+        meter.item_offered(accepted=number < served, work_s=service_s)
     for _ in range(served):
         meter.item_served(with_references=False, service_time_s=service_s)
 
@@ -79,9 +81,9 @@ def test_the_margin_is_the_target_less_the_load_offered() -> None:
     meter.start(0.0)
     for interval in range(1, 101):  # 3 items of 1 s each in 10 s
         offer(meter, 3, 3, 1.0)
-        figures = meter.read(10.0 * interval, 0.9)
+        figures = meter.read(10.0 * interval, 0.9, 32)
     assert figures.stability_margin == pytest.approx(0.9 - 0.3)
-    assert meter.stability_margin == figures.stability_margin
+    assert figures.offered_load == pytest.approx(0.3)
 
 
 def test_the_margin_goes_on_falling_below_zero_while_a_full_queue_turns_work_away() -> None:
@@ -91,7 +93,7 @@ def test_the_margin_goes_on_falling_below_zero_while_a_full_queue_turns_work_awa
     for interval in range(1, 61):  # 40 items of 1 s ask for a place in 10 s: load 4; the engine does 10 of them
         offer(meter, 40, 10, 1.0)
         meter.advance(10.0 * interval, 5, 1)
-        figures = meter.read(10.0 * interval, 1.0)
+        figures = meter.read(10.0 * interval, 1.0, 32)
         margins.append(figures.stability_margin)
         assert figures.utilisation == pytest.approx(1.0)
     assert margins[-1] == pytest.approx(-3.0)
@@ -110,9 +112,9 @@ def test_after_a_change_of_load_the_margin_follows_with_its_time_constant() -> N
     meter.start(0.0)
     for second in range(1, 2_001):
         offer(meter, 1, 1, 0.5)
-        meter.read(float(second), 1.0)
+        meter.read(float(second), 1.0, 32)
     for second in range(2_001, 2_001 + int(_LOAD_WINDOW_S)):  # nothing comes any more
-        figures = meter.read(float(second), 1.0)
+        figures = meter.read(float(second), 1.0, 32)
     assert figures.stability_margin == pytest.approx(1.0 - 0.5 / math.e, abs=1e-6)
 
 
@@ -120,8 +122,8 @@ def test_reading_twice_at_the_same_moment_changes_no_margin() -> None:
     meter = LoadMeter()
     meter.start(0.0)
     offer(meter, 8, 8, 1.0)
-    first = meter.read(10.0, 1.0)
-    again = meter.read(10.0, 1.0)
+    first = meter.read(10.0, 1.0, 32)
+    again = meter.read(10.0, 1.0, 32)
     assert again.stability_margin == first.stability_margin == pytest.approx(0.2)
 
 
@@ -149,5 +151,43 @@ def test_the_mean_service_time_of_an_interval_is_of_that_interval_or_what_was_kn
     meter.start(0.0)
     meter.item_served(False, 2.0)
     meter.item_served(True, 6.0)
-    assert meter.read(10.0, 1.0).service_time_s_mean == 4.0
-    assert meter.read(20.0, 1.0).service_time_s_mean == 2.0
+    assert meter.read(10.0, 1.0, 32).service_time_s_mean == 4.0
+    assert meter.read(20.0, 1.0, 32).service_time_s_mean == 2.0
+
+
+def test_the_queue_predicted_is_that_of_theory_for_the_load_and_variation_measured() -> None:
+    meter = LoadMeter()
+    meter.start(0.0)
+    for interval in range(1, 201):  # 6 items of 0.5 s and 1.5 s in turn ask for a place in 10 s: load 0.6, C² = 0.25
+        for number in range(6):
+            meter.item_offered(accepted=True, work_s=1.0)
+            meter.item_served(False, 0.5 + number % 2)
+        figures = meter.read(10.0 * interval, 1.0, 32)
+    assert figures.service_time_scv == pytest.approx(0.25, rel=0.02)
+    assert figures.requests_waiting_predicted == pytest.approx(0.6**2 * 1.25 / (2 * 0.4), rel=0.02)
+
+
+def test_the_queue_predicted_of_an_unstable_device_is_a_full_one() -> None:
+    meter = LoadMeter()
+    meter.start(0.0)
+    offer(meter, 40, 10, 1.0)
+    figures = meter.read(10.0, 1.0, 32)
+    assert figures.offered_load == 4.0
+    assert figures.requests_waiting_predicted == 32.0
+
+
+def test_a_slow_device_is_smoothed_over_several_of_its_items() -> None:
+    meter = LoadMeter()
+    meter.start(0.0)
+    for interval in range(1, 1_001):  # one item of 47 s in every 100 s
+        offer(meter, interval % 20 == 0, interval % 20 == 0, 47.0)
+        figures = meter.read(5.0 * interval, 1.0, 32)
+        if interval > 500:
+            assert figures.offered_load == pytest.approx(0.47, abs=0.1)
+
+
+def test_figures_are_told_with_as_many_digits_as_every_store_keeps() -> None:
+    meter = LoadMeter()
+    meter.start(0.0)
+    meter.advance(1.0, 1, 0)
+    assert meter.read(3.0, 1.0, 32).requests_waiting_mean == 0.333333333333
