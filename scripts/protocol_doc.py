@@ -33,13 +33,15 @@ def state_table(table: Mapping[Any, frozenset[Any]]) -> str:
 def topic_table() -> str:
     """Returns the topics as Markdown."""
     rows = [
-        "| topic under `moamesh/v1/<mesh>/devices/<device>/` | written by | QoS | retained | carries |",
-        "|---|---|---|---|---|",
+        "| topic under `moamesh/v1/<mesh>/devices/<device>/` | written by | read by | QoS | retained | carries |",
+        "|---|---|---|---|---|---|",
     ]
     for row in topics.TABLE.values():
         name = f"{row.channel}/<client>" if row.per_client else str(row.channel)
-        types = ", ".join(f"`{TYPE_NAMES[kind]}`" for kind in row.types)
-        rows.append(f"| `{name}` | {row.writer} | {row.qos} | {'yes' if row.retain else 'no'} | {types} |")
+        types = ", ".join(f"`{TYPE_NAMES[kind]}`" for kind in row.types) or "provisioning's own messages"
+        writers, readers = ", ".join(row.writers), ", ".join(row.readers)
+        retained = "yes" if row.retain else "no"
+        rows.append(f"| `{name}` | {writers} | {readers} | {row.qos} | {retained} | {types} |")
     return "\n".join(rows)
 
 

@@ -3,7 +3,7 @@
     moamesh/v1/<mesh>/devices/<device>/<channel>[/<client>]
 
 Ids are `[a-z0-9-]{1,64}`, so that no id can hold a level separator or a wildcard. `TABLE` says for each channel who
-writes it, how, and what it carries; access rules for brokers are made from the same table.
+writes and reads it, how, and what it carries; access rules for brokers are made from the same table.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ ANY = "+"
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 
 
-class Writer(StrEnum):
-    """Who may publish on a channel of a device."""
+class Role(StrEnum):
+    """Who somebody is to a device, as far as a broker can tell."""
 
     DEVICE = "the device itself"
-    USERS = "the device's users"
     PEERS = "other devices"
+    USERS = "the device's users"
+    OPERATOR = "the operator"
+    CLAIMANT = "the device, before it has a certificate"
+
+
+OPERATOR_ID = "operator"
+"""The certificate name of who runs the mesh; no device or user may have it."""
 
 
 class Channel(StrEnum):
@@ -41,6 +47,12 @@ class Channel(StrEnum):
     REPLIES = "replies"
     GOSSIP = "gossip"
     STATUS = "status"
+    CLAIMS = "claims"
+    CERTIFICATES = "certificates"
+    RENEWALS = "renewals"
+    REVOCATIONS = "revocations"
+    JOBS = "jobs"
+    JOB_REPORTS = "job-reports"
 
 
 @final
@@ -49,23 +61,31 @@ class TopicRow:
     """What holds for every topic of one channel."""
 
     channel: Channel
-    writer: Writer
+    writers: tuple[Role, ...]
+    readers: tuple[Role, ...]
     qos: int
     retain: bool
-    types: tuple[type, ...]
-    """The messages it carries, nothing else."""
+    types: tuple[type, ...] = ()
+    """The messages it carries, nothing else; none: what it carries is provisioning's own (`provisioning.messages`)."""
     per_client: bool = False
-    """Whether one more level names the client."""
+    """Whether one more level names the client, who alone of the users reads it."""
 
 
+_DEVICE, _PEERS, _USERS, _OPERATOR, _CLAIMANT = Role
 _ROWS = (
-    TopicRow(Channel.PRESENCE, Writer.DEVICE, 1, True, (m.Presence,)),
-    TopicRow(Channel.PROMPTS, Writer.USERS, 1, False, get_args(m.UserMessage)),
-    TopicRow(Channel.ANSWERS, Writer.DEVICE, 1, False, get_args(m.DeviceToUser), per_client=True),
-    TopicRow(Channel.PROPOSALS, Writer.PEERS, 1, False, (m.ProposalRequest, m.RequestCancel)),
-    TopicRow(Channel.REPLIES, Writer.PEERS, 1, False, (m.RequestReceipt, m.ProposalResponse)),
-    TopicRow(Channel.GOSSIP, Writer.PEERS, 0, False, (m.ViewExchange,)),
-    TopicRow(Channel.STATUS, Writer.DEVICE, 0, True, (m.DeviceStatus,)),
+    TopicRow(Channel.PRESENCE, (_DEVICE,), (_PEERS, _USERS, _OPERATOR), 1, True, (m.Presence,)),
+    TopicRow(Channel.PROMPTS, (_USERS,), (_DEVICE,), 1, False, get_args(m.UserMessage)),
+    TopicRow(Channel.ANSWERS, (_DEVICE,), (_USERS,), 1, False, get_args(m.DeviceToUser), per_client=True),
+    TopicRow(Channel.PROPOSALS, (_PEERS,), (_DEVICE,), 1, False, (m.ProposalRequest, m.RequestCancel)),
+    TopicRow(Channel.REPLIES, (_PEERS,), (_DEVICE,), 1, False, (m.RequestReceipt, m.ProposalResponse)),
+    TopicRow(Channel.GOSSIP, (_PEERS,), (_DEVICE,), 0, False, (m.ViewExchange,)),
+    TopicRow(Channel.STATUS, (_DEVICE,), (_USERS, _OPERATOR), 0, True, (m.DeviceStatus,)),
+    TopicRow(Channel.CLAIMS, (_CLAIMANT,), (_OPERATOR,), 1, False),
+    TopicRow(Channel.CERTIFICATES, (_OPERATOR,), (_DEVICE, _CLAIMANT), 1, False),
+    TopicRow(Channel.RENEWALS, (_DEVICE,), (_OPERATOR,), 1, False),
+    TopicRow(Channel.REVOCATIONS, (_OPERATOR, _PEERS), (_DEVICE,), 1, False),
+    TopicRow(Channel.JOBS, (_OPERATOR,), (_DEVICE,), 1, False),
+    TopicRow(Channel.JOB_REPORTS, (_DEVICE,), (_OPERATOR,), 1, False),
 )
 TABLE: dict[Channel, TopicRow] = {row.channel: row for row in _ROWS}
 _ROW_OF_TYPE: dict[type, TopicRow] = {kind: row for row in _ROWS for kind in row.types}
