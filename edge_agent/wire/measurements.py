@@ -6,6 +6,7 @@ list to keep. An id of a request or prompt is never a tag: each would be a serie
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TypeAlias, get_type_hints
 
@@ -25,6 +26,20 @@ def _numbers_of(record_type: type[Record]) -> dict[str, type[int] | type[float]]
 
 
 _NUMBERS = {record_type: _numbers_of(record_type) for record_type in (DeviceStatus, RecordRequest, RecordSession)}
+
+FIELDS: Mapping[str, Mapping[str, type[int] | type[float]]] = {
+    "agent_queue": _NUMBERS[DeviceStatus],
+    "agent_request": _NUMBERS[RecordRequest],
+    "agent_session": _NUMBERS[RecordSession],
+}
+"""The fields of each measurement with their type, for those that read points back out of a database."""
+
+TAGS: Mapping[str, tuple[str, ...]] = {
+    "agent_queue": ("mesh", "device_id", "model"),
+    "agent_request": ("mesh", "device_id", "model", "role", "outcome"),
+    "agent_session": ("mesh", "device_id", "outcome"),
+}
+"""The tags of each measurement; those without text are left out of its points."""
 
 
 def to_point(record: Record, *, mesh: str, device_id: str, model: str, time_ns: int) -> Point:
