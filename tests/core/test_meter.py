@@ -190,4 +190,4 @@ def test_figures_are_told_with_as_many_digits_as_every_store_keeps() -> None:
     meter = LoadMeter()
     meter.start(0.0)
     meter.advance(1.0, 1, 0)
-    assert meter.read(3.0, 1.0, 32).requests_waiting_mean == 0.333333333333
+    assert meter.read(3.0, 1.0, 32).requests_waiting_mean == 0.3333333333
