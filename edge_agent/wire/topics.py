@@ -37,6 +37,12 @@ OPERATOR_ID = "operator"
 """The certificate name of who runs the mesh; no device or user may have it."""
 
 
+USER_LOGIN = "user."
+CLAIM_LOGIN = "claim."
+"""What a broker user name with a password begins with. No id holds a dot, so nobody with a password can ever be taken
+for a device. (Not a colon: password files end the name at it, and mosquitto refuses such names.)"""
+
+
 class Channel(StrEnum):
     """The last fixed level of a topic."""
 
@@ -116,6 +122,24 @@ def check_id(text: str, what: str = "id") -> str:
     if not is_id(text):
         raise ValueError(f"{what} must be 1 to {ID_LENGTH_MAX} of a-z, 0-9 and -, not {text[:ID_LENGTH_MAX]!r}")
     return text
+
+
+def user_login(name: str) -> str:
+    """Returns the broker user name of a user.
+
+    Raises:
+        ValueError: `name` is no id.
+    """
+    return USER_LOGIN + check_id(name, "user")
+
+
+def claim_login(device: str) -> str:
+    """Returns the broker user name under which a device without a certificate may claim one, and nothing else.
+
+    Raises:
+        ValueError: `device` is no id.
+    """
+    return CLAIM_LOGIN + check_id(device, "device")
 
 
 def row_for(message: object) -> TopicRow:
