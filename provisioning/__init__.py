@@ -1,1 +1,1 @@
-"""How devices become members of a mesh: CA, identities, boot seeds. Not built yet; its place in the import rules is."""
+"""How devices become members of a mesh: the CA, identities, claims, renewals, revocation, boot seeds, flashing."""
