@@ -1,0 +1,114 @@
+"""What a device does when a job asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+
+from edge_agent import __version__
+from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.management.jobs import Performed, Progress
+from edge_agent.management.operator_settings import OperatorSettings
+from edge_agent.models import Stage, find, pull
+from provisioning.jobs import Action, Job
+
+PACKAGE = "moamesh"
+INSTALL_TIMEOUT_S = 1_800.0  # llama.cpp may have to be compiled on the device
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*([abc]|rc|\.post|\.dev)?[0-9]*")
+
+
+class JobError(MoameshError):
+    """A job could not be done. One line."""
+
+
+class DeviceActions:
+    """The actions of a real device (`management.jobs.Actions`)."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self._settings = settings
+
+    async def perform(self, job: Job, progress: Progress) -> Performed:
+        """Does the job; again after a crash in the middle it comes to the same.
+
+        Raises:
+            MoameshError: it cannot be done; one line.
+        """
+        match job.action:
+            case Action.SET:
+                self._settings.change(job.arguments)
+                return Performed(f"{', '.join(job.arguments)} set, restarting", restart=True)
+            case Action.PULL_MODEL:
+                return await self._pull(str(job.arguments["model"]), job.arguments["use"] is True, progress)
+            case Action.UPGRADE:
+                return await _upgrade(str(job.arguments["version"]))
+            case Action.RESTART:
+                return Performed("restarting", restart=True)
+
+    def confirm(self, job: Job) -> str:
+        """Says what is so after the restart.
+
+        Raises:
+            JobError: what was asked for is not so.
+        """
+        if job.action is Action.UPGRADE and __version__ != job.arguments["version"]:
+            raise JobError(f"version {job.arguments['version']} was installed, but {__version__} runs")
+        if job.action in (Action.SET, Action.PULL_MODEL):
+            return "in force since the restart"
+        return f"restarted with version {__version__}"
+
+    def revert(self, job: Job) -> None:
+        """Puts the settings back that were before the job."""
+        if job.action in (Action.SET, Action.PULL_MODEL):
+            self._settings.revert()
+
+    async def _pull(self, model: str, use: bool, progress: Progress) -> Performed:
+        def show(stage: Stage, done: int, total: int) -> None:
+            if stage is Stage.DOWNLOAD and total:
+                progress(done / total)
+
+        pulled = await asyncio.to_thread(pull, model, show)
+        if not use:
+            return Performed(f"model {pulled.name} is here")
+        self._settings.change({"engine.kind": "llama", "engine.model": find(pulled.name).name})
+        return Performed(f"model {pulled.name} is here, restarting with it", restart=True)
+
+
+async def _upgrade(version: str) -> Performed:
+    """Installs with this interpreter's own pip, from the source that is configured for it on the device."""
+    if not _VERSION.fullmatch(version):
+        raise JobError(f"{version!r} is no version")
+    if version == __version__:
+        return Performed(f"version {version} runs already")
+    _check_installed()
+    command = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q", "install")
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        f"{PACKAGE}=={version}",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(INSTALL_TIMEOUT_S):
+            _, errors = await process.communicate()
+    except TimeoutError:
+        raise JobError(f"pip was not done in {INSTALL_TIMEOUT_S:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        lines = [line for line in errors.decode(errors="replace").splitlines() if line.startswith("ERROR")]
+        raise JobError(f"pip could not install {PACKAGE} {version}: {lines[-1] if lines else process.returncode}")
+    return Performed(f"version {version} installed, restarting", restart=True)
+
+
+def _check_installed() -> None:
+    try:
+        direct = distribution(PACKAGE).read_text("direct_url.json")
+    except PackageNotFoundError:
+        raise JobError(f"{PACKAGE} was not installed by pip here: upgrade it as it was installed") from None
+    if direct and '"editable": true' in direct:
+        raise SettingsError(f"{PACKAGE} runs from a source tree here, which a job does not replace")

@@ -1,0 +1,101 @@
+"""What a device does when a job asks for it, with real files and a real model download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent import __version__
+from edge_agent.config import load_config
+from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.management.actions import DeviceActions
+from edge_agent.management.operator_settings import OperatorSettings
+from provisioning.jobs import Action, Job
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> OperatorSettings:
+    config = tmp_path / "agent.toml"
+    config.write_text('[device]\nid = "kitchen"\n\n[engine]\nkind = "synthetic"\n\n[agent]\nlayers = 3\n')
+    (tmp_path / "data").mkdir()
+    return OperatorSettings(config, {}, tmp_path / "data")
+
+
+def job(action: Action, **arguments: object) -> Job:
+    return Job("job-1", "home", "kitchen", 1, action, arguments)
+
+
+def no_progress(_share: float) -> None: ...
+
+
+async def test_a_setting_is_in_force_after_the_restart_and_the_devices_file_is_as_it_was(
+    settings: OperatorSettings, tmp_path: Path
+) -> None:
+    before = (tmp_path / "agent.toml").read_text()
+    changes = {"agent.layers": 1, "agent.peer_selection": "two-choices"}
+    performed = await DeviceActions(settings).perform(Job("j", "home", "kitchen", 1, Action.SET, changes), no_progress)
+    assert performed.restart
+    loaded = settings.load()
+    assert (loaded.agent.layers, loaded.agent.peer_selection) == (1, "two-choices")
+    assert (tmp_path / "agent.toml").read_text() == before
+    assert load_config(tmp_path / "agent.toml").agent.layers == 3
+
+
+async def test_a_setting_taken_back_is_the_files_again(settings: OperatorSettings) -> None:
+    settings.change({"agent.layers": 1})
+    settings.change({"agent.layers": None, "agent.fanout": 1})
+    assert settings.load().agent.layers == 3
+    settings.revert()
+    assert settings.load().agent.layers == 1
+    settings.revert()
+    assert settings.load().agent.layers == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("agent.layers", -1, "agent.layers"),
+        ("agent.layrs", 1, "layrs"),
+        ("agent.peer_selection", "nearest", "nearest"),
+        ("engine.kind", "magic", "magic"),
+        ("broker.url", "mqtt://elsewhere:1883", "cannot be set by a job"),
+        ("device.id", "pantry", "cannot be set by a job"),
+    ],
+)
+async def test_a_setting_that_does_not_hold_changes_nothing(
+    settings: OperatorSettings, name: str, value: object, problem: str
+) -> None:
+    settings.change({"agent.fanout": 1})
+    with pytest.raises(SettingsError, match=problem):
+        await DeviceActions(settings).perform(Job("j", "home", "kitchen", 1, Action.SET, {name: value}), no_progress)
+    assert settings.read() == {"agent.fanout": 1}
+
+
+async def test_a_model_that_does_not_exist_fails_in_one_line(settings: OperatorSettings) -> None:
+    with pytest.raises(MoameshError) as raised:
+        await DeviceActions(settings).perform(job(Action.PULL_MODEL, model="no-such-model", use=True), no_progress)
+    assert "\n" not in str(raised.value)
+    assert settings.read() == {}
+
+
+async def test_an_upgrade_to_the_version_that_runs_is_done_at_once(settings: OperatorSettings) -> None:
+    performed = await DeviceActions(settings).perform(job(Action.UPGRADE, version=__version__), no_progress)
+    assert not performed.restart
+
+
+@pytest.mark.parametrize("version", ["--index-url=http://evil", "1.0; rm -rf /", "", "latest"])
+async def test_an_upgrade_takes_versions_only(settings: OperatorSettings, version: str) -> None:
+    with pytest.raises(MoameshError, match="is no version"):
+        await DeviceActions(settings).perform(job(Action.UPGRADE, version=version), no_progress)
+
+
+def test_an_upgrade_that_did_not_take_is_said(settings: OperatorSettings) -> None:
+    with pytest.raises(MoameshError, match=f"but {__version__} runs"):
+        DeviceActions(settings).confirm(job(Action.UPGRADE, version="99.0"))
+
+
+def test_damaged_operator_settings_name_their_file(settings: OperatorSettings, tmp_path: Path) -> None:
+    (tmp_path / "data" / "operator-settings.json").write_text("{")
+    with pytest.raises(SettingsError, match=r"operator-settings\.json"):
+        settings.load()
