@@ -9,7 +9,7 @@ import typer
 
 from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX, OUTPUT_TOKENS_MAX
 
-BROKER_VARIABLE = "MOAMESH_BROKER__URL"
+BROKER_VARIABLE = "MOAMESH_BROKER__URLS"
 MESH_VARIABLE = "MOAMESH_DEVICE__MESH"
 """Where a user may keep --broker and --mesh: the same variables that set them for a device."""
 

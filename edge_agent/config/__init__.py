@@ -1,9 +1,9 @@
 """One `agent.toml`, the environment over it, explicit values over both."""
 
+from edge_agent.config.broker import BrokerSection
 from edge_agent.config.load import load_config
 from edge_agent.config.model import AgentConfig
 from edge_agent.config.sections import (
-    BrokerSection,
     DeviceSection,
     EngineSection,
     SeedSection,

@@ -12,8 +12,8 @@ from typing import Any, get_args, get_type_hints
 from pydantic import BaseModel, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edge_agent.config.broker import BrokerSection
 from edge_agent.config.sections import (
-    BrokerSection,
     DeviceSection,
     EngineSection,
     SeedSection,

@@ -16,7 +16,6 @@ from edge_agent.core.errors import SettingsError
 from edge_agent.core.service_time import parse_service
 from edge_agent.wire.topics import check_id
 
-PASSWORD_BYTES_MAX = 1024  # a password file with more in it is another file
 _BROKER_URL = re.compile(r"mqtts?://[^\s/@?#]+/?")
 _HTTP_URL = re.compile(r"https?://[^\s@?#]+")
 
@@ -63,48 +62,6 @@ class DeviceSection(Section):
     data_dir: FilePath | None = Field(
         default=None, description="journal and telemetry; none: a folder of this device under the user's data folder"
     )
-
-
-class BrokerSection(Section):
-    """The device's home broker."""
-
-    url: BrokerUrlText = Field(
-        default="mqtt://127.0.0.1:1883", description="as other devices reach it too; mqtts:// is TLS"
-    )
-    aliases: tuple[BrokerUrlText, ...] = Field(
-        default=(), description="other URLs by which peers may name the same broker"
-    )
-    ca_file: FilePath | None = Field(default=None, description="whom to trust (PEM); none: the system's own list")
-    cert_file: FilePath | None = Field(default=None, description="this device's certificate (PEM)")
-    key_file: FilePath | None = Field(default=None, description="its private key (PEM)")
-    username: str | None = Field(default=None, description="none: the certificate, or nothing, says who this is")
-    password_file: FilePath | None = Field(default=None, description="a file with the password in its first line")
-
-    @model_validator(mode="after")
-    def _check_pairs(self) -> BrokerSection:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together")
-        if self.password_file is not None and self.username is None:
-            raise ValueError("password_file needs a username")
-        return self
-
-    def read_password(self) -> SecretStr | None:
-        """Returns what `password_file` holds, or `None` without one.
-
-        Raises:
-            SettingsError: the file cannot be read or is no password file.
-        """
-        if self.password_file is None:
-            return None
-        try:
-            with self.password_file.open(encoding="utf-8") as file:
-                text = file.read(PASSWORD_BYTES_MAX + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise SettingsError(f"[broker] password_file {self.password_file}: {reason}") from None
-        if len(text) > PASSWORD_BYTES_MAX:
-            raise SettingsError(f"[broker] password_file {self.password_file}: too long for a password")
-        return SecretStr(text.partition("\n")[0].rstrip("\r"))
 
 
 class EngineSection(Section):

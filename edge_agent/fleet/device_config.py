@@ -23,7 +23,7 @@ def write_device_config(plan: FleetPlan, number: int, broker_url: str, folder: P
     agent = replace(agent, **plan.agent)
     config = AgentConfig(
         device=DeviceSection(id=plan.device_ids[number], mesh=plan.mesh, data_dir=folder),
-        broker=BrokerSection(url=broker_url),
+        broker=BrokerSection(urls=(broker_url,)),
         engine=_engine(plan, number),
         agent=agent,
     )

@@ -32,6 +32,6 @@ async def run_agent(config: AgentConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.stop)
-    log.info("device %s of mesh %s, broker %s", config.device.id, config.device.mesh, config.broker.url)
+    log.info("device %s of mesh %s, broker %s", config.device.id, config.device.mesh, config.broker.home)
     await host.run()
     log.info("stopped")

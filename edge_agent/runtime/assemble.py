@@ -33,7 +33,7 @@ def make_host(config: AgentConfig) -> AgentHost:
     card = engine.card
     identity = DeviceIdentity(
         device_id=config.device.id,
-        home_broker=config.broker.url,
+        home_broker=config.broker.home,
         model=card.name,
         model_family=card.family,
         synthetic=card.synthetic,
@@ -123,12 +123,13 @@ def _make_transport(config: AgentConfig) -> MqttTransport:
     password = broker.read_password()
     tls = None
     if broker.ca_file or broker.cert_file:
-        tls = TlsFiles(*(str(file) if file else None for file in (broker.ca_file, broker.cert_file, broker.key_file)))
+        files = (broker.ca_file, broker.cert_file, broker.key_file, broker.crl_file)
+        tls = TlsFiles(*(str(file) if file else None for file in files))
     return MqttTransport(
         MqttSettings(
             device_id=config.device.id,
             mesh=config.device.mesh,
-            home_url=broker.url,
+            home=broker.home,
             home_aliases=broker.aliases,
             username=broker.username,
             password=password.get_secret_value() if password else None,

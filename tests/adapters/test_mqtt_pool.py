@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import parse_url
+from edge_agent.adapters.mqtt import parse_home
 from edge_agent.core import messages as m
 from edge_agent.core.events import PeerMessageReceived
 from tests.adapters.mqtt_devices import Device, device, entry, request, until
@@ -29,7 +29,7 @@ async def mesh(names: str, **settings: object) -> AsyncIterator[dict[str, tuple[
 
 
 def away(one: Device) -> list[str]:
-    return [str(url) for url in one.transport._away]
+    return [str(url) for home in one.transport._away.homes for url in home]
 
 
 async def test_a_message_goes_to_the_home_broker_of_its_device() -> None:
@@ -70,11 +70,11 @@ async def test_the_least_recently_used_home_is_left_and_never_ones_own() -> None
             await target.arrival(PeerMessageReceived, before + 1)
         assert away(a) == [found["d"][1].url, found["b"][1].url]
         assert a.transport.counters.away_evicted == 1
-        await until(lambda: not a.transport._closing, "the end of the connection that was left")
+        await until(lambda: not a.transport._away.closing, "the end of the connection that was left")
         assert a.transport.connected
         a.transport.send_to_device("c", found["c"][1].url, request(9), None)
         await found["c"][0].arrival(PeerMessageReceived, 2)
-        assert parse_url(home_a.url) not in a.transport._away
+        assert parse_home(home_a.url) not in a.transport._away.homes
 
 
 async def test_an_unusable_home_url_is_counted_and_harms_nothing(mosquitto: EmbeddedBroker) -> None:
@@ -92,7 +92,7 @@ async def test_a_flood_of_dead_homes_stays_within_its_bound(mosquitto: EmbeddedB
         for port in range(1, 60):
             a.transport.send_to_device("b", f"mqtt://127.0.0.1:{port}", request(port), None)
         assert len(away(a)) <= 3
-        assert len(a.transport._closing) <= 3
+        assert a.transport._away.closing <= 3
         assert a.transport.counters.bad_homes >= 50
         assert a.transport.connected
     assert len(asyncio.all_tasks()) <= before

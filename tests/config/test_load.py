@@ -23,7 +23,7 @@ mesh = "lab"   # with a comment
 data_dir = "state"
 
 [broker]
-url = "mqtts://broker.local:8883"
+urls = ["mqtts://broker.local:8883"]
 username = "dev-1"
 password_file = "broker-password"
 
@@ -75,7 +75,7 @@ def refusal(path: Path | None, overrides=None) -> str:
 def test_a_file_sets_what_it_names_and_the_rest_are_defaults(write, tmp_path):
     config = load_config(write(FULL))
     assert (config.device.id, config.device.mesh) == ("dev-1", "lab")
-    assert config.broker.url == "mqtts://broker.local:8883"
+    assert config.broker.urls == ("mqtts://broker.local:8883",)
     assert (config.engine.kind, config.engine.service) == ("synthetic", "gamma:2,1.0")
     assert config.agent == AgentSettings(layers=1, fanout=3, deadline_s=None, join="quorum(2)")
     assert isinstance(config.agent, AgentSettings)
@@ -165,8 +165,8 @@ def test_without_a_data_dir_each_device_has_its_own(write, monkeypatch):
             'agent.toml:3: [engine]: kind = "openai" needs base_url and model',
         ),
         (
-            "[device]\nid='a'\n[broker]\nurl = 'http://h'\n",
-            'agent.toml:4: [broker] url = "http://h": must be mqtt://host:port or mqtts://host:port',
+            "[device]\nid='a'\n[broker]\nurls = ['http://h']\n",
+            'agent.toml:4: [broker] urls = ["http://h"]: must be mqtt://host:port or mqtts://host:port',
         ),
         (
             "[device]\nid='a'\n[[seeds]]\ndevice_id='b'\nhome_broker='mqtt://h'\n[[seeds]]\ndevice_id='B'\n"
@@ -229,7 +229,7 @@ def test_secrets_never_print(write, tmp_path):
     [
         "[engine]\napi_key = ['sk-12345']\n",
         "[broker]\npassword = 'sk-12345'\n",
-        "[broker]\nurl = 'mqtt://me:sk-12345@host:1883'\n",
+        "[broker]\nurls = 'mqtt://me:sk-12345@host:1883'\n",
         "[engine]\nbase_url = 'http://me:sk-12345@host'\n",
         "[engine]\napikey = 'sk-12345'\n",
     ],

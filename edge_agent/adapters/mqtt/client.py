@@ -17,6 +17,8 @@ from paho.mqtt.client import CleanStartOption
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_agent.adapters.mqtt.trust import TlsFiles, make_context
+
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
 KEEPALIVE_S = 15  # a dead peer is seen after one and a half of it; a ping every 15 s costs a device nothing
 CONNECT_TIMEOUT_S = 3.0  # a broker in reach answers in milliseconds; the thread that waits can't be cancelled
@@ -25,6 +27,11 @@ _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}(%[A-Za-z0-9]+)?")  # names, IPv4 and IPv6 with a zone
 # Without it every small message waits for the delayed acknowledgement of the one before: 44 ms instead of 1.
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+UNACKNOWLEDGED_MS = 10_000  # a peer that vanished without a word: TCP alone would go on trying for a quarter of an hour
+HOME_URLS_MAX = 8  # addresses of one home: a cluster has a few nodes, and a message names them all
+_SOCKET_OPTIONS = [NODELAY]
+if (user_timeout := getattr(socket, "TCP_USER_TIMEOUT", None)) is not None:  # Linux alone has it
+    _SOCKET_OPTIONS.append((socket.IPPROTO_TCP, user_timeout, UNACKNOWLEDGED_MS))
 
 
 @final
@@ -39,16 +46,6 @@ class BrokerUrl:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files: whom to trust, and who we are. `ca` None is the system's own list; the others None is no identity."""
-
-    ca: str | None = None
-    certificate: str | None = None
-    key: str | None = None
 
 
 def parse_url(url: str) -> BrokerUrl:
@@ -72,8 +69,22 @@ def parse_url(url: str) -> BrokerUrl:
     return BrokerUrl(parts.hostname, port, parts.scheme == "mqtts")
 
 
+def parse_home(home: str) -> tuple[BrokerUrl, ...]:
+    """Takes a home broker apart: one URL, or the addresses of one cluster with commas between.
+
+    Raises:
+        ValueError: it is neither; the message is one line.
+    """
+    urls = tuple(dict.fromkeys(parse_url(text.strip()) for text in home.split(",")))
+    if len(urls) > HOME_URLS_MAX:
+        raise ValueError(f"a home broker has at most {HOME_URLS_MAX} addresses, not {len(urls)}")
+    if len({url.tls for url in urls}) > 1:
+        raise ValueError("the addresses of one home broker are all mqtt:// or all mqtts://")
+    return urls
+
+
 def open_client(
-    url: str,
+    url: str | BrokerUrl,
     *,
     client_id: str,
     will: aiomqtt.Will | None = None,
@@ -81,6 +92,8 @@ def open_client(
     username: str | None = None,
     password: str | None = None,
     tls: TlsFiles | None = None,
+    names: tuple[str, ...] = (),
+    on_certificate: Callable[[frozenset[str]], None] | None = None,
     session_expiry_s: int = 0,
 ) -> aiomqtt.Client:
     """Returns a client that is not connected yet: use it once, in `async with`, and make a new one to reconnect.
@@ -88,16 +101,20 @@ def open_client(
     With a `session_expiry_s` above 0 a broker that can keeps QoS 1 messages for this client id that long over a broken
     connection. Call this inside a running event loop.
 
+    Over TLS nothing is sent before the broker has shown a certificate that `tls` trusts and that names the URL's host
+    or, where `tls` has the mesh's own authority, one of `names`. What it names is then told to `on_certificate`, in the
+    thread that connects.
+
     Raises:
         ValueError: `url` is no broker URL.
+        OSError, ValueError: a certificate file cannot be read or used.
     """
-    where = parse_url(url)
+    where = parse_url(url) if isinstance(url, str) else url
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it unannotated
     properties.ReceiveMaximum = receive_maximum
     properties.SessionExpiryInterval = session_expiry_s
     clean_start: CleanStartOption = session_expiry_s == 0
-    tls = tls or TlsFiles()
-    parameters = aiomqtt.TLSParameters(ca_certs=tls.ca, certfile=tls.certificate, keyfile=tls.key)
+    context = make_context(tls or TlsFiles(), (where.host, *names), on_certificate) if where.tls else None
     client = aiomqtt.Client(
         where.host,
         where.port,
@@ -109,8 +126,8 @@ def open_client(
         keepalive=KEEPALIVE_S,
         clean_start=clean_start,
         properties=properties,
-        tls_params=parameters if where.tls else None,
-        socket_options=[NODELAY],
+        tls_context=context,
+        socket_options=_SOCKET_OPTIONS,
     )
     client._client.connect_timeout = CONNECT_TIMEOUT_S  # aiomqtt has no argument for it; the default is 5 s
     _fail_early(client)

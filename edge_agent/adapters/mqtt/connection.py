@@ -1,4 +1,6 @@
-"""A connection to one broker that keeps coming back: connect, subscribe, send and receive, pause, again.
+"""A connection to one home broker that keeps coming back: connect, subscribe, send and receive, pause, again.
+
+A home may have several addresses, the nodes of a cluster: each new try goes to the next one, and none is preferred.
 
 The outbox belongs to it, so what waits survives a broken connection. What was published and not acknowledged is
 published again: repeats are harmless in this protocol, losses are not.
@@ -16,7 +18,7 @@ from typing import final
 
 import aiomqtt
 
-from edge_agent.adapters.mqtt.client import CONNECT_TIMEOUT_S, open_client
+from edge_agent.adapters.mqtt.client import CONNECT_TIMEOUT_S, BrokerUrl, open_client
 from edge_agent.adapters.mqtt.link import Incoming, Link
 from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outbox, Outgoing
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
@@ -39,21 +41,33 @@ class Inbox:
 
 
 class Connection:
-    """Keeps one broker connected from `start` to `stop`."""
+    """Keeps one home broker connected from `start` to `stop`.
+
+    Args:
+        home: its addresses.
+        owner: the device whose home it is: over TLS, a broker of that name is the right one whatever its address.
+        own: whether it is this device's own home, which alone is shown the password.
+    """
 
     def __init__(
         self,
-        url: str,
+        home: tuple[BrokerUrl, ...],
         settings: MqttSettings,
         counters: Counters,
         rng: random.Random,
         *,
         client_id: str,
+        owner: str,
         own: bool = False,
         inbox: Inbox | None = None,
         will: aiomqtt.Will | None = None,
     ) -> None:
-        self.url = url
+        self.home = home
+        self._at = rng.randrange(len(home))  # devices spread over the nodes of a cluster
+        self._owner = owner
+        self._serves_others = False
+        # with the system's authorities a URL's host is the only name that counts
+        self._names_host = settings.tls is None or settings.tls.ca is None
         self._settings = settings
         self._counters = counters
         self._rng = rng
@@ -75,6 +89,21 @@ class Connection:
     def connected(self) -> bool:
         """Whether messages flow now."""
         return self._link is not None
+
+    @property
+    def url(self) -> BrokerUrl:
+        """The address that is connected, or tried next."""
+        return self.home[self._at]
+
+    def serves(self, device_id: str) -> bool:
+        """Whether messages for this device may be sent here; if so, this stays true.
+
+        A broker that could only show that it is its owner's gets nothing that is meant for others.
+        """
+        if device_id == self._owner or not self.url.tls:
+            return True
+        self._serves_others = self._serves_others or self._names_host
+        return self._serves_others
 
     @property
     def waiting(self) -> int:
@@ -99,6 +128,11 @@ class Connection:
         self._greeting = item
         if self._link is not None:
             self.send(replace(item))
+
+    def renew(self) -> None:
+        """Leaves the broker and comes back, with the certificate files as they are by then."""
+        if self._link is not None:
+            self._link.end()
 
     async def stop(self, flush_s: float) -> None:
         """Waits at most `flush_s` seconds until all is acknowledged, then disconnects so that no will fires."""
@@ -126,12 +160,15 @@ class Connection:
                 self._counters.connect_failures += 1
                 self._drop_volatile()
                 _log.info("broker %s: %s", self.url, error)
+            self._at = (self._at + 1) % len(self.home)
             attempt = 0 if loop.time() - began >= self._settings.steady_s else attempt + 1
             await self._back_off(attempt)
 
     async def _back_off(self, attempt: int) -> None:
-        # Full jitter: after a broker's restart a whole mesh comes back, and should not come back at once.
-        longest = min(self._settings.backoff_max_s, self._settings.backoff_min_s * 2 ** min(attempt, 32))
+        # Full jitter: after a broker's restart a whole mesh comes back, and should not come back at once. The pause
+        # grows with each round of the addresses: one that is dead must not keep a device from those that live.
+        rounds = attempt // len(self.home)
+        longest = min(self._settings.backoff_max_s, self._settings.backoff_min_s * 2 ** min(rounds, 32))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), self._rng.uniform(0.0, longest))
 
@@ -177,8 +214,13 @@ class Connection:
             username=settings.username if self._own else None,
             password=settings.password if self._own else None,
             tls=settings.tls,
+            names=() if self._serves_others else (self._owner,),
+            on_certificate=self._certificate_shown,
             session_expiry_s=settings.session_expiry_s if self._own else 0,
         )
+
+    def _certificate_shown(self, names: frozenset[str]) -> None:
+        self._names_host = self.url.host in names
 
     # --- out --------------------------------------------------------------------------------------------------------
 

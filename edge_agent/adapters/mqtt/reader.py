@@ -52,6 +52,15 @@ class Reader:
             return self._prompt(incoming)
         return self._peer_message(address, incoming)
 
+    def management(self, incoming: Incoming) -> Channel | None:
+        """Returns the channel of a body that is for this device and not for the core to read, else `None`."""
+        address = topics.parse(incoming.topic)
+        if address is None or (address.mesh, address.device) != (self._mesh, self._device_id) or incoming.retain:
+            return None
+        if TABLE[address.channel].types or len(incoming.payload) > self._body_bytes_max:
+            return None
+        return address.channel
+
     def _presence(self, address: Address, incoming: Incoming) -> Event | None:
         if address.device == self._device_id or not incoming.payload:
             return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_agent.adapters.mqtt.client import TlsFiles, parse_url
+from edge_agent.adapters.mqtt.client import parse_home
+from edge_agent.adapters.mqtt.trust import TlsFiles
 from edge_agent.core.errors import SettingsError
 from edge_agent.wire.codec import BODY_BYTES_MAX
 from edge_agent.wire.topics import check_id
@@ -14,14 +15,14 @@ from edge_agent.wire.topics import check_id
 class MqttSettings:
     """How a device reaches brokers.
 
-    home_url: where this device is connected and reads its inboxes.
+    home: where this device is connected and reads its inboxes: a URL, or those of a cluster's nodes, commas between.
     home_aliases: other URLs by which peers may name the same broker (its address in the local network, say).
     username, password: for the home broker only; strangers' brokers never see them. `tls` is shown to all of them.
     """
 
     device_id: str
     mesh: str
-    home_url: str
+    home: str
     home_aliases: tuple[str, ...] = ()
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -38,17 +39,18 @@ class MqttSettings:
     backoff_max_s: float = 10.0  # longest pause: bounds what a broker hears from a mesh while it is down
     steady_s: float = 5.0  # a connection that held this long resets the pause
     flush_s: float = 2.0  # how long a stop waits for queued messages
+    raw_max: int = 16  # management messages that wait while one is being taken; their senders repeat what was dropped
     session_expiry_s: int = 120  # brokers that can keep what arrives while this device restarts
 
     def __post_init__(self) -> None:
         try:
             check_id(self.device_id, "device_id")
             check_id(self.mesh, "mesh")
-            for url in (self.home_url, *self.home_aliases):
-                parse_url(url)
+            for home in (self.home, *self.home_aliases):
+                parse_home(home)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        bounds = "body_bytes_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max"
+        bounds = "body_bytes_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max raw_max"
         for name in (*bounds.split(), "backoff_min_s"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -80,3 +82,5 @@ class Counters:
     away_evicted: int = 0
     bad_homes: int = 0
     """Messages to a home broker whose URL is unusable."""
+    raw_dropped: int = 0
+    """Management messages that came while too many waited."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import aiomqtt
 
-from edge_agent.adapters.mqtt.client import BrokerUrl, parse_url
+from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
 from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
+from edge_agent.adapters.mqtt.pool import AwayPool
+from edge_agent.adapters.mqtt.raw import RawInbox, TakeRaw, check_watchable
 from edge_agent.adapters.mqtt.reader import Reader
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.core.events import BadInputReceived, ConnectionChanged, ReplyRoute
@@ -30,6 +30,7 @@ from edge_agent.core.messages import (
 from edge_agent.ports import EmitEvent
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
+from edge_agent.wire.topics import Channel
 
 
 class MqttTransport:
@@ -40,17 +41,30 @@ class MqttTransport:
         self._settings = settings
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects in time; nobody gains by guessing it
         self._reader = Reader(settings.mesh, settings.device_id, settings.body_bytes_max)
-        self._home_url = parse_url(settings.home_url)
-        self._home_urls = {self._home_url, *map(parse_url, settings.home_aliases)}
+        self._home_urls = parse_home(settings.home)
+        self._known_as = {*self._home_urls, *(url for alias in settings.home_aliases for url in parse_home(alias))}
         self._home: Connection | None = None
-        self._away: OrderedDict[BrokerUrl, Connection] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._away = AwayPool(settings, self.counters, self._rng)
+        self._raw: RawInbox | None = None
         self._emit: EmitEvent | None = None
 
     @property
     def connected(self) -> bool:
         """Whether the home broker is connected."""
         return self._home is not None and self._home.connected
+
+    def watch(self, channels: Collection[Channel], take: TakeRaw) -> None:
+        """Has `take` called with what comes for this device on management channels, one body at a time, in order.
+
+        To be called once, before `start`. A body is at most `body_bytes_max` long and is otherwise as it came; whoever
+        takes it checks it. While `raw_max` wait, more are dropped and counted: their senders repeat.
+
+        Raises:
+            ValueError: a channel is none that a device reads, or carries the transport's own messages.
+        """
+        for channel in channels:
+            check_watchable(channel)
+        self._raw = RawInbox(frozenset(channels), take, self._settings.raw_max, self.counters)
 
     async def start(self, emit: EmitEvent, last_will: Presence) -> None:
         """Begins connecting in the background, and keeps reconnecting, until `stop`.
@@ -61,16 +75,23 @@ class MqttTransport:
         self._emit = emit
         will = self._presence(last_will)
         settings = self._settings
+        filters = topics.device_subscriptions(settings.mesh, settings.device_id)
+        if self._raw is not None:
+            self._raw.start()
+            filters += tuple(
+                (topics.topic_filter(settings.mesh, settings.device_id, channel), topics.TABLE[channel].qos)
+                for channel in Channel
+                if channel in self._raw.channels
+            )
         self._home = Connection(
-            settings.home_url,
+            self._home_urls,
             settings,
             self.counters,
             self._rng,
             client_id=settings.device_id,
+            owner=settings.device_id,
             own=True,
-            inbox=Inbox(
-                topics.device_subscriptions(settings.mesh, settings.device_id), self._take, self._connection_changed
-            ),
+            inbox=Inbox(filters, self._take, self._connection_changed),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
         )
         self._home.start()
@@ -82,15 +103,29 @@ class MqttTransport:
         if not topics.is_id(device_id):
             self.counters.dropped += 1  # ids from peers are checked when read; this one is from elsewhere
             return
-        connection = self._connection_for(home_broker)
-        if connection is None:
-            self.counters.bad_homes += 1
-            return
         priority = Priority.BACKGROUND if isinstance(message, ViewExchange) else Priority.PEERS
-        item = self._outgoing(device_id, message, priority)
-        if expires_in_s is not None:
-            item.expires_at = asyncio.get_running_loop().time() + expires_in_s
-        connection.send(item)
+        self._send(device_id, home_broker, self._outgoing(device_id, message, priority), expires_in_s)
+
+    def publish_raw(
+        self,
+        device_id: str,
+        home_broker: str,
+        channel: Channel,
+        body: bytes,
+        expires_in_s: float | None = None,
+        on_delivered: Callable[[], None] | None = None,
+    ) -> None:
+        """Queues a body of the mesh's management, as `send_to_device` does; `on_delivered` once a broker has taken it.
+
+        Raises:
+            ValueError: `device_id` is no id, or `channel` carries the transport's own messages.
+        """
+        row = topics.TABLE[channel]
+        if row.types:
+            raise ValueError(f"{channel} is no management channel")
+        topic = topics.build(self._settings.mesh, device_id, channel)
+        item = Outgoing(topic, body, row.qos, row.retain, Priority.PEERS, on_delivered=on_delivered)
+        self._send(device_id, home_broker, item, expires_in_s)
 
     def send_to_user(
         self, reply: ReplyRoute, message: DeviceToUser, on_delivered: Callable[[], None] | None = None
@@ -122,16 +157,28 @@ class MqttTransport:
         if self._home is not None:
             self._home.send(self._outgoing(self._settings.device_id, status, Priority.BACKGROUND))
 
+    def renew(self) -> None:
+        """Connects anew everywhere, with the certificate files as they are now: call it when they have changed."""
+        self._away.renew()
+        if self._home is not None:
+            self._home.renew()
+
     async def stop(self) -> None:
         """Sends what is queued, within `flush_s`, then disconnects cleanly so that no last will fires."""
-        open_now = [*self._away.values(), *([self._home] if self._home is not None else [])]
-        self._away.clear()
-        await asyncio.gather(*(connection.stop(self._settings.flush_s) for connection in open_now), *self._closing)
+        stopping = [self._away.stop()]
+        if self._home is not None:
+            stopping.append(self._home.stop(self._settings.flush_s))
+        await asyncio.gather(*stopping)
         self._home = None
+        if self._raw is not None:
+            await self._raw.stop()
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
     async def _take(self, incoming: Incoming) -> None:
+        if self._raw is not None and (channel := self._reader.management(incoming)) in self._raw.channels:
+            self._raw.put(channel, incoming.payload)
+            return
         event = self._reader.read(incoming)
         if event is None or self._emit is None:
             return
@@ -152,35 +199,25 @@ class MqttTransport:
         topic = topics.build(self._settings.mesh, device_id, row.channel)
         return Outgoing(topic, encode(message), row.qos, row.retain, priority)
 
-    def _connection_for(self, home_broker: str) -> Connection | None:
-        """Returns the connection to a home broker, a new one if need be; `None` if its URL is unusable."""
-        if not home_broker:
+    def _send(self, device_id: str, home_broker: str, item: Outgoing, expires_in_s: float | None) -> None:
+        connection = self._connection_for(device_id, home_broker)
+        if connection is None:
+            self.counters.bad_homes += 1
+            return
+        if expires_in_s is not None:
+            item.expires_at = asyncio.get_running_loop().time() + expires_in_s
+        connection.send(item)
+
+    def _connection_for(self, device_id: str, home_broker: str) -> Connection | None:
+        """Returns the connection to a device's home broker, a new one if need be; `None` if its URL is unusable."""
+        if not home_broker or self._home is None:
             return self._home
         try:
-            url = parse_url(home_broker)
+            home = parse_home(home_broker)
         except ValueError:
             return None
-        if url in self._home_urls:
-            return self._home
-        if self._home_url.tls and not url.tls:
+        if not self._known_as.isdisjoint(home):
+            return self._home  # all addresses of a cluster are one home
+        if self._home_urls[0].tls and not home[0].tls:
             return None  # a mesh that encrypts does not send prompts in clear because a peer says so
-        if url in self._away:
-            self._away.move_to_end(url)
-            return self._away[url]
-        return self._open_away(url)
-
-    def _open_away(self, url: BrokerUrl) -> Connection | None:
-        if self._home is None or len(self._closing) >= self._settings.away_max:
-            return None  # someone names new brokers faster than old ones can be left
-        if len(self._away) >= self._settings.away_max:
-            _, oldest = self._away.popitem(last=False)
-            self.counters.away_evicted += 1
-            task = asyncio.create_task(oldest.stop(self._settings.flush_s))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-        # A name of its own: should two URLs mean one broker, the second must not take over the first one's session.
-        client_id = f"{self._settings.device_id}-{secrets.token_hex(4)}"
-        connection = Connection(str(url), self._settings, self.counters, self._rng, client_id=client_id)
-        connection.start()
-        self._away[url] = connection
-        return connection
+        return self._away.find(home, device_id)

@@ -1,0 +1,94 @@
+"""The section `[broker]` of `agent.toml`: where a device is at home, and how it is known there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
+
+from edge_agent.config.sections import BrokerUrlText, FilePath, Section
+from edge_agent.core.errors import SettingsError
+from edge_agent.wire.checks import SHORT_TEXT_LENGTH_MAX
+
+PASSWORD_BYTES_MAX = 1024  # a password file with more in it is another file
+URLS_MAX = 8  # nodes of one cluster that a device knows
+
+
+def _split(urls: Any) -> Any:
+    """In the environment, and for those who have one only, a text does: the URLs with commas between."""
+    return tuple(url.strip() for url in urls.split(",")) if isinstance(urls, str) else urls
+
+
+BrokerUrls = Annotated[tuple[BrokerUrlText, ...], NoDecode, BeforeValidator(_split)]
+
+
+class BrokerSection(Section):
+    """The device's home broker."""
+
+    mode: Literal["shared", "own"] = Field(
+        default="shared",
+        description='"shared": urls name the home broker; "own": this device runs one, and others find it',
+    )
+    urls: BrokerUrls = Field(
+        default=("mqtt://127.0.0.1:1883",),
+        min_length=1,
+        max_length=URLS_MAX,
+        description="shared: the home broker as other devices reach it too; several are the nodes of one cluster, "
+        "any will do. mqtts:// is TLS",
+    )
+    aliases: BrokerUrls = Field(
+        default=(), max_length=URLS_MAX, description="other URLs by which peers may name the same broker"
+    )
+    address: str = Field(
+        default="", description='own: host name or IP address at which others reach this device; "": found out'
+    )
+    port: int = Field(default=8883, ge=1, le=65535, description="own: where the broker listens, with TLS")
+    mdns: bool = Field(default=True, description="own: find other devices in the local network, and be found (mDNS)")
+    ca_file: FilePath | None = Field(
+        default=None, description="the mesh's authority (PEM), whom to trust; none: the system's own list"
+    )
+    crl_file: FilePath | None = Field(
+        default=None, description="certificates that were revoked (PEM); one not there yet is an empty list"
+    )
+    cert_file: FilePath | None = Field(default=None, description="this device's certificate (PEM)")
+    key_file: FilePath | None = Field(default=None, description="its private key (PEM)")
+    username: str | None = Field(default=None, description="none: the certificate, or nothing, says who this is")
+    password_file: FilePath | None = Field(default=None, description="a file with the password in its first line")
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> BrokerSection:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs a username")
+        if self.mode == "own" and (self.ca_file is None or self.cert_file is None):
+            raise ValueError('mode = "own" needs ca_file, cert_file and key_file: others connect with certificates')
+        if len(self.home) > SHORT_TEXT_LENGTH_MAX:
+            raise ValueError(
+                f"urls: together at most {SHORT_TEXT_LENGTH_MAX} characters, since devices tell each other"
+            )
+        return self
+
+    @property
+    def home(self) -> str:
+        """The addresses of the shared home broker as one text, as messages carry them."""
+        return ",".join(self.urls)
+
+    def read_password(self) -> SecretStr | None:
+        """Returns what `password_file` holds, or `None` without one.
+
+        Raises:
+            SettingsError: the file cannot be read or is no password file.
+        """
+        if self.password_file is None:
+            return None
+        try:
+            with self.password_file.open(encoding="utf-8") as file:
+                text = file.read(PASSWORD_BYTES_MAX + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise SettingsError(f"[broker] password_file {self.password_file}: {reason}") from None
+        if len(text) > PASSWORD_BYTES_MAX:
+            raise SettingsError(f"[broker] password_file {self.password_file}: too long for a password")
+        return SecretStr(text.partition("\n")[0].rstrip("\r"))
