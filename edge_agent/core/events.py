@@ -64,6 +64,15 @@ class PeerMessageReceived:
 
 @final
 @dataclass(frozen=True, slots=True)
+class PeerDiscovered:
+    """A device was seen in the local network, by a means that proves nothing: a hint, as a seed is."""
+
+    device_id: str
+    home_broker: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class BadInputReceived:
     """Something arrived that is no message. Where `reply` is known, its sender is told."""
 
@@ -164,6 +173,7 @@ Event: TypeAlias = (
     | PromptReceived
     | PromptCancelReceived
     | PeerMessageReceived
+    | PeerDiscovered
     | BadInputReceived
     | TextGenerated
     | InferenceCompleted

@@ -18,13 +18,17 @@ from edge_agent.core.policies.peer_selection import sample_distinct
 _GOSSIP = ("gossip", "")
 _INCARNATION_MAX = 2**52  # what others say of this device must not make a number that JSON readers cannot hold
 _SEED_EVERY = 10  # gossips between two with a seed: halves of a mesh that buried each other meet again there
+_DISCOVERED_MAX = 64  # devices seen in the local network that are kept as seeds; anybody there can make up more
 
 
 class Membership:
     """Keeps the peer view true. `on_lost(device_id, now)` is called for each device found dead or restarted,
     `on_found(now)` when a new one is known."""
 
-    __slots__ = ("_context", "_heartbeat", "_incarnation", "_on_found", "_on_lost", "_seeds", "_server", "view")
+    __slots__ = (
+        *("_context", "_discovered", "_heartbeat", "_incarnation", "_on_found", "_on_lost", "_seeds", "_server"),
+        "view",
+    )
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Membership:
         self.view = view
         self._server = server
         self._seeds = tuple(seed for seed in seeds if seed[0] != context.identity.device_id)
+        self._discovered: dict[str, str] = {}
         self._on_lost = on_lost
         self._on_found = on_found
         self._incarnation = 0
@@ -77,8 +82,19 @@ class Membership:
             self._heartbeat += 1
             self.view.refresh(now)
             self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
-            for device_id, home in self._seeds:
+            for device_id, home in self._all_seeds():
                 self._send_view(device_id, home, reply_wanted=True)
+
+    def discovered(self, device_id: str, home: str) -> None:
+        """A device was seen in the local network: it is a seed from now on, asked at once who else is there."""
+        if device_id == self._context.identity.device_id:
+            return
+        self._discovered.pop(device_id, None)
+        if len(self._discovered) >= _DISCOVERED_MAX:
+            del self._discovered[next(iter(self._discovered))]
+        self._discovered[device_id] = home
+        if self._context.connected and not self._context.stopping:
+            self._send_view(device_id, home, reply_wanted=True)
 
     def tick(self, now: float) -> None:
         """One gossip interval has passed."""
@@ -122,7 +138,10 @@ class Membership:
         if exchange.reply_wanted or not exchange.entries or self.view.size < self._context.settings.view_size_max:
             return False
         sender = exchange.entries[0].device_id
-        return self.view.get(sender) is None and any(sender == device_id for device_id, _ in self._seeds)
+        return self.view.get(sender) is None and any(sender == device_id for device_id, _ in self._all_seeds())
+
+    def _all_seeds(self) -> tuple[tuple[str, str], ...]:
+        return (*self._seeds, *self._discovered.items()) if self._discovered else self._seeds
 
     def presence_received(self, presence: Presence, now: float) -> None:
         """A device was born, stopped, or its broker says that it is gone."""
@@ -147,8 +166,8 @@ class Membership:
         draws = self._context.streams.gossip
         chosen = sample_distinct(self.view, 1, (), draws)
         known = chosen or [row.entry for row in self.view.rows()]
-        if self._seeds and (not known or self._heartbeat % _SEED_EVERY == 0):
-            return self._seeds[int(draws.random() * len(self._seeds))]
+        if (seeds := self._all_seeds()) and (not known or self._heartbeat % _SEED_EVERY == 0):
+            return seeds[int(draws.random() * len(seeds))]
         if not known:
             return None
         entry = known[int(draws.random() * len(known))]

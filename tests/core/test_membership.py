@@ -75,6 +75,31 @@ def test_a_newcomer_in_a_small_mesh_is_told_of_the_others_at_once() -> None:
     assert known(mesh, "d3") == {"d0", "d1", "d2"}
 
 
+def test_a_device_seen_in_the_local_network_is_asked_at_once_and_again_after_both_buried_each_other() -> None:
+    mesh = Mesh(2, GOSSIP, acquainted=False, presence=False)
+    mesh.handle("d0", ev.PeerDiscovered("d0", "mqtt://me:1"))
+    mesh.run(until=5.0)
+    assert known(mesh, "d0") == set()
+    mesh.handle("d0", ev.PeerDiscovered("d1", ""))
+    mesh.run(until=5.1)
+    assert all_know_all(mesh)
+    for name, other in (("d0", "d1"), ("d1", "d0")):
+        mesh.agents[name].view.bury(other, 0, 0)
+    seconds_until_all_know_all(mesh, bound_s=10.0)
+
+
+def test_made_up_devices_of_the_local_network_do_not_pile_up_and_do_not_replace_a_seed() -> None:
+    mesh = Mesh(1, GOSSIP, seeds=(("pantry", "mqtt://pantry:1"),), presence=False)
+    for number in range(1000):
+        mesh.handle("d0", ev.PeerDiscovered(f"ghost-{number}", "mqtt://ghost:1"))
+    mesh.handle("d0", ev.PeerDiscovered("pantry", "mqtt://ghost:1"))
+    mesh.handle("d0", ev.ConnectionChanged(False))
+    effects = mesh.agents["d0"].handle(ev.ConnectionChanged(True), mesh.now)
+    asked = [(effect.device_id, effect.home_broker) for effect in effects if isinstance(effect, fx.SendToDevice)]
+    assert ("pantry", "mqtt://pantry:1") in asked
+    assert len(asked) == 1 + 64
+
+
 def test_a_will_buries_and_a_reconnect_of_the_same_incarnation_brings_back() -> None:
     mesh = Mesh(3)
     will = mesh.agents["d1"].last_will()
