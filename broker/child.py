@@ -92,6 +92,12 @@ class ChildProcess:
             await asyncio.wait([self._watch])
             self._watch = None
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signals the child; does nothing if it has ended."""
+        if self._process is not None and self.running:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
     def tail(self) -> str:
         """Returns the last lines of the log as one line; "" if there is none."""
         with contextlib.suppress(OSError):

@@ -1,0 +1,116 @@
+"""Who may read and write what at a broker: the topic table, one role at a time, for no engine in particular."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import final
+
+from edge_agent.wire.topics import ANY, OPERATOR_ID, TABLE, Role, check_id, claim_login, topic_filter, user_login
+
+
+class Action(StrEnum):
+    """What a broker is asked for. Reading is receiving: a subscription alone shows nothing."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A right. `topic` is a filter, with `+` or an engine's placeholder where any id or the own one stands."""
+
+    action: Action
+    topic: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class UserLogin:
+    """A user as a broker knows them. `password_hash` is as `broker.passwords` makes it, `devices` None is all."""
+
+    name: str
+    password_hash: str
+    devices: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for what, text in (("user", self.name), *(("device", device) for device in self.devices or ())):
+            check_id(text, what)
+
+    @property
+    def login(self) -> str:
+        """The broker user name."""
+        return user_login(self.name)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ClaimLogin:
+    """A device that may claim its certificate, until its invitation ends."""
+
+    device: str
+    password_hash: str
+
+    def __post_init__(self) -> None:
+        check_id(self.device, "device")
+
+    @property
+    def login(self) -> str:
+        """The broker user name."""
+        return claim_login(self.device)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everybody who comes with a password instead of a certificate."""
+
+    users: tuple[UserLogin, ...] = ()
+    claims: tuple[ClaimLogin, ...] = ()
+
+    @property
+    def logins(self) -> tuple[UserLogin | ClaimLogin, ...]:
+        """All of them, in a steady order."""
+        return (*self.users, *self.claims)
+
+
+def grants_of(role: Role, mesh: str, device: str = ANY, client: str = ANY) -> Iterator[Grant]:
+    """Yields what `role` may do towards `device` (an id, `ANY` or a placeholder); `client` is who reads the answers."""
+    for row in TABLE.values():
+        topic = topic_filter(mesh, device, row.channel, client)
+        if role in row.writers:
+            yield Grant(Action.WRITE, topic)
+        if role in row.readers:
+            yield Grant(Action.READ, topic)
+
+
+def device_grants(mesh: str, own: str, home: str = ANY) -> tuple[Grant, ...]:
+    """Returns the rights of a device named `own` at the broker that is home to `home`, or to all devices."""
+    return (*grants_of(Role.DEVICE, mesh, own), *grants_of(Role.PEERS, mesh, home))
+
+
+def operator_grants(mesh: str, home: str = ANY) -> tuple[Grant, ...]:
+    """Returns the rights of who runs the mesh."""
+    return tuple(grants_of(Role.OPERATOR, mesh, home))
+
+
+def login_grants(mesh: str, who: UserLogin | ClaimLogin, home: str = ANY) -> tuple[Grant, ...]:
+    """Returns the rights of somebody with a password at the broker of `home`, or of all devices."""
+    if isinstance(who, ClaimLogin):
+        devices: tuple[str, ...] = (who.device,)
+        role, client = Role.CLAIMANT, ANY
+    else:
+        devices = (ANY,) if who.devices is None else who.devices
+        role, client = Role.USERS, who.name
+    if home != ANY:
+        devices = (home,) if devices == (ANY,) or home in devices else ()
+    return tuple(grant for device in devices for grant in grants_of(role, mesh, device, client))
+
+
+def operator_exclusions(mesh: str, home: str = ANY) -> tuple[str, ...]:
+    """Returns the filters that the operator must not reach by the rules for every certificate."""
+    strange = [row.channel for row in TABLE.values() if Role.OPERATOR not in (*row.writers, *row.readers)]
+    foreign = tuple(topic_filter(mesh, home, channel) for channel in strange)
+    return (*foreign, *(topic_filter(mesh, OPERATOR_ID, channel) for channel in TABLE))

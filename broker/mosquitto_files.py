@@ -1,0 +1,170 @@
+"""The folder that one mosquitto runs from: configuration, access files, and its own copies of certificates.
+
+Everything it needs lies there, so the folder can be taken to another machine, and a half-written file elsewhere does
+not matter. Each file is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import final
+
+from broker.access import People
+from broker.mosquitto_acl import certificate_acl, loopback_acl, password_acl, password_file
+from broker.mosquitto_config import MosquittoConfig
+from edge_agent.wire.topics import ANY, check_id
+
+PEM_BYTES_MAX = 4 * 1024 * 1024  # a revocation list of tens of thousands of devices; beyond it something is wrong
+
+CONFIG = "mosquitto.conf"
+PASSWORDS = "passwords"
+CRL = "crl.pem"
+
+
+class BrokerFilesError(Exception):
+    """A file is missing or is not what it should be. The message is one line."""
+
+
+class Change(IntEnum):
+    """What a running mosquitto must do about new files; the greater includes the smaller."""
+
+    NOTHING = 0
+    RELOAD = 1
+    """Read access and password files again (SIGHUP)."""
+    RESTART = 2
+    """End and start again: a reload leaves the live sessions of who was shut out."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ServerFiles:
+    """PEM files of a broker: its own certificate and key, whom it trusts, and who is revoked."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+    crl: Path
+
+    def read(self) -> dict[str, bytes]:
+        """Returns the contents by the names that they have in the broker's folder.
+
+        Raises:
+            BrokerFilesError: one is missing, too large, or not what its name says.
+        """
+        found = {
+            "server.pem": _read(self.certificate, b"-----BEGIN CERTIFICATE-----", "a certificate"),
+            "server.key": _read(self.key, b"PRIVATE KEY-----", "a private key"),
+            "ca.pem": _read(self.ca, b"-----BEGIN CERTIFICATE-----", "a certificate"),
+            CRL: _read(self.crl, b"-----BEGIN X509 CRL-----", "a revocation list"),
+        }
+        check_crl(self.crl)
+        return found
+
+
+def check_crl(path: Path) -> None:
+    """Makes sure that a revocation list can be read: with a broken one the broker would not start any more.
+
+    Raises:
+        BrokerFilesError: it cannot.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=str(path))
+    except (ssl.SSLError, OSError) as error:
+        raise BrokerFilesError(f"{path} is no revocation list that can be read: {error}") from None
+    if not context.cert_store_stats()["crl"]:
+        raise BrokerFilesError(f"{path} holds no revocation list")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MosquittoFiles:
+    """Writes the folder. `home` is the device whose own broker it is, or `ANY` for one that all share."""
+
+    config: MosquittoConfig
+    mesh: str
+    server: ServerFiles
+    home: str = ANY
+
+    def __post_init__(self) -> None:
+        check_id(self.mesh, "mesh")
+        if self.home != ANY:
+            check_id(self.home, "device")
+
+    def write(self, people: People) -> Change:
+        """Writes what differs from what is there, and returns what a running broker must do about it.
+
+        Raises:
+            BrokerFilesError: a certificate file is missing or broken; nothing was written.
+            ValueError: a password hash is none; nothing was written.
+            OSError: the folder cannot be written.
+        """
+        contents = {**self.server.read(), **{name: text.encode() for name, text in self._texts(people).items()}}
+        folder = self.config.folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = {name: _content(folder / name) for name in contents}
+        changed = {name for name, content in contents.items() if before[name] != content}
+        for name in sorted(changed):
+            _replace(folder / name, contents[name])
+        return _consequence(changed, before, contents)
+
+    def _texts(self, people: People) -> dict[str, str]:
+        texts = {CONFIG: self.config.text(), "devices.acl": certificate_acl(self.mesh, self.home)}
+        listeners = self.config.listeners
+        if listeners.passwords is not None or listeners.web is not None:
+            texts["people.acl"] = password_acl(self.mesh, people, self.home)
+            texts[PASSWORDS] = password_file(people)
+        if listeners.plain is not None:
+            texts["plain.acl"] = loopback_acl(self.mesh, self.home)
+        return texts
+
+
+def _consequence(changed: set[str], before: Mapping[str, bytes | None], after: Mapping[str, bytes]) -> Change:
+    if not changed:
+        return Change.NOTHING
+    if any(not name.endswith(".acl") and name != PASSWORDS for name in changed):
+        return Change.RESTART
+    # A login that is gone, or has another password, must lose its live session too.
+    gone = set((before.get(PASSWORDS) or b"").splitlines()) - set(after.get(PASSWORDS, b"").splitlines())
+    return Change.RESTART if gone else Change.RELOAD
+
+
+def _read(path: Path, mark: bytes, what: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(PEM_BYTES_MAX + 1)
+    except OSError as error:
+        raise BrokerFilesError(f"cannot read {path}: {error.strerror}") from None
+    if len(content) > PEM_BYTES_MAX:
+        raise BrokerFilesError(f"{path} is larger than {PEM_BYTES_MAX} bytes")
+    if mark not in content:
+        raise BrokerFilesError(f"{path} is not {what} in PEM form")
+    return content
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file as a whole or not at all, readable by its owner only: some hold keys, none concerns others."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

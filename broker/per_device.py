@@ -1,0 +1,121 @@
+"""A device's own broker: its home, reached by every other device over mutual TLS, shared with nobody.
+
+Its certificate is the device's own, which names the device; whoever connects checks that name. It carries the topics of
+this one device and no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from broker.access import People
+from broker.health import TlsHealth
+from broker.mosquitto import MosquittoBroker
+from broker.mosquitto_config import DEVICE_PORT, SMALL, Limits, Listeners, MosquittoConfig, Program, installed_program
+from broker.mosquitto_files import Change, MosquittoFiles, ServerFiles, check_crl
+
+
+class DeviceBroker:
+    """One device's broker as a supervised child: `start`, `stop`, `kill`, `apply_crl`. Use it in the main thread.
+
+    Args:
+        folder: for its configuration, its copies of the certificates, and its log; made if it is not there.
+        certificate, key, ca_bundle, crl: the device's PEM files. They are followed: a renewed certificate, a new CA or
+            a new revocation list takes effect within a second, by a restart that takes some ten milliseconds.
+        host: address to listen on; "" is every one.
+        port: where other devices connect.
+        plain_port: if given, a listener on loopback without TLS and without a name, with a user's rights.
+        people: users (and their `password_port`) who come with passwords; called again and again.
+        program: which mosquitto; `None` looks for the installed one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        device_id: str,
+        mesh: str,
+        certificate: Path,
+        key: Path,
+        ca_bundle: Path,
+        crl: Path,
+        host: str = "",
+        port: int = DEVICE_PORT,
+        *,
+        plain_port: int | None = None,
+        password_port: int | None = None,
+        web_port: int | None = None,
+        people: Callable[[], People] = People,
+        limits: Limits = SMALL,
+        program: Program | None = None,
+    ) -> None:
+        self._crl = crl
+        listeners = Listeners(host, port, password_port, web_port, plain_port)
+        # Nothing is worth keeping over a restart: senders repeat, and memory cards wear out.
+        config = MosquittoConfig(folder, listeners, program or installed_program(), limits, persistent=False)
+        files = MosquittoFiles(config, mesh, ServerFiles(certificate, key, ca_bundle, crl), home=device_id)
+        here = host if host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
+        health = TlsHealth(here, port, folder / "ca.pem", folder / "server.pem", folder / "server.key")
+        self._broker = MosquittoBroker(files, people, health=health)
+
+    @property
+    def port(self) -> int:
+        """Where other devices connect."""
+        return self._broker.port
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self._broker.running
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._broker.pid
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again because it had ended or hung."""
+        return self._broker.restarts
+
+    def log_tail(self) -> str:
+        """Returns the last of what it logged, as one line."""
+        return self._broker.log_tail()
+
+    async def start(self) -> None:
+        """Starts it; returns when it answers.
+
+        Raises:
+            BrokerFilesError: a certificate, key or revocation list is missing or broken.
+            BrokerStartError: it did not start; the message has its last words.
+            OSError: its folder cannot be written.
+        """
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        """Ends it. May be called at any time, also twice."""
+        await self._broker.stop()
+
+    async def kill(self) -> None:
+        """Kills it as a power cut would, and keeps it down until `start`."""
+        await self._broker.kill()
+
+    async def apply_crl(self, crl: Path | None = None) -> Change:
+        """Takes over the revocation list at once and cuts every session, so that who is revoked cannot come back.
+
+        `crl` replaces the file given at the start; without it that file is read again. The caller has checked the
+        list's signature.
+
+        Raises:
+            BrokerFilesError: it is no revocation list; the old one stays in force.
+            BrokerStartError: the broker did not come back; it is tried again, with pauses.
+            OSError: a file cannot be written.
+        """
+        if crl is not None and crl != self._crl:
+            await asyncio.to_thread(check_crl, crl)
+            beside = self._crl.with_name(f".{self._crl.name}.new")
+            await asyncio.to_thread(shutil.copyfile, crl, beside)
+            await asyncio.to_thread(beside.replace, self._crl)
+        return await self._broker.follow()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker.mosquitto_files import BrokerFilesError, Change
+from broker.per_device import DeviceBroker
+from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from edge_agent.wire.topics import Channel, topic_filter
+from tests.support.polling import until
+from tests.support.secured import SecuredMesh
+
+pytestmark = pytest.mark.broker
+
+WAIT_S = 20.0
+REVOCATION_S = 5.0  # promised to users
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> SecuredMesh:
+    return SecuredMesh(tmp_path)
+
+
+@pytest.fixture
+async def kitchen(mesh: SecuredMesh) -> AsyncIterator[DeviceBroker]:
+    broker = mesh.device_broker("kitchen")
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+def topic(channel: Channel, device: str = "kitchen", client: str = "x") -> str:
+    return topic_filter("home", device, channel, client)
+
+
+def delivered(door: Door, sender: Badge, reader: Badge, where: str) -> bool:
+    """Whether a message of one reaches the other, told apart from a late one by a message that does."""
+    with ProbeClient("reader", door, reader) as ear, ProbeClient("sender", door, sender) as mouth:
+        ear.subscribe([where, topic(Channel.PRESENCE)])
+        mouth.publish([(where, b"probe", False)])
+        with ProbeClient("kitchen-itself", door, reader) as end:
+            end.publish([(topic(Channel.PRESENCE), b"end", False)])
+        assert ear.wait_for(b"end", WAIT_S)
+        return any(message.payload == b"probe" for message in ear.received)
+
+
+async def test_peers_write_its_inboxes_and_nothing_else(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:
+    door, own, peer = mesh.door(kitchen.port), mesh.device("kitchen"), mesh.device("garage")
+    for channel in (Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP, Channel.REVOCATIONS):
+        assert await asyncio.to_thread(delivered, door, peer, own, topic(channel)), channel
+    for channel in (Channel.PROMPTS, Channel.JOBS, Channel.CERTIFICATES):
+        assert not await asyncio.to_thread(delivered, door, peer, own, topic(channel)), channel
+
+
+async def test_its_certificate_names_the_device_to_who_checks(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:
+    def connect() -> None:
+        ProbeClient("x", mesh.door(kitchen.port, check_hostname=True), mesh.device("garage")).__enter__().close()
+
+    await asyncio.to_thread(connect)
+
+
+async def test_a_stranger_is_kept_out(mesh: SecuredMesh, kitchen: DeviceBroker, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for badge in (Badge(), Badge(username="kitchen", password="x"), SecuredMesh(other).device("kitchen"), mesh.server):
+        with pytest.raises(ConnectRefusedError):
+            await asyncio.to_thread(ProbeClient("x", mesh.door(kitchen.port), badge).connect)
+
+
+async def test_who_is_revoked_loses_the_live_session_and_cannot_come_back(
+    mesh: SecuredMesh, kitchen: DeviceBroker
+) -> None:
+    thief, friend = mesh.device("garage"), mesh.device("attic")
+    door = mesh.door(kitchen.port)
+    live = ProbeClient("thief", door, thief)
+    await asyncio.to_thread(live.connect)
+    began = time.monotonic()
+    mesh.revoke(thief)
+    assert await kitchen.apply_crl() is Change.RESTART
+    assert await asyncio.to_thread(live.wait_until_ended, REVOCATION_S)
+    assert time.monotonic() - began < REVOCATION_S
+    live.close()
+    with pytest.raises(ConnectRefusedError):
+        await asyncio.to_thread(ProbeClient("thief", door, thief).connect)
+    await asyncio.to_thread(lambda: ProbeClient("friend", door, friend).__enter__().close())
+
+
+async def test_a_broken_revocation_list_leaves_the_old_one_in_force(
+    mesh: SecuredMesh, kitchen: DeviceBroker, tmp_path: Path
+) -> None:
+    mesh.revoke(mesh.device("garage"))
+    await kitchen.apply_crl()
+    broken = tmp_path / "broken.pem"
+    broken.write_bytes(mesh.crl.read_bytes()[:200])
+    with pytest.raises(BrokerFilesError, match=r"broken\.pem"):
+        await kitchen.apply_crl(broken)
+    assert kitchen.running
+    with pytest.raises(ConnectRefusedError):
+        await asyncio.to_thread(ProbeClient("x", mesh.door(kitchen.port), mesh.device("garage")).connect)
+
+
+async def test_it_comes_back_by_itself_when_it_crashes_and_stays_down_when_killed(
+    mesh: SecuredMesh, kitchen: DeviceBroker
+) -> None:
+    assert kitchen.pid is not None
+    os.kill(kitchen.pid, signal.SIGKILL)
+    await until(lambda: kitchen.restarts == 1 and kitchen.running, "it was started again")
+    await kitchen.kill()
+    assert not kitchen.running
+    await kitchen.start()
+    door = mesh.door(kitchen.port)
+    await asyncio.to_thread(lambda: ProbeClient("x", door, mesh.device("garage")).__enter__().close())
+
+
+async def test_who_is_on_the_device_itself_has_a_users_rights_without_a_name(mesh: SecuredMesh) -> None:
+    broker = mesh.device_broker("kitchen", plain=True)
+    await broker.start()
+    try:
+        port = broker._broker._files.config.listeners.plain
+        assert port is not None
+        door, own = mesh.door(broker.port), mesh.device("kitchen")
+
+        def talk() -> tuple[bool, list[bool]]:
+            with ProbeClient("k", door, own) as device, ProbeClient("local", Door("127.0.0.1", port), Badge()) as user:
+                device.subscribe([topic(Channel.PROMPTS), topic(Channel.PROPOSALS)])
+                user.publish([(topic(Channel.PROPOSALS), b"forbidden", False), (topic(Channel.PROMPTS), b"ask", False)])
+                came = device.wait_for(b"ask", WAIT_S)
+                return came, [message.payload == b"forbidden" for message in device.received]
+
+        came, forbidden = await asyncio.to_thread(talk)
+        assert came
+        assert not any(forbidden)
+    finally:
+        await broker.stop()
+
+
+async def test_its_private_key_is_for_nobody_else_to_read(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:
+    folder = mesh.folder / "kitchen-broker"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert {path.name for path in folder.iterdir() if path.stat().st_mode & 0o077} == set()

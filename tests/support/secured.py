@@ -1,0 +1,130 @@
+"""A mesh with its CA and identities, and brokers that demand them, on free loopback ports."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.access import ClaimLogin, People, UserLogin
+from broker.mosquitto import MosquittoBroker
+from broker.mosquitto_config import Listeners, MosquittoConfig, installed_program
+from broker.mosquitto_files import MosquittoFiles, ServerFiles
+from broker.passwords import hash_password
+from broker.per_device import DeviceBroker
+from broker.probe_client import Badge, Door
+from provisioning.authority import Identity, MeshAuthority
+
+HOST = "127.0.0.1"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has just now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@dataclass
+class SecuredMesh:
+    """The operator's side of a mesh in a folder: its CA, and everybody's files."""
+
+    folder: Path
+    name: str = "home"
+    people: People = field(default_factory=People)
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.authority = MeshAuthority.create(self.folder / "ca", self.name)
+        self.server = self._files(self.authority.issue_broker(["localhost", HOST]), "broker")
+
+    @property
+    def ca(self) -> Path:
+        """The trusted certificates."""
+        return self.folder / "ca" / "ca.pem"
+
+    @property
+    def crl(self) -> Path:
+        """The revocation list."""
+        return self.folder / "ca" / "crl.pem"
+
+    def device(self, name: str) -> Badge:
+        """A device's certificate, made at the first call."""
+        path = self.folder / f"{name}.pem"
+        if path.exists():
+            return Badge(path, path.with_suffix(".key"))
+        return self._files(self.authority.issue_device(name, [HOST]), name)
+
+    def operator(self) -> Badge:
+        """The operator's certificate."""
+        return self._files(self.authority.issue_operator(), "operator")
+
+    def user(self, name: str, devices: tuple[str, ...] | None = None) -> Badge:
+        """A user with a password that the broker knows."""
+        secret = f"secret of {name}"
+        login = UserLogin(name, hash_password(secret), devices)
+        self.people = People((*self.people.users, login), self.people.claims)
+        return Badge(username=login.login, password=secret)
+
+    def claim(self, device: str) -> Badge:
+        """A device that has no certificate yet."""
+        secret = f"claim of {device}"
+        login = ClaimLogin(device, hash_password(secret))
+        self.people = People(self.people.users, (*self.people.claims, login))
+        return Badge(username=login.login, password=secret)
+
+    def revoke(self, badge: Badge) -> None:
+        """Puts a certificate on the revocation list."""
+        from cryptography import x509
+
+        assert badge.certificate is not None
+        self.authority.revoke([x509.load_pem_x509_certificate(badge.certificate.read_bytes()).serial_number])
+
+    def broker(self, folder: Path, *, web: bool = False, plain: bool = False) -> MosquittoBroker:
+        """A broker that all devices share, not started yet."""
+        return MosquittoBroker(self.broker_files(folder, web=web, plain=plain), lambda: self.people)
+
+    def broker_files(self, folder: Path, *, web: bool = False, plain: bool = False) -> MosquittoFiles:
+        """Its files."""
+        ports = free_ports(4)
+        listeners = Listeners(HOST, ports[0], ports[1], ports[2] if web else None, ports[3] if plain else None)
+        config = MosquittoConfig(folder, listeners, installed_program())
+        badge = self.server
+        assert badge.certificate is not None
+        assert badge.key is not None
+        return MosquittoFiles(config, self.name, ServerFiles(badge.certificate, badge.key, self.ca, self.crl))
+
+    def device_broker(self, name: str, *, plain: bool = False) -> DeviceBroker:
+        """One device's own broker, not started yet."""
+        badge = self.device(name)
+        assert badge.certificate is not None
+        assert badge.key is not None
+        port, plain_port = free_ports(2)
+        return DeviceBroker(
+            self.folder / f"{name}-broker",
+            name,
+            self.name,
+            badge.certificate,
+            badge.key,
+            self.ca,
+            self.crl,
+            HOST,
+            port,
+            plain_port=plain_port if plain else None,
+        )
+
+    def door(self, port: int, **options: bool) -> Door:
+        """Where to connect."""
+        return Door(HOST, port, self.ca, **options)
+
+    def _files(self, identity: Identity, name: str) -> Badge:
+        certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        certificate.write_bytes(identity.certificate_pem)
+        key.write_bytes(identity.key_pem)
+        key.chmod(0o600)
+        return Badge(certificate, key)
