@@ -101,6 +101,18 @@ class Transport(Protocol):
         ...
 
 
+class Discovery(Protocol):
+    """Looks for other devices where no broker is shared. What it finds are hints."""
+
+    async def start(self, emit: EmitEvent) -> None:
+        """Begins to look, and to be seen; `emit` gets a `PeerDiscovered` for each device found, maybe repeatedly."""
+        ...
+
+    async def stop(self) -> None:
+        """Ends both. May be called at any time."""
+        ...
+
+
 class Journal(Protocol):
     """Keeps accepted prompts over a crash. Every method returns after the data is on disk.
 

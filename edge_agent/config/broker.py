@@ -41,9 +41,15 @@ class BrokerSection(Section):
         default=(), max_length=URLS_MAX, description="other URLs by which peers may name the same broker"
     )
     address: str = Field(
-        default="", description='own: host name or IP address at which others reach this device; "": found out'
+        default="",
+        max_length=128,
+        pattern=r"[A-Za-z0-9.:-]*",
+        description='own: host name or IP address at which others reach this device; "": found out',
     )
     port: int = Field(default=8883, ge=1, le=65535, description="own: where the broker listens, with TLS")
+    local_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=1883, description="own: for users on this very device, without TLS; none: nobody"
+    )
     mdns: bool = Field(default=True, description="own: find other devices in the local network, and be found (mDNS)")
     ca_file: FilePath | None = Field(
         default=None, description="the mesh's authority (PEM), whom to trust; none: the system's own list"
@@ -62,8 +68,10 @@ class BrokerSection(Section):
             raise ValueError("cert_file and key_file belong together")
         if self.password_file is not None and self.username is None:
             raise ValueError("password_file needs a username")
-        if self.mode == "own" and (self.ca_file is None or self.cert_file is None):
-            raise ValueError('mode = "own" needs ca_file, cert_file and key_file: others connect with certificates')
+        if self.mode == "own" and None in (self.ca_file, self.crl_file, self.cert_file):
+            raise ValueError(
+                'mode = "own" needs ca_file, crl_file, cert_file and key_file: others have certificates too'
+            )
         if len(self.home) > SHORT_TEXT_LENGTH_MAX:
             raise ValueError(
                 f"urls: together at most {SHORT_TEXT_LENGTH_MAX} characters, since devices tell each other"

@@ -19,12 +19,13 @@ from edge_agent.core.policies import make_policies
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.policies_plugins import installed_policies
-from edge_agent.ports import Engine
+from edge_agent.ports import Discovery, Engine
+from edge_agent.runtime.home import Home
 from edge_agent.runtime.host import AgentHost
 
 
-def make_host(config: AgentConfig) -> AgentHost:
-    """Returns the device that `config` describes, not yet running.
+def make_host(config: AgentConfig, home: Home) -> AgentHost:
+    """Returns the device that `config` describes, at home where `home` says, not yet running.
 
     Raises:
         SettingsError: something that the configuration names is missing, with the command that mends it.
@@ -33,7 +34,7 @@ def make_host(config: AgentConfig) -> AgentHost:
     card = engine.card
     identity = DeviceIdentity(
         device_id=config.device.id,
-        home_broker=config.broker.home,
+        home_broker=home.advertised,
         model=card.name,
         model_family=card.family,
         synthetic=card.synthetic,
@@ -49,7 +50,7 @@ def make_host(config: AgentConfig) -> AgentHost:
     return AgentHost(
         agent=Agent(identity, config.agent, streams, make_policies(config.agent, installed_policies()), seeds),
         engine=engine,
-        transport=_make_transport(config),
+        transport=_make_transport(config, home),
         journal=SqliteJournal(
             config.journal_path,
             answers_kept_s=config.agent.answers_kept_s,
@@ -64,6 +65,7 @@ def make_host(config: AgentConfig) -> AgentHost:
             files_max=config.telemetry.files_max,
             flush_interval_s=config.telemetry.flush_interval_s,
         ),
+        discovery=_make_discovery(config, home),
     )
 
 
@@ -118,7 +120,15 @@ def _make_llama(section: EngineSection, instruction: str) -> Engine:
     )
 
 
-def _make_transport(config: AgentConfig) -> MqttTransport:
+def _make_discovery(config: AgentConfig, home: Home) -> Discovery | None:
+    if config.broker.mode == "shared" or not config.broker.mdns:
+        return None
+    from edge_agent.adapters.discovery import MdnsDiscovery
+
+    return MdnsDiscovery(config.device.id, config.device.mesh, home.advertised)
+
+
+def _make_transport(config: AgentConfig, home: Home) -> MqttTransport:
     broker = config.broker
     password = broker.read_password()
     tls = None
@@ -129,8 +139,8 @@ def _make_transport(config: AgentConfig) -> MqttTransport:
         MqttSettings(
             device_id=config.device.id,
             mesh=config.device.mesh,
-            home=broker.home,
-            home_aliases=broker.aliases,
+            home=home.connect,
+            home_aliases=(home.advertised, *home.aliases),
             username=broker.username,
             password=password.get_secret_value() if password else None,
             tls=tls,

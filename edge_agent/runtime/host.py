@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import assert_never
 
 from edge_agent.core import effects as fx
@@ -16,7 +16,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.errors import JournalError
 from edge_agent.core.events import DeadlineReached, Event, ReplyRoute, Started, StopRequested
 from edge_agent.core.messages import Answer
-from edge_agent.ports import Engine, Journal, TelemetrySink, Transport
+from edge_agent.ports import Discovery, Engine, Journal, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
 
 log = logging.getLogger(__name__)
@@ -29,17 +29,24 @@ class AgentHost:
 
     Args:
         agent: the core; nobody else may call its `handle`.
-        engine, transport, journal, telemetry: started and stopped here.
+        engine, transport, journal, telemetry, discovery: started and stopped here.
     """
 
     def __init__(
-        self, agent: Agent, engine: Engine, transport: Transport, journal: Journal, telemetry: TelemetrySink
+        self,
+        agent: Agent,
+        engine: Engine,
+        transport: Transport,
+        journal: Journal,
+        telemetry: TelemetrySink,
+        discovery: Discovery | None = None,
     ) -> None:
         self._agent = agent
         self._engine = engine
         self._transport = transport
         self._journal = journal
         self._telemetry = telemetry
+        self._discovery = discovery
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_MAX)
         self._driver = EngineDriver(engine, self._inbox.put)
         self._background: set[asyncio.Task[None]] = set()
@@ -54,8 +61,8 @@ class AgentHost:
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
-    async def run(self) -> None:
-        """Runs until `stop`.
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Runs until `stop`; calls `started` once everything has been started.
 
         Raises:
             EngineError: the engine cannot be started.
@@ -67,6 +74,9 @@ class AgentHost:
             await self._handle(Started(await self._journal.next_incarnation()))
             await self._handle(restored)
             await self._transport.start(self._inbox.put, self._agent.last_will())
+            if self._discovery is not None:
+                await self._discovery.start(self._inbox.put)
+            started()
             while True:
                 event = await self._next_event()
                 await self._handle(event)
@@ -149,6 +159,8 @@ class AgentHost:
         if self._wake is not None:
             self._wake.cancel()
         await self._driver.stop()
+        if self._discovery is not None:
+            await self._discovery.stop()
         await self._transport.stop()
         await self._engine.stop()
         await asyncio.gather(*self._background, return_exceptions=True)
