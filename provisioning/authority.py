@@ -1,7 +1,10 @@
 """The mesh's certificate authority: makes identities, revokes them, and passes its office on to a new key.
 
 Its folder holds `ca.pem` (every CA that is trusted: during a rotation the old and the new), `ca.key` (their private
-keys, 0600) and `crl.pem` (one revocation list for each CA). A new certificate comes from the newest CA.
+keys, 0600) and `crl.pem` (one revocation list for each CA).
+
+During a rotation members' certificates come from the new CA, brokers' from the old: a broker has heard of the new CA at
+once, a device that was switched off has not.
 """
 
 from __future__ import annotations
@@ -135,9 +138,11 @@ class MeshAuthority:
         """
         return self._issue(certs.broker_subject(hosts), lifetime)
 
-    def issue_operator(self, *, lifetime: datetime.timedelta = OPERATOR_LIFETIME) -> Identity:
-        """Returns the identity of who runs the mesh."""
-        return self._issue(certs.operator_subject(), lifetime)
+    def issue_operator(
+        self, *, key_pem: bytes | None = None, lifetime: datetime.timedelta = OPERATOR_LIFETIME
+    ) -> Identity:
+        """Returns the identity of who runs the mesh, with a new key or the one given."""
+        return self._issue(certs.operator_subject(), lifetime, certs.key_from_pem(key_pem) if key_pem else None)
 
     def revoke(self, serials: Iterable[int]) -> bytes:
         """Adds certificates to the revocation lists, writes them, and returns them.
@@ -152,6 +157,16 @@ class MeshAuthority:
         """Returns one signature of the bundle by each CA in it, so that who trusts any of them will take the others."""
         return tuple(self.bundle.signature(self._key_of(ca)) for ca in self.bundle.authorities)
 
+    def reload(self) -> None:
+        """Sees what another process did to the folder meanwhile: a rotation begun or finished.
+
+        Raises:
+            ProvisioningError: as `open`.
+        """
+        if read_file(self.folder / CA_FILE) != self.bundle.pem:
+            fresh = MeshAuthority.open(self.folder, passphrase=self._passphrase, now=self._now)
+            self.bundle, self._keys = fresh.bundle, fresh._keys
+
     def rotate(self) -> None:
         """Makes a new CA key. From now on it signs; the old one stays trusted until `finish_rotation`.
 
@@ -159,7 +174,7 @@ class MeshAuthority:
             ProvisioningError: a rotation is under way already, or the folder can't be written.
         """
         with locked(self.folder):
-            self._reload()
+            self.reload()
             if len(self.bundle.authorities) > 1:
                 raise ProvisioningError("a rotation is under way; finish it first: moamesh mesh rotate --finish")
             key = certs.new_key()
@@ -179,7 +194,7 @@ class MeshAuthority:
             ProvisioningError: no rotation is under way, or the folder can't be written.
         """
         with locked(self.folder):
-            self._reload()
+            self.reload()
             if len(self.bundle.authorities) == 1:
                 raise ProvisioningError("no rotation is under way")
             self.bundle = TrustBundle((self.bundle.newest,))
@@ -189,22 +204,17 @@ class MeshAuthority:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _issue(self, subject: Subject, lifetime: datetime.timedelta) -> Identity:
-        key = certs.new_key()
+    def _issue(self, subject: Subject, lifetime: datetime.timedelta, key: certs.PrivateKey | None = None) -> Identity:
+        key = key or certs.new_key()
         certificate = self._sign(subject, key.public_key(), lifetime)
         return Identity(certs.certificate_to_pem(certificate), certs.key_to_pem(key))
 
     def _sign(self, subject: Subject, public_key: certs.PublicKey, lifetime: datetime.timedelta) -> x509.Certificate:
-        ca = self.bundle.newest
+        ca = self.bundle.oldest if subject.common_name == certs.BROKER_ID else self.bundle.newest
         return certs.make_certificate(subject, public_key, ca, self._key_of(ca), self._now() + lifetime)
 
     def _key_of(self, ca: x509.Certificate) -> certs.PrivateKey:
         return self._keys[_public_bytes(ca)]
-
-    def _reload(self) -> None:
-        """Sees what another process did meanwhile."""
-        fresh = MeshAuthority.open(self.folder, passphrase=self._passphrase, now=self._now)
-        self.bundle, self._keys = fresh.bundle, fresh._keys
 
     def _write_keys(self, keys: Iterable[certs.PrivateKey]) -> None:
         content = b"".join(certs.key_to_pem(key, self._passphrase) for key in keys)

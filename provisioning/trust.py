@@ -81,6 +81,11 @@ class TrustBundle:
         return self.authorities[-1]
 
     @property
+    def oldest(self) -> x509.Certificate:
+        """The CA that all members trust, also those that missed the beginning of a rotation."""
+        return self.authorities[0]
+
+    @property
     def generation(self) -> int:
         """The count of the newest CA."""
         return _generation(self.newest)

@@ -1,0 +1,263 @@
+"""A mesh as its operator holds it: one folder, for the owner alone.
+
+`mesh.toml` (name, brokers, defaults), `ca.pem`, `ca.key`, `crl.pem` (see `authority`), `operator.pem`, `operator.key`,
+`inventory.sqlite3`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from edge_agent.wire.topics import is_id
+from provisioning import certificates as certs
+from provisioning.authority import CA_FILE, CRL_FILE, MeshAuthority, utc_now
+from provisioning.certificates import Identity
+from provisioning.errors import ProvisioningError
+from provisioning.files import PRIVATE, PUBLIC, read_file, write_atomically
+from provisioning.inventory import CLAIM_LIFETIME_S, Inventory
+from provisioning.proofs import new_secret, proof_key
+from provisioning.records import CertificateRow
+from provisioning.trust import TrustBundle
+
+SETTINGS_FILE = "mesh.toml"
+BROKERS_MAX = 8  # as many addresses as a device takes for one home
+_KEYS = {"name", "brokers", "claim_broker", "layers", "fanout"}
+DEFAULT_BROKER = "mqtts://localhost:8883"
+DEFAULT_CLAIM_BROKER = "mqtts://localhost:8884"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """What holds for the whole mesh.
+
+    brokers: URLs where devices connect with their certificates.
+    claim_broker: URL where a device without a certificate connects with its claim's secret.
+    layers, fanout: what devices are given in their settings; `None` leaves it to them.
+    """
+
+    name: str
+    brokers: tuple[str, ...] = (DEFAULT_BROKER,)
+    claim_broker: str = DEFAULT_CLAIM_BROKER
+    layers: int | None = None
+    fanout: int | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """All that a device needs to claim its certificate. The secret is never kept here and can't be had again."""
+
+    mesh: str
+    device_id: str
+    secret: str = field(repr=False)
+    claim_broker: str
+    brokers: tuple[str, ...]
+    bundle_pem: bytes = field(repr=False)
+    expires_at: float
+
+
+def meshes_folder() -> Path:
+    """Returns where meshes are kept: `meshes` in `$MOAMESH_HOME`, or in `moamesh` in the user's data folder."""
+    if own := os.environ.get("MOAMESH_HOME"):
+        return Path(own) / "meshes"
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "meshes"
+
+
+def mesh_names(folder: Path) -> list[str]:
+    """Returns the names of the meshes in a folder of meshes."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{SETTINGS_FILE}"))
+
+
+class MeshFolder:
+    """The operator's side of one mesh. Make it by `create` or `open`; its inventory is opened by whoever needs it."""
+
+    def __init__(self, folder: Path, settings: MeshSettings) -> None:
+        self.folder = folder
+        self.settings = settings
+
+    @classmethod
+    def create(cls, folder: Path, settings: MeshSettings, *, passphrase: str | None = None) -> MeshFolder:
+        """Makes a mesh: its CA, the operator's identity, an empty inventory, its settings.
+
+        Raises:
+            ProvisioningError: there is one already, a name or URL is none, or the folder can't be written. A mesh that
+                could not be finished is not there; the same call finishes it.
+        """
+        mesh = cls(folder, settings)
+        if (folder / SETTINGS_FILE).exists():
+            raise ProvisioningError(f"mesh {settings.name} exists already: {folder}")
+        if (folder / CA_FILE).exists():  # a creation that was cut off; the CA is whole
+            authority = MeshAuthority.open(folder, passphrase=passphrase)
+        else:
+            authority = MeshAuthority.create(folder, settings.name, passphrase=passphrase)
+        mesh.renew_operator(authority)
+        mesh.inventory().close()
+        mesh.save()
+        return mesh
+
+    @classmethod
+    def open(cls, folder: Path) -> MeshFolder:
+        """Returns the mesh in `folder`.
+
+        Raises:
+            ProvisioningError: there is none, or its settings are damaged.
+        """
+        path = folder / SETTINGS_FILE
+        if not path.exists():
+            raise ProvisioningError(f"there is no mesh {folder.name!r}; make it: moamesh mesh create {folder.name}")
+        try:
+            return cls(folder, _settings(tomllib.loads(read_file(path).decode())))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
+            raise ProvisioningError(f"{path}: {error}") from None
+
+    @property
+    def name(self) -> str:
+        """The mesh's name."""
+        return self.settings.name
+
+    @property
+    def ca_file(self) -> Path:
+        """Whom members trust."""
+        return self.folder / CA_FILE
+
+    @property
+    def crl_file(self) -> Path:
+        """Who is revoked."""
+        return self.folder / CRL_FILE
+
+    @property
+    def operator_certificate(self) -> Path:
+        """The operator's certificate."""
+        return self.folder / "operator.pem"
+
+    @property
+    def operator_key(self) -> Path:
+        """The operator's private key."""
+        return self.folder / "operator.key"
+
+    def save(self) -> None:
+        """Writes the settings."""
+        write_atomically(self.folder / SETTINGS_FILE, _settings_text(self.settings).encode(), PRIVATE)
+
+    def bundle(self) -> TrustBundle:
+        """Whom members trust; needs no passphrase."""
+        return TrustBundle.read(self.ca_file)
+
+    def authority(self, passphrase: str | None = None) -> MeshAuthority:
+        """Opens the CA.
+
+        Raises:
+            ProvisioningError: it is damaged, or the passphrase is wrong or missing.
+        """
+        return MeshAuthority.open(self.folder, passphrase=passphrase)
+
+    def inventory(self, *, clock: Callable[[], float] | None = None) -> Inventory:
+        """Opens the inventory; the caller closes it."""
+        path = self.folder / "inventory.sqlite3"
+        return Inventory(path) if clock is None else Inventory(path, clock=clock)
+
+    def renew_operator(self, authority: MeshAuthority) -> None:
+        """Makes a new certificate for the operator, as after a rotation. The key stays: one file changes, at once."""
+        if not self.operator_key.exists():
+            write_atomically(self.operator_key, authority.issue_operator().key_pem, PRIVATE)
+        identity = authority.issue_operator(key_pem=read_file(self.operator_key))
+        write_atomically(self.operator_certificate, identity.certificate_pem, PUBLIC)
+
+    def invite(
+        self,
+        device_id: str,
+        *,
+        hash_password: Callable[[str], str],
+        lifetime_s: float = CLAIM_LIFETIME_S,
+        ip_addresses: Sequence[str] = (),
+    ) -> Invitation:
+        """Invites a device: it may claim one certificate within `lifetime_s`.
+
+        Args:
+            hash_password: makes of the secret what brokers keep (`broker.passwords.hash_password`).
+            ip_addresses: where others reach the device's own broker, to stand in its certificate.
+
+        Raises:
+            ProvisioningError: the name may not be a device's, or the device is a member already.
+        """
+        certs.device_subject(device_id, ip_addresses)
+        secret = new_secret()
+        with self.inventory() as inventory:
+            inventory.invite(
+                device_id,
+                password_hash=hash_password(secret),
+                proof_key=proof_key(secret),
+                lifetime_s=lifetime_s,
+                ip_addresses=ip_addresses,
+            )
+            claim = inventory.claim(device_id)
+        settings = self.settings
+        expires_at = claim.expires_at if claim is not None else 0.0
+        return Invitation(
+            self.name, device_id, secret, settings.claim_broker, settings.brokers, self.bundle().pem, expires_at
+        )
+
+    def enrol(self, device_id: str, authority: MeshAuthority, ip_addresses: Sequence[str] = ()) -> Identity:
+        """Makes a member without a claim: its identity is made here and goes into its seed.
+
+        Raises:
+            ProvisioningError: the name may not be a device's, or the device is a member already.
+        """
+        identity = authority.issue_device(device_id, ip_addresses)
+        with self.inventory() as inventory:
+            inventory.enrol(CertificateRow.of(identity.certificate_pem, utc_now()), ip_addresses)
+        return identity
+
+    def revoke(self, device_id: str, authority: MeshAuthority) -> list[int]:
+        """Shuts a device out, also one whose earlier revocation was cut off, and returns its certificates' serials.
+
+        Raises:
+            ProvisioningError: there is no such device, or a file can't be written; then repeat it.
+        """
+        with self.inventory() as inventory:
+            serials = inventory.revoke(device_id)
+        authority.revoke(serials)
+        return serials
+
+
+def _settings(fields: dict[str, Any]) -> MeshSettings:
+    if unknown := sorted(fields.keys() - _KEYS):
+        raise ValueError(f"{unknown[0]}: no such setting")
+    name, brokers = fields.get("name"), fields.get("brokers", [DEFAULT_BROKER])
+    if not isinstance(name, str) or not is_id(name):
+        raise ValueError("name must be 1 to 64 of a-z, 0-9 and -")
+    if not isinstance(brokers, list) or not all(isinstance(url, str) for url in brokers):
+        raise ValueError("brokers must be a list of URLs")
+    if not 1 <= len(brokers) <= BROKERS_MAX:
+        raise ValueError(f"brokers must be 1 to {BROKERS_MAX} URLs")
+    claim_broker = fields.get("claim_broker", DEFAULT_CLAIM_BROKER)
+    if not isinstance(claim_broker, str):
+        raise ValueError("claim_broker must be a URL")
+    numbers = {key: fields.get(key) for key in ("layers", "fanout")}
+    for key, value in numbers.items():
+        if value is not None and (type(value) is not int or value < 0):
+            raise ValueError(f"{key} must be a whole number")
+    return MeshSettings(name, tuple(brokers), claim_broker, numbers["layers"], numbers["fanout"])
+
+
+def _settings_text(settings: MeshSettings) -> str:
+    # A JSON text is a TOML text too, for what stands here: printable names and URLs.
+    lines = [
+        f"name = {json.dumps(settings.name)}",
+        f"brokers = {json.dumps(list(settings.brokers))}  # where devices connect with their certificates",
+        f"claim_broker = {json.dumps(settings.claim_broker)}  # where a device without one connects with its claim",
+    ]
+    lines += [
+        f"{key} = {value}"
+        for key, value in (("layers", settings.layers), ("fanout", settings.fanout))
+        if value is not None
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,153 @@
+"""A `Link` over MQTT 5 with TLS: by certificate or by password."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+from urllib.parse import urlsplit
+
+import aiomqtt
+
+from provisioning.errors import ProvisioningError
+from provisioning.link import Connect, Link, LinkError, Received
+
+QUEUE_MAX = 1_000  # requests waiting to be answered; one that is lost is repeated by its device
+TIMEOUT_S = 10.0  # a broker in reach takes milliseconds, a busy Raspberry Pi with TLS a second
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+_SOCKET_OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # or every message waits for the acknowledgement before
+_quiet = logging.getLogger(f"{__name__}.paho")  # what aiomqtt would say a second time
+_quiet.setLevel(logging.CRITICAL)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BrokerAccess:
+    """Where to connect and as whom. Files are read at every connect, so that renewed ones count.
+
+    ca_file: whom to trust; the broker's certificate must be of it and name the URL's host.
+    certificate_file, key_file: who we are, or `username` and `password`.
+    crl_file: brokers that are revoked; a file that is not there is none.
+    """
+
+    url: str
+    client_id: str
+    ca_file: Path
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    crl_file: Path | None = None
+
+
+def check_url(url: str) -> tuple[str, int, bool]:
+    """Returns host, port and whether there is TLS.
+
+    Raises:
+        ProvisioningError: it is no broker's URL.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port, scheme = parts.hostname or "", parts.port, parts.scheme
+    except ValueError:
+        host, port, scheme = "", None, ""
+    rest = "" if not host else f"{parts.path.strip('/')}{parts.query}{parts.fragment}"
+    if scheme not in _PORTS or not _HOST.fullmatch(host) or rest or "@" in url:
+        echo = "one with a user name" if "@" in url else repr(url[:80])  # never a password into a log
+        raise ProvisioningError(f"a broker's URL must be mqtts://host:port, not {echo}")
+    return host, port or _PORTS[scheme], scheme == "mqtts"
+
+
+def mqtt_connect(access: BrokerAccess) -> Connect:
+    """Returns what opens connections to this broker.
+
+    Raises:
+        ProvisioningError: its URL is none.
+    """
+    check_url(access.url)
+    return lambda: _connected(access)
+
+
+@contextlib.asynccontextmanager
+async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
+    host, port, tls = check_url(access.url)
+    try:
+        context = _context(access) if tls else None
+        client = aiomqtt.Client(
+            host,
+            port,
+            identifier=access.client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            username=access.username,
+            password=access.password,
+            clean_start=True,
+            tls_context=context,
+            timeout=TIMEOUT_S,
+            max_queued_incoming_messages=QUEUE_MAX,
+            socket_options=_SOCKET_OPTIONS,
+            logger=_quiet,
+        )
+    except (OSError, ValueError) as error:
+        raise LinkError(f"{access.url}: a certificate file can't be used: {error}") from None
+    entered = False
+    try:
+        async with client:
+            entered = True
+            yield _MqttLink(client, access.url)
+    except aiomqtt.MqttError as error:
+        raise LinkError(_why(access.url, error, entered=entered)) from None
+
+
+class _MqttLink:
+    def __init__(self, client: aiomqtt.Client, url: str) -> None:
+        self._client = client
+        self._url = url
+        self._messages = aiter(client.messages)
+
+    async def subscribe(self, topic_filter: str) -> None:
+        try:
+            await self._client.subscribe(topic_filter, qos=1)
+        except aiomqtt.MqttError as error:
+            raise LinkError(_why(self._url, error, entered=True)) from None
+
+    async def publish(self, topic: str, body: bytes) -> None:
+        try:
+            await self._client.publish(topic, body, qos=1)
+        except aiomqtt.MqttError as error:
+            raise LinkError(_why(self._url, error, entered=True)) from None
+
+    async def receive(self) -> Received:
+        try:
+            message = await anext(self._messages)
+        except (aiomqtt.MqttError, StopAsyncIteration) as error:
+            raise LinkError(_why(self._url, error, entered=True)) from None
+        payload = message.payload
+        return Received(str(message.topic), payload if isinstance(payload, bytes) else b"", bool(message.retain))
+
+
+def _context(access: BrokerAccess) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(access.ca_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if access.certificate_file is not None:
+        context.load_cert_chain(access.certificate_file, access.key_file)
+    if access.crl_file is not None and access.crl_file.exists():
+        context.load_verify_locations(str(access.crl_file))
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    return context
+
+
+def _why(url: str, error: BaseException, *, entered: bool) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        reason = text.partition("verify failed: ")[2].rpartition(" (")[0] or text
+        return f"{url}: the broker's certificate is not trusted by this mesh's CA: {reason}"
+    if "Not authorized" in text or "Bad user name" in text:
+        return f"{url}: the broker refuses this name and secret: {text}"
+    return f"{url}: the connection broke: {text}" if entered else f"{url}: no connection: {text}"

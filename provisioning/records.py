@@ -1,0 +1,171 @@
+"""The rows of the inventory: their tables, and how a row becomes an object."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import final
+
+from cryptography import x509
+
+from provisioning import certificates as certs
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS devices (
+    device_id TEXT PRIMARY KEY, state TEXT NOT NULL, ip_addresses TEXT NOT NULL, added_at REAL NOT NULL,
+    last_seen_at REAL
+);
+CREATE TABLE IF NOT EXISTS claims (
+    device_id TEXT PRIMARY KEY REFERENCES devices, password_hash TEXT NOT NULL, proof_key BLOB NOT NULL,
+    expires_at REAL NOT NULL, public_key BLOB, serial TEXT
+);
+CREATE TABLE IF NOT EXISTS certificates (
+    serial TEXT PRIMARY KEY, device_id TEXT NOT NULL REFERENCES devices, issued_at REAL NOT NULL,
+    expires_at REAL NOT NULL, pem BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS certificates_of_device ON certificates (device_id, issued_at);
+CREATE TABLE IF NOT EXISTS users (
+    name TEXT PRIMARY KEY, password_hash TEXT NOT NULL, devices TEXT, added_at REAL NOT NULL
+);
+CREATE VIEW IF NOT EXISTS device_rows AS
+    SELECT d.*, c.serial, c.expires_at, k.expires_at AS claim_expires_at, k.public_key IS NOT NULL AS claim_used
+    FROM devices d LEFT JOIN claims k USING (device_id) LEFT JOIN certificates c ON c.serial = (
+        SELECT n.serial FROM certificates n WHERE n.device_id = d.device_id
+        ORDER BY n.issued_at DESC, n.rowid DESC LIMIT 1
+    );
+"""
+
+
+class DeviceState(StrEnum):
+    """What a device is to the mesh."""
+
+    INVITED = "invited"
+    ACTIVE = "active"
+    REVOKED = "revoked"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A device. `serial` and `expires_at` are those of its newest certificate; `claim_expires_at` is `None` once
+    its claim is burnt."""
+
+    device_id: str
+    state: DeviceState
+    ip_addresses: tuple[str, ...]
+    added_at: float
+    last_seen_at: float | None
+    serial: int | None
+    expires_at: float | None
+    claim_expires_at: float | None
+    claim_used: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A device's right to one certificate. Once used, the public key (DER) and serial it was used for stand here."""
+
+    device_id: str
+    password_hash: str = field(repr=False)
+    proof_key: bytes = field(repr=False)
+    expires_at: float
+    public_key: bytes | None
+    serial: int | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A certificate of a device."""
+
+    serial: int
+    device_id: str
+    issued_at: float
+    expires_at: float
+    pem: bytes = field(repr=False)
+
+    @property
+    def serial_text(self) -> str:
+        """The serial number as messages and tables write it: hexadecimal."""
+        return f"{self.serial:x}"
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate itself."""
+        return certs.certificates_from_pem(self.pem)[0]
+
+    @classmethod
+    def of(cls, pem: bytes, issued_at: datetime.datetime) -> CertificateRow:
+        """Returns the row for a device's certificate issued just now."""
+        certificate = certs.certificates_from_pem(pem)[0]
+        expires_at = certificate.not_valid_after_utc.timestamp()
+        return cls(certificate.serial_number, certs.name_of(certificate), issued_at.timestamp(), expires_at, pem)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user. `devices` are those that they may use; `None` is all."""
+
+    name: str
+    password_hash: str = field(repr=False)
+    devices: tuple[str, ...] | None
+    added_at: float
+
+
+def device(row: sqlite3.Row) -> DeviceRow:
+    """Reads a row of `device_rows`."""
+    return DeviceRow(
+        row["device_id"],
+        DeviceState(row["state"]),
+        tuple(json.loads(row["ip_addresses"])),
+        row["added_at"],
+        row["last_seen_at"],
+        None if row["serial"] is None else int(row["serial"], 16),
+        row["expires_at"],
+        row["claim_expires_at"],
+        bool(row["claim_used"]),
+    )
+
+
+def claim(row: sqlite3.Row) -> Claim:
+    """Reads a row of claims."""
+    return Claim(
+        row["device_id"],
+        row["password_hash"],
+        row["proof_key"],
+        row["expires_at"],
+        row["public_key"],
+        None if row["serial"] is None else int(row["serial"], 16),
+    )
+
+
+def certificate(row: sqlite3.Row) -> CertificateRow:
+    """Reads a row of certificates."""
+    return CertificateRow(int(row["serial"], 16), row["device_id"], row["issued_at"], row["expires_at"], row["pem"])
+
+
+def certificate_values(row: CertificateRow) -> tuple[object, ...]:
+    """Returns a certificate in the order of its table."""
+    return (row.serial_text, row.device_id, row.issued_at, row.expires_at, row.pem)
+
+
+def user(row: sqlite3.Row) -> UserRow:
+    """Reads a row of users."""
+    devices = None if row["devices"] is None else tuple(json.loads(row["devices"]))
+    return UserRow(row["name"], row["password_hash"], devices, row["added_at"])
+
+
+def user_values(name: str, password_hash: str, devices: Sequence[str] | None, now: float) -> tuple[object, ...]:
+    """Returns a user in the order of their table."""
+    return (name, password_hash, None if devices is None else texts(devices), now)
+
+
+def texts(values: Sequence[str]) -> str:
+    """Returns a list of texts as one column holds it."""
+    return json.dumps(list(values))

@@ -1,0 +1,152 @@
+"""The operator's service: answers claims and renewals at a broker, and tells members whom to trust and who is revoked.
+
+Without it devices work on; only new ones wait, and certificates run out after their lifetime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Iterable
+
+from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
+from provisioning.certificates import certificates_from_pem
+from provisioning.errors import ProvisioningError
+from provisioning.files import read_file
+from provisioning.inventory import Inventory
+from provisioning.link import Connect, Link, LinkError, Received
+from provisioning.mesh import MeshFolder
+from provisioning.messages import encode
+from provisioning.registrar import Outgoing, Registrar
+
+_log = logging.getLogger(__name__)
+
+CHANNELS = (Channel.CLAIMS, Channel.RENEWALS, Channel.PRESENCE, Channel.STATUS)
+WATCH_S = 0.5  # how soon a revocation by another command goes out; brokers do not wait for it
+DUE_CHECK_S = 600.0  # how often the inventory is searched for certificates that run out
+SEEN_INTERVAL_S = 60.0  # how exact "last seen" is; a device's status comes every few seconds
+PAUSE_MIN_S = 0.5  # before reconnecting
+PAUSE_MAX_S = 30.0
+_PRESENCE_BYTES_MAX = 64 * 1024
+
+
+class RegistrarService:
+    """Runs until it is cancelled, over connections that may break."""
+
+    def __init__(self, mesh: MeshFolder, registrar: Registrar, inventory: Inventory, connect: Connect) -> None:
+        self._mesh = mesh
+        self._registrar = registrar
+        self._inventory = inventory
+        self._connect = connect
+        self._seen: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Connects, answers, and connects again, until it is cancelled."""
+        pause_s, problem = PAUSE_MIN_S, ""
+        while True:
+            try:
+                async with self._connect() as link:
+                    for channel in CHANNELS:
+                        await link.subscribe(topic_filter(self._mesh.name, ANY, channel))
+                    _log.info(
+                        "mesh %s: answering claims and renewals at %s", self._mesh.name, self._mesh.settings.brokers[0]
+                    )
+                    pause_s, problem = PAUSE_MIN_S, ""
+                    await self._serve(link)
+            except LinkError as error:
+                if str(error) != problem:
+                    problem = str(error)
+                    _log.warning("%s; trying again", problem)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def _serve(self, link: Link) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._answer(link))
+                tasks.create_task(self._watch(link))
+        except* LinkError as errors:
+            failure: BaseException = errors
+            while isinstance(failure, BaseExceptionGroup):
+                failure = failure.exceptions[0]
+            raise LinkError(str(failure)) from None
+
+    async def _answer(self, link: Link) -> None:
+        while True:
+            received = await link.receive()
+            try:
+                await _send(link, self._mesh.name, self._handle(received))
+            except ProvisioningError as error:  # the inventory's disk, say; the next may work again
+                _log.error("%s", error)
+
+    def _handle(self, received: Received) -> list[Outgoing]:
+        address = parse(received.topic)
+        if address is None or address.mesh != self._mesh.name:
+            return []
+        if address.channel in (Channel.CLAIMS, Channel.RENEWALS):
+            # A retained request is none: nobody of ours retains them, and it would come again at every reconnect.
+            return [] if received.retained else self._registrar.handle(address.device, address.channel, received.body)
+        if address.channel is Channel.STATUS:
+            if not received.retained:
+                self._mark_seen(address.device)
+            return []
+        if _is_online(received.body):  # retained as well: the broker would have replaced it by the last will
+            self._seen.pop(address.device, None)
+            self._mark_seen(address.device)
+            return self._registrar.news_for(address.device)
+        return []
+
+    def _mark_seen(self, device_id: str) -> None:
+        now = time.monotonic()
+        if now - self._seen.get(device_id, -SEEN_INTERVAL_S) >= SEEN_INTERVAL_S:
+            self._seen[device_id] = now
+            self._registrar.seen(device_id)
+
+    async def _watch(self, link: Link) -> None:
+        known, due_at = self._files(), 0.0
+        while True:
+            try:
+                if time.monotonic() >= due_at:
+                    due_at = time.monotonic() + DUE_CHECK_S
+                    await _send(link, self._mesh.name, self._registrar.due())
+                if (now := self._files()) != known:
+                    known, due_at = now, 0.0
+                    _log.info("mesh %s: trust or revocations changed; telling its members", self._mesh.name)
+                    await _send(link, self._mesh.name, self._registrar.news())
+            except ProvisioningError as error:
+                _log.error("%s", error)
+            await asyncio.sleep(WATCH_S)
+
+    def _files(self) -> tuple[bytes, bytes]:
+        return read_file(self._mesh.ca_file), read_file(self._mesh.crl_file)
+
+
+async def _send(link: Link, mesh: str, messages: Iterable[Outgoing]) -> None:
+    for outgoing in messages:
+        await link.publish(build(mesh, outgoing.device_id, outgoing.channel), encode(outgoing.message))
+
+
+def _is_online(body: bytes) -> bool:
+    if not body or len(body) > _PRESENCE_BYTES_MAX:
+        return False
+    try:
+        state = json.loads(body.decode()).get("state")
+    except (ValueError, RecursionError, AttributeError):
+        return False
+    return bool(state == "online")
+
+
+def operator_due(mesh: MeshFolder, now_s: float, margin_s: float) -> bool:
+    """Whether the operator's own certificate needs renewing: it runs out, or its CA is not the newest.
+
+    Raises:
+        ProvisioningError: a file is missing or damaged.
+    """
+    certificate = certificates_from_pem(read_file(mesh.operator_certificate))[0]
+    bundle = mesh.bundle()
+    return (
+        certificate.not_valid_after_utc.timestamp() - now_s < margin_s
+        or bundle.issuer_of(certificate) is not bundle.newest
+    )
