@@ -32,6 +32,10 @@ def _waiting(records: MeshRecords, made: MeshReport) -> Panel:
         ]
     else:
         curves = [_mean_curve(records)]
+    if made.predicted is not None:
+        level = made.predicted.requests_waiting_mean
+        ends = [0.0, records.until_s - records.from_s]
+        curves.append(Curve("predicted mean", ends, [level, level], predicted=True, colour=len(curves)))
     return Panel("waiting items", "seconds", "mean over each interval", curves)
 
 
@@ -41,7 +45,7 @@ def _mean_curve(records: MeshRecords) -> Curve:
     for device in records.devices:
         one = device.intervals
         for end, length, waiting in zip(one.ends_s, one.length_s, one.waiting_mean, strict=True):
-            at = min(_BINS - 1, int((end - length / 2 - records.from_s) / span * _BINS))
+            at = min(_BINS - 1, max(0, int((end - length / 2 - records.from_s) / span * _BINS)))
             areas[at] += waiting * length
             lengths[at] += length
     seen = [at for at in range(_BINS) if lengths[at] > 0.0]

@@ -72,6 +72,8 @@ class MeshReport:
     """A mesh over the reported time; per-device figures are means over the devices."""
 
     mesh: str
+    synthetic: bool
+    """A device had declared service times: no language model was asked there."""
     duration_s: float
     devices: tuple[DeviceReport, ...]
     plans: dict[tuple[int, int], int]
@@ -115,6 +117,7 @@ def report(records: MeshRecords) -> MeshReport:
     totals: Counter[str] = sum((device.totals for device in records.devices), Counter())
     return MeshReport(
         mesh=records.mesh,
+        synthetic=any(device.synthetic for device in records.devices),
         duration_s=records.until_s - records.from_s,
         devices=tuple(devices),
         plans=dict(Counter(one.plan for one in sessions)),
@@ -214,7 +217,8 @@ def _waiting(devices: Sequence[Intervals], records: MeshRecords) -> Estimate:
     scale = BATCHES / max(records.until_s - records.from_s, 1e-9)
     for one in devices:
         for ends_s, length_s, waiting in zip(one.ends_s, one.length_s, one.waiting_mean, strict=True):
-            batch = min(BATCHES - 1, int((ends_s - length_s / 2 - records.from_s) * scale))
+            # an interval may be said to begin before the record, where a device's clock was set back
+            batch = min(BATCHES - 1, max(0, int((ends_s - length_s / 2 - records.from_s) * scale)))
             areas[batch] += waiting * length_s
             lengths[batch] += length_s
     value = mean([_weighted(one.waiting_mean, one) for one in devices])

@@ -10,6 +10,7 @@ from typing import final
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.wire.line_protocol import Point
+from edge_agent.wire.measurements import FIELDS
 
 TOTALS = ("accepted", "completed", "rejected", "expired", "cancelled", "failed")
 _NS = 1_000_000_000
@@ -70,6 +71,8 @@ class DeviceRecords:
 
     device_id: str
     model: str = ""
+    synthetic: bool = False
+    """Declared service times: no language model was asked."""
     queue_capacity: int = 0
     intervals: Intervals = field(default_factory=Intervals)
     items: Items = field(default_factory=Items)
@@ -89,6 +92,7 @@ class DeviceRecords:
                 self.totals[name] += int(now - before if now >= before else now)  # less: the device has restarted
         self._last = fields
         self.queue_capacity = int(fields["queue_capacity"])
+        self.synthetic = bool(fields.get("synthetic", self.synthetic))
         into.ends_s.append(at_s)
         into.length_s.append(length_s)
         into.waiting.append(fields["requests_waiting"])
@@ -129,13 +133,16 @@ class MeshRecords:
 
 
 def collect(points: Iterable[Point], *, since_s: float | None = None) -> MeshRecords:
-    """Sorts points by device. Each device's points must come in the order of time; devices in any.
+    """Sorts points by device. Each device's points of a measurement must come in the order of time; all else in any.
+
+    Measurements that say nothing of load, such as `agent_telemetry`, are passed over.
 
     since_s: only the last so many seconds of what was recorded. An interval that begins before is left out.
 
     Raises:
         SettingsError: nothing was measured, the points are of several meshes, or one lacks a field. One line.
     """
+    points = (point for point in points if point.measurement in FIELDS)
     if since_s is not None:
         kept = list(points)
         begin_ns = max((point.time_ns for point in kept), default=0) - int(since_s * _NS)
@@ -153,7 +160,7 @@ def collect(points: Iterable[Point], *, since_s: float | None = None) -> MeshRec
     if not with_intervals:
         raise SettingsError("no agent_queue measurement in the telemetry: nothing to report yet")
     if len(meshes) > 1:
-        raise SettingsError(f"telemetry of several meshes ({', '.join(sorted(meshes))}): report one at a time")
+        raise SettingsError(f"telemetry of several meshes ({', '.join(sorted(meshes))}): say which with --mesh")
     return MeshRecords(
         next(iter(meshes)),
         ordered,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from edge_agent.analysis import collect, report
 from edge_agent.core.errors import SettingsError
+from edge_agent.wire.line_protocol import Point
 from tests.analysis.points import queue, request, session, two_devices
 
 
@@ -122,6 +124,26 @@ def test_only_the_last_seconds_are_reported_when_asked():
     assert made.devices[0].requests_waiting_mean == 1.0
     assert [device.device_id for device in made.devices] == ["d1"]  # the interval of d2 began before
     assert made.latency_s.count == 2
+
+
+def test_what_telemetry_says_of_itself_changes_no_report_and_moves_no_since():
+    own = {"points_written": 3, "points_sent": 3}
+    later = Point("agent_telemetry", {"mesh": "another", "device_id": "d9", "server": "influx"}, own, 10**18)
+    assert report(collect([*two_devices(), later], since_s=30.0)) == report(collect(two_devices(), since_s=30.0))
+
+
+def test_declared_service_times_are_called_synthetic():
+    first = queue("d1", 10, 10, 0, 0.0)
+    declared = replace(first, fields={**first.fields, "synthetic": 1})
+    assert not report(collect([first])).synthetic
+    assert report(collect([declared])).synthetic
+    assert report(collect([declared])).as_object()["synthetic"] is True
+
+
+def test_an_interval_longer_than_the_record_still_counts():
+    # a clock set back by hours: the first interval seems to begin after the second
+    made = report(collect([queue("d1", 10, 1, 0.0, 0.5), queue("d1", 20, 3600, 2.0, 0.5)]))
+    assert made.devices[0].requests_waiting_mean == pytest.approx(2.0 * 3600 / 3601)
 
 
 @pytest.mark.parametrize(

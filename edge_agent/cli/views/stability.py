@@ -36,7 +36,9 @@ def _verdict(made: MeshReport) -> Text:
 def _mesh_table(made: MeshReport) -> Table:
     predicted = made.predicted
     plans = ", ".join(f"M={layers} k={fanout}: {count}" for (layers, fanout), count in sorted(made.plans.items()))
-    table = _table(f"mesh {made.mesh}: {len(made.devices)} devices, {made.duration_s:.0f} s ({plans or 'no prompt'})")
+    engine = ", synthetic engine" if made.synthetic else ""
+    about = f"{len(made.devices)} devices{engine}, {made.duration_s:.0f} s ({plans or 'no prompt'})"
+    table = _table(f"mesh {made.mesh}: {about}")
     table.add_column("measured", justify="right", no_wrap=True)
     table.add_column("predicted", justify="right", no_wrap=True)
     p = predicted
