@@ -43,7 +43,7 @@ def open_points(
     if (folder is None) == (url is None):
         raise SettingsError("say where the telemetry is: --telemetry FOLDER for files, or --influx URL for a database")
     if url is not None:
-        return read_database(_server(url, options), mesh, since_s)
+        return read_database(database_server(url, options), mesh, since_s)
     for field in fields(options):
         if getattr(options, field.name) is not None:
             raise SettingsError(f"--{field.name.replace('_', '-')} goes with --influx, not with --telemetry")
@@ -52,7 +52,12 @@ def open_points(
     return points if mesh is None else (point for point in points if point.tags.get("mesh") == mesh)
 
 
-def _server(url: str, options: DatabaseOptions) -> TelemetryServer:
+def database_server(url: str, options: DatabaseOptions) -> TelemetryServer:
+    """Returns the database that a user means, with the secrets read.
+
+    Raises:
+        SettingsError: something said does not go together, or a file cannot be read. One line.
+    """
     if options.password_file is not None and options.username is None:
         raise SettingsError("--password-file needs --username")
     token = os.environ.get(TOKEN_VARIABLE)
