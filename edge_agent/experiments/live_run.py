@@ -87,7 +87,7 @@ async def run_live(load: LiveLoad) -> LiveResult:
     )
     with tempfile.TemporaryDirectory(prefix="moamesh-live-") as name:
         folder = Path(name)
-        async with LocalFleet(plan, folder=folder) as fleet, _Crowd(fleet, load) as crowd:
+        async with LocalFleet(plan, folder=folder) as fleet, Crowd(fleet, load) as crowd:
             await asyncio.sleep(load.warm_up_s)
             begun_ns = time.time_ns()
             await asyncio.sleep(load.measured_s)
@@ -105,7 +105,7 @@ def _length_ns(point: Point) -> int:
     return int(point.fields.get("interval_s", 0.0) * _NS)
 
 
-class _Crowd:
+class Crowd:
     """Users who ask whatever is under way (open loop), a Poisson stream for each device, while the context lasts."""
 
     def __init__(self, fleet: LocalFleet, load: LiveLoad) -> None:
@@ -118,7 +118,7 @@ class _Crowd:
         self.sent = 0
         self.ends: Counter[str] = Counter()
 
-    async def __aenter__(self) -> _Crowd:
+    async def __aenter__(self) -> Crowd:
         await self._client.__aenter__()
         self._streams = [asyncio.create_task(self._stream(device)) for device in self._devices]
         return self

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
+from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, TelemetrySection, write_config
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings
 from edge_agent.fleet.plan import EngineKind, FleetPlan
@@ -21,11 +22,14 @@ def write_device_config(plan: FleetPlan, number: int, broker_url: str, folder: P
     if plan.fanout is not None:
         agent = replace(agent, fanout=plan.fanout)
     agent = replace(agent, **plan.agent)
+    databases: dict[str, Any] = {"influx": [dict(one) for one in plan.influx]} if plan.influx else {}
     config = AgentConfig(
         device=DeviceSection(id=plan.device_ids[number], mesh=plan.mesh, data_dir=folder),
         broker=BrokerSection(urls=(broker_url,)),
         engine=_engine(plan, number),
         agent=agent,
+        telemetry=TelemetrySection(**plan.telemetry),
+        **databases,
     )
     path = folder / CONFIG_FILE
     write_config(config, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -32,6 +32,8 @@ class FleetPlan:
     status_interval_s: how often devices tell their figures; short, because people are watching.
     slow_devices, slow_factor: the first so many devices take so many times the declared service time.
     agent: other settings of every device's `[agent]` section by name; these count last.
+    telemetry: settings of every device's `[telemetry]` section by name.
+    influx: databases that every device sends its measurements to; each the keys of one `[[influx]]` section.
     """
 
     devices: int = 4
@@ -46,6 +48,8 @@ class FleetPlan:
     slow_devices: int = 0
     slow_factor: float = 1.0
     agent: Mapping[str, Any] = field(default_factory=dict)
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
+    influx: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.devices <= DEVICES_MAX:
