@@ -2,9 +2,9 @@
 
 | file | mode | what |
 |---|---|---|
-| `identity.pem` | 0600 | certificate and private key, so that both change in one step; programs get this path for both |
+| `identity.pem` | 0600 | certificate and key, so that both change in one step; programs get this path for both |
 | `previous.pem` | 0600 | the identity before, until the new one has been proven by a connection |
-| `pending.key` | 0600 | a key whose certificate is still to come; kept over a restart, for repeats to ask for the same |
+| `pending.key` | 0600 | a key whose certificate is to come; kept over a restart, so that repeats ask for the same |
 | `ca.pem` | 0644 | whom to trust |
 | `crl.pem` | 0644 | who is revoked; not there yet on a device that never heard |
 """

@@ -7,10 +7,10 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -96,6 +96,7 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
         )
     except (OSError, ValueError) as error:
         raise LinkError(f"{access.url}: a certificate file can't be used: {error}") from None
+    _fail_early(client)
     entered = False
     try:
         async with client:
@@ -103,6 +104,33 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
             yield _MqttLink(client, access.url)
     except aiomqtt.MqttError as error:
         raise LinkError(_why(access.url, error, entered=entered)) from None
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closes itself if its handshake fails, since paho leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As in `ssl.SSLSocket`."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
+def _fail_early(client: aiomqtt.Client) -> None:
+    """Ends a connect at once if the broker hangs up before its CONNACK, as one does that distrusts us or restarts.
+
+    aiomqtt overlooks that and waits for its whole timeout.
+    """
+    on_disconnect: Callable[..., None] = client._on_disconnect
+
+    def hung_up(paho: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
+        if not client._connected.done():
+            client._connected.set_exception(aiomqtt.MqttError(f"the broker hung up: {reason}"))
+        on_disconnect(paho, userdata, flags, reason, properties)
+
+    client._client.on_disconnect = hung_up
 
 
 class _MqttLink:
@@ -135,6 +163,7 @@ class _MqttLink:
 def _context(access: BrokerAccess) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(access.ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _ClosingSocket
     if access.certificate_file is not None:
         context.load_cert_chain(access.certificate_file, access.key_file)
     if access.crl_file is not None and access.crl_file.exists():

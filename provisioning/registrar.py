@@ -91,6 +91,7 @@ class Registrar:
         if not isinstance(message, ClaimRequest | RenewalRequest):
             return []
         try:
+            self._authority.reload()  # a rotation may have begun in another process
             row = (
                 self._claim(device_id, message)
                 if isinstance(message, ClaimRequest)
@@ -121,6 +122,7 @@ class Registrar:
 
     def news_for(self, device_id: str) -> list[Outgoing]:
         """Returns what a device should know that has just come online: whom to trust, who is revoked."""
+        self._authority.reload()
         bundle = TrustUpdate(self._authority.bundle_pem.decode(), self._authority.sign_bundle())
         crl = RevocationList(self._authority.crl_pem.decode())
         return [
@@ -130,7 +132,6 @@ class Registrar:
 
     def news(self) -> list[Outgoing]:
         """Returns the same for every member, as after a revocation or in a rotation."""
-        self._authority.reload()
         members = [row.device_id for row in self._inventory.devices() if row.state is DeviceState.ACTIVE]
         return [outgoing for device_id in members for outgoing in self.news_for(device_id)]
 
@@ -141,6 +142,7 @@ class Registrar:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _due(self) -> Iterator[Outgoing]:
+        self._authority.reload()
         now = self._now()
         for row in self._inventory.newest_certificates():
             old_ca = self._authority.bundle.issuer_of(row.certificate) is not self._authority.bundle.newest
@@ -211,7 +213,6 @@ class Registrar:
         return row
 
     def _sign(self, device_id: str, csr: bytes) -> CertificateRow:
-        self._authority.reload()  # a rotation may have begun in another process
         addresses = self._inventory.device(device_id).ip_addresses
         pem = self._authority.sign_device(csr, device_id, ip_addresses=addresses, lifetime=self._lifetime)
         return CertificateRow.of(pem, self._now())

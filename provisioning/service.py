@@ -41,6 +41,9 @@ class RegistrarService:
         self._inventory = inventory
         self._connect = connect
         self._seen: dict[str, float] = {}
+        self._told = self._files()
+        self.listening = asyncio.Event()
+        """Set while it is connected and would answer."""
 
     async def run(self) -> None:
         """Connects, answers, and connects again, until it is cancelled."""
@@ -54,11 +57,14 @@ class RegistrarService:
                         "mesh %s: answering claims and renewals at %s", self._mesh.name, self._mesh.settings.brokers[0]
                     )
                     pause_s, problem = PAUSE_MIN_S, ""
+                    self.listening.set()
                     await self._serve(link)
             except LinkError as error:
                 if str(error) != problem:
                     problem = str(error)
                     _log.warning("%s; trying again", problem)
+            finally:
+                self.listening.clear()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
@@ -105,14 +111,14 @@ class RegistrarService:
             self._registrar.seen(device_id)
 
     async def _watch(self, link: Link) -> None:
-        known, due_at = self._files(), 0.0
+        due_at = 0.0
         while True:
             try:
                 if time.monotonic() >= due_at:
                     due_at = time.monotonic() + DUE_CHECK_S
                     await _send(link, self._mesh.name, self._registrar.due())
-                if (now := self._files()) != known:
-                    known, due_at = now, 0.0
+                if (now := self._files()) != self._told:
+                    self._told, due_at = now, 0.0
                     _log.info("mesh %s: trust or revocations changed; telling its members", self._mesh.name)
                     await _send(link, self._mesh.name, self._registrar.news())
             except ProvisioningError as error:
