@@ -16,7 +16,7 @@ from typing import Any, final
 
 from edge_agent.wire.topics import is_id
 from provisioning import certificates as certs
-from provisioning.authority import CA_FILE, CRL_FILE, MeshAuthority, utc_now
+from provisioning.authority import CA_FILE, CRL_FILE, KEY_FILE, MeshAuthority, utc_now
 from provisioning.certificates import Identity
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, PUBLIC, read_file, write_atomically
@@ -158,6 +158,21 @@ class MeshFolder:
             ProvisioningError: it is damaged, or the passphrase is wrong or missing.
         """
         return MeshAuthority.open(self.folder, passphrase=passphrase)
+
+    @property
+    def locked(self) -> bool:
+        """Whether the CA's key is encrypted."""
+        return b"ENCRYPTED" in read_file(self.folder / KEY_FILE)
+
+    def waiting_for_rotation(self, inventory: Inventory) -> list[str]:
+        """Returns the active devices whose certificate is not from the newest CA and has not run out: whom the end of a
+        rotation would lock out."""
+        bundle, now = self.bundle(), utc_now().timestamp()
+        return [
+            row.device_id
+            for row in inventory.newest_certificates()
+            if row.expires_at > now and bundle.issuer_of(row.certificate) is not bundle.newest
+        ]
 
     def inventory(self, *, clock: Callable[[], float] | None = None) -> Inventory:
         """Opens the inventory; the caller closes it."""

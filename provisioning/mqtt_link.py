@@ -20,6 +20,7 @@ from provisioning.link import Connect, Link, LinkError, Received
 
 QUEUE_MAX = 1_000  # requests waiting to be answered; one that is lost is repeated by its device
 TIMEOUT_S = 10.0  # a broker in reach takes milliseconds, a busy Raspberry Pi with TLS a second
+PASSWORD_PORT = 8884  # beside 8883, where certificates count
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _SOCKET_OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # or every message waits for the acknowledgement before
@@ -63,6 +64,17 @@ def check_url(url: str) -> tuple[str, int, bool]:
         echo = "one with a user name" if "@" in url else repr(url[:80])  # never a password into a log
         raise ProvisioningError(f"a broker's URL must be mqtts://host:port, not {echo}")
     return host, port or _PORTS[scheme], scheme == "mqtts"
+
+
+def claim_url(url: str) -> str:
+    """Returns where new devices claim beside a broker at `url`: the same host, the port for passwords.
+
+    Raises:
+        ProvisioningError: it is no broker's URL.
+    """
+    host, _, tls = check_url(url)
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{'mqtts' if tls else 'mqtt'}://{bracketed}:{PASSWORD_PORT}"
 
 
 def mqtt_connect(access: BrokerAccess) -> Connect:

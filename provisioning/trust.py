@@ -86,6 +86,11 @@ class TrustBundle:
         return self.authorities[0]
 
     @property
+    def generations(self) -> tuple[int, ...]:
+        """The counts of the CAs, oldest first."""
+        return tuple(map(_generation, self.authorities))
+
+    @property
     def generation(self) -> int:
         """The count of the newest CA."""
         return _generation(self.newest)

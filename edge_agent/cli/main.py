@@ -13,17 +13,21 @@ from edge_agent.cli.commands import (
     agent,
     ask,
     demo,
+    device,
     doctor,
     experiment,
+    mesh,
     models,
     run_prompts,
     simulate,
     stability,
     status,
     up,
+    user,
 )
 from edge_agent.cli.exits import USER_ERROR, error_line
 from edge_agent.core.errors import MoameshError
+from provisioning.errors import ProvisioningError
 
 
 class _Commands(TyperGroup):
@@ -32,7 +36,7 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer.Context is click's with more
         try:
             return super().invoke(ctx)
-        except MoameshError as error:
+        except (MoameshError, ProvisioningError) as error:
             error_line(str(error))
             raise typer.Exit(USER_ERROR) from error
 
@@ -55,6 +59,9 @@ app.command("stability", rich_help_panel="Study a mesh")(stability.stability)
 app.add_typer(experiment.app, name="experiment", rich_help_panel="Study a mesh")
 app.command("agent", rich_help_panel="Run a device")(agent.agent)
 app.add_typer(models.app, name="models", rich_help_panel="Run a device")
+app.add_typer(mesh.app, name="mesh", rich_help_panel="Run a mesh")
+app.add_typer(device.app, name="device", rich_help_panel="Run a mesh")
+app.add_typer(user.app, name="user", rich_help_panel="Run a mesh")
 app.command("doctor", rich_help_panel="Run a device")(doctor.doctor)
 
 

@@ -1,0 +1,127 @@
+"""`moamesh device`: the devices of a mesh, as its operator knows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import membership as member
+from edge_agent.cli import options as opt
+
+app = typer.Typer(help="Invite devices to a mesh, list them, shut them out.", no_args_is_help=True)
+
+DeviceName = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -.")]
+
+
+@app.command()
+def invite(
+    name: DeviceName,
+    mesh: member.MeshName = None,
+    expires: Annotated[str, typer.Option(metavar="DURATION", help="How long the claim holds: 12h, 7d.")] = "7d",
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="Where others reach the device's own broker; part of its certificate."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the claim there, readable by you alone."),
+    ] = None,
+    json: opt.Json = False,
+) -> None:
+    """Give a device the right to claim one certificate. `moamesh provision device` also makes its boot seed."""
+    import json as json_module
+
+    from broker.passwords import hash_password
+    from edge_agent.analysis.durations import parse_duration
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.views.members import invitation_object
+    from provisioning.files import PRIVATE, write_atomically
+
+    invitation = member.open_mesh(mesh).invite(
+        name, hash_password=hash_password, lifetime_s=parse_duration(expires), ip_addresses=address or ()
+    )
+    shown = invitation_object(invitation)
+    if output is not None:
+        write_atomically(output, json_module.dumps(shown, indent=1).encode() + b"\n", PRIVATE)
+        shown = {key: value for key, value in shown.items() if key != "secret"} | {"output": str(output)}
+    if json:
+        print_json(shown)
+        return
+    out = console()
+    out.print(f"[name]{name}[/] may claim one certificate until {shown['expires_at']}", soft_wrap=True)
+    if output is not None:
+        out.print(f"the claim is in {output}", soft_wrap=True)
+    else:
+        out.print(f"secret: {invitation.secret}", soft_wrap=True, markup=False)
+        out.print("it is shown this once, and worth nothing after it was used", style="quiet", soft_wrap=True)
+    out.print("moamesh mesh serve must run when the device starts", style="quiet", soft_wrap=True)
+
+
+@app.command("list")
+def list_devices(mesh: member.MeshName = None, json: opt.Json = False) -> None:
+    """Show the devices: invited, active or revoked, until when, last seen."""
+    import time
+
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.views.members import device_object, devices_table
+
+    now = time.time()
+    with member.open_mesh(mesh).inventory() as inventory:
+        devices = inventory.devices()
+    if json:
+        print_json({"devices": [device_object(row, now) for row in devices]})
+    elif devices:
+        console().print(devices_table(devices, now))
+    else:
+        console(stderr=True).print("no devices yet; invite one: moamesh device invite NAME", style="quiet")
+
+
+@app.command()
+def show(name: DeviceName, mesh: member.MeshName = None, json: opt.Json = False) -> None:
+    """Show one device and every certificate it ever had."""
+    import time
+
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.views.members import certificate_object, certificates_table, device_object, devices_table
+    from provisioning.files import read_file
+    from provisioning.revocation import serials_in
+
+    opened, now = member.open_mesh(mesh), time.time()
+    revoked = serials_in(read_file(opened.crl_file))
+    with opened.inventory() as inventory:
+        row, certificates = inventory.device(name), inventory.certificates(name)
+    if json:
+        listed = [certificate_object(each, revoked) for each in certificates]
+        print_json({**device_object(row, now), "certificates": listed})
+        return
+    out = console()
+    out.print(devices_table([row], now))
+    if certificates:
+        out.print(certificates_table(certificates, revoked))
+
+
+@app.command()
+def revoke(
+    name: DeviceName,
+    mesh: member.MeshName = None,
+    passphrase_file: member.PassphraseFile = None,
+    json: opt.Json = False,
+) -> None:
+    """Shut a device out, now: its certificates go on the revocation list, its claim is void."""
+    from edge_agent.cli.terminal import console, print_json
+
+    opened = member.open_mesh(mesh)
+    serials = opened.revoke(name, member.open_authority(opened, passphrase_file))
+    if json:
+        print_json({"device_id": name, "revoked": [f"{serial:x}" for serial in serials], "crl": str(opened.crl_file)})
+        return
+    out = console()
+    out.print(f"[name]{name}[/] is revoked ({len(serials)} certificates, {opened.crl_file})", soft_wrap=True)
+    out.print(
+        f"moamesh broker run --mesh {opened.name} cuts its session in a second; a broker of your own needs the new "
+        "crl.pem and a restart. moamesh mesh serve tells the other devices.",
+        style="quiet",
+        soft_wrap=True,
+    )

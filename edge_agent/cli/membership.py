@@ -1,0 +1,87 @@
+"""What the commands about a mesh and its members share: which mesh is meant, and its passphrase."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_agent.cli import options as opt
+from provisioning.errors import ProvisioningError
+
+if TYPE_CHECKING:  # they bring cryptography along, which every command would otherwise load
+    from provisioning.authority import MeshAuthority
+    from provisioning.mesh import MeshFolder
+
+PASSPHRASE_BYTES_MAX = 1024  # a passphrase file with more in it is another file
+
+MeshName = Annotated[
+    str | None,
+    typer.Option(
+        "--mesh", metavar="NAME", envvar=opt.MESH_VARIABLE, help="Which mesh; not needed where there is only one."
+    ),
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        metavar="FILE",
+        help="The first line is the passphrase of the mesh's CA key, if it has one.",
+    ),
+]
+
+
+def open_mesh(name: str | None) -> MeshFolder:
+    """Opens the mesh of that name, or the only one there is.
+
+    Raises:
+        ProvisioningError: there is none, or there are several and no name was given.
+    """
+    from provisioning.mesh import MeshFolder, mesh_names, meshes_folder
+
+    folder = meshes_folder()
+    if name is None:
+        names = mesh_names(folder)
+        if not names:
+            raise ProvisioningError("there is no mesh yet; make one: moamesh mesh create NAME")
+        if len(names) > 1:
+            raise ProvisioningError(f"there are several meshes ({', '.join(names)}): say which with --mesh")
+        name = names[0]
+    return MeshFolder.open(folder / name)
+
+
+def open_authority(mesh: MeshFolder, passphrase_file: Path | None) -> MeshAuthority:
+    """Opens the mesh's CA; asks for its passphrase at a terminal if it has one that was not given.
+
+    Raises:
+        ProvisioningError: the passphrase is wrong or missing, or a file is damaged.
+    """
+    passphrase = read_passphrase(passphrase_file)
+    if passphrase is None and mesh.locked and sys.stdin.isatty():
+        passphrase = getpass.getpass(f"Passphrase of mesh {mesh.name}: ")
+    if passphrase is None and mesh.locked:
+        raise ProvisioningError(f"the CA key of mesh {mesh.name} is encrypted: give --passphrase-file")
+    return mesh.authority(passphrase if mesh.locked else None)
+
+
+def read_passphrase(file: Path | None) -> str | None:
+    """Returns the first line of a file; `None` without one.
+
+    Raises:
+        ProvisioningError: it can't be read, is empty or is no passphrase file.
+    """
+    from provisioning.files import read_file
+
+    if file is None:
+        return None
+    content = read_file(file)
+    try:
+        text = content.decode().partition("\n")[0].rstrip("\r") if len(content) <= PASSPHRASE_BYTES_MAX else ""
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise ProvisioningError(f"{file}: its first line must be a passphrase")
+    return text

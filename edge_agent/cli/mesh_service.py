@@ -1,0 +1,30 @@
+"""Runs the operator's service for `moamesh mesh serve`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from edge_agent.wire.topics import OPERATOR_ID
+from provisioning.authority import MeshAuthority
+from provisioning.certificates import RENEWAL_MARGIN
+from provisioning.mesh import MeshFolder
+from provisioning.mqtt_link import BrokerAccess, mqtt_connect
+from provisioning.registrar import Registrar
+from provisioning.service import RegistrarService, operator_due
+
+
+async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_url: str) -> None:
+    """Answers for `mesh` at one broker until it is cancelled; what it does is logged to stderr, a line each.
+
+    Raises:
+        ProvisioningError: the URL is none, or the mesh's files can't be used.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    if operator_due(mesh, time.time(), RENEWAL_MARGIN.total_seconds()):
+        mesh.renew_operator(authority)
+    access = BrokerAccess(broker_url, OPERATOR_ID, mesh.ca_file, mesh.operator_certificate, mesh.operator_key)
+    with mesh.inventory() as inventory:
+        service = RegistrarService(mesh, Registrar(authority, inventory), inventory, mqtt_connect(access))
+        await service.run()

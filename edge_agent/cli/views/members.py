@@ -1,0 +1,161 @@
+"""Meshes, devices and users as tables for people and as objects for JSON."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from edge_agent.cli.results import JsonObject
+from provisioning.certificates import RENEWAL_MARGIN
+from provisioning.mesh import Invitation, MeshFolder
+from provisioning.records import CertificateRow, DeviceRow, DeviceState, UserRow
+
+_STATE_STYLE = {DeviceState.INVITED: "busy", DeviceState.ACTIVE: "good", DeviceState.REVOKED: "bad"}
+_DAY_S = 86_400.0
+_STEPS = ((_DAY_S, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
+_NONE = Text("–", style="quiet")
+
+
+def devices_table(devices: Sequence[DeviceRow], now: float) -> Table:
+    """Each device with its state, until when it is one, and when it was last heard of."""
+    table = _table("device", "state", "until", "last seen")
+    for row in devices:
+        table.add_row(
+            Text(row.device_id, style="name"),
+            Text(row.state.value, style=_STATE_STYLE[row.state]),
+            _until(row, now),
+            _NONE if row.last_seen_at is None else Text(f"{_span(now - row.last_seen_at)} ago"),
+        )
+    return table
+
+
+def device_object(row: DeviceRow, now: float) -> JsonObject:
+    """A device for JSON; times are ISO 8601."""
+    member = row.state is DeviceState.ACTIVE
+    return {
+        "device_id": row.device_id,
+        "state": row.state.value,
+        "addresses": list(row.ip_addresses),
+        "serial": None if row.serial is None else f"{row.serial:x}",
+        "expires_at": iso(row.expires_at) if member else None,
+        "expired": member and row.expires_at is not None and row.expires_at <= now,
+        "claim_expires_at": iso(row.claim_expires_at),
+        "claim_used": row.claim_used,
+        "added_at": iso(row.added_at),
+        "last_seen_at": iso(row.last_seen_at),
+    }
+
+
+def certificates_table(certificates: Sequence[CertificateRow], revoked: frozenset[int]) -> Table:
+    """Every certificate that a device ever had."""
+    table = _table("certificate", "issued", "until", "")
+    for row in certificates:
+        mark = Text("revoked", style="bad") if row.serial in revoked else Text("")
+        table.add_row(Text(row.serial_text, style="quiet"), _day(row.issued_at), _day(row.expires_at), mark)
+    return table
+
+
+def certificate_object(row: CertificateRow, revoked: frozenset[int]) -> JsonObject:
+    """A certificate for JSON."""
+    return {
+        "serial": row.serial_text,
+        "issued_at": iso(row.issued_at),
+        "expires_at": iso(row.expires_at),
+        "revoked": row.serial in revoked,
+    }
+
+
+def users_table(users: Sequence[UserRow]) -> Table:
+    """Each user with the devices that they may use."""
+    table = _table("user", "devices", "added")
+    for row in users:
+        devices = "all" if row.devices is None else ", ".join(row.devices)
+        table.add_row(Text(row.name, style="name"), devices, _day(row.added_at))
+    return table
+
+
+def user_object(row: UserRow) -> JsonObject:
+    """A user for JSON; `devices` null is all."""
+    devices = None if row.devices is None else list(row.devices)
+    return {"name": row.name, "devices": devices, "added_at": iso(row.added_at)}
+
+
+def meshes_table(meshes: Mapping[str, Mapping[DeviceState, int]]) -> Table:
+    """Each mesh with how many devices it has."""
+    table = _table("mesh", *(state.value for state in DeviceState))
+    for name, counts in meshes.items():
+        table.add_row(Text(name, style="name"), *(str(counts.get(state, 0)) for state in DeviceState))
+    return table
+
+
+def mesh_object(mesh: MeshFolder, devices: Sequence[DeviceRow], users: int) -> JsonObject:
+    """A mesh for JSON."""
+    bundle = mesh.bundle()
+    return {
+        "name": mesh.name,
+        "folder": str(mesh.folder),
+        "brokers": list(mesh.settings.brokers),
+        "claim_broker": mesh.settings.claim_broker,
+        "passphrase": mesh.locked,
+        "authorities": [
+            {"generation": number, "expires_at": iso(ca.not_valid_after_utc.timestamp())}
+            for number, ca in zip(bundle.generations, bundle.authorities, strict=True)
+        ],
+        "rotating": len(bundle.authorities) > 1,
+        "devices": {state.value: sum(row.state is state for row in devices) for state in DeviceState},
+        "users": users,
+    }
+
+
+def invitation_object(invitation: Invitation) -> JsonObject:
+    """All of an invitation, its secret included."""
+    return {
+        "mesh": invitation.mesh,
+        "device_id": invitation.device_id,
+        "secret": invitation.secret,
+        "claim_broker": invitation.claim_broker,
+        "brokers": list(invitation.brokers),
+        "bundle": invitation.bundle_pem.decode(),
+        "expires_at": iso(invitation.expires_at),
+    }
+
+
+def iso(timestamp: float | None) -> str | None:
+    """A time for JSON."""
+    return None if timestamp is None else datetime.datetime.fromtimestamp(timestamp, datetime.UTC).isoformat()
+
+
+def _until(row: DeviceRow, now: float) -> Text:
+    if row.state is DeviceState.REVOKED:
+        return _NONE
+    if row.state is DeviceState.INVITED:
+        left = (row.claim_expires_at or 0.0) - now
+        return Text(f"claim: {_span(left)} left", style="quiet") if left > 0 else Text("claim expired", style="bad")
+    left = (row.expires_at or 0.0) - now
+    if left <= 0:
+        return Text("expired", style="bad")
+    # Devices renew by themselves; one that has not is worth a look before it is locked out.
+    late = left < RENEWAL_MARGIN.total_seconds()
+    return Text(f"{_day(row.expires_at or 0.0)} ({_span(left)})", style="busy" if late else "")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="label")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _day(timestamp: float) -> str:
+    return datetime.datetime.fromtimestamp(timestamp, datetime.UTC).date().isoformat()
+
+
+def _span(seconds: float) -> str:
+    for length, unit in _STEPS:
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return "0 s"
