@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.wire.topics import Channel
+from provisioning.errors import ProvisioningError
+from provisioning.inventory import Inventory
+from provisioning.messages import (
+    CHANNEL_TYPES,
+    CertificateConfirmed,
+    CertificateIssued,
+    ClaimRequest,
+    Message,
+    MessageError,
+    RefusalReason,
+    RenewalDue,
+    RenewalRequest,
+    RevocationList,
+    TrustUpdate,
+    decode,
+    encode,
+    refused,
+    request_id_in,
+)
+from provisioning.revocation import parse
+from provisioning.service import _is_online
+from provisioning.trust import TrustBundle
+
+EXAMPLES: list[tuple[Channel, Message]] = [
+    (Channel.CLAIMS, ClaimRequest("a", "csr", "cHJvb2Y=")),
+    (Channel.CLAIMS, CertificateConfirmed("ab12")),
+    (Channel.RENEWALS, RenewalRequest("a", "csr", "ab12", "c2ln")),
+    (Channel.CERTIFICATES, CertificateIssued("a", "certificate", "bundle", ("eA==",), "crl")),
+    (Channel.CERTIFICATES, refused("", RefusalReason.EXPIRED, "too\nlate" * 100)),
+    (Channel.CERTIFICATES, RenewalDue("ab12")),
+    (Channel.CERTIFICATES, TrustUpdate("bundle", ("eA==", "eQ=="))),
+    (Channel.REVOCATIONS, RevocationList("crl")),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(("channel", "message"), EXAMPLES)
+def test_what_is_written_is_read_on_its_channel_and_on_no_other(channel: Channel, message: Message) -> None:
+    assert decode(encode(message), channel) == message
+    for other in Channel:
+        if type(message) not in CHANNEL_TYPES.get(other, ()):
+            with pytest.raises(MessageError):
+                decode(encode(message), other)
+
+
+@given(st.binary(max_size=300), st.sampled_from(list(Channel)))
+def test_bytes_never_raise_anything_else(body: bytes, channel: Channel) -> None:
+    with contextlib.suppress(MessageError):
+        decode(body, channel)
+    assert isinstance(request_id_in(body), str)
+    assert _is_online(body) in (True, False)
+    with contextlib.suppress(ProvisioningError):
+        TrustBundle.parse(body)
+    with contextlib.suppress(ProvisioningError):
+        parse(body)
+
+
+@given(st.sampled_from(EXAMPLES), st.text(max_size=12), JSON)
+def test_a_changed_field_is_read_strictly_or_refused(example: tuple[Channel, Message], key: str, value: object) -> None:
+    channel, message = example
+    fields = json.loads(encode(message))
+    names = [*fields, key]
+    for name in names:
+        body = json.dumps(fields | {name: value}).encode()
+        with contextlib.suppress(MessageError):
+            assert encode(decode(body, channel)) is not None
+        request_id_in(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"v":1,"type":"claim-request","request_id":"a","csr":"' + b"x" * 9_000 + b'","proof":"eA=="}',
+        b'{"v":1,"type":"claim-request","request_id":"a\\n","csr":"x","proof":"eA=="}',
+        b'{"v":1,"type":"claim-request","request_id":"a","csr":"\\ud800","proof":"eA=="}',
+        b'{"v":2,"type":"claim-request","request_id":"a","csr":"x","proof":"eA=="}',
+        b'{"v":true,"type":"claim-request","request_id":"a","csr":"x","proof":"eA=="}',
+        b" " * (256 * 1024 + 1),
+    ],
+)
+def test_the_odd_the_large_and_the_deep_are_refused_in_one_line(body: bytes) -> None:
+    with pytest.raises(MessageError) as raised:
+        decode(body, Channel.CLAIMS)
+    assert len(str(raised.value)) <= 200
+    assert str(raised.value).isprintable()
+
+
+def test_a_file_that_is_no_inventory_is_said_so(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("inventory") / "inventory.sqlite3"
+    path.write_bytes(b"not a database, but long enough to be looked at" * 40)
+    with pytest.raises(ProvisioningError, match="can't be used: file is not a database"):
+        Inventory(path)
