@@ -1,0 +1,206 @@
+"""Finds out what a broker lets through: everybody publishes everywhere, everybody listens to everything.
+
+The verdict is by messages received. A broker may grant a subscription and then deliver nothing, or acknowledge a
+message and drop it, so neither a SUBACK nor a PUBACK says what somebody can really read or write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient, Received
+from edge_agent.wire.topics import ROOT
+
+END_TIMEOUT_S = 10.0  # for the message after which nothing more can come
+SETTLE_S = 0.3  # and then: a cluster may deliver two senders' messages in another order
+
+WIDE_FILTERS = ("#", "+/#", "$SYS/#", f"{ROOT}/#", f"{ROOT}/+/devices/+/+", f"{ROOT}/+/devices/+/+/+")
+"""What a curious client subscribes to."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Character:
+    """Somebody who tries, under a name for the report."""
+
+    name: str
+    door: Door
+    badge: Badge
+
+
+@final
+@dataclass(frozen=True, slots=True, order=True)
+class Attempt:
+    """One publish."""
+
+    writer: str
+    topic: str
+    retain: bool
+
+
+@final
+@dataclass(slots=True)
+class Findings:
+    """What was seen."""
+
+    refused: dict[str, str] = field(default_factory=dict)
+    """Who was not let in, and how the broker said so."""
+    taken: set[Attempt] = field(default_factory=set)
+    """What the broker acknowledged without an error: a hint, no proof."""
+    deliveries: set[tuple[Attempt, str]] = field(default_factory=set)
+    """Which attempt reached whom, while it was listening."""
+    kept: set[tuple[Attempt, str]] = field(default_factory=set)
+    """Which attempt reached whom later, as a retained message."""
+    strange: set[tuple[str, str]] = field(default_factory=set)
+    """Messages that nobody here sent: (topic, who received it)."""
+    deaf: set[str] = field(default_factory=set)
+    """Who did not get the message that ends the probe, and so proves nothing by its silence."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A set of characters, the topics that each tries, and for each who listens the (writer, topic) that ends it.
+
+    An end must be something the table allows. `shared` also tries shared subscriptions, where the broker has them.
+    """
+
+    characters: Sequence[Character]
+    topics: Sequence[str]
+    ends: Mapping[str, tuple[str, str]]
+    shared: bool = True
+
+    def run(self) -> Findings:
+        """Tries everything, clears what was retained, and returns what was seen. Blocks; takes some seconds."""
+        findings = Findings()
+        nonce = secrets.token_hex(8)
+        with contextlib.ExitStack() as open_now:
+            ears = dict(self._connect(open_now, "ear", findings))
+            mouths = {name: _Mouth(self._character(name)) for name in ears}
+            for mouth in mouths.values():
+                open_now.callback(mouth.close)
+            try:
+                self._listen(ears)
+                for attempt in self._attempts(mouths):
+                    mouths[attempt.writer].add(attempt, _payload(nonce, attempt))
+                for mouth in mouths.values():
+                    findings.taken |= mouth.speak()
+                findings.deaf |= self._end(ears, mouths, f"{nonce} end live".encode())
+                self._sort(ears, nonce, findings, late=False)
+                with contextlib.ExitStack() as later:
+                    late_ears = dict(self._connect(later, "late", Findings()))
+                    self._listen(late_ears)
+                    self._end(late_ears, mouths, f"{nonce} end late".encode())
+                    self._sort(late_ears, nonce, findings, late=True)
+            finally:
+                for name, mouth in mouths.items():
+                    mouth.clear([attempt.topic for attempt in self._attempts([name]) if attempt.retain])
+        return findings
+
+    def _character(self, name: str) -> Character:
+        return next(one for one in self.characters if one.name == name)
+
+    def _attempts(self, names: Iterable[str]) -> Iterator[Attempt]:
+        for name in names:
+            for topic in self.topics:
+                yield Attempt(name, topic, retain=False)
+                yield Attempt(name, topic, retain=True)
+
+    def _connect(self, stack: contextlib.ExitStack, what: str, findings: Findings) -> Iterator[tuple[str, ProbeClient]]:
+        for one in self.characters:
+            client = ProbeClient(_client_id(what), one.door, one.badge)
+            try:
+                client.connect()
+            except ConnectRefusedError as error:
+                findings.refused[one.name] = str(error)
+                continue
+            stack.callback(client.close)
+            yield one.name, client
+
+    def _listen(self, ears: Mapping[str, ProbeClient]) -> None:
+        exact = [topic for topic in self.topics if topic]
+        for ear in ears.values():
+            group = secrets.token_hex(4)  # a group of its own: shared with others it would get only some
+            shared = [f"$share/{group}/{topic}" for topic in ("#", *exact)] if self.shared else []
+            ear.subscribe([*WIDE_FILTERS, *exact, *shared])
+
+    def _end(self, ears: Mapping[str, ProbeClient], mouths: Mapping[str, _Mouth], payload: bytes) -> set[str]:
+        awaited = {name: self.ends[name] for name in ears if name in self.ends}
+        for writer, topic in sorted(set(awaited.values())):
+            mouths[writer].say(topic, payload)
+        deadline = time.monotonic() + END_TIMEOUT_S
+        deaf = {name for name in awaited if not ears[name].wait_for(payload, max(0.0, deadline - time.monotonic()))}
+        time.sleep(SETTLE_S)
+        return deaf | (set(ears) - set(awaited))
+
+    def _sort(self, ears: Mapping[str, ProbeClient], nonce: str, findings: Findings, *, late: bool) -> None:
+        for name, ear in ears.items():
+            for message in list(ear.received):
+                attempt = _attempt_of(nonce, message)
+                if attempt is None:
+                    if not message.payload.startswith(nonce.encode()):
+                        findings.strange.add((message.topic, name))
+                elif late:
+                    findings.kept.add((attempt, name))
+                else:
+                    findings.deliveries.add((attempt, name))
+
+
+class _Mouth:
+    """Publishes for one character. A broker may cut who tries something forbidden: then one at a time, over again."""
+
+    def __init__(self, character: Character) -> None:
+        self._character = character
+        self._client: ProbeClient | None = None
+        self._planned: list[tuple[Attempt, bytes]] = []
+
+    def add(self, attempt: Attempt, payload: bytes) -> None:
+        self._planned.append((attempt, payload))
+
+    def speak(self) -> set[Attempt]:
+        taken = self._publish([(attempt.topic, payload, attempt.retain) for attempt, payload in self._planned])
+        return {attempt for (attempt, _), yes in zip(self._planned, taken, strict=True) if yes}
+
+    def say(self, topic: str, payload: bytes) -> None:
+        self._publish([(topic, payload, False)])
+
+    def clear(self, topics: Sequence[str]) -> None:
+        with contextlib.suppress(ConnectRefusedError):
+            self._publish([(topic, b"", True) for topic in topics])
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _publish(self, messages: Sequence[tuple[str, bytes, bool]]) -> list[bool]:
+        taken = self._connected().publish(messages)
+        if self._client is not None and self._client.ended:
+            taken = [self._connected().publish([message])[0] for message in messages]
+        return taken
+
+    def _connected(self) -> ProbeClient:
+        if self._client is None or self._client.ended:
+            self.close()
+            self._client = ProbeClient(_client_id("mouth"), self._character.door, self._character.badge)
+            self._client.connect()
+        return self._client
+
+
+def _client_id(what: str) -> str:
+    return f"probe-{what}-{secrets.token_hex(6)}"
+
+
+def _payload(nonce: str, attempt: Attempt) -> bytes:
+    return f"{nonce}|{attempt.writer}|{int(attempt.retain)}|{attempt.topic}".encode()
+
+
+def _attempt_of(nonce: str, message: Received) -> Attempt | None:
+    parts = message.payload.decode(errors="replace").split("|", 3)
+    if len(parts) != 4 or parts[0] != nonce:
+        return None
+    return Attempt(parts[1], parts[3], parts[2] == "1")

@@ -1,0 +1,232 @@
+"""Who can read and write what on a real mosquitto, against expectations written by hand from the design, not from
+the table that the access files are made of: a wrong table is found here as well as a wrong file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from broker.child import ChildProcess
+from broker.embedded import answers_connect
+from broker.probe import Attempt, Character, Findings, Probe
+from broker.probe_client import Badge, Door
+from tests.support.polling import WAIT_S
+from tests.support.secured import SecuredMesh, free_ports
+
+pytestmark = pytest.mark.broker
+
+BASE = "moamesh/v1/home/devices"
+DEVICES = ("kitchen", "garage")
+CHANNELS = (
+    *("presence", "prompts", "answers/alice", "answers/bob", "proposals", "replies", "gossip", "status"),
+    *("claims", "certificates", "renewals", "revocations", "jobs", "job-reports"),
+)
+OWN_OUT = {"presence", "answers/alice", "answers/bob", "status", "renewals", "job-reports"}
+OWN_IN = {"prompts", "proposals", "replies", "gossip", "certificates", "revocations", "jobs"}
+PEERS_IN = {"proposals", "replies", "gossip", "revocations"}
+
+PLACES = (*DEVICES, "attic", "shed", "operator")  # attic is unclaimed, shed is revoked, nobody may be called operator
+INSIDE = [f"{BASE}/{device}/{channel}" for device in PLACES for channel in CHANNELS]
+OUTSIDE = [
+    *("test", "moamesh", "moamesh/v1/home", "moamesh/v1/home/users/alice", "homeassistant/device/kitchen/config"),
+    *("$SYS/broker/version", "$CONTROL/dynamic-security/v1"),
+    *(f"{BASE}/kitchen", f"{BASE}/kitchen/", f"{BASE}/kitchen/secrets", f"/{BASE}/kitchen/prompts"),
+    *(f"{BASE}/kitchen/prompts/more", f"{BASE}/kitchen/answers", f"{BASE}/kitchen/answers/alice/more"),
+    "moamesh/v1/other/devices/kitchen/prompts",
+    "moamesh/v1/other/devices/kitchen/presence",
+    "moamesh/v2/home/devices/kitchen/prompts",
+]
+NO_IDS = [f"{BASE}/{name}/{channel}" for name in ("Kitchen", "kit chen", "", "%u") for channel in CHANNELS]
+"""A wildcard in a rule stands for these names too. No rule that names a device does, so nobody is on both sides."""
+
+
+def may_write(who: str, topic: str) -> bool:
+    """The design's table, in the words of who acts."""
+    if not topic.startswith(f"{BASE}/"):
+        return False
+    device, _, channel = topic.removeprefix(f"{BASE}/").partition("/")
+    if who in DEVICES:
+        return channel in OWN_OUT if device == who else channel in PEERS_IN
+    if who == "alice":
+        return channel == "prompts"
+    if who == "bob":
+        return channel == "prompts" and device == "kitchen"
+    if who == "attic claiming":
+        return (device, channel) == ("attic", "claims")
+    return who == "operator" and device != "operator" and channel in {"certificates", "revocations", "jobs"}
+
+
+def may_read(who: str, topic: str) -> bool:
+    """The same for who receives."""
+    if not topic.startswith(f"{BASE}/"):
+        return False
+    device, _, channel = topic.removeprefix(f"{BASE}/").partition("/")
+    if who in DEVICES:
+        return channel == "presence" or (device == who and channel in OWN_IN)
+    if who == "alice":
+        return channel in {"answers/alice", "presence", "status"}
+    if who == "bob":
+        return device == "kitchen" and channel in {"answers/bob", "presence", "status"}
+    if who == "attic claiming":
+        return (device, channel) == ("attic", "certificates")
+    reads = {"presence", "status", "claims", "renewals", "job-reports"}
+    return who == "operator" and device != "operator" and channel in reads
+
+
+def is_tolerated(attempt: Attempt) -> bool:
+    """What mosquitto's rules cannot forbid without forbidding too much, and why it harms nobody.
+
+    A device may write into its own inbox, where it alone reads: rules know no "all but me".
+    """
+    device, _, channel = attempt.topic.removeprefix(f"{BASE}/").partition("/")
+    return attempt.writer in DEVICES and device == attempt.writer and channel in PEERS_IN
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Everything tried once on one broker."""
+    return asyncio.run(_probe(tmp_path_factory.mktemp("table")))
+
+
+async def _probe(folder: Path) -> Findings:
+    mesh = SecuredMesh(folder)
+    stranger = SecuredMesh(_made(folder / "other"), "home")
+    alice, bob, claim = mesh.user("alice"), mesh.user("bob", ("kitchen",)), mesh.claim("attic")
+    mesh.revoke(mesh.device("shed"))
+    files = mesh.broker_files(folder / "broker")
+    files.write(mesh.people)
+    # One more listener that may do everything, so that what enters the broker is seen although nobody may read it.
+    (port,) = free_ports(1)
+    config = folder / "broker" / "mosquitto.conf"
+    config.write_text(config.read_text() + f"\nlistener {port} 127.0.0.1\nallow_anonymous true\n")
+    child = ChildProcess([files.config.program.path, "-c", str(config)], folder / "log")
+    await child.start()
+    try:
+        devices, passwords = mesh.door(files.config.listeners.devices), mesh.door(files.config.listeners.passwords or 0)
+        everything = Character("observer", Door("127.0.0.1", port), Badge())
+        characters = [
+            everything,
+            *(Character(name, devices, mesh.device(name)) for name in DEVICES),
+            Character("operator", devices, mesh.operator()),
+            Character("alice", passwords, alice),
+            Character("bob", passwords, bob),
+            Character("attic claiming", passwords, claim),
+            Character("shed, revoked", devices, mesh.device("shed")),
+            Character("without certificate", devices, Badge()),
+            Character("a name and no certificate", devices, Badge(username="kitchen", password="kitchen")),
+            Character("another CA's kitchen", devices, stranger.device("kitchen")),
+            Character("the broker's certificate", devices, mesh.server),
+            Character("a user without TLS", Door("127.0.0.1", devices.port), alice),
+            Character("no password", passwords, Badge()),
+            Character("wrong password", passwords, Badge(username=alice.username, password="guess")),
+            Character("no such user", passwords, Badge(username="user.mallory", password="guess")),
+            Character("a device's name as a user", passwords, Badge(username="kitchen", password="guess")),
+            Character("a certificate as a password", passwords, mesh.device("kitchen")),
+        ]
+        ends = {
+            "observer": ("observer", "end"),
+            "kitchen": ("garage", f"{BASE}/kitchen/replies"),
+            "garage": ("kitchen", f"{BASE}/garage/replies"),
+            "operator": ("kitchen", f"{BASE}/kitchen/renewals"),
+            "alice": ("kitchen", f"{BASE}/kitchen/answers/alice"),
+            "bob": ("kitchen", f"{BASE}/kitchen/answers/bob"),
+            "attic claiming": ("operator", f"{BASE}/attic/certificates"),
+        }
+        await _until_open(port)
+        return await asyncio.to_thread(Probe(characters, [*INSIDE, *NO_IDS, *OUTSIDE], ends).run)
+    finally:
+        await child.stop()
+
+
+async def _until_open(port: int) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not await answers_connect("127.0.0.1", port):  # noqa: ASYNC110 -- waits for another process
+            await asyncio.sleep(0.02)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+ROLES = (*DEVICES, "operator", "alice", "bob", "attic claiming")
+
+
+def test_nobody_unknown_or_revoked_is_let_in(findings: Findings) -> None:
+    assert set(findings.refused) == {
+        *("shed, revoked", "without certificate", "a name and no certificate", "another CA's kitchen"),
+        *("the broker's certificate", "a user without TLS", "no password", "wrong password", "no such user"),
+        *("a device's name as a user", "a certificate as a password"),
+    }
+
+
+def test_everybody_heard_the_end(findings: Findings) -> None:
+    assert findings.deaf == set()
+
+
+@pytest.mark.parametrize("who", ROLES)
+def test_what_each_can_write_is_what_the_design_says(findings: Findings, who: str) -> None:
+    written = {attempt for attempt, reader in findings.deliveries if reader == "observer" and attempt.writer == who}
+    for topic in [*INSIDE, *NO_IDS, *OUTSIDE]:
+        for retain in (False, True):
+            attempt = Attempt(who, topic, retain)
+            if not is_tolerated(attempt):
+                assert (attempt in written) == may_write(who, topic), attempt
+
+
+@pytest.mark.parametrize("who", ROLES)
+def test_what_each_can_read_is_what_the_design_says(findings: Findings, who: str) -> None:
+    for topic in [*INSIDE, *NO_IDS, *OUTSIDE]:
+        for retain in (False, True):
+            attempt = Attempt("observer", topic, retain)
+            assert ((attempt, who) in findings.deliveries) == may_read(who, topic), attempt
+
+
+@pytest.mark.parametrize("who", ROLES)
+def test_a_retained_message_is_read_later_by_those_alone_who_may(findings: Findings, who: str) -> None:
+    retained = {attempt for attempt, reader in findings.kept if reader == "observer"}
+    assert {attempt.topic for attempt in retained} > {*INSIDE, *NO_IDS}
+    for attempt in retained:
+        assert ((attempt, who) in findings.kept) == may_read(who, attempt.topic), attempt
+
+
+def test_no_message_reached_anybody_against_the_design(findings: Findings) -> None:
+    leaks = [
+        (attempt, reader)
+        for attempt, reader in findings.deliveries | findings.kept
+        if "observer" not in (attempt.writer, reader)
+        and not (may_write(attempt.writer, attempt.topic) and may_read(reader, attempt.topic))
+        and not (is_tolerated(attempt) and reader == attempt.writer)
+    ]
+    assert leaks == []
+
+
+def test_every_allowed_message_arrived(findings: Findings) -> None:
+    lost = [
+        (attempt, reader)
+        for attempt in (Attempt(who, topic, retain) for who in ROLES for topic in INSIDE for retain in (False, True))
+        for reader in ROLES
+        if may_write(attempt.writer, attempt.topic) and may_read(reader, attempt.topic)
+        if (attempt, reader) not in findings.deliveries
+    ]
+    assert lost == []
+
+
+def test_under_names_that_are_no_ids_nothing_gets_from_one_to_another(findings: Findings) -> None:
+    reached = {
+        (attempt, reader)
+        for attempt, reader in findings.deliveries | findings.kept
+        if attempt.topic in NO_IDS and "observer" not in (attempt.writer, reader)
+    }
+    assert reached == set()
+
+
+def test_a_retained_message_stays_only_where_its_writer_may_write(findings: Findings) -> None:
+    kept = {attempt for attempt, reader in findings.kept if reader == "observer" and attempt.writer != "observer"}
+    assert [one for one in kept if not (may_write(one.writer, one.topic) or is_tolerated(one))] == []
+
+
+def test_nobody_hears_the_brokers_own_figures(findings: Findings) -> None:
+    assert {(topic, who) for topic, who in findings.strange if who != "observer"} == set()
