@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -106,6 +106,7 @@ class MosquittoConfig:
     """Everything mosquitto.conf says. The names of files are those of `broker.mosquitto_files`, all in `folder`.
 
     persistent: keeps sessions and retained messages over a restart, which a reload of the revocation list is.
+    stays_root: started by root it would become another user, and a child that does is no longer ended with its parent.
     """
 
     folder: Path
@@ -113,6 +114,7 @@ class MosquittoConfig:
     program: Program
     limits: Limits = Limits()
     persistent: bool = True
+    stays_root: bool = field(default_factory=lambda: os.geteuid() == 0)
 
     def text(self) -> str:
         """Returns the file."""
@@ -123,8 +125,7 @@ class MosquittoConfig:
         yield "# Made by moamesh; changes here are lost."
         if not self.program.uses_plugins:
             yield "per_listener_settings true"
-        if os.geteuid() == 0:
-            # It would become another user, and a child that does is no longer ended with its parent.
+        if self.stays_root:
             yield "user root"
         yield "# Without it a small message waits up to 44 ms for the acknowledgement of the one before."
         yield "set_tcp_nodelay true"

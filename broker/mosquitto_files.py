@@ -96,8 +96,10 @@ class MosquittoFiles:
         if self.home != ANY:
             check_id(self.home, "device")
 
-    def write(self, people: People) -> Change:
+    def write(self, people: People, into: Path | None = None) -> Change:
         """Writes what differs from what is there, and returns what a running broker must do about it.
+
+        `into` writes it elsewhere, to be taken to the folder that the configuration names.
 
         Raises:
             BrokerFilesError: a certificate file is missing or broken; nothing was written.
@@ -105,7 +107,7 @@ class MosquittoFiles:
             OSError: the folder cannot be written.
         """
         contents = {**self.server.read(), **{name: text.encode() for name, text in self._texts(people).items()}}
-        folder = self.config.folder
+        folder = into or self.config.folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = {name: _content(folder / name) for name in contents}
         changed = {name for name, content in contents.items() if before[name] != content}

@@ -1,0 +1,116 @@
+"""What a probe's findings mean: for every role, topic and action, was it allowed, and should it have been?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import final
+
+from paho.mqtt.client import topic_matches_sub
+
+from broker.access import Action, Grant
+from broker.probe import Attempt, Character, Findings
+
+
+class Kind(StrEnum):
+    """How one thing that was tried came out."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    LEAK = "leak"
+    """Allowed, and the topic table says no."""
+    MISSING = "missing"
+    """Refused, and the topic table says yes."""
+    UNSEEN = "unseen"
+    """Nobody was there who could have shown it, by sending or by receiving."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A character and what the table grants them; `grants` None is somebody who must not even be let in."""
+
+    character: Character
+    grants: tuple[Grant, ...] | None = None
+    end: tuple[str, str] | None = None
+    """For who listens: (writer, topic) of a message that they must receive, after which nothing more can come."""
+
+    def may(self, action: Action, topic: str) -> bool:
+        """What the table says."""
+        return any(one.action is action and topic_matches_sub(one.topic, topic) for one in self.grants or ())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One thing that was tried. `action` is "connect", "read" or "write"; for "connect" there is no topic."""
+
+    who: str
+    action: str
+    topic: str
+    kind: Kind
+    detail: str = ""
+
+
+def judge(members: Sequence[Member], topics: Sequence[str], findings: Findings) -> list[Verdict]:
+    """Returns a verdict for everything that was tried."""
+    let_in = [member for member in members if member.character.name not in findings.refused]
+    verdicts = [_connection(member, findings) for member in members]
+    for member in let_in:
+        if member.grants is None:
+            continue
+        for topic in topics:
+            verdicts.append(_writing(member, topic, let_in, findings))
+            verdicts.append(_reading(member, topic, let_in, findings))
+    verdicts += [
+        Verdict(who, "read", topic, Kind.LEAK, "a message that nobody here sent")
+        for topic, who in sorted(findings.strange)
+        if not any(member.character.name == who and member.may(Action.READ, topic) for member in let_in)
+    ]
+    return verdicts
+
+
+def _connection(member: Member, findings: Findings) -> Verdict:
+    name = member.character.name
+    refused = name in findings.refused
+    if member.grants is None:
+        return Verdict(name, "connect", "", Kind.REFUSED if refused else Kind.LEAK, findings.refused.get(name, ""))
+    if name in findings.deaf:
+        return Verdict(name, "connect", "", Kind.MISSING, "let in, and received nothing, not even what it may read")
+    return Verdict(name, "connect", "", Kind.MISSING if refused else Kind.ALLOWED, findings.refused.get(name, ""))
+
+
+def _writing(member: Member, topic: str, let_in: Sequence[Member], findings: Findings) -> Verdict:
+    name = member.character.name
+    attempts = {Attempt(name, topic, retain) for retain in (False, True)}
+    reached = {reader for attempt, reader in findings.deliveries | findings.kept if attempt in attempts}
+    wanted = member.may(Action.WRITE, topic)
+    if reached == {name} and not wanted:
+        # A device that writes into its own inbox: rules of brokers know no "all but me", and it harms nobody.
+        return Verdict(name, "write", topic, Kind.REFUSED, "reached only itself")
+    if reached:
+        return Verdict(name, "write", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"reached {_names(reached)}")
+    if any(one.may(Action.READ, topic) for one in let_in):
+        return Verdict(name, "write", topic, Kind.MISSING if wanted else Kind.REFUSED)
+    taken = bool(attempts & findings.taken)
+    return Verdict(name, "write", topic, Kind.UNSEEN if taken else Kind.REFUSED, "acknowledged" if taken else "")
+
+
+def _reading(member: Member, topic: str, let_in: Sequence[Member], findings: Findings) -> Verdict:
+    name = member.character.name
+    heard = {
+        attempt.writer
+        for attempt, reader in findings.deliveries | findings.kept
+        if reader == name and attempt.topic == topic
+    }
+    wanted = member.may(Action.READ, topic)
+    if heard:
+        return Verdict(name, "read", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"from {_names(heard)}")
+    if any(one.may(Action.WRITE, topic) for one in let_in):
+        return Verdict(name, "read", topic, Kind.MISSING if wanted else Kind.REFUSED)
+    return Verdict(name, "read", topic, Kind.UNSEEN)
+
+
+def _names(names: set[str]) -> str:
+    return ", ".join(sorted(names))

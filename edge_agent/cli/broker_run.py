@@ -1,0 +1,117 @@
+"""Runs a broker until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from broker.embedded import EmbeddedBroker, answers_connect
+from broker.mosquitto import MosquittoBroker
+from broker.mosquitto_files import MosquittoFiles
+from broker.supervised import HEALTH_FAILURES_MAX, HEALTH_INTERVAL_S
+from edge_agent.cli.broker_people import MeshPeople
+from edge_agent.cli.broker_setup import one_line_errors
+from edge_agent.cli.terminal import print_json
+from edge_agent.config import AgentConfig
+from edge_agent.core.errors import SettingsError
+from edge_agent.runtime.home import own_broker
+from provisioning.mesh import MeshFolder
+
+
+async def run_embedded(out: Console, *, port: int, kind: str | None, json: bool) -> None:
+    """Runs the broker for this host alone.
+
+    Raises:
+        SettingsError: it did not start, or it ended by itself.
+    """
+    with one_line_errors():
+        broker = EmbeddedBroker(port=port, kind=kind)
+        await broker.start()
+    try:
+        shown = {"mode": "embedded", "kind": broker.kind, "url": broker.url, "limitations": broker.limitations}
+        _say(out, shown, json=json)
+        if broker.limitations:
+            out.print(broker.limitations, style="busy", soft_wrap=True)
+        out.print("everybody on this machine may use it, and nobody else", style="quiet", soft_wrap=True)
+        await _until_ill(broker)
+        word = "does not answer" if broker.running else "ended"
+        raise SettingsError(f"{broker.kind} {word}: {broker.log_tail() or 'no word in its log'}")
+    finally:
+        await broker.stop()
+
+
+async def run_mosquitto(out: Console, mesh: MeshFolder, files: MosquittoFiles, *, json: bool) -> None:
+    """Runs the mesh's broker; users, claims and revocations are followed.
+
+    Raises:
+        SettingsError: it did not start.
+    """
+    log_to_stderr()
+    with one_line_errors():
+        broker = MosquittoBroker(files, MeshPeople(mesh))
+        await broker.start()
+    try:
+        listeners, limits = files.config.listeners, files.config.limits
+        shown = {
+            "mode": "mosquitto",
+            "mesh": mesh.name,
+            "version": ".".join(map(str, files.config.program.version)),
+            "devices": listeners.devices,
+            "passwords": listeners.passwords,
+            "web": listeners.web,
+            "packet_bytes_max": limits.packet_bytes_max,
+            "queued_messages_max": limits.queued_messages_max,
+            "queued_bytes_max": limits.queued_bytes_max,
+            "in_flight_max": limits.in_flight_max,
+            "connections_max": limits.connections_max,
+            "folder": str(files.config.folder),
+        }
+        _say(out, shown, json=json)
+        out.print("users, claims and revocations of the mesh take effect at once", style="quiet", soft_wrap=True)
+        await asyncio.Event().wait()
+    finally:
+        await broker.stop()
+
+
+async def run_per_device(out: Console, config: AgentConfig, *, json: bool) -> None:
+    """Runs one device's own broker without its agent, which otherwise runs it itself.
+
+    Raises:
+        SettingsError: it did not start, or the settings name no own broker.
+    """
+    log_to_stderr()
+    if config.broker.mode == "shared":
+        raise SettingsError('the device\'s settings say no own broker: set mode = "own" in [broker]')
+    async with own_broker(config) as broker:
+        if broker is None:
+            raise SettingsError("the device's settings say no own broker")
+        shown = {"mode": "per-device", "device": config.device.id, "mesh": config.device.mesh, "devices": broker.port}
+        _say(out, shown, json=json)
+        out.print("`moamesh agent` runs this broker itself: do not run both", style="quiet", soft_wrap=True)
+        await asyncio.Event().wait()
+
+
+async def _until_ill(broker: EmbeddedBroker) -> None:
+    failures = 0
+    while broker.running and failures < HEALTH_FAILURES_MAX:
+        await asyncio.sleep(HEALTH_INTERVAL_S)
+        failures = 0 if await answers_connect("127.0.0.1", broker.port) else failures + 1
+
+
+def _say(out: Console, shown: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(shown)
+        return
+    width = max(map(len, shown))
+    for label, value in shown.items():
+        if value not in (None, ""):
+            out.print(f"[label]{label.replace('_', ' '):{width}}[/] {value}", soft_wrap=True)
+
+
+def log_to_stderr() -> None:
+    """What happens while it runs goes to stderr, a line each."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,0 +1,107 @@
+"""A mesh's own broker: its listeners, its server certificate, its files."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from broker.embedded import BrokerStartError
+from broker.mosquitto_config import WEB_PORT, Listeners, MosquittoConfig, Program, installed_program
+from broker.mosquitto_files import BrokerFilesError, MosquittoFiles, ServerFiles
+from edge_agent.cli.broker_people import broker_folder
+from edge_agent.core.errors import SettingsError
+from provisioning.authority import MeshAuthority, utc_now
+from provisioning.files import PRIVATE, PUBLIC, read_file, write_atomically
+from provisioning.mesh import MeshFolder
+from provisioning.mqtt_link import check_url
+
+RENEW_BEFORE = datetime.timedelta(days=60)
+"""A server certificate that ends within this is made anew at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """What a command line says about a broker's listeners; `None` takes what the mesh's settings say."""
+
+    host: str = ""
+    port: int | None = None
+    password_port: int | None = None
+    web: bool = True
+    web_port: int = WEB_PORT
+    names: tuple[str, ...] = ()
+    """Host names and addresses by which clients know it, beside those of the mesh's settings."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What goes wrong with brokers, as an error that a command shows in one line."""
+    try:
+        yield
+    except (BrokerFilesError, BrokerStartError, RuntimeError, OSError, ValueError) as error:
+        raise SettingsError(str(error)) from error
+
+
+def listeners_of(mesh: MeshFolder, options: BrokerOptions) -> Listeners:
+    """Returns the ports: those of the mesh's broker URLs, unless the command line says others."""
+    device_port = options.port or check_url(mesh.settings.brokers[0])[1]
+    password_port = options.password_port or check_url(mesh.settings.claim_broker)[1]
+    return Listeners(options.host, device_port, password_port, options.web_port if options.web else None)
+
+
+def mosquitto_files(
+    mesh: MeshFolder,
+    options: BrokerOptions,
+    server: ServerFiles,
+    *,
+    folder: Path | None = None,
+    program: Program | None = None,
+    stays_root: bool | None = None,
+) -> MosquittoFiles:
+    """Returns what writes the mesh's mosquitto folder."""
+    config = MosquittoConfig(folder or broker_folder(mesh), listeners_of(mesh, options), program or installed_program())
+    if stays_root is not None:
+        config = MosquittoConfig(config.folder, config.listeners, config.program, stays_root=stays_root)
+    return MosquittoFiles(config, mesh.name, server)
+
+
+def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[], MeshAuthority]) -> ServerFiles:
+    """Returns the broker's certificate and key, made anew where they no longer serve. Only then is the CA opened.
+
+    Raises:
+        ProvisioningError: a name is none, or the mesh's files can't be used.
+    """
+    hosts = _hosts(mesh, names)
+    certificate, key = mesh.folder / "broker.pem", mesh.folder / "broker.key"
+    if not (certificate.exists() and key.exists() and _serves(mesh, certificate, hosts)):
+        identity = authority().issue_broker(hosts)
+        # The key first: a start that was cut off between them finds a pair that does not serve, and makes another.
+        certificate.unlink(missing_ok=True)
+        write_atomically(key, identity.key_pem, PRIVATE)
+        write_atomically(certificate, identity.certificate_pem, PUBLIC)
+    return ServerFiles(certificate, key, mesh.ca_file, mesh.crl_file)
+
+
+def _hosts(mesh: MeshFolder, names: Sequence[str]) -> list[str]:
+    urls = (*mesh.settings.brokers, mesh.settings.claim_broker)
+    own = socket.gethostname().lower()
+    found = [*(check_url(url)[0] for url in urls), *names, "localhost", "127.0.0.1"]
+    if own.replace("-", "").replace(".", "").isalnum() and own.isascii():
+        found += [own, f"{own.partition('.')[0]}.local"]
+    return list(dict.fromkeys(found))
+
+
+def _serves(mesh: MeshFolder, path: Path, hosts: Sequence[str]) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(read_file(path))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    known = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
+    in_time = certificate.not_valid_after_utc - utc_now() > RENEW_BEFORE
+    return in_time and set(hosts) <= known and mesh.bundle().issuer_of(certificate) is not None
