@@ -1,6 +1,7 @@
 """One `agent.toml`, the environment over it, explicit values over both."""
 
 from edge_agent.config.broker import BrokerSection
+from edge_agent.config.influx import InfluxSection
 from edge_agent.config.load import load_config
 from edge_agent.config.model import AgentConfig
 from edge_agent.config.sections import (
@@ -17,6 +18,7 @@ __all__ = [
     "BrokerSection",
     "DeviceSection",
     "EngineSection",
+    "InfluxSection",
     "SeedSection",
     "TelemetrySection",
     "default_data_dir",

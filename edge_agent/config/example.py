@@ -9,7 +9,8 @@ import inspect
 import re
 import sys
 
-from edge_agent.config.model import section_types
+from edge_agent.config.influx import InfluxSection
+from edge_agent.config.model import LISTS, section_types
 from edge_agent.config.sections import Section
 from edge_agent.config.write import to_toml_value
 from edge_agent.core.settings import AgentSettings
@@ -29,7 +30,7 @@ def make_example() -> str:
     """Returns the text of docs/agent.toml."""
     parts = [_HEAD]
     for name, kind in section_types().items():
-        if name == "seeds":
+        if name in LISTS:
             continue
         parts.append(_agent_section() if kind is AgentSettings else _section(name, kind))
     parts.append(
@@ -38,6 +39,7 @@ def make_example() -> str:
         '# device_id = "pantry"\n'
         '# home_broker = "mqtt://192.168.1.20:1883"\n'
     )
+    parts.append(_influx_table())
     return "\n".join(parts)
 
 
@@ -47,6 +49,19 @@ def _section(name: str, kind: type[Section]) -> str:
         value = EXAMPLE_ID if field.is_required() else field.default
         lines.append(f"# {field.description}")
         lines.append(f"{key} = {to_toml_value(value)}")
+    return "\n".join([*lines, ""])
+
+
+def _influx_table() -> str:
+    """`[[influx]]` as a comment: with the table in force, there would be a database."""
+    lines = [
+        "# Databases that measurements are sent to, one table each. The files of [telemetry] are kept in any case."
+    ]
+    lines.append("# [[influx]]")
+    for key, field in InfluxSection.model_fields.items():
+        value = "http://192.168.1.20:8086" if field.is_required() else field.default
+        lines.append(f"## {field.description}")
+        lines.append(f"# {key} = {to_toml_value(value)}")
     return "\n".join([*lines, ""])
 
 

@@ -118,15 +118,23 @@ def _absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Makes the paths in a file count from the file, wherever the agent is started."""
     result = dict(values)
     for section, kind in section_types().items():
-        table = result.get(section)
-        if isinstance(table, dict):
-            paths = [key for key, hint in keys_of(kind).items() if FilePath in (hint, *get_args(hint))]
-            result[section] = table | {
-                key: str(folder / Path(table[key]).expanduser())
-                for key in paths
-                if isinstance(table.get(key), str) and table[key] != "none"
-            }
+        value = result.get(section)
+        paths = [key for key, hint in keys_of(kind).items() if FilePath in (hint, *get_args(hint))]
+        if isinstance(value, list):
+            result[section] = [_with_absolute(table, paths, folder) for table in value]
+        elif value is not None:
+            result[section] = _with_absolute(value, paths, folder)
     return result
+
+
+def _with_absolute(table: Any, paths: list[str], folder: Path) -> Any:
+    if not isinstance(table, dict):
+        return table
+    return table | {
+        key: str(folder / Path(table[key]).expanduser())
+        for key in paths
+        if isinstance(table.get(key), str) and table[key] != "none"
+    }
 
 
 def _first_of(problems: list[str]) -> SettingsError:

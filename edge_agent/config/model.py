@@ -13,9 +13,11 @@ from pydantic import BaseModel, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edge_agent.config.broker import BrokerSection
+from edge_agent.config.influx import InfluxSection
 from edge_agent.config.sections import (
     DeviceSection,
     EngineSection,
+    Section,
     SeedSection,
     TelemetrySection,
     default_data_dir,
@@ -29,6 +31,10 @@ NONE_TEXT = "none"
 
 file_values: ContextVar[Mapping[str, Any] | None] = ContextVar("file_values", default=None)
 """The file that `load_config` is loading: pydantic-settings asks the class for its sources, not the call."""
+
+
+LISTS: Mapping[str, type[Section]] = {"seeds": SeedSection, "influx": InfluxSection}
+"""The sections that are lists of tables (`[[seeds]]`)."""
 
 
 class AgentConfig(BaseSettings):
@@ -47,6 +53,7 @@ class AgentConfig(BaseSettings):
     agent: AgentSettings = AgentSettings()
     telemetry: TelemetrySection = TelemetrySection()
     seeds: tuple[SeedSection, ...] = ()
+    influx: tuple[InfluxSection, ...] = ()
 
     @classmethod
     def settings_customise_sources(
@@ -84,11 +91,11 @@ class AgentConfig(BaseSettings):
 
 
 def section_types() -> dict[str, type[Any]]:
-    """Every section of the file with the class that describes it; `seeds` is a list of such sections."""
+    """Every section of the file with the class that describes it; of `LISTS`, each table of the list."""
     types: dict[str, type[Any]] = {}
     for name, field in AgentConfig.model_fields.items():
         annotation = field.annotation
-        types[name] = SeedSection if name == "seeds" else annotation if isinstance(annotation, type) else NoneType
+        types[name] = LISTS.get(name) or (annotation if isinstance(annotation, type) else NoneType)
     return types
 
 
@@ -102,6 +109,8 @@ def keys_of(section: type[Any]) -> dict[str, Any]:
 
 def _without_none_text(section: str, value: Any) -> Any:
     """Replaces "none" by `None` for the keys that allow it."""
+    if isinstance(value, list):
+        return [_without_none_text(section, table) for table in value]
     if not isinstance(value, dict) or section not in section_types():
         return value
     keys = keys_of(section_types()[section])

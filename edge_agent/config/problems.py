@@ -11,7 +11,7 @@ from typing import Any, final, get_args
 
 from pydantic import SecretStr, ValidationError
 
-from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, keys_of, section_types
+from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS, keys_of, section_types
 from edge_agent.config.places import find_line
 
 VALUE_CHARACTERS_MAX = 80  # of a wrong value in a message
@@ -90,7 +90,7 @@ def say_setting(sources: Sources, section: str, message: str) -> str:
 
 
 def _tables(section: str, values: Any) -> Iterable[tuple[int | None, Any]]:
-    if section == "seeds":
+    if section in LISTS:
         return enumerate(values) if isinstance(values, list | tuple) else []
     return [(None, values)]
 

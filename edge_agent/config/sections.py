@@ -104,15 +104,14 @@ class EngineSection(Section):
 
 
 class TelemetrySection(Section):
-    """Where measurements go: line-protocol files that rotate."""
+    """Where measurements go: line-protocol files that rotate. They are also the spool of the databases."""
 
     folder: FilePath | None = Field(default=None, description="none: `telemetry` in data_dir")
     file_bytes_max: int = Field(
         default=8 * 1024 * 1024, ge=4096, description="a file is closed at this size and another begun"
     )
-    files_max: int = Field(default=16, ge=1, description="files kept; the oldest leave")
-    flush_interval_s: float = Field(
-        default=1.0, gt=0.0, le=3600.0, description="what a crash may lose; shorter wears memory cards"
+    files_max: int = Field(
+        default=16, ge=1, le=4096, description="files kept; the oldest leave, sent to a database or not"
     )
 
 

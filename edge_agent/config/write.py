@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from edge_agent.config.model import NONE_TEXT, AgentConfig
+from edge_agent.config.model import LISTS, NONE_TEXT, AgentConfig
 from edge_agent.config.sections import Section
 from edge_agent.core.settings import AgentSettings
 
@@ -39,9 +39,9 @@ def write_config(config: AgentConfig, path: Path) -> None:
 def to_toml(config: AgentConfig) -> str:
     """Returns the configuration as text, **secrets included**."""
     parts = [
-        _table(f"[{name}]", _changed(getattr(config, name))) for name in AgentConfig.model_fields if name != "seeds"
+        _table(f"[{name}]", _changed(getattr(config, name))) for name in AgentConfig.model_fields if name not in LISTS
     ]
-    parts += [_table("[[seeds]]", _changed(seed)) for seed in config.seeds]
+    parts += [_table(f"[[{name}]]", _changed(table)) for name in LISTS for table in getattr(config, name)]
     return "\n".join(part for part in parts if part)
 
 

@@ -20,6 +20,7 @@ from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.policies_plugins import installed_policies
 from edge_agent.ports import Discovery, Engine
+from edge_agent.runtime.databases import telemetry_servers
 from edge_agent.runtime.home import Home
 from edge_agent.runtime.host import AgentHost
 
@@ -63,7 +64,7 @@ def make_host(config: AgentConfig, home: Home) -> AgentHost:
             model=card.name,
             file_bytes_max=config.telemetry.file_bytes_max,
             files_max=config.telemetry.files_max,
-            flush_interval_s=config.telemetry.flush_interval_s,
+            servers=telemetry_servers(config),
         ),
         discovery=_make_discovery(config, home),
     )

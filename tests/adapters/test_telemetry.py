@@ -8,60 +8,17 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from influxdb_client import Point as InfluxPoint
 
-from edge_agent.adapters.telemetry import FileTelemetrySink, Point, read_points
-from edge_agent.adapters.telemetry.files import RotatingFiles, list_files
-from edge_agent.core.effects import RecordRequest, RecordSession
-from edge_agent.core.messages import DeviceStatus
-from edge_agent.core.states import ItemOutcome
+from edge_agent.adapters.telemetry import Point, read_points
+from edge_agent.adapters.telemetry.files import list_files
+from edge_agent.adapters.telemetry.spool import Spool
 from edge_agent.wire.line_protocol import decode, encode
-
-STATUS = DeviceStatus(
-    device_id="dev-1",
-    model="smollm2 135m, q8=0",
-    synthetic=False,
-    interval_s=5.0,
-    requests_waiting=3,
-    requests_running=1,
-    requests_waiting_mean=2.0,
-    requests_waiting_predicted=0.25,
-    queue_capacity=32,
-    arrival_rate_hz=0.25,
-    service_time_s_mean=1.5,
-    service_time_scv=1.0,
-    utilisation=0.375,
-    offered_load=0.375,
-    stability_margin=0.625,
-    accepted=10,
-    completed=7,
-    rejected=1,
-    expired=0,
-    cancelled=2,
-    failed=0,
-    sessions_active=2,
-    peers_alive=3,
-)
-REQUEST = RecordRequest("proposer", ItemOutcome.COMPLETED, 0.5, 1.0, 1.5, 0.125, 40, 50)
-SESSION = RecordSession("answered", 2, 2, 12.0, 6, 5, 1)
-
-
-def new_sink(folder: Path, **options) -> FileTelemetrySink:
-    settings = {"mesh": "home", "device_id": "dev-1", "model": "smollm2", "flush_interval_s": 0.01} | options
-    return FileTelemetrySink(folder, **settings)
-
-
-async def until(condition, bound_s: float = 10.0) -> None:
-    for _ in range(int(bound_s / 0.01)):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"not within {bound_s} s")
+from tests.adapters.telemetry_samples import REQUEST, SESSION, STATUS, new_sink, until
 
 
 async def test_what_is_recorded_is_read_back_with_its_tags_fields_and_types(tmp_path):
@@ -121,14 +78,15 @@ async def test_a_whole_number_of_seconds_stays_a_float_in_the_file(tmp_path):
 
 
 async def test_no_two_points_share_a_time_and_time_never_runs_back(tmp_path):
-    walls = iter([1_000, 1_000, 1_000, 5_000, 400, 300, 10_000])
-    monotonics = iter([0, 10, 10, 20, 30, 130, 140, 150])
+    walls_us = [1_000, 1_000, 1_400, 1_900, 5_000, 400, 300, 10_500]  # the first is read when the sink is made
+    monotonics_us = [0, 10, 20, 500, 600, 1_600, 3_700, 3_800]
+    walls, monotonics = ((us * 1_000 for us in times) for times in (walls_us, monotonics_us))
     sink = new_sink(tmp_path, wall_ns=lambda: next(walls), monotonic_ns=lambda: next(monotonics))
     for _ in range(7):
         sink.record_session(SESSION)
     await sink.stop()
-    # equal readings are a step apart; after the wall clock was set back, time goes on at the monotonic pace
-    assert [point.time_ns for point in read_points(tmp_path)] == [1_000, 1_001, 1_011, 5_000, 5_100, 5_110, 10_000]
+    # points within a millisecond are one apart; after the wall clock was set back, time goes on at the monotonic pace
+    assert [point.time_ns / 1e6 for point in read_points(tmp_path)] == [1, 2, 3, 5, 6, 8, 10]
 
 
 async def test_numbers_that_are_not_finite_cost_their_field_and_not_the_point(tmp_path):
@@ -197,12 +155,23 @@ def test_a_folder_that_does_not_exist_holds_no_points(tmp_path):
 
 
 async def test_a_full_buffer_drops_and_counts(tmp_path):
-    sink = new_sink(tmp_path, flush_interval_s=60.0, buffer_points_max=10)
+    sink = new_sink(tmp_path, buffer_points_max=10)
+    real_append, disk, first = sink._spool.append, threading.Event(), threading.Event()
+
+    def append_when_the_disk_is_back(lines):
+        first.set()
+        disk.wait(timeout=60.0)
+        real_append(lines)
+
+    sink._spool.append = append_when_the_disk_is_back
+    sink.record_session(SESSION)
+    assert await asyncio.to_thread(first.wait, 60.0)
     for _ in range(25):
         sink.record_session(SESSION)
     assert sink.dropped == 15
-    await sink.stop()  # does not wait for the flush interval
-    assert len(list(read_points(tmp_path))) == 10
+    disk.set()
+    await sink.stop()
+    assert len(list(read_points(tmp_path))) == 11
     sink.record_session(SESSION)
     assert sink.dropped == 16
 
@@ -224,13 +193,13 @@ async def test_a_disk_that_refuses_costs_points_and_nothing_else(tmp_path, caplo
 
 async def test_recording_does_not_wait_for_a_disk_that_hangs(tmp_path):
     sink = new_sink(tmp_path)
-    real_append, disk = sink._files.append, threading.Event()
+    real_append, disk = sink._spool.append, threading.Event()
 
     def append_when_the_disk_is_back(lines):
         disk.wait(timeout=60.0)
         real_append(lines)
 
-    sink._files.append = append_when_the_disk_is_back
+    sink._spool.append = append_when_the_disk_is_back
     for _ in range(1_000):
         sink.record_session(SESSION)
     assert list(read_points(tmp_path)) == []
@@ -259,20 +228,20 @@ async def test_stopping_twice_or_without_a_point_is_harmless_and_leaves_no_threa
 
 
 async def test_an_idle_sink_never_wakes_up(tmp_path):
-    sink = new_sink(tmp_path, flush_interval_s=0.001)
+    sink = new_sink(tmp_path)
     sink.record_session(SESSION)
     await until(lambda: list(read_points(tmp_path)))
     wakeups = []
-    sink._files.append = wakeups.append
-    await asyncio.sleep(0.2)  # two hundred intervals
-    assert len(wakeups) <= 1
+    sink._spool.append = wakeups.append
+    await asyncio.sleep(0.2)
+    assert wakeups == []
     await sink.stop()
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.adapters.test_telemetry import SESSION, new_sink
+from tests.adapters.telemetry_samples import SESSION, new_sink
 from edge_agent.adapters.telemetry import read_points
 folder = Path(sys.argv[1])
 sink = new_sink(folder)
@@ -294,7 +263,7 @@ def test_a_kill_leaves_files_that_read_cleanly(tmp_path, caplog):
 
 
 def test_a_write_that_fails_midway_leaves_whole_lines(tmp_path, monkeypatch):
-    files = RotatingFiles(tmp_path, "dev-1", file_bytes_max=10_000, files_max=2)
+    files = Spool(tmp_path, "dev-1", file_bytes_max=10_000, files_max=2)
     files.append(["first f=1i 1"])
     real_write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:7]))

@@ -19,6 +19,7 @@ ANSWER_TIMEOUT_S = 10.0  # a database that works answers in milliseconds; a Pi u
 _URL = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _VERSION = re.compile(r"v?(?P<major>\d+)\.(?P<minor>\d+)")
 _VICTORIA_VERSION = re.compile(r'vm_app_version\{[^}]*short_version="v?(?P<version>[^"]*)"')
+_START = re.compile(r"^process_start_time_seconds (?P<start>\S+)$", re.MULTILINE)
 _FIRST_WITH_V2_WRITE = (1, 8)
 _PAGE_CHARACTERS_MAX = 256 * 1024  # how far VictoriaMetrics' figures are looked through for its version
 
@@ -129,6 +130,17 @@ def introduce(server: TelemetryServer) -> ServerIdentity:
         'if it is one behind a proxy, set kind = "influxdb-1", "influxdb-2" or "victoria-metrics"',
         retryable=ping.status_code >= 500,
     )
+
+
+def start_of_victoria_metrics(server: TelemetryServer) -> str:
+    """Returns when a VictoriaMetrics was started, in its own words; "" if it does not say (a proxy hides the page).
+
+    Raises:
+        TelemetryServerError: it cannot be reached.
+    """
+    with open_http(server) as http:
+        found = _START.search(get(http, server, "/metrics").text)
+        return found["start"] if found else ""
 
 
 def authorization(server: TelemetryServer) -> Mapping[str, str]:

@@ -1,0 +1,55 @@
+"""Records to measure, a sink in a hurry, and what its files hold."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from edge_agent.adapters.telemetry import FileTelemetrySink
+from edge_agent.adapters.telemetry.pace import Pace
+from edge_agent.core.effects import RecordRequest, RecordSession
+from edge_agent.core.messages import DeviceStatus
+from edge_agent.core.states import ItemOutcome
+
+HURRIED = Pace(gather_s=0.02, retry_first_s=0.05, retry_max_s=0.2, settings_retry_s=0.2, retry_after_max_s=5.0)
+STATUS = DeviceStatus(
+    device_id="dev-1",
+    model="smollm2 135m, q8=0",
+    synthetic=False,
+    interval_s=5.0,
+    requests_waiting=3,
+    requests_running=1,
+    requests_waiting_mean=2.0,
+    requests_waiting_predicted=0.25,
+    queue_capacity=32,
+    arrival_rate_hz=0.25,
+    service_time_s_mean=1.5,
+    service_time_scv=1.0,
+    utilisation=0.375,
+    offered_load=0.375,
+    stability_margin=0.625,
+    accepted=10,
+    completed=7,
+    rejected=1,
+    expired=0,
+    cancelled=2,
+    failed=0,
+    sessions_active=2,
+    peers_alive=3,
+)
+REQUEST = RecordRequest("proposer", ItemOutcome.COMPLETED, 0.5, 1.0, 1.5, 0.125, 40, 50)
+SESSION = RecordSession("answered", 2, 2, 12.0, 6, 5, 1)
+
+
+def new_sink(folder: Path, **options: Any) -> FileTelemetrySink:
+    settings = {"mesh": "home", "device_id": "dev-1", "model": "smollm2", "pace": HURRIED} | options
+    return FileTelemetrySink(folder, **settings)
+
+
+async def until(condition, bound_s: float = 10.0) -> None:
+    for _ in range(int(bound_s / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not within {bound_s} s")
