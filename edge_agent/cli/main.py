@@ -23,6 +23,7 @@ from edge_agent.cli.commands import (
     simulate,
     stability,
     status,
+    telemetry,
     up,
     user,
 )
@@ -58,6 +59,7 @@ app.command("run-prompts", rich_help_panel="Use a mesh")(run_prompts.run_prompts
 app.command("simulate", rich_help_panel="Study a mesh")(simulate.simulate)
 app.command("stability", rich_help_panel="Study a mesh")(stability.stability)
 app.add_typer(experiment.app, name="experiment", rich_help_panel="Study a mesh")
+app.add_typer(telemetry.app, name="telemetry", rich_help_panel="Study a mesh")
 app.command("agent", rich_help_panel="Run a device")(agent.agent)
 app.add_typer(models.app, name="models", rich_help_panel="Run a device")
 app.add_typer(mesh.app, name="mesh", rich_help_panel="Run a mesh")

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from edge_agent.adapters.telemetry.downsampling import MEANS_DAYS, RAW_DAYS
 from edge_agent.cli import options as opt
 from edge_agent.cli.commands.stability import CaFile, Database, Kind, PasswordFile, TokenFile, Username
 
@@ -19,11 +18,12 @@ Org = Annotated[
     ),
 ]
 KeepRaw = Annotated[
-    int, typer.Option(metavar="DAYS", min=0, rich_help_panel=_KEPT, help="Days to keep single points; 0: for ever.")
+    int | None,
+    typer.Option(metavar="DAYS", min=0, rich_help_panel=_KEPT, help="Days to keep single points (14); 0: for ever."),
 ]
 KeepMeans = Annotated[
-    int,
-    typer.Option(metavar="DAYS", min=0, rich_help_panel=_KEPT, help="Days to keep five-minute figures; 0: for ever."),
+    int | None,
+    typer.Option(metavar="DAYS", min=0, rich_help_panel=_KEPT, help="Days to keep the figures (730); 0: for ever."),
 ]
 DeleteOlder = Annotated[
     bool, typer.Option("--delete-older", rich_help_panel=_KEPT, help="Agree that older points there are deleted.")
@@ -41,8 +41,8 @@ def setup(
     password_file: PasswordFile = None,
     token_file: TokenFile = None,
     ca_file: CaFile = None,
-    keep_raw: KeepRaw = RAW_DAYS,
-    keep_means: KeepMeans = MEANS_DAYS,
+    keep_raw: KeepRaw = None,
+    keep_means: KeepMeans = None,
     delete_older: DeleteOlder = False,
     backfill: Backfill = False,
     dry_run: DryRun = False,
@@ -54,12 +54,15 @@ def setup(
     """
     from dataclasses import replace
 
+    from edge_agent.adapters.telemetry.downsampling import MEANS_DAYS, RAW_DAYS
     from edge_agent.adapters.telemetry.setup import SetupPlan, set_up
     from edge_agent.cli.telemetry_source import DatabaseOptions, database_server
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.views.telemetry_setup import setup_json, setup_view, statements
 
-    plan = SetupPlan(keep_raw, keep_means, backfill=backfill, delete_older=delete_older)
+    raw_days = RAW_DAYS if keep_raw is None else keep_raw
+    means_days = MEANS_DAYS if keep_means is None else keep_means
+    plan = SetupPlan(raw_days, means_days, backfill=backfill, delete_older=delete_older)
     said = DatabaseOptions(database, kind, username, password_file, token_file, ca_file)
     server = replace(database_server(url, said), org=org or "")
     identity, steps = set_up(server, plan, dry_run=dry_run)
