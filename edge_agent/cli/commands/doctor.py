@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from edge_agent.cli import options as opt
 
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="A device's agent.toml: try its [[influx]] databases too."),
+]
 
-def doctor(json: opt.Json = False) -> None:
+
+def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
     """Check this machine. Each line says what is there, or the command that mends it.
 
     Exit status 1 if something needed is missing.
     """
     from edge_agent.cli.checks import all_checks
     from edge_agent.cli.exits import NOT_ANSWERED
+    from edge_agent.cli.telemetry_checks import doctor_checks
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.views.checks import checks_object, print_checks
 
     out = console(stderr=json)
     with out.status("looking around"):
-        checks = all_checks()
+        checks = all_checks() + (doctor_checks(config) if config is not None else [])
     if json:
         print_json(checks_object(checks))
     else:

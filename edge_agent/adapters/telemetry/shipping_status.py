@@ -1,0 +1,76 @@
+"""What the files of a device say about its telemetry, while it runs or not. Nothing is written, nobody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from edge_agent.adapters.telemetry.files import list_files
+from edge_agent.adapters.telemetry.progress import Progress, ShippingFigures, label_of
+from edge_agent.adapters.telemetry.server import TelemetryServer
+from edge_agent.adapters.telemetry.spool import Spool
+from edge_agent.core.errors import SettingsError
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """One database of a device. `begun`: it has been sent something, or tried. `refused_path`: `None` if none were."""
+
+    label: str
+    begun: bool
+    figures: ShippingFigures
+    refused_path: Path | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """A device's spool. `points_written`: from its beginning, also those that have left it. `points_dropped`: never
+    reached a file."""
+
+    folder: Path
+    files: int
+    bytes: int
+    points_written: int
+    points_dropped: int
+    databases: tuple[DatabaseStatus, ...]
+
+
+def look_at_spool(folder: Path, device_id: str, servers: Sequence[TelemetryServer]) -> SpoolStatus:
+    """Returns what is in a device's spool and how far each database has got with it.
+
+    Raises:
+        SettingsError: the folder cannot be read, or the device has recorded nothing there. One line.
+    """
+    try:
+        files = list_files(folder, device_id)
+        if not files:
+            raise SettingsError(f"{device_id} has recorded nothing in {folder}")
+        spool = Spool(folder, device_id, file_bytes_max=0, files_max=0)
+        spool.look()
+        extent = spool.extent()
+        databases = tuple(_look_at(spool, server) for server in servers)
+        return SpoolStatus(
+            folder=folder,
+            files=len(files),
+            bytes=sum(file.stat().st_size for file in files),
+            points_written=extent.written if extent is not None else 0,
+            points_dropped=spool.dropped,
+            databases=databases,
+        )
+    except OSError as error:
+        raise SettingsError(f"cannot read {error.filename or folder}: {error.strerror}") from None
+
+
+def _look_at(spool: Spool, server: TelemetryServer) -> DatabaseStatus:
+    progress = Progress(spool, server)
+    figures = progress.figures()
+    if figures is None:  # look() has opened it
+        raise OSError("the spool is not open")
+    refused = progress.refused_path
+    return DatabaseStatus(
+        label_of(server), progress.cursor_path.exists(), figures, refused if refused.exists() else None
+    )
