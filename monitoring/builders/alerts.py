@@ -33,12 +33,13 @@ _GONE = ("points_lost", "points_refused", "points_dropped")
 class Rule:
     """An alert rule.
 
-    looks_back_s: how much of the past the query gets. fires: "lt" or "gt" `limit`. lasting: for how long, before people
-    are told. panel: (dashboard's uid, title of its panel) to look at.
+    when: in words, for people. looks_back_s: how much of the past the query gets. fires: "lt" or "gt" `limit`.
+    lasting: for how long, before people are told. panel: (dashboard's uid, title of its panel) to look at.
     """
 
     uid: str
     title: str
+    when: str
     summary: str
     what_to_do: str
     query: str
@@ -59,6 +60,7 @@ def _overloaded() -> Rule:
     return Rule(
         "moamesh-overloaded",
         "Load above the target",
+        "The stability margin is below 0 for five minutes.",
         "{{ $labels.device_id }} in {{ $labels.mesh }} gets more work than it can do: its stability margin is "
         '{{ printf "%.2f" $values.B.Value }}.',
         "Its queue grows for as long as this lasts. Lower M (layers) or k (fanout), or set layer_plan = "
@@ -78,6 +80,7 @@ def _queue_full() -> Rule:
     return Rule(
         "moamesh-queue-full",
         "Queue over 80 % of its places",
+        "Waiting and running items take more than 80 % of queue_capacity for two minutes.",
         "{{ $labels.device_id }} in {{ $labels.mesh }} has "
         "{{ humanizePercentage $values.B.Value }} of its places taken.",
         "Soon prompts are refused and peers are told busy. If the load stays under 100 %, prompts come in bursts: "
@@ -99,6 +102,7 @@ def _silent() -> Rule:
     return Rule(
         "moamesh-device-silent",
         "Device silent",
+        "No figures for three to four minutes, of a device that sent some in the last hour.",
         "{{ $labels.device_id }} in {{ $labels.mesh }} has sent no figures for over two minutes.",
         "Is the device on, its agent running (moamesh status), its network up? If it answers prompts all the same, it "
         "cannot reach the database: its points wait in its spool. Ends by itself an hour after a device was taken "
@@ -118,6 +122,7 @@ def _spool_growing() -> Rule:
     return Rule(
         "moamesh-spool-growing",
         "Telemetry spool growing",
+        "100 points more wait than ten minutes ago, for five minutes.",
         "{{ $labels.device_id }} has {{ $values.B.Value }} points more waiting for {{ $labels.server }} than ten "
         "minutes ago.",
         "The database takes points more slowly than they are made, or cannot be reached: see the agent's log and "
@@ -137,6 +142,7 @@ def _points_lost() -> Rule:
     return Rule(
         "moamesh-points-lost",
         "Telemetry lost",
+        "A point was lost, refused or dropped in the last half hour.",
         "{{ $labels.device_id }} has lost {{ $values.B.Value }} points for {{ $labels.server }} in the last half hour.",
         "Lost: the spool was full; raise files_max under [telemetry]. Refused: the database did not want them; its "
         "words are in a file beside the spool. Dropped: the disk could not be written.",

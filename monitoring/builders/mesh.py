@@ -82,7 +82,7 @@ def _numbers() -> Panels:
         ),
         number(
             "Rejected",
-            "Prompts refused and requests answered busy in the time shown: the queues are too full or too short.",
+            "Prompts refused and requests answered busy in the time shown: too much load, or too few places.",
             "short",
             InfluxQl(increase("rejected", "agent_queue", _WHERE)),
             steps=ANY_IS_BAD,
@@ -101,8 +101,9 @@ def _stability() -> Panels:
     return (
         curves(
             LOAD_TITLE,
-            "Work offered to each device, in seconds of inference a second, smoothed over a minute. Above the red line "
-            "(100 %) the queue grows as long as it lasts. One device alone: it gets more prompts or is slower.",
+            "Work offered to each device, in seconds of inference a second, smoothed over a minute or ten inferences. "
+            "Above the red line (100 %) the queue grows as long as it lasts. One device alone: it gets more prompts or is "
+            "slower.",
             "percentunit",
             InfluxQl(over_time('mean("offered_load") AS "load"', "agent_queue", _WHERE, by=("device_id",)), alias=_BY),
             steps=LOAD_STEPS,
