@@ -102,8 +102,8 @@ def _stability() -> Panels:
         curves(
             LOAD_TITLE,
             "Work offered to each device, in seconds of inference a second, smoothed over a minute or ten inferences. "
-            "Above the red line (100 %) the queue grows as long as it lasts. One device alone: it gets more prompts or is "
-            "slower.",
+            "Above the red line (100 %) the queue grows as long as it lasts. One device alone: it gets more prompts or "
+            "is slower.",
             "percentunit",
             InfluxQl(over_time('mean("offered_load") AS "load"', "agent_queue", _WHERE, by=("device_id",)), alias=_BY),
             steps=LOAD_STEPS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.telemetry_source import DatabaseOptions, _server
+from edge_agent.cli.telemetry_source import DatabaseOptions, database_server
 from edge_agent.simulator.load.run import LoadRun
 from edge_agent.simulator.load.scenario import Scenario
 from edge_agent.simulator.load.telemetry import TelemetryWriter
@@ -110,7 +110,7 @@ def test_a_token_is_read_from_a_file_or_the_environment_and_never_shown(
 ) -> None:
     (tmp_path / "token").write_text("from-a-file\nand more")
     monkeypatch.setenv("MOAMESH_INFLUX_TOKEN", "from-the-environment")
-    assert _server(influxdb.url, DatabaseOptions()).token == "from-the-environment"
-    server = _server(influxdb.url, DatabaseOptions(token_file=tmp_path / "token"))
+    assert database_server(influxdb.url, DatabaseOptions()).token == "from-the-environment"
+    server = database_server(influxdb.url, DatabaseOptions(token_file=tmp_path / "token"))
     assert server.token == "from-a-file"
     assert "from-a-file" not in repr(server)
