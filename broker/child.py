@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 LOG_BYTES_MAX = 256 * 1024  # brokers log errors and warnings only; a flood of them says no more than its first part
@@ -37,8 +37,9 @@ def _die_with_parent() -> Callable[[], None] | None:
 class ChildProcess:
     """Runs one command. Start it in the main thread: the system ties its life to the thread that started it."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
+    def __init__(self, command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._command = command
+        self._environment = environment
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -67,6 +68,7 @@ class ChildProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=self._environment,
                 preexec_fn=_die_with_parent(),
             )
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -107,13 +107,7 @@ class MosquittoFiles:
             OSError: the folder cannot be written.
         """
         contents = {**self.server.read(), **{name: text.encode() for name, text in self._texts(people).items()}}
-        folder = into or self.config.folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        before = {name: _content(folder / name) for name in contents}
-        changed = {name for name, content in contents.items() if before[name] != content}
-        for name in sorted(changed):
-            _replace(folder / name, contents[name])
-        return _consequence(changed, before, contents)
+        return write_folder(into or self.config.folder, contents, lambda name: name.endswith(".acl"))
 
     def _texts(self, people: People) -> dict[str, str]:
         texts = {CONFIG: self.config.text(), "devices.acl": certificate_acl(self.mesh, self.home)}
@@ -126,13 +120,25 @@ class MosquittoFiles:
         return texts
 
 
-def _consequence(changed: set[str], before: Mapping[str, bytes | None], after: Mapping[str, bytes]) -> Change:
+def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[[str], bool]) -> Change:
+    """Writes what differs, and returns what that means for a broker that runs from the folder.
+
+    `reloads` says which files a running broker can read again. Everything else needs a restart, but for passwords:
+    there it depends on whether somebody is gone, who must lose the live session too.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = {name: _content(folder / name) for name in contents}
+    changed = {name for name, content in contents.items() if before[name] != content}
+    for name in sorted(changed):
+        _replace(folder / name, contents[name])
     if not changed:
         return Change.NOTHING
-    if any(not name.endswith(".acl") and name != PASSWORDS for name in changed):
+    if any(name != PASSWORDS and not reloads(name) for name in changed):
         return Change.RESTART
-    # A login that is gone, or has another password, must lose its live session too.
-    gone = set((before.get(PASSWORDS) or b"").splitlines()) - set(after.get(PASSWORDS, b"").splitlines())
+    gone = set((before.get(PASSWORDS) or b"").splitlines()) - set(contents.get(PASSWORDS, b"").splitlines())
     return Change.RESTART if gone else Change.RELOAD
 
 

@@ -132,7 +132,8 @@ class Probe:
     def _end(self, ears: Mapping[str, ProbeClient], mouths: Mapping[str, _Mouth], payload: bytes) -> set[str]:
         awaited = {name: self.ends[name] for name in ears if name in self.ends}
         for writer, topic in sorted(set(awaited.values())):
-            mouths[writer].say(topic, payload)
+            if writer in mouths:  # else it was not let in, and who waits for it stays without proof
+                mouths[writer].say(topic, payload)
         deadline = time.monotonic() + END_TIMEOUT_S
         deaf = {name for name in awaited if not ears[name].wait_for(payload, max(0.0, deadline - time.monotonic()))}
         time.sleep(SETTLE_S)

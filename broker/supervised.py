@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from broker.child import ChildProcess
@@ -27,14 +27,24 @@ STEADY_S = 30.0  # a child that ran this long is not one that ends at once
 class Supervised:
     """Runs `command` until `stop`. Use it in the main thread's event loop (see `ChildProcess`)."""
 
-    def __init__(self, name: str, command: list[str], log: Path, answers: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        answers: Callable[[], Awaitable[bool]],
+        *,
+        environment: Mapping[str, str] | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
         self.restarts = 0
         """How often it was started again without being asked to."""
         self._name = name
         self._command = command
         self._log = log
         self._answers = answers
-        self._child = ChildProcess(command, log)
+        self._start_timeout_s = start_timeout_s
+        self._child = ChildProcess(command, log, environment)
         self._keeper: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()  # a restart that was asked for and one that a crash needs must not meet
 
@@ -93,12 +103,12 @@ class Supervised:
         except OSError as error:
             raise BrokerStartError(f"{self._name} did not start: {error}") from None
         loop = asyncio.get_running_loop()
-        end = loop.time() + START_TIMEOUT_S
+        end = loop.time() + self._start_timeout_s
         while not await self._answers():
             if not self._child.running:
                 raise await self._failed("ended at once")
             if loop.time() >= end:
-                raise await self._failed(f"did not answer in {START_TIMEOUT_S:g} s")
+                raise await self._failed(f"did not answer in {self._start_timeout_s:g} s")
             await asyncio.sleep(POLL_S)
         await asyncio.sleep(POLL_S)
         if not self._child.running:  # another process has the port, and it was that one which answered

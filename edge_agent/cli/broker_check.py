@@ -17,6 +17,7 @@ from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.verdict import Kind, Verdict
 from edge_agent.cli.broker_people import admit_guests
 from edge_agent.core.errors import SettingsError
+from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.authority import Identity, MeshAuthority
 from provisioning.mesh import MeshFolder
 from provisioning.mqtt_link import check_url
@@ -90,18 +91,18 @@ def _certificates(
             (first, _badge(folder, first, authority.issue_device(first))),
             (second, _badge(folder, second, authority.issue_device(second))),
         ),
-        _badge(folder, "operator", authority.issue_operator()),
-        _badge(folder, "server", authority.issue_broker(["localhost"])),
-        _badge(folder, "foreign", stranger.issue_device(first)),
+        _badge(folder, OPERATOR_ID, authority.issue_operator()),
+        _badge(folder, "broker", authority.issue_broker(["localhost"])),
+        _badge(folder, first, stranger.issue_device(first), "foreign"),
     )
 
 
-def _badge(folder: Path, name: str, identity: Identity) -> Badge:
-    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+def _badge(folder: Path, name: str, identity: Identity, file: str = "") -> Badge:
+    certificate, key = folder / f"{file or name}.pem", folder / f"{file or name}.key"
     certificate.write_bytes(identity.certificate_pem)
     key.touch(mode=0o600)
     key.write_bytes(identity.key_pem)
-    return Badge(certificate, key)
+    return Badge(certificate, key, username=name)  # mosquitto overrides the name, ejabberd compares it
 
 
 @contextmanager

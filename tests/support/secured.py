@@ -57,7 +57,7 @@ class SecuredMesh:
         """A device's certificate, made at the first call."""
         path = self.folder / f"{name}.pem"
         if path.exists():
-            return Badge(path, path.with_suffix(".key"))
+            return Badge(path, path.with_suffix(".key"), username=name)
         return self._files(self.authority.issue_device(name, [HOST]), name)
 
     def operator(self) -> Badge:
@@ -127,4 +127,4 @@ class SecuredMesh:
         certificate.write_bytes(identity.certificate_pem)
         key.write_bytes(identity.key_pem)
         key.chmod(0o600)
-        return Badge(certificate, key)
+        return Badge(certificate, key, username=name)  # mosquitto overrides the name, ejabberd compares it

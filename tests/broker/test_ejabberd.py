@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker.cast import Check, Identities
+from broker.ejabberd import NodeSettings
+from broker.extauth import PasswordFile, answer
+from broker.mosquitto_acl import password_file
+from broker.probe_client import ConnectRefusedError, ProbeClient
+from broker.verdict import Kind
+from edge_agent.wire.topics import Channel, topic_filter
+from tests.support.ejabberd import HOSTS, Cluster, running_cluster
+from tests.support.polling import until
+from tests.support.secured import SecuredMesh
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+NAMES = {f"node{number}@{host}" for number, host in enumerate(HOSTS, 1)}
+WAIT_S = 60.0
+
+
+def crosses(cluster: Cluster, sender: int, reader: int) -> bool:
+    """Whether a message from a device at one node reaches a device at another."""
+    mesh = cluster.mesh
+    topic = topic_filter(mesh.name, "garage", Channel.REPLIES)
+    with (
+        ProbeClient("garage", cluster.door(reader), mesh.device("garage")) as ear,
+        ProbeClient("kitchen", cluster.door(sender), mesh.device("kitchen")) as mouth,
+    ):
+        ear.subscribe([topic])
+        mouth.publish([(topic, b"across", False)])
+        return ear.wait_for(b"across", WAIT_S)
+
+
+async def test_both_nodes_carry_each_others_messages_and_let_through_what_the_table_says(tmp_path: Path) -> None:
+    mesh = SecuredMesh(tmp_path)
+    (tmp_path / "other").mkdir()
+    stranger = SecuredMesh(tmp_path / "other")
+    alice, bob, claim = mesh.user("alice"), mesh.user("bob", ("kitchen",)), mesh.claim("attic")
+    async with running_cluster(mesh, tmp_path) as cluster:
+        assert set(await cluster.nodes[0].running_nodes()) == NAMES
+        assert await asyncio.to_thread(crosses, cluster, 0, 1)
+        devices = (("kitchen", mesh.device("kitchen")), ("garage", mesh.device("garage")))
+        identities = Identities(
+            *(devices, mesh.operator(), mesh.server, stranger.device("kitchen")),
+            *(("alice", alice), ("bob", bob), ("attic", claim)),
+        )
+        check = Check(mesh.name, cluster.door(1), cluster.password_door(0), identities)  # users at the other node
+        _, verdicts = await asyncio.to_thread(check.run, shared=False)  # ejabberd has no shared subscriptions
+        assert [one for one in verdicts if one.kind in (Kind.LEAK, Kind.MISSING)] == []
+        assert sum(one.kind is Kind.ALLOWED for one in verdicts) > 70
+
+
+async def test_who_is_shut_out_loses_the_live_session_and_every_right(tmp_path: Path) -> None:
+    mesh = SecuredMesh(tmp_path)
+    async with running_cluster(mesh, tmp_path) as cluster:
+        live = ProbeClient("live", cluster.door(0), mesh.device("garage"))
+        await asyncio.to_thread(live.connect)
+        cluster.revoked = ("garage",)
+        mesh.revoke(mesh.device("garage"))
+        assert await asyncio.to_thread(live.wait_until_ended, WAIT_S)
+        await asyncio.to_thread(live.close)
+        await until(lambda: all(node.revision for node in cluster.nodes), "both nodes took it over", WAIT_S)
+
+        def publish(who: str) -> list[bool]:
+            with ProbeClient("again", cluster.door(0), mesh.device(who)) as client:
+                return client.publish([(topic_filter(mesh.name, "attic", Channel.REPLIES), b"", False)])
+
+        assert await asyncio.to_thread(publish, "kitchen") == [True]
+        assert await asyncio.to_thread(publish, "garage") == [False]  # ejabberd lets it connect, and do nothing
+
+
+async def test_a_node_that_was_killed_comes_back_and_one_alone_goes_on_after_both_were(tmp_path: Path) -> None:
+    mesh = SecuredMesh(tmp_path)
+    async with running_cluster(mesh, tmp_path) as cluster:
+        first, second = cluster.nodes
+        for dying, other in ((first, second), (second, first)):
+            await dying.kill()
+            with ProbeClient("k", cluster.door(cluster.nodes.index(other)), mesh.device("kitchen")):
+                pass  # the other one lets clients in meanwhile
+            await dying.start()
+            assert set(await other.running_nodes()) == NAMES
+        await first.kill()
+        await second.kill()
+        await first.start()  # it was not the last to die, and the last one is not there
+        with ProbeClient("k", cluster.door(0), mesh.device("kitchen")):
+            pass
+        await second.start()
+        assert set(await first.running_nodes()) == NAMES
+        assert await asyncio.to_thread(crosses, cluster, 1, 0)
+
+
+async def test_a_crash_is_mended_without_being_asked(tmp_path: Path) -> None:
+    mesh = SecuredMesh(tmp_path)
+    async with running_cluster(mesh, tmp_path) as cluster:
+        second = cluster.nodes[1]
+        await second._child._child.kill()
+        await until(lambda: second.restarts == 1 and second.running, "it was started again", WAIT_S)
+
+        def let_in() -> bool:
+            try:
+                with ProbeClient("k", cluster.door(1), mesh.device("kitchen")):
+                    return True
+            except ConnectRefusedError:
+                return False
+
+        async with asyncio.timeout(WAIT_S):
+            while not await asyncio.to_thread(let_in):
+                pass
+        assert set(await second.running_nodes()) == NAMES
+
+
+def test_passwords_are_checked_against_the_file_as_it_is_now(tmp_path: Path) -> None:
+    mesh, path = SecuredMesh(tmp_path), tmp_path / "passwords"
+    passwords = PasswordFile(path)
+    assert not answer(passwords, b"auth:user.alice:localhost:secret of alice")
+    badge = mesh.user("alice")
+    assert (badge.username, badge.password) == ("user.alice", "secret of alice")
+    path.write_text(password_file(mesh.people))
+    assert answer(passwords, b"auth:user.alice:localhost:secret of alice")
+    assert answer(passwords, b"isuser:user.alice:localhost")
+    for wrong in (b"auth:user.alice:localhost:guess", b"auth:user.alice:localhost:", b"auth:user.alice", b"", b"\xff"):
+        assert not answer(passwords, wrong)
+    for forbidden in (b"setpass:user.alice:localhost:new", b"tryregister:user.eve:localhost:x"):
+        assert not answer(passwords, forbidden)
+    path.unlink()
+    assert not answer(passwords, b"auth:user.alice:localhost:secret of alice")
+
+
+def test_the_program_that_checks_passwords_speaks_ejabberds_way(tmp_path: Path) -> None:
+    mesh, path = SecuredMesh(tmp_path), tmp_path / "passwords"
+    mesh.user("alice")
+    path.write_text(password_file(mesh.people))
+    requests = [b"auth:user.alice:localhost:secret of alice", b"auth:user.alice:localhost:guess"]
+    done = subprocess.run(
+        [sys.executable, "-m", "broker.extauth", str(path)],
+        input=b"".join(len(request).to_bytes(2, "big") + request for request in requests),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"\x00\x02\x00\x01" + b"\x00\x02\x00\x00"
+
+
+@pytest.mark.parametrize("name", ["node1", "node1@", "node 1@host", "node1@host'", "UPPER@host"])
+def test_a_name_that_is_no_nodes_is_refused(name: str, tmp_path: Path) -> None:
+    mesh = SecuredMesh(tmp_path)
+    settings = Cluster(mesh, tmp_path).nodes[0]._settings
+    with pytest.raises(ValueError, match="must be NAME@HOST"):
+        NodeSettings(tmp_path, name, "home", settings.listeners, settings.server, settings.cookie)
