@@ -55,11 +55,13 @@ class Cursor:
 class KeptCursor:
     """What is on disk for one database.
 
+    spool: the name of the spool that it is a cursor in.
     cursor: as it is.
     durable: as it was when the server had surely put everything on its own disk; where to go back to if it restarts.
     server_start: what the server said of its own start, "" if nothing.
     """
 
+    spool: str
     cursor: Cursor
     durable: Cursor
     server_start: str = ""
@@ -76,7 +78,9 @@ def load_cursor(path: Path) -> KeptCursor | None:
     """Returns what is kept; `None` if there is nothing, or nothing that can be read (after a power cut)."""
     try:
         content = json.loads(path.read_bytes())
-        return KeptCursor(_read(content["cursor"]), _read(content["durable"]), str(content["server_start"]))
+        return KeptCursor(
+            str(content["spool"]), _read(content["cursor"]), _read(content["durable"]), str(content["server_start"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -87,7 +91,12 @@ def save_cursor(path: Path, kept: KeptCursor) -> None:
     Raises:
         OSError: it could not be written.
     """
-    content = {"cursor": _say(kept.cursor), "durable": _say(kept.durable), "server_start": kept.server_start}
+    content = {
+        "spool": kept.spool,
+        "cursor": _say(kept.cursor),
+        "durable": _say(kept.durable),
+        "server_start": kept.server_start,
+    }
     replace_file(path, json.dumps(content).encode())
 
 

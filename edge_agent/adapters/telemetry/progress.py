@@ -20,6 +20,8 @@ from edge_agent.adapters.telemetry.spool import Extent, Place, Spool
 
 log = logging.getLogger(__name__)
 
+NUMBER_MAX = 2**63  # above every file's number
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Progress:
         self._abandoned = False
         self._unsaved = False
         self._oldest_kept = 0
+        self._held_is_stale = False
         self.durable_only_later = False
 
     def next_batch(self, points_max: int, bytes_max: int) -> Batch | None:
@@ -218,13 +221,15 @@ class Progress:
         """Loads the cursor once the spool is open, or begins one."""
         extent = self._spool.extent()
         if self._kept is None and extent is not None:
-            self._kept = load_cursor(self.cursor_path)
-            if self._kept is None:
-                if self.cursor_path.exists():
-                    log.warning("%s is damaged: everything in the spool is sent to it again", self.cursor_path)
+            kept = load_cursor(self.cursor_path)
+            if kept is None or kept.spool != extent.name:
+                if kept is None and self.cursor_path.exists():
+                    log.warning("%s is damaged: everything in the spool is sent again", self.cursor_path)
+                self._held_is_stale = True
                 cursor = begin_cursor(extent)
-                self._kept = KeptCursor(cursor, cursor)
-            self.durable_only_later |= self._kept.server_start != ""
+                kept = KeptCursor(extent.name, cursor, cursor, kept.server_start if kept is not None else "")
+            self.durable_only_later |= kept.server_start != ""
+            self._kept = kept
         return self._kept
 
     def _settle(self) -> Cursor | None:
@@ -232,6 +237,9 @@ class Progress:
         kept = self._start()
         if kept is None:
             return None
+        if self._held_is_stale:  # of a spool or cursor that is no more
+            self._held.remove_before(NUMBER_MAX)
+            self._held_is_stale = False
         extent = self._view()
         if not extent.firsts:  # the next file is about to be begun, and the only one removed
             return None

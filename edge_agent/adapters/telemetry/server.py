@@ -201,7 +201,7 @@ def unreachable(server: TelemetryServer, error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"{server.url}: its certificate is not trusted: {cause.verify_message or cause.reason}; "
+                f"{server.url}: its certificate is not trusted: {(cause.verify_message or cause.reason).rstrip('.')}; "
                 "give the name that stands in it as url, and its authority as ca_file"
             )
         if isinstance(cause, ssl.SSLError):

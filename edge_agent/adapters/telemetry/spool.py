@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import stat
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, final
 
@@ -50,8 +51,13 @@ class SpoolReader(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What the spool holds. `firsts`: for each file's number, oldest first, how many points were written before it."""
+    """What the spool holds.
 
+    name: made at random when the spool began; another one means that its files were removed and it began anew.
+    firsts: for each file's number, oldest first, how many points were written before it.
+    """
+
+    name: str
     firsts: dict[int, int]
     newest_size: int
     written: int
@@ -117,11 +123,15 @@ class Spool:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = load_index(self.folder, self.owner)
-        firsts = complete_firsts(self.folder, self.owner, kept.firsts)
         if self._extent is None:
             self.dropped += kept.dropped
             self._dropped_kept = kept.dropped
-        self._open_file(firsts, next(reversed(firsts)))
+        if not kept.firsts or not list_files(self.folder, self.owner):
+            kept = SpoolIndex(secrets.token_hex(8), {}, self.dropped)
+        firsts = complete_firsts(self.folder, self.owner, kept.firsts)
+        if not kept.firsts:
+            self._save_index(kept.name, firsts)
+        self._open_file(kept.name, firsts, next(reversed(firsts)))
         for path in list_files(self.folder, self.owner):
             if number_of(path) < next(iter(firsts)):  # a kill came between their end in the index and on disk
                 path.unlink(missing_ok=True)
@@ -134,7 +144,7 @@ class Spool:
         size = newest.stat().st_size if newest.exists() else 0
         self.dropped = kept.dropped
         with self._lock:
-            self._extent = Extent(firsts, size, firsts[number_of(newest)] + count_lines(newest, size))
+            self._extent = Extent(kept.name, firsts, size, firsts[number_of(newest)] + count_lines(newest, size))
 
     def append(self, lines: Iterable[str]) -> None:
         """Appends lines (without newlines).
@@ -164,7 +174,7 @@ class Spool:
         """
         extent = self.extent()
         if extent is not None and self.dropped != self._dropped_kept:
-            self._save_index(extent.firsts)
+            self._save_index(extent.name, extent.firsts)
 
     def close(self) -> None:
         """Closes the file; the next `append` opens it again."""
@@ -186,13 +196,15 @@ class Spool:
         if removed:
             for reader in self.readers:
                 reader.before_removal(next(iter(kept)))
-        self._save_index(kept)  # first in the index, then on disk: a kill in between leaves files too many, not too few
+        self._save_index(
+            extent.name, kept
+        )  # first in the index, then on disk: a kill in between leaves files too many, not too few
         self.close()
-        self._open_file(kept, extent.newest + 1)
+        self._open_file(extent.name, kept, extent.newest + 1)
         for number in removed:
             self.path(number).unlink(missing_ok=True)
 
-    def _open_file(self, firsts: dict[int, int], number: int) -> None:
+    def _open_file(self, name: str, firsts: dict[int, int], number: int) -> None:
         path = self.path(number)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -205,7 +217,7 @@ class Spool:
             raise
         self._descriptor = descriptor
         with self._lock:
-            self._extent = Extent(firsts, size, written)
+            self._extent = Extent(name, firsts, size, written)
 
     def _write(self, lines: list[bytes]) -> None:
         if not lines:
@@ -224,13 +236,16 @@ class Spool:
             self.close()  # the folder may have been replaced: begin anew by name
             raise
         with self._lock:
-            self._extent = Extent(extent.firsts, extent.newest_size + written, extent.written + len(lines))
+            self._extent = replace(
+                extent, newest_size=extent.newest_size + written, written=extent.written + len(lines)
+            )
         for reader in self.readers:
             reader.points_appended()
 
-    def _save_index(self, firsts: dict[int, int]) -> None:
+    def _save_index(self, name: str, firsts: dict[int, int]) -> None:
         dropped = self.dropped
-        content = {"files": {str(number): first for number, first in firsts.items()}, "dropped": dropped}
+        files = {str(number): first for number, first in firsts.items()}
+        content = {"name": name, "files": files, "dropped": dropped}
         replace_file(_index_path(self.folder, self.owner), json.dumps(content).encode(), durable=True)
         self._dropped_kept = dropped
 
@@ -238,8 +253,9 @@ class Spool:
 @final
 @dataclass(frozen=True, slots=True)
 class SpoolIndex:
-    """What `<device>.spool` says: the files with the points written before each, and the points dropped."""
+    """What `<device>.spool` says: the spool's name, its files with the points written before each, points dropped."""
 
+    name: str
     firsts: dict[int, int]
     dropped: int
 
@@ -249,9 +265,9 @@ def load_index(folder: Path, owner: str) -> SpoolIndex:
     try:
         content = json.loads(_index_path(folder, owner).read_bytes())
         firsts = {int(number): int(first) for number, first in content["files"].items()}
-        return SpoolIndex(dict(sorted(firsts.items())), int(content["dropped"]))
+        return SpoolIndex(str(content["name"]), dict(sorted(firsts.items())), int(content["dropped"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return SpoolIndex({}, 0)
+        return SpoolIndex("", {}, 0)
 
 
 def complete_firsts(folder: Path, owner: str, kept: dict[int, int]) -> dict[int, int]:

@@ -1,0 +1,365 @@
+"""What goes wrong at a database, fault by fault: one clear line, points wait in the spool, and none is lost or doubled.
+
+That recording goes on is asserted in each: what is recorded during the fault is in the files while the fault lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from edge_agent.adapters.telemetry import FileTelemetrySink, TelemetryServer, read_points
+from edge_agent.adapters.telemetry.progress import ShippingFigures
+from provisioning.authority import MeshAuthority
+from tests.adapters.telemetry_samples import HURRIED, SESSION, new_sink, until
+from tests.support.faulty_database import FaultyDatabase, Reply, Write, take
+
+TOKEN = "the-token-of-this-test"
+WAIT_S = 30.0
+POINTS = 200
+
+
+@pytest.fixture
+def database() -> Iterator[FaultyDatabase]:
+    with FaultyDatabase().serving() as served:
+        yield served
+
+
+@pytest.fixture(autouse=True)
+def hear_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "edge_agent")
+
+
+@asynccontextmanager
+async def sink_of(
+    folder: Path, database: FaultyDatabase, *, timeout_s: float = 10.0, ca_file: Path | None = None, **options: object
+) -> AsyncIterator[FileTelemetrySink]:
+    server = TelemetryServer(
+        database.url, token=TOKEN, timeout_s=timeout_s, ca_file=str(ca_file) if ca_file is not None else None
+    )
+    sink = new_sink(folder, servers=[server], report_s=3600.0, **options)
+    try:
+        yield sink
+    finally:
+        await sink.stop()
+
+
+async def record(sink: FileTelemetrySink, folder: Path, points: int = POINTS) -> None:
+    """Records points and waits until they are in the files, whatever the database does."""
+    before = len(list(read_points(folder)))
+    for number in range(points):
+        sink.record_session(replace(SESSION, substitutes=number))
+    await until(lambda: len(list(read_points(folder))) == before + points, WAIT_S)
+    assert sink.dropped == 0
+
+
+def figures_of(sink: FileTelemetrySink) -> ShippingFigures:
+    figures = sink._shippers[0].figures()
+    assert figures is not None
+    return figures
+
+
+def lines_about(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name.startswith("edge_agent")
+    ]
+
+
+async def mended(sink: FileTelemetrySink, folder: Path, database: FaultyDatabase, refused: int = 0) -> None:
+    """The fault is over: all that was recorded arrives, each point once."""
+    database.behave = take
+    database.let_go.set()
+    recorded = len(list(read_points(folder)))
+    await until(lambda: figures_of(sink).points_sent == recorded - refused, WAIT_S)
+    assert len(database.points) == recorded - refused
+    figures = figures_of(sink)
+    assert (figures.points_lost, figures.points_refused, figures.spool_points) == (0, refused, 0)
+
+
+def files_like(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+def recovery(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "points delivered after" in record.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "says"),
+    [
+        (401, "unauthorized access", "token_file, or username and password_file, in [[influx]] is missing or wrong"),
+        (403, "insufficient permissions", "may not write to 'moamesh': give the token or user that right"),
+        (404, 'database not found: "moamesh"', "if 'moamesh' is not there, create it"),
+        (307, "", "give that place as url"),
+        (400, "please provide either orgID or org", "url, database and org in [[influx]] must be what"),
+    ],
+    ids=["401", "403", "404", "redirect", "400 about the request"],
+)
+async def test_what_a_person_must_mend_keeps_the_points_and_says_the_way_out_once(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, words: str, says: str
+) -> None:
+    database.behave = lambda _: Reply(status, words)
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 3, WAIT_S)
+        await record(sink, tmp_path)
+        (line,) = lines_about(caplog)
+        assert line.startswith(f"telemetry to {database.url.removeprefix('http://')}/moamesh waits in the spool: ")
+        assert f"answered {status}: {words}" in line
+        assert says in line
+        await mended(sink, tmp_path, database)
+        await until(lambda: len(recovery(caplog)) == 1, WAIT_S)
+        assert f"{2 * POINTS} points delivered after" in recovery(caplog)[0]
+
+
+async def test_400_for_bad_lines_sets_just_those_aside_with_the_servers_words(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = {"substitutes=13i", "substitutes=77i", "substitutes=78i", "substitutes=199i"}
+
+    def take_the_good(write: Write) -> Reply:
+        good = [line for line in write.lines if not bad & set(line.split(" ")[1].split(","))]
+        if dropped := len(write.lines) - len(good):
+            write.lines = good
+            write.take()
+            return Reply(400, f"partial write: field type conflict in {dropped} lines")
+        return take(write)
+
+    database.behave = take_the_good
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: figures_of(sink).points_sent + figures_of(sink).points_refused == POINTS, WAIT_S)
+        assert (figures_of(sink).points_refused, len(database.points)) == (len(bad), POINTS - len(bad))
+        (line,) = lines_about(caplog)
+        assert "1 points refused, set aside in" in line
+        assert "400 partial write: field type conflict" in line
+    (file,) = files_like(tmp_path, "*.refused")
+    comments, lines = [], []
+    for text in file.read_text().splitlines():
+        (comments if text.startswith("#") else lines).append(text)
+    assert {line.split(" ")[1].rpartition(",")[2] for line in lines} == bad
+    assert all("400 partial write: field type conflict" in comment for comment in comments)
+
+
+async def test_400_for_every_line_is_believed_at_once_where_the_server_says_how_many(
+    database: FaultyDatabase, tmp_path: Path
+) -> None:
+    database.behave = lambda write: Reply(400, f"partial write: points beyond retention dropped={len(write.lines)}")
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: figures_of(sink).points_refused == POINTS, WAIT_S)
+        assert len(database.writes) < 20
+        await record(sink, tmp_path, 1)
+        await until(lambda: figures_of(sink).points_refused == POINTS + 1, WAIT_S)
+
+
+async def test_413_halves_the_batch_until_it_fits(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def take_fifty(write: Write) -> Reply:
+        return Reply(413, "too large") if len(write.lines) > 50 else take(write)
+
+    database.behave = take_fifty
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path, 1000)
+        await until(lambda: figures_of(sink).points_sent == 1000, WAIT_S)
+        assert len(database.points) == database.lines_taken == 1000
+        assert lines_about(caplog) == [], "nothing is wrong that anybody should mend"
+        refused = [write for write in database.writes if len(write.lines) > 50]
+        assert len(refused) < 15, "what was found too large is not tried again"
+
+
+async def test_413_for_a_single_point_sets_it_aside(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def take_but_one(write: Write) -> Reply:
+        return Reply(413, "too large") if any("substitutes=9i" in line for line in write.lines) else take(write)
+
+    database.behave = take_but_one
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: figures_of(sink).points_sent == POINTS - 1, WAIT_S)
+        assert figures_of(sink).points_refused == 1
+        assert "413 too large" in lines_about(caplog)[0]
+
+
+async def test_429_waits_as_long_as_retry_after_says(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    asked_at: list[float] = []
+
+    def be_busy(_: Write) -> Reply:
+        asked_at.append(loop.time())
+        return Reply(429, "rate limit", {"Retry-After": "1"})
+
+    database.behave = be_busy
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(asked_at) >= 3, WAIT_S)
+        assert all(later - earlier >= 0.99 for earlier, later in pairwise(asked_at))
+        (line,) = lines_about(caplog)
+        assert "answered 429: rate limit" in line
+        await mended(sink, tmp_path, database)
+
+
+async def test_a_retry_after_of_a_year_is_not_believed(database: FaultyDatabase, tmp_path: Path) -> None:
+    database.behave = lambda _: Reply(429, "rate limit", {"Retry-After": "31536000"})
+    async with sink_of(tmp_path, database, pace=replace(HURRIED, retry_after_max_s=0.2)) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 2, WAIT_S)
+        await mended(sink, tmp_path, database)
+
+
+async def test_500_is_tried_again_until_it_works(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.behave = lambda _: Reply(500, "engine: out of disk")
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 4, WAIT_S)
+        (line,) = lines_about(caplog)
+        assert "answered 500: engine: out of disk" in line
+        await mended(sink, tmp_path, database)
+
+
+async def test_a_server_that_hangs_delays_nothing_and_is_named(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.behave = database.hang
+    async with sink_of(tmp_path, database, timeout_s=0.3) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 2, WAIT_S)
+        await record(sink, tmp_path, 5000)
+        (line,) = lines_about(caplog)
+        assert line.endswith(f"{database.url} did not answer within 0.3 s")
+        await mended(sink, tmp_path, database)
+
+
+async def test_a_server_that_closes_in_the_midst_of_its_answer_gets_the_points_again_and_keeps_one_of_each(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.behave = database.break_off
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 3, WAIT_S)
+        (line,) = lines_about(caplog)
+        assert f"{database.url} broke off its answer" in line
+        await mended(sink, tmp_path, database)
+        assert database.lines_taken > len(database.points), "they were sent again"
+
+
+async def test_tls_with_a_wrong_name_sends_nothing_and_says_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = MeshAuthority.create(tmp_path / "ca", "home")
+    files = [tmp_path / "server.pem", tmp_path / "server.key"]
+    folder = tmp_path / "telemetry"
+    for hosts, works in ((["database.example"], False), (["127.0.0.1"], True)):
+        identity = authority.issue_broker(hosts)
+        files[0].write_bytes(identity.certificate_pem)
+        files[1].write_bytes(identity.key_pem)
+        with FaultyDatabase((files[0], files[1])).serving() as database:
+            async with sink_of(folder, database, ca_file=tmp_path / "ca" / "ca.pem") as sink:
+                await record(sink, folder)
+                if works:
+                    await mended(sink, folder, database)
+                else:
+                    await until(lambda: bool(lines_about(caplog)), WAIT_S)
+            if not works:
+                (line,) = lines_about(caplog)
+                assert "its certificate is not trusted: " in line
+                assert "not valid for '127.0.0.1'; give the name that stands in it as url" in line
+                assert not database.writes
+    assert len(lines_about(caplog)) == 1
+
+
+async def test_tls_of_an_unknown_authority_sends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    identity = MeshAuthority.create(tmp_path / "ca", "home").issue_broker(["127.0.0.1"])
+    files = tmp_path / "server.pem", tmp_path / "server.key"
+    files[0].write_bytes(identity.certificate_pem)
+    files[1].write_bytes(identity.key_pem)
+    with FaultyDatabase(files).serving() as database:
+        async with sink_of(tmp_path / "telemetry", database) as sink:
+            await record(sink, tmp_path / "telemetry")
+            await until(lambda: bool(lines_about(caplog)), WAIT_S)
+        assert "its authority as ca_file" in lines_about(caplog)[0]
+        assert not database.writes
+
+
+async def test_a_server_that_is_not_there_is_named_once_and_its_recovery_too(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody = FaultyDatabase()  # has a port and does not serve: connections wait in its queue
+    nobody._server.server_close()
+    async with sink_of(tmp_path, nobody) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: bool(lines_about(caplog)), WAIT_S)
+        (line,) = lines_about(caplog)
+        assert line.endswith(f"{nobody.url} cannot be reached: Connection refused")
+    async with sink_of(tmp_path, database) as sink:  # another place is another cursor, and gets all of the spool
+        await record(sink, tmp_path, 1)
+        await mended(sink, tmp_path, database)
+
+
+@pytest.mark.parametrize("fault", ["hang", "take_and_hang"])
+async def test_stopping_ends_within_its_bound_while_a_server_hangs_and_the_next_start_sends_the_rest(
+    database: FaultyDatabase, tmp_path: Path, fault: str
+) -> None:
+    database.behave = getattr(database, fault)
+    loop = asyncio.get_running_loop()
+    pace = replace(HURRIED, stop_s=0.5)
+    async with sink_of(tmp_path, database, pace=pace) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 1, WAIT_S)
+        began = loop.time()
+        await sink.stop()
+        assert loop.time() - began < 5.0, "ten times the bound; the server would hang for a minute"
+    async with sink_of(tmp_path, database, pace=pace) as sink:
+        await record(sink, tmp_path, 1)
+        await mended(sink, tmp_path, database)
+        assert figures_of(sink).points_written == POINTS + 2, "the last word of the first run is a point too"
+
+
+async def test_the_token_goes_to_the_server_and_into_no_log_line_or_file(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    database.behave = lambda _: Reply(401, f"the token {TOKEN} is wrong")
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 2, WAIT_S)
+        assert database.writes[0].headers["Authorization"] == f"Token {TOKEN}"
+        assert "the token *** is wrong" in lines_about(caplog)[0]
+        assert TOKEN not in repr(sink._shippers[0]._server)
+    assert TOKEN not in caplog.text
+    assert not any(TOKEN.encode() in path.read_bytes() for path in files_like(tmp_path, "*"))
+
+
+async def test_two_databases_are_two_cursors_and_one_that_is_down_holds_nobody_up(
+    database: FaultyDatabase, tmp_path: Path
+) -> None:
+    with FaultyDatabase().serving() as dead:
+        dead.behave = dead.hang
+        servers = [TelemetryServer(dead.url, timeout_s=0.3), TelemetryServer(database.url)]
+        sink = new_sink(tmp_path, servers=servers, report_s=3600.0)
+        try:
+            await record(sink, tmp_path)
+            await until(lambda: len(database.points) == POINTS, WAIT_S)
+            assert not dead.points
+            await until(lambda: len(dead.writes) >= 2, WAIT_S)
+            dead.behave = take
+            dead.let_go.set()
+            await until(lambda: len(dead.points) == POINTS, WAIT_S)
+        finally:
+            await sink.stop()
+    assert len(files_like(tmp_path, "*.cursor")) == 2

@@ -1,0 +1,142 @@
+"""A database on loopback that does what a test says: real HTTP(S), real connections, and any fault."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+VERSION = "1.8.10"  # so that it is written to at /api/v2/write
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a write is answered with; 204 says that it is taken."""
+
+    status: int = 204
+    words: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Behaviour: TypeAlias = Callable[["Write"], Reply]
+
+
+@dataclass
+class Write:
+    """A request to write: its lines, and how else it may be answered."""
+
+    lines: list[str]
+    headers: dict[str, str]
+    parameters: dict[str, list[str]]
+    database: FaultyDatabase
+    connection: Any
+
+    def take(self) -> None:
+        """Stores the lines, by what makes a point one: series and time."""
+        with self.database.lock:
+            for line in self.lines:
+                series, _, time_ns = line.split(" ")
+                self.database.points[series, time_ns] = line
+                self.database.lines_taken += 1
+
+
+def take(write: Write) -> Reply:
+    """A database that works."""
+    write.take()
+    return Reply()
+
+
+class FaultyDatabase:
+    """Serves until the context `serving` ends. `behave` may be changed at any time.
+
+    Attributes:
+        points: what it has stored. lines_taken: how many lines it was given for that, repeats too.
+        writes: every request to write, as it came.
+    """
+
+    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
+        self.behave: Behaviour = take
+        self.lock = threading.Lock()
+        self.points: dict[tuple[str, str], str] = {}
+        self.lines_taken = 0
+        self.writes: list[Write] = []
+        self.let_go = threading.Event()
+        """Ends what hangs."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that left are no news
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
+
+    def hang(self, write: Write) -> Reply:
+        """Takes the request and says nothing until it is let go; the points are not stored."""
+        self.let_go.wait(60.0)
+        return Reply(500, "let go")
+
+    def take_and_hang(self, write: Write) -> Reply:
+        """As `hang`, but the points are stored."""
+        write.take()
+        return self.hang(write)
+
+    def break_off(self, write: Write) -> Reply:
+        """Stores the points and closes in the midst of the answer."""
+        write.take()
+        write.connection.sendall(b"HTTP/1.1 2")
+        write.connection.shutdown(socket.SHUT_RDWR)
+        raise ConnectionAbortedError
+
+    @contextmanager
+    def serving(self) -> Iterator[FaultyDatabase]:
+        """Serves while the context lasts."""
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="faulty database")
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.let_go.set()
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        database = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._answer(Reply(204, headers={"X-Influxdb-Version": VERSION}))
+
+            def do_POST(self) -> None:
+                body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
+                parameters = parse_qs(urlsplit(self.path).query)
+                lines = body.decode().splitlines()
+                write = Write(lines, dict(self.headers), parameters, database, self.connection)
+                database.writes.append(write)
+                self._answer(database.behave(write))
+
+            def _answer(self, reply: Reply) -> None:
+                body = json.dumps({"code": "x", "message": reply.words}).encode() if reply.words else b""
+                self.send_response(reply.status)
+                for name, value in reply.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Says nothing."""
+
+        return Handler
