@@ -104,7 +104,7 @@ async def ask_one(
         SettingsError, BrokerUnreachableError: it cannot be asked.
     """
     errors = console(stderr=True)
-    async with MeshClient(address.broker, address.mesh) as client:
+    async with address.client() as client:
         device_id = await _choose_device(client, address, device_id, errors)
         result = await _ask(client, device_id, prompt, options, _Shown(errors, stream and not json), json=json)
     if json:

@@ -64,7 +64,7 @@ async def run_prompts_over(
     except OSError as error:
         raise SettingsError(f"cannot write {run.provenance_path}: {error.strerror}") from None
     try:
-        async with MeshClient(address.broker, address.mesh) as client:
+        async with address.client() as client:
             jobs = await _jobs(client, address, run, provenance, devices_min)
             await client.start_watching(record.watch)
             with _shown(console, client, jobs, len(run.entries), provenance) as observer:

@@ -22,7 +22,7 @@ PLAIN_INTERVAL_S = 10.0  # into a log, a table is long
 
 async def show_once(address: MeshAddress, *, json: bool) -> bool:
     """Shows what is known after a moment; returns whether anybody is online."""
-    async with MeshClient(address.broker, address.mesh) as client:
+    async with address.client() as client:
         online = await client.discover()
         views = client.roster.all()
     now = time.monotonic()
@@ -36,7 +36,7 @@ async def show_once(address: MeshAddress, *, json: bool) -> bool:
 async def show_until_stopped(address: MeshAddress, *, json: bool) -> None:
     """Shows the devices until cancelled: a live table, or JSON objects or tables one after another."""
     out = console()
-    async with MeshClient(address.broker, address.mesh) as client:
+    async with address.client() as client:
         await client.discover()
         await watch_client(out, client, address, json=json, note="Ctrl-C to leave")
 

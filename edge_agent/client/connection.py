@@ -12,7 +12,8 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_agent.adapters.mqtt import open_client
+from edge_agent.adapters.mqtt import BrokerUrl, open_client
+from edge_agent.client.access import Access
 from edge_agent.client.conversation import ClientSettings
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Connection:
     """A connection that heals itself.
 
     Args:
-        url: the broker, `mqtt://host:port`.
+        home: the broker's addresses, one of which will do; each new try goes to the next one.
         identifier: the MQTT client id.
         on_message: called for every message.
         on_connect: called after each successful connection, when the subscriptions are in place.
@@ -34,13 +35,16 @@ class Connection:
 
     def __init__(
         self,
-        url: str,
+        home: tuple[BrokerUrl, ...],
+        access: Access,
         identifier: str,
         settings: ClientSettings,
         on_message: HandleMessage,
         on_connect: Callable[[], None],
     ) -> None:
-        self._url = url
+        self._home = home
+        self._access = access
+        self._at = random.randrange(len(home))  # noqa: S311 - spreads users over nodes, guards nothing
         self._identifier = identifier
         self._settings = settings
         self._on_message = on_message
@@ -92,18 +96,33 @@ class Connection:
 
     async def _run(self) -> None:
         backoff_s = self._settings.backoff_min_s
+        tried = 0
         while True:
             try:
-                async with open_client(self._url, client_id=self._identifier) as client:
+                async with self._open() as client:
                     await self._subscribe_all(client)
-                    backoff_s = self._settings.backoff_min_s
+                    backoff_s, tried = self._settings.backoff_min_s, 0
                     await self._read(client)
-            except aiomqtt.MqttError as error:
+            except (aiomqtt.MqttError, OSError, ValueError) as error:  # the latter two: unusable certificate files
                 self.last_error = str(error)
-                log.debug("connection to %s: %s", self._url, error)
+                log.debug("connection to %s: %s", self._home[self._at], error)
+            self._at = (self._at + 1) % len(self._home)
+            tried += 1
             # jitter: the clients of a broker that comes back must not come back at the same moment
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
-            backoff_s = min(2 * backoff_s, self._settings.backoff_max_s)
+            if tried % len(self._home) == 0:  # longer with each round: one dead address must not hide a living one
+                backoff_s = min(2 * backoff_s, self._settings.backoff_max_s)
+
+    def _open(self) -> aiomqtt.Client:
+        access = self._access
+        return open_client(
+            self._home[self._at],
+            client_id=self._identifier,
+            username=access.username,
+            password=access.password,
+            tls=access.tls,
+            names=(access.broker_of,) if access.broker_of else (),
+        )
 
     async def _subscribe_all(self, client: aiomqtt.Client) -> None:
         if self._subscriptions:

@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from edge_agent.adapters.mqtt import parse_url
+from edge_agent.adapters.mqtt import parse_home
+from edge_agent.client.access import Access
 from edge_agent.client.connection import Connection, IncomingMessage
 from edge_agent.client.conversation import ClientSettings, Conversation
 from edge_agent.client.incoming import read
@@ -51,26 +52,37 @@ class MeshClient:
     Reconnects by itself, and sends again what may have been lost; a repeat is harmless at the device.
 
     Args:
-        url: the broker, for instance `mqtt://127.0.0.1:1883`.
+        url: the broker, for instance `mqtt://127.0.0.1:1883`; several addresses of it with commas between.
         mesh: the name of the mesh.
-        client_id: names this user's inbox; by default a random one, so that nobody else reads it by accident.
+        client_id: names this user's inbox; by default the one that `access` may read, else a random one, so that nobody
+            else reads it by accident.
+        access: a user name, password and certificates, where the broker wants them.
 
     Raises (on entering):
         BrokerUnreachableError: no connection within `settings.connect_timeout_s`.
 
     Raises (at once):
-        SettingsError: `url` is no broker URL, or `mesh` or `client_id` is not 1 to 64 of a-z, 0-9 and -.
+        SettingsError: `url` has no broker URL, or `mesh` or `client_id` is not 1 to 64 of a-z, 0-9 and -.
     """
 
     def __init__(
-        self, url: str, mesh: str, client_id: str | None = None, *, settings: ClientSettings | None = None
+        self,
+        url: str,
+        mesh: str,
+        client_id: str | None = None,
+        *,
+        access: Access | None = None,
+        settings: ClientSettings | None = None,
     ) -> None:
+        access = access or Access()
         try:
             self.mesh = topics.check_id(mesh, "mesh")
-            self.url = str(parse_url(url))
-            self.client_id = topics.check_id(client_id or f"user-{secrets.token_hex(8)}", "client id")
+            home = parse_home(url)
+            client_id = client_id or access.inbox or f"user-{secrets.token_hex(8)}"
+            self.client_id = topics.check_id(client_id, "client id")
         except ValueError as error:
             raise SettingsError(str(error)) from None
+        self.url = ",".join(map(str, home))
         self.roster = Roster()
         self.dropped = 0
         """Messages that were not understood, came twice, or belonged to no open prompt."""
@@ -78,7 +90,9 @@ class MeshClient:
         self._settings = settings or ClientSettings()
         self._conversations: dict[str, Conversation] = {}
         self._watchers: list[Watcher] = []
-        self._connection = Connection(self.url, self.client_id, self._settings, self._on_message, self._on_connect)
+        # Not the inbox's name alone: two sessions of one user would take the connection from each other, for ever.
+        identifier = f"{self.client_id}-{secrets.token_hex(4)}"
+        self._connection = Connection(home, access, identifier, self._settings, self._on_message, self._on_connect)
 
     async def __aenter__(self) -> Self:
         await self._connection.subscribe(*self._answers)  # in place before any prompt can be published

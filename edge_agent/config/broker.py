@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
@@ -89,14 +90,21 @@ class BrokerSection(Section):
         Raises:
             SettingsError: the file cannot be read or is no password file.
         """
-        if self.password_file is None:
-            return None
-        try:
-            with self.password_file.open(encoding="utf-8") as file:
-                text = file.read(PASSWORD_BYTES_MAX + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise SettingsError(f"[broker] password_file {self.password_file}: {reason}") from None
-        if len(text) > PASSWORD_BYTES_MAX:
-            raise SettingsError(f"[broker] password_file {self.password_file}: too long for a password")
-        return SecretStr(text.partition("\n")[0].rstrip("\r"))
+        return read_password_file(self.password_file, "[broker] password_file") if self.password_file else None
+
+
+def read_password_file(path: Path, said: str) -> SecretStr:
+    """Returns the first line of a file; `said` is how the setting that names it is called.
+
+    Raises:
+        SettingsError: it cannot be read or is no password file.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(PASSWORD_BYTES_MAX + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SettingsError(f"{said} {path}: {reason}") from None
+    if len(text) > PASSWORD_BYTES_MAX:
+        raise SettingsError(f"{said} {path}: too long for a password")
+    return SecretStr(text.partition("\n")[0].rstrip("\r"))

@@ -21,7 +21,7 @@ from edge_agent.core.settings import DeviceIdentity
 from edge_agent.policies_plugins import installed_policies
 from edge_agent.ports import Discovery, Engine
 from edge_agent.runtime.databases import telemetry_servers
-from edge_agent.runtime.home import Home
+from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
 
 
@@ -124,9 +124,8 @@ def _make_llama(section: EngineSection, instruction: str) -> Engine:
 def _make_discovery(config: AgentConfig, home: Home) -> Discovery | None:
     if config.broker.mode == "shared" or not config.broker.mdns:
         return None
-    from edge_agent.adapters.discovery import MdnsDiscovery
-
-    return MdnsDiscovery(config.device.id, config.device.mesh, home.advertised)
+    discovery: Discovery = discovery_module().MdnsDiscovery(config.device.id, config.device.mesh, home.advertised)
+    return discovery
 
 
 def _make_transport(config: AgentConfig, home: Home) -> MqttTransport:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import final
 
 from broker.embedded import BrokerStartError
@@ -103,10 +105,22 @@ async def own_broker(config: AgentConfig) -> AsyncIterator[DeviceBroker | None]:
         await broker.stop()
 
 
-def _address() -> str:
-    from edge_agent.adapters.discovery import reachable_address  # zeroconf is for those who need it
+def discovery_module() -> ModuleType:
+    """Returns `adapters.discovery`, which needs a library that only devices with a broker of their own need.
 
-    return reachable_address()
+    Raises:
+        SettingsError: it is not installed.
+    """
+    try:
+        return importlib.import_module("edge_agent.adapters.discovery")
+    except ImportError as error:
+        raise SettingsError(
+            f"{error.name} is not installed: pip install 'moamesh[secure]', or set [broker] mdns = false and address"
+        ) from None
+
+
+def _address() -> str:
+    return str(discovery_module().reachable_address())
 
 
 def _in_url(address: str) -> str:

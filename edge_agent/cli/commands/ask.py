@@ -25,6 +25,12 @@ def ask(
     json: opt.Json = False,
     broker: opt.Broker = None,
     mesh: opt.Mesh = None,
+    ca_file: opt.CaFile = None,
+    cert_file: opt.CertFile = None,
+    key_file: opt.KeyFile = None,
+    username: opt.Username = None,
+    password_file: opt.PasswordFile = None,
+    broker_of: opt.BrokerOf = None,
 ) -> None:
     """Ask the mesh. The answer goes to stdout, what made it to stderr.
 
@@ -32,7 +38,7 @@ def ask(
     """
     from edge_agent.cli.asking import ask_one, read_prompt
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
-    from edge_agent.cli.mesh_address import find_mesh
+    from edge_agent.cli.mesh_address import find_mesh, make_access
     from edge_agent.cli.results import prompt_options
 
     text = read_prompt(prompt)
@@ -45,6 +51,7 @@ def ask(
         temperature=temperature,
         seed=seed,
     )
-    address = find_mesh(broker, mesh)
+    access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
+    address = find_mesh(broker, mesh, access)
     if not run_async(ask_one(address, device, text, wanted, stream=stream, json=json)):
         raise typer.Exit(NOT_ANSWERED)

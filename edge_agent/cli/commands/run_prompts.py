@@ -37,6 +37,12 @@ def run_prompts(
     json: opt.Json = False,
     broker: opt.Broker = None,
     mesh: opt.Mesh = None,
+    ca_file: opt.CaFile = None,
+    cert_file: opt.CertFile = None,
+    key_file: opt.KeyFile = None,
+    username: opt.Username = None,
+    password_file: opt.PasswordFile = None,
+    broker_of: opt.BrokerOf = None,
 ) -> None:
     """Answer a file of prompts, on local devices unless --broker names a mesh.
 
@@ -45,7 +51,7 @@ def run_prompts(
     from edge_agent.cli.batch import Pace
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
     from edge_agent.cli.local_mesh import make_plan
-    from edge_agent.cli.mesh_address import find_mesh
+    from edge_agent.cli.mesh_address import find_mesh, make_access
     from edge_agent.cli.prompt_file import read_prompts
     from edge_agent.cli.prompts_command import run_and_report
     from edge_agent.cli.prompts_run import PromptsRun
@@ -64,6 +70,7 @@ def run_prompts(
     plan = None
     if broker is None:
         plan = make_plan(said, devices=devices, engine=engine, models=model, service=service)
-    address = find_mesh(broker, mesh) if broker is not None else None
+    access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
+    address = find_mesh(broker, mesh, access) if broker is not None else None
     if not run_async(run_and_report(said, run, plan, address, report=report, json=json)):
         raise typer.Exit(NOT_ANSWERED)
