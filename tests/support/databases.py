@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -120,12 +121,12 @@ class DatabaseServer:
         if self.kind == "victoria-metrics":
             httpx.get(f"{self.url}/internal/force_flush", timeout=30.0).raise_for_status()
 
-    def influxql(self, query: str, database: str = DATABASE) -> list[dict[str, object]]:
+    def influxql(self, query: str, database: str = DATABASE) -> list[dict[str, Any]]:
         """Returns the series that an InfluxQL query gives, as InfluxDB says them; raises on an error of the query."""
         parameters = {"db": database, "q": query, "epoch": "ns"}
         result = self._post("/query", parameters).json()["results"][0]
         assert "error" not in result, f"{query}: {result['error']}"
-        series: list[dict[str, object]] = result.get("series", [])
+        series: list[dict[str, Any]] = result.get("series", [])
         return series
 
     def log_tail(self) -> str:
