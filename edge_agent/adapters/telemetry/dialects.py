@@ -22,6 +22,8 @@ from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, tl
 from edge_agent.core.errors import MoameshError, SettingsError
 
 GZIP_LEVEL = 4  # our lines shrink to a tenth at any level; higher ones only take longer
+BROKEN_OFF = "broken off"
+UNREACHABLE = "unreachable"
 WORDS_CHARACTERS_MAX = 300  # of what a server says, in logs and beside refused points
 _DROPPED = re.compile(r"dropped=(\d+)")
 _ABOUT_LINES = re.compile(r"partial write|unable to parse|parsing failed|line protocol|type conflict", re.IGNORECASE)
@@ -152,13 +154,13 @@ class DatabaseWriter:
             raise self._failure(_Answer(error.status, error.headers or {}, str(error.body or ""))) from None
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             message = unreachable(self._server, error)
-            raise WriteError(message, Trouble.NOTHING_ARRIVED, "unreachable") from None
+            raise WriteError(message, Trouble.NOTHING_ARRIVED, UNREACHABLE) from None
         except urllib3.exceptions.ReadTimeoutError:
             message = f"{self._server.url} did not answer within {timeout_s:g} s"
             raise WriteError(message, Trouble.UNSURE, "timeout") from None
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as error:
             message = f"{self._server.url} broke off its answer: {_one_line(str(error))}"
-            raise WriteError(message, Trouble.UNSURE, "broken off") from None
+            raise WriteError(message, Trouble.UNSURE, BROKEN_OFF) from None
 
     def close(self) -> None:
         """Closes the connection."""
@@ -169,7 +171,7 @@ class DatabaseWriter:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                return WriteError(f"{self._server.url} broke off its answer", Trouble.UNSURE, "broken off")
+                return WriteError(f"{self._server.url} broke off its answer", Trouble.UNSURE, BROKEN_OFF)
             cause = cause.__cause__ or cause.__context__
         return WriteError(unreachable(self._server, error), Trouble.SETTINGS, "tls")
 

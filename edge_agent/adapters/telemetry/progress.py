@@ -143,18 +143,19 @@ class Progress:
         with self._lock:
             return self._kept_now().server_start
 
-    def server_started(self, start: str) -> int:
-        """The server runs since `start`. Returns how many points it may have forgotten, which are then sent again."""
+    def server_started(self, start: str, *, anew: bool = False) -> int:
+        """The server runs since `start`, "" if it does not say; `anew`: it has started since it was last written to.
+
+        Returns how many points it may have forgotten, which are then sent again.
+        """
         with self._lock:
             kept = self._kept_now()
-            if start == "":  # it does not say
-                return 0
             forgotten = 0
-            if kept.server_start not in ("", start):
+            if anew or ("" not in (start, kept.server_start) and start != kept.server_start):
                 forgotten = kept.cursor.sent - kept.durable.sent
                 again = replace(kept.durable, unsure=max(kept.cursor.unsure, kept.cursor.place))
                 kept = replace(kept, cursor=again)
-            self._kept = replace(kept, server_start=start)
+            self._kept = replace(kept, server_start=start or kept.server_start)
             self._save(self._kept.cursor)
             return forgotten
 

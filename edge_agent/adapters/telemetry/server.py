@@ -19,7 +19,7 @@ ANSWER_TIMEOUT_S = 10.0  # a database that works answers in milliseconds; a Pi u
 _URL = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _VERSION = re.compile(r"v?(?P<major>\d+)\.(?P<minor>\d+)")
 _VICTORIA_VERSION = re.compile(r'vm_app_version\{[^}]*short_version="v?(?P<version>[^"]*)"')
-_START = re.compile(r"^process_start_time_seconds (?P<start>\S+)$", re.MULTILINE)
+_START = re.compile(r"^process_start_time_seconds (?P<start>[0-9.e+]+)$", re.MULTILINE)
 _FIRST_WITH_V2_WRITE = (1, 8)
 _PAGE_CHARACTERS_MAX = 256 * 1024  # how far VictoriaMetrics' figures are looked through for its version
 

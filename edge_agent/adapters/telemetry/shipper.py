@@ -10,7 +10,14 @@ from typing import final
 
 from edge_agent.adapters.telemetry.batch import Batch
 from edge_agent.adapters.telemetry.cursor import Cursor
-from edge_agent.adapters.telemetry.dialects import DatabaseWriter, Trouble, WriteError, require_client
+from edge_agent.adapters.telemetry.dialects import (
+    BROKEN_OFF,
+    UNREACHABLE,
+    DatabaseWriter,
+    Trouble,
+    WriteError,
+    require_client,
+)
 from edge_agent.adapters.telemetry.pace import Pace
 from edge_agent.adapters.telemetry.progress import Progress, ShippingFigures, label_of
 from edge_agent.adapters.telemetry.refused import RefusedFile
@@ -48,6 +55,7 @@ class Shipper:
         self._refused = RefusedFile(self._progress.refused_path)
         self._writer: DatabaseWriter | None = None
         self._connections_seen = 0
+        self._was_away = False
         self._limit = self._ceiling = pace.batch_points_max
         self._failures = 0
         self._trouble: WriteError | None = None
@@ -110,8 +118,10 @@ class Shipper:
         except WriteError as failure:
             self._note_trouble(failure)
         except TelemetryServerError as error:
-            trouble = Trouble.NOTHING_ARRIVED if error.retryable else Trouble.SETTINGS
-            self._note_trouble(WriteError(str(error), trouble, trouble.name))
+            trouble, cause = Trouble.SETTINGS, "not known"
+            if error.retryable:
+                trouble, cause = Trouble.NOTHING_ARRIVED, UNREACHABLE
+            self._note_trouble(WriteError(str(error), trouble, cause))
         except Exception as error:  # a disk that fails, an answer nobody thought of: the thread must not die of it
             self._note_trouble(WriteError(f"{type(error).__name__}: {error}", Trouble.NOTHING_ARRIVED, "unexpected"))
         self._stopping.wait(self._delay_s())
@@ -194,6 +204,7 @@ class Shipper:
     def _note_trouble(self, failure: WriteError) -> None:
         """One line when trouble begins or becomes another; not one for each try."""
         self._failures += 1
+        self._was_away |= failure.trouble is Trouble.NOTHING_ARRIVED or failure.cause == BROKEN_OFF
         if self._trouble is None:
             self._trouble_since = time.monotonic()
             self._delivered = 0
@@ -225,9 +236,10 @@ class Shipper:
         progress = self._progress
         if not progress.durable_only_later:
             return
-        if writer.connections_made != self._connections_seen:
-            self._connections_seen = writer.connections_made
-            if self._ask_for_restart():
+        if (made := writer.connections_made) != self._connections_seen:
+            restarted = self._ask_for_restart()
+            self._connections_seen = made
+            if restarted:
                 return
         now, snapshot = time.monotonic(), progress.snapshot()
         if not self._durable_later or now - self._durable_later[-1][0] >= 1.0:
@@ -237,7 +249,11 @@ class Shipper:
 
     def _ask_for_restart(self) -> bool:
         """Goes back to what was surely on the server's disk if it has started anew. Returns whether it has."""
-        forgotten = self._progress.server_started(start_of_victoria_metrics(self._server))
+        start = start_of_victoria_metrics(self._server)
+        # It tells of its start in whole seconds: of one that is young, two starts cannot be told apart.
+        young = not start or time.time() - float(start) < self._pace.durable_after_s
+        forgotten = self._progress.server_started(start, anew=self._was_away and young)
+        self._was_away = False
         if forgotten:
             self._durable_later.clear()
             log.info("telemetry to %s: it started anew, the last %d points are sent again", self.label, forgotten)
