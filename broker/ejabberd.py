@@ -35,6 +35,8 @@ ALONE_AFTER_S = 10.0  # a node waits so long for those it was last seen with, be
 START_TIMEOUT_S = 60.0  # two seconds and a half here; ten times that on a small device, and the wait above
 CLUSTER_CHECK_S = 15.0  # how often it looks for nodes that are there and not with it
 COOKIE_BYTES = 24
+_LIVE_PASSWORDS = "passwords.live"
+"""What is asked at a login. It follows `passwords` once the rights are in force: nobody gets in before having any."""
 _NODE = re.compile(r"[a-z0-9_-]{1,64}@[A-Za-z0-9.-]{1,253}")
 
 
@@ -97,7 +99,7 @@ class EjabberdNode(FollowingBroker):
         self._revoked = revoked
         folder = settings.folder
         self._erlang = Erlang(folder, settings.name, settings.node_port, libraries)
-        authenticator = (sys.executable, "-P", "-m", "broker.extauth", str(folder / "passwords"))
+        authenticator = (sys.executable, "-P", "-m", "broker.extauth", str(folder / _LIVE_PASSWORDS))
         self._config = EjabberdConfig(folder, settings.mesh, settings.listeners, authenticator, settings.limits)
         listeners = settings.listeners
         port = listeners.passwords or listeners.devices
@@ -168,10 +170,18 @@ class EjabberdNode(FollowingBroker):
             "ejabberd.yml": self._config.text(people, self._revoked()).encode(),
             ".erlang.cookie": self._settings.cookie.read_bytes().strip(),
         }
-        return write_folder(self._settings.folder, contents, lambda name: name == "ejabberd.yml")
+        change = write_folder(self._settings.folder, contents, lambda name: name == "ejabberd.yml")
+        if change is not Change.RELOAD:
+            self._let_log_in()
+        return change
+
+    def _let_log_in(self) -> None:
+        live = self._settings.folder / _LIVE_PASSWORDS
+        write_folder(live.parent, {live.name: (live.parent / "passwords").read_bytes()}, lambda _: True)
 
     async def _reload(self) -> None:
         await self._erlang.run("rpc:call(Node, ejabberd_admin, reload_config, [])")
+        await asyncio.to_thread(self._let_log_in)
 
     # --- the cluster ------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,27 @@ async def test_who_is_shut_out_loses_the_live_session_and_every_right(tmp_path: 
         assert await asyncio.to_thread(publish, "garage") == [False]  # ejabberd lets it connect, and do nothing
 
 
+async def test_a_new_user_gets_in_with_their_rights_or_not_yet(tmp_path: Path) -> None:
+    mesh = SecuredMesh(tmp_path)
+    async with running_cluster(mesh, tmp_path) as cluster:
+        badge = mesh.user("alice")
+        answers = topic_filter(mesh.name, "kitchen", Channel.ANSWERS, "alice")
+
+        def reads_as_soon_as_let_in() -> bool:
+            while True:
+                try:
+                    with ProbeClient("alice", cluster.password_door(0), badge) as alice:
+                        alice.subscribe([answers])
+                        with ProbeClient("kitchen", cluster.door(0), mesh.device("kitchen")) as kitchen:
+                            kitchen.publish([(answers, b"answer", False)])
+                        return alice.wait_for(b"answer", WAIT_S)
+                except ConnectRefusedError:
+                    pass
+
+        async with asyncio.timeout(WAIT_S):
+            assert await asyncio.to_thread(reads_as_soon_as_let_in)
+
+
 async def test_a_node_that_was_killed_comes_back_and_one_alone_goes_on_after_both_were(tmp_path: Path) -> None:
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
