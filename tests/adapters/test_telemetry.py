@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from influxdb_client import Point as InfluxPoint
 
-from edge_agent.adapters.telemetry import Point, read_points
+from edge_agent.adapters.telemetry import Point, TelemetryServer, read_points
 from edge_agent.adapters.telemetry.files import list_files
 from edge_agent.adapters.telemetry.spool import Spool
 from edge_agent.wire.line_protocol import decode, encode
 from tests.adapters.telemetry_samples import REQUEST, SESSION, STATUS, new_sink, until
+from tests.support.faulty_database import FaultyDatabase
 
 
 async def test_what_is_recorded_is_read_back_with_its_tags_fields_and_types(tmp_path):
@@ -87,6 +88,69 @@ async def test_no_two_points_share_a_time_and_time_never_runs_back(tmp_path):
     await sink.stop()
     # points within a millisecond are one apart; after the wall clock was set back, time goes on at the monotonic pace
     assert [point.time_ns / 1e6 for point in read_points(tmp_path)] == [1, 2, 3, 5, 6, 8, 10]
+
+
+async def test_a_restart_with_the_clock_set_back_repeats_no_time(tmp_path):
+    hour_ns = 3600 * 10**9
+    for wall_ns in (100 * hour_ns, 100 * hour_ns - hour_ns // 2):
+        sink = new_sink(tmp_path, wall_ns=lambda wall_ns=wall_ns: wall_ns, monotonic_ns=lambda: 0)
+        for _ in range(3):
+            sink.record_session(SESSION)
+        await sink.stop()
+    assert [point.time_ns // 10**6 - 100 * hour_ns // 10**6 for point in read_points(tmp_path)] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_clock_that_was_far_ahead_once_is_not_followed_for_ever(tmp_path):
+    for year in (2040, 2026):
+        wall_ns = (year - 1970) * 365 * 24 * 3600 * 10**9
+        sink = new_sink(tmp_path, wall_ns=lambda wall_ns=wall_ns: wall_ns, monotonic_ns=lambda: 0)
+        sink.record_session(SESSION)
+        await sink.stop()
+    wrong, right = (point.time_ns for point in read_points(tmp_path))
+    assert (wrong, right) == tuple((year - 1970) * 365 * 24 * 3600 * 10**9 for year in (2040, 2026))
+
+
+async def test_a_burst_runs_ahead_and_the_clock_catches_up(tmp_path):
+    walls_ms = [1000] * 51 + [1020, 1060]
+    walls = (ms * 10**6 for ms in walls_ms)
+    sink = new_sink(tmp_path, wall_ns=lambda: next(walls), monotonic_ns=lambda: 0)
+    for _ in range(52):
+        sink.record_session(SESSION)
+    await sink.stop()
+    times_ms = [point.time_ns // 10**6 for point in read_points(tmp_path)]
+    assert times_ms == [*range(1000, 1051), 1060]
+
+
+async def test_the_sink_tells_what_became_of_the_points_of_each_database(tmp_path):
+    with FaultyDatabase().serving() as database:
+        servers = [TelemetryServer(database.url), TelemetryServer("http://127.0.0.1:1", database="other")]
+        sink = new_sink(tmp_path, servers=servers, report_s=0.1)
+        sink.record_session(SESSION)
+        await until(lambda: sum(point.measurement == "agent_telemetry" for point in read_points(tmp_path)) >= 4)
+        await sink.stop()
+    told = [point for point in read_points(tmp_path) if point.measurement == "agent_telemetry"]
+    names = {f"points_{what}" for what in ("written", "sent", "lost", "refused", "dropped")}
+    last = {point.tags["server"]: point for point in told}
+    assert set(last) == {f"{database.url.removeprefix('http://')}/moamesh", "127.0.0.1:1/other"}
+    for point in told:
+        assert point.tags.keys() == {"mesh", "device_id", "server"}
+        assert set(point.fields) == names | {"spool_points", "spool_bytes"}
+        assert all(isinstance(value, int) for value in point.fields.values())
+        numbers = point.fields
+        parts = numbers["points_sent"] + numbers["points_lost"] + numbers["points_refused"] + numbers["spool_points"]
+        assert numbers["points_written"] == parts
+    down = last["127.0.0.1:1/other"].fields
+    assert down["points_sent"] == 0
+    assert down["spool_bytes"] > 100
+
+
+async def test_without_a_database_nothing_of_its_client_is_loaded(tmp_path):
+    program = (
+        "import sys, edge_agent.runtime.assemble\n"
+        "print([name for name in ('influxdb_client', 'urllib3', 'httpx') if name in sys.modules])"
+    )
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 async def test_numbers_that_are_not_finite_cost_their_field_and_not_the_point(tmp_path):

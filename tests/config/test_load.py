@@ -291,3 +291,59 @@ def test_loading_a_configuration_leaves_an_agent_small():
     resident_mib, heavy = json.loads(done.stdout)
     assert heavy == []
     assert resident_mib < 50, "an agent process has 80 MB in all"
+
+
+INFLUX = """\
+[device]
+id = "dev-1"
+
+[[influx]]
+url = "https://db.local:8086"
+org = "home"
+token_file = "token"
+
+[[influx]]
+url = "http://10.0.0.2:8086/"
+kind = "influxdb-1"
+username = "dev"
+password_file = "none"
+"""
+
+
+def test_databases_are_tables_whose_files_count_from_the_configuration(write, tmp_path):
+    config = load_config(write(INFLUX))
+    first, second = config.influx
+    assert (first.database, first.kind, first.token_file) == ("moamesh", "auto", tmp_path / "token")
+    assert (second.username, second.password_file) == ("dev", None)
+    write_config(config, tmp_path / "again.toml")
+    assert load_config(tmp_path / "again.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('url = "db.local:8086"', '[[influx]] url = "db.local:8086": must be http://host:port'),
+        ('database = "x"', "[[influx]] url: is missing"),
+        ('url = "http://u:pw@h"', "[[influx]] url = (not shown): must be http://"),
+        ('url = "http://h"\nkind = "influx"', '[[influx]] kind = "influx": must be'),
+        ('url = "http://h"\npassword_file = "x"', "password_file needs a username"),
+        ('url = "http://h"\nusername = "x"\ntoken_file = "y"', "give a token_file or a username, not both"),
+        ('url = "http://h"\ntoken = "geheim"', "[[influx]] token: unknown key; did you mean token_file?"),
+    ],
+)
+def test_a_wrong_database_is_told_in_one_line_without_secrets(write, table, says):
+    with pytest.raises(SettingsError) as raised:
+        load_config(write(f'[device]\nid = "a"\n[[influx]]\n{table}\n'))
+    assert says in str(raised.value)
+    assert "geheim" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "No such file"), ("\n", "its first line is empty"), ("x" * 5000, "too long for a secret")],
+)
+def test_a_token_file_that_holds_no_token_is_named(write, tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "token").write_text(content)
+    with pytest.raises(SettingsError, match=says):
+        load_config(write(INFLUX)).influx[0].read_token()
