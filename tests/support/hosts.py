@@ -17,7 +17,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
-from edge_agent.ports import Engine
+from edge_agent.ports import Engine, TelemetrySink
 from edge_agent.runtime.host import AgentHost
 
 MESH = "test"
@@ -51,8 +51,9 @@ def make_device(
     settings: AgentSettings = QUICK,
     service: str = "deterministic:0.01",
     make_transport: Callable[[MqttSettings], MqttTransport] = MqttTransport,
+    telemetry: TelemetrySink | None = None,
 ) -> Device:
-    """Puts a device together; the caller runs it."""
+    """Puts a device together; the caller runs it. telemetry: in the place of files in `folder`."""
     engine = SyntheticEngine(parse_service(service), seed=int.from_bytes(name.encode()))
     identity = DeviceIdentity(name, model=engine.card.name, model_family=engine.card.family, synthetic=True)
     draws = random.Random(name)
@@ -63,7 +64,7 @@ def make_device(
         engine,
         transport,
         SqliteJournal(folder / f"{name}.journal"),
-        FileTelemetrySink(folder / f"{name}-telemetry", mesh=MESH, device_id=name, model=engine.card.name),
+        telemetry or FileTelemetrySink(folder / f"{name}-telemetry", mesh=MESH, device_id=name, model=engine.card.name),
     )
     return Device(name, agent, host, engine, transport)
 
