@@ -79,8 +79,6 @@ async def test_messages_arrive_over_tls_also_when_reading_had_to_pause(tls_url: 
         assert a.transport.counters.bad_homes == 1
 
 
-# paho leaves the socket of a failed handshake to the garbage collector
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 async def test_a_device_without_a_certificate_stays_outside_and_keeps_trying(tls_url: str, tmp_path: Path) -> None:
     for tls in (None, TlsFiles(f"{tmp_path}/ca.pem"), TlsFiles(f"{tmp_path}/missing.pem")):
         one = Device("a", tls_url, tls=tls)

@@ -66,8 +66,7 @@ class Connection:
         self._at = rng.randrange(len(home))  # devices spread over the nodes of a cluster
         self._owner = owner
         self._serves_others = False
-        # with the system's authorities a URL's host is the only name that counts
-        self._names_host = settings.tls is None or settings.tls.ca is None
+        self._names_host = False
         self._settings = settings
         self._counters = counters
         self._rng = rng

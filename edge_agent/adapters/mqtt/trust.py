@@ -49,7 +49,7 @@ def make_context(
         context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     if files.ca is not None:
         context.check_hostname = False  # `_CheckedSocket` does it, for more than one name
-        context.sslsocket_class = _checking(names, on_certificate)
+    context.sslsocket_class = _checking(names if files.ca is not None else names[:1], on_certificate)
     return context
 
 

@@ -1,0 +1,203 @@
+"""Whom a device takes for a broker: before it has shown the right certificate, not a byte of MQTT is sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from broker.child import ChildProcess
+from broker.embedded import EmbeddedBroker
+from broker.kinds import find_mosquitto
+from edge_agent.adapters.mqtt import TlsFiles
+from edge_agent.adapters.mqtt.trust import named_by
+from edge_agent.core.events import PeerMessageReceived
+from provisioning.authority import Identity, MeshAuthority
+from tests.adapters.mqtt_devices import Device, device, request, until
+from tests.support.secured import free_ports
+
+pytestmark = pytest.mark.broker
+
+HOST = "127.0.0.1"
+Make = Callable[[MeshAuthority, MeshAuthority], Identity]
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> MeshAuthority:
+    """The mesh's CA, and what device a has of it."""
+    authority = MeshAuthority.create(tmp_path / "ca", "test")
+    write(tmp_path / "a", authority.issue_device("a"))
+    return authority
+
+
+def write(path: Path, identity: Identity) -> None:
+    path.with_suffix(".pem").write_bytes(identity.certificate_pem)
+    path.with_suffix(".key").write_bytes(identity.key_pem)
+
+
+def files_of_a(folder: Path) -> TlsFiles:
+    return TlsFiles(*(str(folder / name) for name in ("ca/ca.pem", "a.pem", "a.key", "ca/crl.pem")))
+
+
+class Listener:
+    """A TLS server that keeps what it is told and never answers."""
+
+    def __init__(self, folder: Path, identity: Identity) -> None:
+        write(folder / "listener", identity)
+        self.heard = b""
+        self.tried = 0
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(folder / "listener.pem", folder / "listener.key")
+        self._context.sni_callback = self._count
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        async with await asyncio.start_server(self._listen, HOST, 0, ssl=self._context) as server:
+            yield f"mqtts://{HOST}:{server.sockets[0].getsockname()[1]}"
+
+    def _count(self, sock: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        self.tried += 1
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1024):
+                self.heard += data
+        writer.close()
+
+
+BAD: dict[str, Make] = {
+    "of another mesh": lambda mesh, other: other.issue_device("b"),
+    "of another device": lambda mesh, other: mesh.issue_device("c"),
+    "for another host": lambda mesh, other: mesh.issue_broker(["broker.example", "10.9.8.7"]),
+    "of a device whose name only begins alike": lambda mesh, other: mesh.issue_device("b-2"),
+    "expired": lambda mesh, other: mesh.issue_device("b", [HOST], lifetime=datetime.timedelta(hours=-1)),
+    "of the operator, who is no server": lambda mesh, other: mesh.issue_operator(),
+}
+GOOD: dict[str, Make] = {
+    "of the device whose home it is": lambda mesh, other: mesh.issue_device("b"),
+    "for the host": lambda mesh, other: mesh.issue_broker([HOST]),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_a_broker_with_a_certificate_that_is_not_good_hears_nothing(
+    what: str, tmp_path: Path, mesh: MeshAuthority, mosquitto: EmbeddedBroker
+) -> None:
+    listener = Listener(tmp_path, BAD[what](mesh, MeshAuthority.create(tmp_path / "other", "test")))
+    async with listener.open() as url, device("a", mosquitto.url, tls=files_of_a(tmp_path), flush_s=0.1) as a:
+        a.transport.send_to_device("b", url, request(), None)
+        await until(lambda: a.transport.counters.connect_failures >= 2, "two tries")
+        assert listener.tried >= 2
+        assert listener.heard == b""
+
+
+async def test_a_revoked_broker_hears_nothing(tmp_path: Path, mesh: MeshAuthority, mosquitto: EmbeddedBroker) -> None:
+    identity = mesh.issue_device("b")
+    mesh.revoke([x509.load_pem_x509_certificate(identity.certificate_pem).serial_number])
+    listener = Listener(tmp_path, identity)
+    async with listener.open() as url, device("a", mosquitto.url, tls=files_of_a(tmp_path), flush_s=0.1) as a:
+        a.transport.send_to_device("b", url, request(), None)
+        await until(lambda: a.transport.counters.connect_failures >= 2, "two tries")
+        assert (listener.tried >= 2, listener.heard) == (True, b"")
+
+
+@pytest.mark.parametrize("what", GOOD)
+async def test_the_right_broker_is_spoken_to(
+    what: str, tmp_path: Path, mesh: MeshAuthority, mosquitto: EmbeddedBroker
+) -> None:
+    listener = Listener(tmp_path, GOOD[what](mesh, mesh))
+    async with listener.open() as url, device("a", mosquitto.url, tls=files_of_a(tmp_path), flush_s=0.1) as a:
+        a.transport.send_to_device("b", url, request(), None)
+        await until(lambda: b"MQTT" in listener.heard, "a CONNECT")
+
+
+@contextlib.asynccontextmanager
+async def real_broker(folder: Path, identity: Identity) -> AsyncIterator[str]:
+    """A mosquitto that shows this certificate and asks for one of the mesh."""
+    write(folder / "server", identity)
+    (port,) = free_ports(1)
+    (folder / "mosquitto.conf").write_text(
+        f"user root\nlistener {port} {HOST}\nallow_anonymous true\nset_tcp_nodelay true\nrequire_certificate true\n"
+        f"cafile {folder}/ca/ca.pem\ncertfile {folder}/server.pem\nkeyfile {folder}/server.key\n"
+    )
+    process = ChildProcess([find_mosquitto() or "mosquitto", "-c", str(folder / "mosquitto.conf")], folder / "log")
+    await process.start()
+    try:
+        yield f"mqtts://{HOST}:{port}"
+    finally:
+        await process.stop()
+
+
+async def test_what_is_for_others_does_not_go_to_a_broker_that_only_named_its_device(
+    tmp_path: Path, mesh: MeshAuthority, mosquitto: EmbeddedBroker
+) -> None:
+    write(tmp_path / "b", mesh.issue_device("b"))
+    async with real_broker(tmp_path, mesh.issue_device("b")) as url:
+        b_files = TlsFiles(f"{tmp_path}/ca/ca.pem", f"{tmp_path}/b.pem", f"{tmp_path}/b.key")
+        async with device("b", url, tls=b_files) as b, device("a", mosquitto.url, tls=files_of_a(tmp_path)) as a:
+            a.transport.send_to_device("b", url, request(1), 30.0)
+            await b.arrival(PeerMessageReceived)
+            before = a.transport.counters.connect_failures
+            a.transport.send_to_device("c", url, request(2), 30.0)  # somebody lies about where c is at home
+            await until(lambda: a.transport.counters.connect_failures > before, "the refusal")
+            assert len(a.transport._away.homes) == 2
+            a.transport.send_to_device("b", url, request(3), 30.0)
+            await b.arrival(PeerMessageReceived, 2)
+
+
+async def test_a_broker_that_named_its_host_serves_all_who_are_at_home_there_over_one_connection(
+    tmp_path: Path, mesh: MeshAuthority, mosquitto: EmbeddedBroker
+) -> None:
+    async with real_broker(tmp_path, mesh.issue_broker([HOST])) as url, contextlib.AsyncExitStack() as stack:
+        devices: list[Device] = []
+        for name in ("b", "c", "d"):
+            write(tmp_path / name, mesh.issue_device(name))
+            tls = TlsFiles(f"{tmp_path}/ca/ca.pem", f"{tmp_path}/{name}.pem", f"{tmp_path}/{name}.key")
+            devices.append(await stack.enter_async_context(device(name, url, tls=tls)))
+        a = await stack.enter_async_context(device("a", mosquitto.url, tls=files_of_a(tmp_path)))
+        for one in devices:
+            a.transport.send_to_device(one.device_id, url, request(1), 30.0)
+            await one.arrival(PeerMessageReceived)
+        assert len(a.transport._away.homes) == 1
+
+
+async def test_a_renewed_certificate_counts_from_the_next_connection_on(tmp_path: Path, mesh: MeshAuthority) -> None:
+    async with real_broker(tmp_path, mesh.issue_broker([HOST])) as url:
+        async with device("a", url, tls=files_of_a(tmp_path)) as a:
+            shown = a.link.client._client.socket().version()  # type: ignore[union-attr]  # a TLS socket while connected
+            assert shown in ("TLSv1.2", "TLSv1.3")
+            write(tmp_path / "a", MeshAuthority.create(tmp_path / "other", "test").issue_device("a"))
+            a.transport.renew()
+            await until(lambda: a.transport.counters.connect_failures >= 1, "the refusal of the wrong one")
+            write(tmp_path / "a", mesh.issue_device("a"))
+            await a.connection(True, 2)
+
+
+@pytest.mark.parametrize(
+    ("held", "name", "matches"),
+    [
+        ((("DNS", "kitchen"),), "kitchen", True),
+        ((("DNS", "Kitchen.local"),), "kitchen.LOCAL", True),
+        ((("DNS", "kitchen"),), "kitchen-2", False),
+        ((("DNS", "*.example.org"),), "a.example.org", True),
+        ((("DNS", "*.example.org"),), "a.b.example.org", False),
+        ((("DNS", "*.example.org"),), "example.org", False),
+        ((("DNS", "*.org"),), "example.org", False),
+        ((("DNS", "*"),), "kitchen", False),
+        ((("DNS", "k*.example.org"),), "kitchen.example.org", False),
+        ((("IP Address", "10.0.0.7"),), "10.0.0.7", True),
+        ((("DNS", "10.0.0.7"),), "10.0.0.7", False),
+        ((("IP Address", "FE80:0:0:0:0:0:0:1"),), "fe80::1%eth0", True),
+        ((("URI", "kitchen"), ("email", "kitchen")), "kitchen", False),
+        ((), "kitchen", False),
+    ],
+)
+def test_names_are_compared_whole(held: tuple[tuple[str, str], ...], name: str, matches: bool) -> None:
+    certificate = {"subject": ((("commonName", name),),), "subjectAltName": held}
+    assert named_by(certificate, ("other", name)) == (frozenset({name}) if matches else frozenset())
