@@ -67,10 +67,17 @@ class ProbeClient:
     """One MQTT 5 connection in a thread of its own: `with ProbeClient(...) as client: ...`."""
 
     def __init__(
-        self, client_id: str, door: Door, badge: Badge, *, will: tuple[str, bytes, bool] | None = None
+        self,
+        client_id: str,
+        door: Door,
+        badge: Badge,
+        *,
+        will: tuple[str, bytes, bool] | None = None,
+        session_expiry_s: int = 0,
     ) -> None:
         self.received: list[Received] = []
         self._door = door
+        self._session_expiry_s = session_expiry_s
         self._reason: str | None = None
         self._connected = threading.Event()
         self._ended = threading.Event()
@@ -120,8 +127,12 @@ class ProbeClient:
             ConnectRefusedError: it was not let in, or there is no broker.
         """
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it unannotated
+        properties.SessionExpiryInterval = self._session_expiry_s
         try:
-            self._client.connect(self._door.host, self._door.port, KEEPALIVE_S, clean_start=True, properties=properties)
+            fresh = self._session_expiry_s == 0
+            self._client.connect(
+                self._door.host, self._door.port, KEEPALIVE_S, clean_start=fresh, properties=properties
+            )
         except (OSError, ssl.SSLError, ValueError) as error:
             raise ConnectRefusedError(f"no connection: {error}") from None
         with contextlib.suppress(OSError, AttributeError):

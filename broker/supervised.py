@@ -144,7 +144,7 @@ class Supervised:
                     if self._child.running and failures < HEALTH_FAILURES_MAX:
                         continue  # a restart that was asked for came first
                     await self._child.kill()
-                    self.restarts += 1
                     await self._start()
+                    self.restarts += 1
             failures, started = 0, loop.time()
             next_check = loop.time() + HEALTH_INTERVAL_S
