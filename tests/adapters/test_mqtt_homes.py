@@ -25,20 +25,23 @@ def door_of(one: Device, doors: list[Doorway]) -> Doorway:
 
 
 async def test_a_device_moves_to_the_next_address_when_its_own_dies_and_back_again(mosquitto: EmbeddedBroker) -> None:
-    async with doorways(mosquitto.port, 3) as doors, device("b", mosquitto.url) as b:
-        async with device("a", home_of(doors)) as a:
-            a.transport.publish_presence(presence("a", m.PresenceState.ONLINE))
-            await b.arrival(PeerMessageReceived)
-            for moves in range(1, 7):
-                door = door_of(a, doors)
-                await door.shut()
-                await a.connection(True, 1 + moves)
-                assert door_of(a, doors) is not door
-                b.transport.send_to_device("a", "", request(moves), 60.0)
-                await until(lambda n=moves: _has(a, n), f"request {moves}")
-                await door.open()
-            told = [e for e in b.of(PeerMessageReceived) if e.message == presence("a", m.PresenceState.ONLINE)]
-            assert len(told) >= 7, "presence is told again after every move: the next node may never have heard of it"
+    async with (
+        doorways(mosquitto.port, 3) as doors,
+        device("b", mosquitto.url) as b,
+        device("a", home_of(doors)) as a,
+    ):
+        a.transport.publish_presence(presence("a", m.PresenceState.ONLINE))
+        await b.arrival(PeerMessageReceived)
+        for moves in range(1, 7):
+            door = door_of(a, doors)
+            await door.shut()
+            await a.connection(True, 1 + moves)
+            assert door_of(a, doors) is not door
+            b.transport.send_to_device("a", "", request(moves), 60.0)
+            await until(lambda n=moves: _has(a, n), f"request {moves}")
+            await door.open()
+        told = [e for e in b.of(PeerMessageReceived) if e.message == presence("a", m.PresenceState.ONLINE)]
+        assert len(told) >= 7, "presence is told again after every move: the next node may never have heard of it"
 
 
 def _has(one: Device, number: int) -> bool:
@@ -67,24 +70,31 @@ async def test_devices_spread_over_the_addresses(mosquitto: EmbeddedBroker) -> N
 
 
 async def test_all_addresses_of_a_cluster_are_one_home_in_any_order(mosquitto: EmbeddedBroker) -> None:
-    async with doorways(mosquitto.port, 2) as doors:
-        async with device("a", home_of(doors)) as a, device("b", home_of(doors)) as b:
-            for number, home in enumerate((home_of(doors), home_of(doors[::-1]), home_of(doors[1:]), "")):
-                a.transport.send_to_device("b", home, request(number), 30.0)
-                await until(lambda n=number: _has(b, n), home)
-            assert a.transport._away.homes == []
+    async with (
+        doorways(mosquitto.port, 2) as doors,
+        device("a", home_of(doors)) as a,
+        device("b", home_of(doors)) as b,
+    ):
+        for number, home in enumerate((home_of(doors), home_of(doors[::-1]), home_of(doors[1:]), "")):
+            a.transport.send_to_device("b", home, request(number), 30.0)
+            await until(lambda n=number: _has(b, n), home)
+        assert a.transport._away.homes == []
 
 
 async def test_a_message_for_a_cluster_elsewhere_goes_to_the_node_that_lives(mosquitto: EmbeddedBroker) -> None:
-    async with EmbeddedBroker(kind="mosquitto") as elsewhere, doorways(elsewhere.port, 2) as doors:
-        async with device("a", mosquitto.url) as a, device("b", elsewhere.url) as b:
-            home = home_of(doors)
-            for number, door in enumerate((*doors, *doors)):
-                await door.shut()
-                a.transport.send_to_device("b", home, request(number), 60.0)
-                await until(lambda n=number: _has(b, n), f"request {number}")
-                await door.open()
-            assert a.transport._away.homes == [parse_home(home)]
+    async with (
+        EmbeddedBroker(kind="mosquitto") as elsewhere,
+        doorways(elsewhere.port, 2) as doors,
+        device("a", mosquitto.url) as a,
+        device("b", elsewhere.url) as b,
+    ):
+        home = home_of(doors)
+        for number, door in enumerate((*doors, *doors)):
+            await door.shut()
+            a.transport.send_to_device("b", home, request(number), 60.0)
+            await until(lambda n=number: _has(b, n), f"request {number}")
+            await door.open()
+        assert a.transport._away.homes == [parse_home(home)]
 
 
 async def test_a_lost_connection_is_said_before_the_new_one(mosquitto: EmbeddedBroker) -> None:

@@ -168,15 +168,17 @@ async def test_a_broker_that_named_its_host_serves_all_who_are_at_home_there_ove
 
 
 async def test_a_renewed_certificate_counts_from_the_next_connection_on(tmp_path: Path, mesh: MeshAuthority) -> None:
-    async with real_broker(tmp_path, mesh.issue_broker([HOST])) as url:
-        async with device("a", url, tls=files_of_a(tmp_path)) as a:
-            shown = a.link.client._client.socket().version()  # type: ignore[union-attr]  # a TLS socket while connected
-            assert shown in ("TLSv1.2", "TLSv1.3")
-            write(tmp_path / "a", MeshAuthority.create(tmp_path / "other", "test").issue_device("a"))
-            a.transport.renew()
-            await until(lambda: a.transport.counters.connect_failures >= 1, "the refusal of the wrong one")
-            write(tmp_path / "a", mesh.issue_device("a"))
-            await a.connection(True, 2)
+    async with (
+        real_broker(tmp_path, mesh.issue_broker([HOST])) as url,
+        device("a", url, tls=files_of_a(tmp_path)) as a,
+    ):
+        shown = a.link.client._client.socket().version()  # type: ignore[union-attr]  # a TLS socket while connected
+        assert shown in ("TLSv1.2", "TLSv1.3")
+        write(tmp_path / "a", MeshAuthority.create(tmp_path / "other", "test").issue_device("a"))
+        a.transport.renew()
+        await until(lambda: a.transport.counters.connect_failures >= 1, "the refusal of the wrong one")
+        write(tmp_path / "a", mesh.issue_device("a"))
+        await a.connection(True, 2)
 
 
 @pytest.mark.parametrize(

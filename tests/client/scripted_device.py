@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
-from edge_agent.adapters.mqtt import open_client
+from edge_agent.adapters.mqtt import TlsFiles, open_client
 from edge_agent.core.messages import DeviceToUser, Message, Prompt
 from edge_agent.wire import codec, topics
 
@@ -48,10 +48,15 @@ async def silence(_device: ScriptedDevice, _message: Message) -> None:
 
 @contextlib.asynccontextmanager
 async def scripted_device(
-    url: str, script: Script = silence, *, mesh: str = "test", device_id: str = "device-1"
+    url: str,
+    script: Script = silence,
+    *,
+    mesh: str = "test",
+    device_id: str = "device-1",
+    tls: TlsFiles | None = None,
 ) -> AsyncIterator[ScriptedDevice]:
     """Runs `script` for each message from a user."""
-    async with open_client(url, client_id=f"{device_id}-script") as client:
+    async with open_client(url, client_id=f"{device_id}-script", tls=tls) as client:
         device = ScriptedDevice(client, mesh, device_id)
         await client.subscribe(topics.build(mesh, device_id, topics.Channel.PROMPTS), 1)
 

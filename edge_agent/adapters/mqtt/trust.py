@@ -88,7 +88,7 @@ def _checking(names: tuple[str, ...], on_certificate: Callable[[frozenset[str]],
                 super().do_handshake(block)
                 found = named_by(self.getpeercert() or {}, names)
                 if not found:
-                    raise ssl.SSLCertVerificationError(f"the certificate names neither {' nor '.join(names)}")
+                    raise ssl.SSLCertVerificationError(f"the certificate names none of: {', '.join(names)}")
             except BaseException:
                 self.close()
                 raise
