@@ -5,13 +5,14 @@ An adapter implements one of these and knows nothing of the others. The runtime 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.core.effects import RecordRequest, RecordSession, StartInference
 from edge_agent.core.events import Event, ReplyRoute, SessionsRestored
 from edge_agent.core.messages import Answer, Contribution, DeviceStatus, DeviceToUser, PeerMessage, Presence, Prompt
+from edge_agent.wire.topics import Channel
 
 EmitEvent = Callable[[Event], Awaitable[None]]
 """Hands an event to the runtime; waits while its bounded inbox is full, which is the back-pressure of the device."""
@@ -167,4 +168,48 @@ class TelemetrySink(Protocol):
 
     async def stop(self) -> None:
         """Writes out what is buffered."""
+        ...
+
+
+class ManagementLine(Protocol):
+    """What a steward may do with the device it looks after."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the home broker is connected."""
+        ...
+
+    def publish(self, channel: Channel, body: bytes) -> None:
+        """Queues a body on a management channel of this device."""
+        ...
+
+    def publish_to(self, device_id: str, home_broker: str, channel: Channel, body: bytes) -> None:
+        """Queues a body on a management channel of another device."""
+        ...
+
+    def peers(self) -> Sequence[tuple[str, str]]:
+        """Returns (device id, home broker) of the peers that are known now."""
+        ...
+
+    async def renew(self) -> None:
+        """Connects anew with the certificate files as they are now; a broker of the device's own follows them too."""
+        ...
+
+    def restart(self) -> None:
+        """Asks the device to end cleanly; its process then begins anew."""
+        ...
+
+
+class Steward(Protocol):
+    """Looks after a device beside its prompts: jobs, certificates, revocations."""
+
+    channels: frozenset[Channel]
+    """The management channels it reads."""
+
+    async def take(self, channel: Channel, body: bytes) -> None:
+        """Takes one body that came for this device."""
+        ...
+
+    async def attend(self, line: ManagementLine) -> None:
+        """Works until it is cancelled, while the device runs."""
         ...

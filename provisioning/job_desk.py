@@ -113,6 +113,19 @@ class JobDesk:
         rows = self._select("WHERE device_id = ? ORDER BY sequence", (device_id,))
         return next((row.job for row in rows if not row.ended), None)
 
+    def due(self) -> list[Job]:
+        """Returns the oldest job of each device that has not ended: what is to be published now."""
+        oldest: dict[str, Job] = {}
+        for row in self._select("WHERE state NOT IN ('done', 'failed', 'refused') ORDER BY sequence", ()):
+            oldest.setdefault(row.job.device_id, row.job)
+        return list(oldest.values())
+
+    def cancel(self, job_id: str) -> bool:
+        """Forgets a job that its device has not answered yet; says whether there was one."""
+        with self._transaction() as database:
+            gone = database.execute("DELETE FROM jobs WHERE job_id = ? AND state = ?", (job_id, ASKED))
+        return gone.rowcount > 0
+
     def find(self, job_id: str) -> JobRow | None:
         """Returns one job."""
         return next(self._select("WHERE job_id = ?", (job_id,)), None)

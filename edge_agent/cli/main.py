@@ -17,6 +17,7 @@ from edge_agent.cli.commands import (
     device,
     doctor,
     experiment,
+    job,
     mesh,
     models,
     run_prompts,
@@ -65,6 +66,7 @@ app.add_typer(models.app, name="models", rich_help_panel="Run a device")
 app.add_typer(mesh.app, name="mesh", rich_help_panel="Run a mesh")
 app.add_typer(device.app, name="device", rich_help_panel="Run a mesh")
 app.add_typer(user.app, name="user", rich_help_panel="Run a mesh")
+app.add_typer(job.app, name="job", no_args_is_help=True, rich_help_panel="Run a mesh")
 app.add_typer(broker.app, name="broker", rich_help_panel="Run a mesh")
 app.command("doctor", rich_help_panel="Run a device")(doctor.doctor)
 

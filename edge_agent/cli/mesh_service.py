@@ -1,11 +1,14 @@
-"""Runs the operator's service for `moamesh mesh serve`."""
+"""Runs the operator's services for `moamesh mesh serve`: claims and renewals, and jobs."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import sys
 import time
 
+from edge_agent.cli.job_run import job_service, open_desk
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import RENEWAL_MARGIN
@@ -26,5 +29,9 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_url: str
         mesh.renew_operator(authority)
     access = BrokerAccess(broker_url, OPERATOR_ID, mesh.ca_file, mesh.operator_certificate, mesh.operator_key)
     with mesh.inventory() as inventory:
+        mesh.list_revoked(inventory, authority)  # should a revocation have been cut off
         service = RegistrarService(mesh, Registrar(authority, inventory), inventory, mqtt_connect(access))
-        await service.run()
+        with contextlib.closing(open_desk(mesh)) as desk:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(service.run())
+                tasks.create_task(job_service(mesh, desk, broker_url).run())

@@ -7,7 +7,6 @@ with that process, however it dies.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import ctypes
 import os
 import signal
@@ -26,12 +25,11 @@ def main() -> int:
     if arguments.parent:
         _end_with(arguments.parent)
 
-    from edge_agent.config import load_config  # after the parent is watched: importing takes a while
-    from edge_agent.core.errors import MoameshError
-    from edge_agent.runtime.app import run_agent
+    from edge_agent.core.errors import MoameshError  # after the parent is watched: importing takes a while
+    from edge_agent.management.run import run_device
 
     try:
-        asyncio.run(run_agent(load_config(arguments.config)))
+        run_device(arguments.config, {})
     except MoameshError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -9,10 +9,17 @@ import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 
+from broker.embedded import BrokerStartError
+from broker.mosquitto_files import BrokerFilesError
+from broker.per_device import DeviceBroker
+from edge_agent.adapters.mqtt import MqttTransport
 from edge_agent.config import AgentConfig
-from edge_agent.runtime.assemble import make_host
+from edge_agent.ports import Steward
+from edge_agent.runtime.assemble import make_host, make_transport
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
+from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.service_manager import ServiceManager
+from edge_agent.wire.topics import Channel
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +27,10 @@ LOG_LEVEL_VARIABLE = "MOAMESH_LOG_LEVEL"
 THREADS_MAX = 48  # one for each connection that may be made or left at once, and a few; made only when needed
 
 
-async def run_agent(config: AgentConfig) -> None:
+async def run_agent(config: AgentConfig, steward: Steward | None = None) -> bool:
     """Runs the device that `config` describes until SIGTERM or SIGINT, then stops it cleanly.
+
+    Returns whether its steward asked for a restart: the caller then begins the process anew.
 
     Raises:
         SettingsError: something that the configuration names is missing.
@@ -34,41 +43,103 @@ async def run_agent(config: AgentConfig) -> None:
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request's URL
     manager = ServiceManager(os.environ)
-    asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Connects to hosts that are gone wait in threads; they must not keep the others from having one.
     loop.set_default_executor(ThreadPoolExecutor(THREADS_MAX, "worker"))
-
-    def stop() -> None:
-        manager.stopping()
-        asked.set()
-
+    end = End(manager.stopping)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, end.ask)
     started = manager.ready
-    async with own_broker(config):
-        while not asked.is_set():
-            await _run_at_home(config, await find_home(config), asked, started)
+    async with own_broker(config) as broker:
+        while not end.asked.is_set():
+            await _run_at_home(config, await find_home(config), broker, steward, end, started)
             started = _said_already
-    log.info("stopped")
+    log.info("restarting" if end.restart else "stopped")
+    return end.restart
 
 
-async def _run_at_home(config: AgentConfig, home: Home, asked: asyncio.Event, started: Callable[[], None]) -> None:
+class End:
+    """Whether the device is to end, and to begin anew after it."""
+
+    def __init__(self, say: Callable[[], None]) -> None:
+        self._say = say
+        self.asked = asyncio.Event()
+        self.restart = False
+
+    def ask(self) -> None:
+        """Somebody wants it to end."""
+        self._say()
+        self.asked.set()
+
+    def ask_restart(self) -> None:
+        """Somebody wants it to end and begin anew."""
+        self.restart = True
+        self.ask()
+
+
+class DeviceLine:
+    """`ports.ManagementLine` of a running device."""
+
+    def __init__(
+        self, config: AgentConfig, transport: MqttTransport, host: AgentHost, broker: DeviceBroker | None, end: End
+    ) -> None:
+        self._device_id = config.device.id
+        self._transport = transport
+        self._broker = broker
+        self.peers = host.peers
+        self.restart = end.ask_restart
+
+    @property
+    def connected(self) -> bool:
+        """Whether the home broker is connected."""
+        return self._transport.connected
+
+    def publish(self, channel: Channel, body: bytes) -> None:
+        """Queues a body on a management channel of this device."""
+        self._transport.publish_raw(self._device_id, "", channel, body)
+
+    def publish_to(self, device_id: str, home_broker: str, channel: Channel, body: bytes) -> None:
+        """Queues a body on a management channel of another device."""
+        self._transport.publish_raw(device_id, home_broker, channel, body)
+
+    async def renew(self) -> None:
+        """Has the device's own broker, if there is one, and its connections follow the certificate files."""
+        if self._broker is not None:
+            try:
+                await self._broker.apply_crl()
+            except (BrokerFilesError, BrokerStartError, OSError) as error:
+                log.error("this device's own broker: %s", error)
+        self._transport.renew()
+
+
+async def _run_at_home(
+    config: AgentConfig,
+    home: Home,
+    broker: DeviceBroker | None,
+    steward: Steward | None,
+    end: End,
+    started: Callable[[], None],
+) -> None:
     """Runs the device until it is asked to stop, or its home has another address."""
-    host = make_host(config, home)
+    transport = make_transport(config, home)
+    if steward is not None:
+        transport.watch(steward.channels, steward.take)
+    host = make_host(config, home, transport)
     log.info("device %s of mesh %s, home broker %s", config.device.id, config.device.mesh, home.advertised)
 
     async def end_after(reason: Coroutine[object, object, object]) -> None:
         await reason
         host.stop()
 
-    ends = [asyncio.create_task(end_after(reason)) for reason in (asked.wait(), until_moved(config, home))]
+    tasks = [asyncio.create_task(end_after(reason)) for reason in (end.asked.wait(), until_moved(config, home))]
+    if steward is not None:
+        tasks.append(asyncio.create_task(steward.attend(DeviceLine(config, transport, host, broker, end))))
     try:
         await host.run(started)
     finally:
-        for task in ends:
+        for task in tasks:
             task.cancel()
-        await asyncio.wait(ends)
+        await asyncio.wait(tasks)
 
 
 def _said_already() -> None:

@@ -19,14 +19,16 @@ from edge_agent.core.policies import make_policies
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.policies_plugins import installed_policies
-from edge_agent.ports import Discovery, Engine
+from edge_agent.ports import Discovery, Engine, Transport
 from edge_agent.runtime.databases import telemetry_servers
 from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
 
 
-def make_host(config: AgentConfig, home: Home) -> AgentHost:
+def make_host(config: AgentConfig, home: Home, transport: Transport) -> AgentHost:
     """Returns the device that `config` describes, at home where `home` says, not yet running.
+
+    `transport` is what `make_transport` makes of the same two.
 
     Raises:
         SettingsError: something that the configuration names is missing, with the command that mends it.
@@ -51,7 +53,7 @@ def make_host(config: AgentConfig, home: Home) -> AgentHost:
     return AgentHost(
         agent=Agent(identity, config.agent, streams, make_policies(config.agent, installed_policies()), seeds),
         engine=engine,
-        transport=_make_transport(config, home),
+        transport=transport,
         journal=SqliteJournal(
             config.journal_path,
             answers_kept_s=config.agent.answers_kept_s,
@@ -128,7 +130,8 @@ def _make_discovery(config: AgentConfig, home: Home) -> Discovery | None:
     return discovery
 
 
-def _make_transport(config: AgentConfig, home: Home) -> MqttTransport:
+def make_transport(config: AgentConfig, home: Home) -> MqttTransport:
+    """Returns the device's connection to its mesh, not yet started."""
     broker = config.broker
     password = broker.read_password()
     tls = None

@@ -53,6 +53,10 @@ class AgentHost:
         self._wake: asyncio.TimerHandle | None = None
         self._stopping = False
 
+    def peers(self) -> list[tuple[str, str]]:
+        """Returns (device id, home broker) of the peers that are known now."""
+        return [(row.entry.device_id, row.entry.home_broker) for row in self._agent.view.rows()]
+
     def stop(self) -> None:
         """Asks `run` to end: nothing more is accepted, peers are told, what is accepted stays in the journal."""
         if not self._stopping:

@@ -20,10 +20,7 @@ def agent(
 
     Settings come from the file, over it MOAMESH_SECTION__KEY from the environment, over both --set.
     """
-    from edge_agent.cli.exits import run_async
     from edge_agent.cli.overrides import parse_overrides
-    from edge_agent.config import load_config
-    from edge_agent.runtime.app import run_agent
+    from edge_agent.management.run import run_device
 
-    loaded = load_config(config, parse_overrides(settings or []))
-    run_async(run_agent(loaded))
+    run_device(config, parse_overrides(settings or []))

@@ -1,0 +1,105 @@
+"""Hands jobs to devices and takes their reports, at one broker, over connections that may break."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Container
+
+from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
+from provisioning.job_desk import RESEND_S, JobDesk, JobRow
+from provisioning.jobs import JobMessageError, decode_report
+from provisioning.link import Connect, Link, LinkError, Received
+
+_log = logging.getLogger(__name__)
+
+LOOK_S = 0.5  # how soon a job that another command has recorded goes out
+PAUSE_MIN_S = 0.5  # before reconnecting
+PAUSE_MAX_S = 30.0
+
+OnReport = Callable[[JobRow], None]
+
+
+class JobService:
+    """The jobs of one mesh, or of some devices of it. Asking again is harmless: devices know what they have done.
+
+    Args:
+        on_report: called after each report of a job that is known.
+        devices: whom to hand jobs to; everybody by default.
+    """
+
+    def __init__(
+        self,
+        mesh: str,
+        desk: JobDesk,
+        connect: Connect,
+        on_report: OnReport | None = None,
+        devices: Container[str] | None = None,
+    ) -> None:
+        self._mesh = mesh
+        self._desk = desk
+        self._connect = connect
+        self._on_report = on_report
+        self._devices = devices
+        self._asked_at: dict[str, float] = {}
+        self.problem = ""
+        """Why there is no connection; "" while there is one."""
+
+    async def run(self) -> None:
+        """Connects, works, and connects again, until it is cancelled."""
+        pause_s = PAUSE_MIN_S
+        while True:
+            try:
+                async with self._connect() as link:
+                    for channel in (Channel.JOB_REPORTS, Channel.PRESENCE):
+                        await link.subscribe(topic_filter(self._mesh, ANY, channel))
+                    self._asked_at.clear()
+                    self.problem, pause_s = "", PAUSE_MIN_S
+                    await self._serve(link)
+            except LinkError as error:
+                if str(error) != self.problem:
+                    _log.warning("jobs: %s; trying again", error)
+                self.problem = str(error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def _serve(self, link: Link) -> None:
+        receiving = asyncio.create_task(link.receive())
+        try:
+            while True:
+                await self._hand_out(link)
+                await asyncio.wait([receiving], timeout=LOOK_S)
+                if receiving.done():
+                    self._take(receiving.result())
+                    receiving = asyncio.create_task(link.receive())
+        finally:
+            receiving.cancel()
+            await asyncio.wait([receiving])
+
+    async def _hand_out(self, link: Link) -> None:
+        now = time.monotonic()
+        for job in self._desk.due():
+            if self._devices is not None and job.device_id not in self._devices:
+                continue
+            if now - self._asked_at.get(job.job_id, -RESEND_S) >= RESEND_S:
+                self._asked_at[job.job_id] = now
+                await link.publish(build(self._mesh, job.device_id, Channel.JOBS), self._desk.body(job))
+
+    def _take(self, received: Received) -> None:
+        address = parse(received.topic)
+        if address is None or address.mesh != self._mesh or received.retained:
+            return
+        if address.channel is Channel.PRESENCE:  # it is there: what it has not ended is asked for at once
+            job = self._desk.next_for(address.device)
+            if job is not None:
+                self._asked_at.pop(job.job_id, None)
+            return
+        try:
+            report = decode_report(received.body.decode(errors="replace"))
+        except JobMessageError as error:
+            _log.warning("%s: report refused: %s", address.device, error)
+            return
+        row = self._desk.take(report, address.device)
+        if row is not None and self._on_report is not None:
+            self._on_report(row)
