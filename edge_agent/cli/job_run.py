@@ -62,6 +62,8 @@ def choose_devices(mesh: MeshFolder, names: Sequence[str], everybody: bool) -> l
         raise ProvisioningError("name devices, or give --all")
     if unknown := [name for name in names if name not in active]:
         raise ProvisioningError(f"{unknown[0]} is no active device of mesh {mesh.name}; see moamesh device list")
+    if not active:
+        raise ProvisioningError(f"mesh {mesh.name} has no active device yet; see moamesh device list")
     return list(dict.fromkeys(names)) or active
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +19,7 @@ _STYLES = {"done": "good", "failed": "bad", "refused": "bad"}
 
 def jobs_table(rows: Sequence[JobRow]) -> Table:
     """Returns the jobs, one a line."""
-    table = Table(box=None, pad_edge=False, header_style="label")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="label")
     for name in ("device", "what", "state", "asked", "job", "detail"):
         table.add_column(name, no_wrap=name in ("device", "state", "job"), overflow="fold")
     for row in rows:
