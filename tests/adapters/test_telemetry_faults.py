@@ -345,6 +345,23 @@ async def test_the_token_goes_to_the_server_and_into_no_log_line_or_file(
     assert not any(TOKEN.encode() in path.read_bytes() for path in files_like(tmp_path, "*"))
 
 
+async def test_a_server_that_becomes_another_is_asked_again_what_it_is(
+    database: FaultyDatabase, tmp_path: Path
+) -> None:
+    def know_only_write(write: Write) -> Reply:
+        return take(write) if write.path == "/write" else Reply(404, "page not found")
+
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.points) == POINTS, WAIT_S)
+        assert {write.path for write in database.writes} == {"/api/v2/write"}
+        assert database.writes[0].parameters == {"bucket": ["moamesh"], "precision": ["ns"]}
+        database.behave, database.version = know_only_write, "1.6.7"
+        await record(sink, tmp_path)
+        await until(lambda: len(database.points) == 2 * POINTS, WAIT_S)
+        assert database.writes[-1].parameters == {"db": ["moamesh"], "precision": ["ns"]}
+
+
 async def test_two_databases_are_two_cursors_and_one_that_is_down_holds_nobody_up(
     database: FaultyDatabase, tmp_path: Path
 ) -> None:

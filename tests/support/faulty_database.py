@@ -34,6 +34,7 @@ Behaviour: TypeAlias = Callable[["Write"], Reply]
 class Write:
     """A request to write: its lines, and how else it may be answered."""
 
+    path: str
     lines: list[str]
     headers: dict[str, str]
     parameters: dict[str, list[str]]
@@ -59,12 +60,14 @@ class FaultyDatabase:
     """Serves until the context `serving` ends. `behave` may be changed at any time.
 
     Attributes:
+        version: what it says of itself.
         points: what it has stored. lines_taken: how many lines it was given for that, repeats too.
         writes: every request to write, as it came.
     """
 
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
         self.behave: Behaviour = take
+        self.version = VERSION
         self.lock = threading.Lock()
         self.points: dict[tuple[str, str], str] = {}
         self.lines_taken = 0
@@ -117,13 +120,14 @@ class FaultyDatabase:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self._answer(Reply(204, headers={"X-Influxdb-Version": VERSION}))
+                self._answer(Reply(204, headers={"X-Influxdb-Version": database.version}))
 
             def do_POST(self) -> None:
                 body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
-                parameters = parse_qs(urlsplit(self.path).query)
+                address = urlsplit(self.path)
                 lines = body.decode().splitlines()
-                write = Write(lines, dict(self.headers), parameters, database, self.connection)
+                parameters = parse_qs(address.query)
+                write = Write(address.path, lines, dict(self.headers), parameters, database, self.connection)
                 database.writes.append(write)
                 self._answer(database.behave(write))
 

@@ -218,7 +218,7 @@ def _judge(status: int, words: str, server: TelemetryServer) -> tuple[Trouble, s
         return Trouble.UNSURE, ""
     ways_out = {
         400: "url, database and org in [[influx]] must be what the server expects",
-        401: "token_file, or username and password_file, in [[influx]] is missing or wrong",
+        401: "token_file, or username and password_file, in [[influx]] is missing or wrong; mend it and start anew",
         403: f"who we are there may not write to {server.database!r}: give the token or user that right",
         404: f"if {server.database!r} is not there, create it (`moamesh telemetry setup`); else see kind and org",
     }

@@ -123,6 +123,8 @@ class Progress:
         """Whether more than so many bytes are unsent."""
         with self._lock:
             view, place = self._view(), self._cursor().place
+            if not view.firsts:
+                return False
             return place.number < view.newest or self._spool.size(place.number) - place.offset > bytes_max
 
     def snapshot(self) -> Cursor:
@@ -136,12 +138,6 @@ class Progress:
             kept = self._kept_now()
             self._kept = replace(kept, durable=cursor)
             self._held.remove_before(cursor.place.number)
-
-    @property
-    def server_start(self) -> str:
-        """What the server said of its start when it was last asked; "" if it never did."""
-        with self._lock:
-            return self._kept_now().server_start
 
     def server_started(self, start: str, *, anew: bool = False) -> int:
         """The server runs since `start`, "" if it does not say; `anew`: it has started since it was last written to.
@@ -171,7 +167,10 @@ class Progress:
                 if start.number <= number < oldest_kept and number <= end.number:
                     begin = start.offset if number == start.number else 0
                     stop = end.offset if number == end.number else self._spool.size(number)
-                    self._held.hold(self._spool, number, begin, stop)
+                    try:
+                        self._held.hold(self._spool, number, begin, stop)
+                    except OSError as error:  # then they count as lost, even if they have arrived
+                        log.warning("telemetry to %s: no room to hold points back: %s", self._label, error)
             self._oldest_kept = oldest_kept  # nothing more of what was not held may be sent
 
     def figures(self) -> ShippingFigures | None:

@@ -55,7 +55,7 @@ class Shipper:
         self._refused = RefusedFile(self._progress.refused_path)
         self._writer: DatabaseWriter | None = None
         self._connections_seen = 0
-        self._was_away = False
+        self._was_away = True  # perhaps, while this device was
         self._limit = self._ceiling = pace.batch_points_max
         self._failures = 0
         self._trouble: WriteError | None = None
@@ -108,8 +108,7 @@ class Shipper:
                 if not self._step() and was_stopping:
                     break
         finally:
-            if self._writer is not None:
-                self._writer.close()
+            self._close_writer()
 
     def _step(self) -> bool:
         """Sends one batch, or waits for one. Returns whether it makes sense to go on when the device is stopping."""
@@ -163,8 +162,13 @@ class Shipper:
         writer = DatabaseWriter(self._server, kind)
         if self._progress.durable_only_later:
             self._ask_for_restart()
-        self._writer = writer
+        self._writer, self._connections_seen = writer, 0
         return writer
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _handle_failure(self, failure: WriteError, batch: Batch, unsure: Place) -> bool:
         """Makes the batch smaller or sets it aside, or raises the failure if only time can help."""
@@ -211,6 +215,8 @@ class Shipper:
         if self._trouble is None or self._trouble.cause != failure.cause:
             log.warning("telemetry to %s waits in the spool: %s", self.label, failure)
         self._trouble = failure
+        if failure.trouble is Trouble.SETTINGS:
+            self._close_writer()  # another server may be there when it is mended: ask again what it is
 
     def _tell_recovery(self) -> None:
         if self._trouble is not None and self._delivered:
