@@ -52,6 +52,7 @@ class Connection:
         self._subscriptions: dict[str, int] = {}
         self._client: aiomqtt.Client | None = None
         self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
         self.connected = asyncio.Event()
         self.last_error = ""
 
@@ -87,11 +88,19 @@ class Connection:
             properties.MessageExpiryInterval = max(1, round(expires_in_s))
         if self._client is None:
             return False
+        publishing = asyncio.ensure_future(self._client.publish(topic, body, qos, properties=properties))
+        lost = asyncio.ensure_future(self._lost.wait())  # aiomqtt would wait for its whole timeout, 10 s
         try:
-            await self._client.publish(topic, body, qos, properties=properties)
+            await asyncio.wait({publishing, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                return False
+            await publishing
         except aiomqtt.MqttError as error:
             self.last_error = str(error)
             return False
+        finally:
+            publishing.cancel()
+            lost.cancel()
         return True
 
     async def _run(self) -> None:
@@ -130,6 +139,7 @@ class Connection:
 
     async def _read(self, client: aiomqtt.Client) -> None:
         self._client = client
+        self._lost.clear()
         self.connected.set()
         try:
             self._on_connect()
@@ -137,4 +147,5 @@ class Connection:
                 self._on_message(message)
         finally:
             self._client = None
+            self._lost.set()
             self.connected.clear()
