@@ -42,11 +42,11 @@ class Check:
     password_door: Door | None
     identities: Identities
 
-    def run(self, *, shared: bool = True) -> tuple[list[str], list[Verdict]]:
+    def run(self) -> tuple[list[str], list[Verdict]]:
         """Tries everything; returns the topics tried and a verdict for each thing. Blocks for some seconds."""
         members, topics = self.members(), self.topics()
         ends = {one.character.name: one.end for one in members if one.end is not None}
-        findings = Probe([one.character for one in members], topics, ends, shared).run()
+        findings = Probe([one.character for one in members], topics, ends).run()
         return topics, judge(members, topics, findings)
 
     def members(self) -> list[Member]:

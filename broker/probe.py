@@ -67,13 +67,12 @@ class Findings:
 class Probe:
     """A set of characters, the topics that each tries, and for each who listens the (writer, topic) that ends it.
 
-    An end must be something the table allows. `shared` also tries shared subscriptions, where the broker has them.
+    An end must be something the table allows.
     """
 
     characters: Sequence[Character]
     topics: Sequence[str]
     ends: Mapping[str, tuple[str, str]]
-    shared: bool = True
 
     def run(self) -> Findings:
         """Tries everything, clears what was retained, and returns what was seen. Blocks; takes some seconds."""
@@ -81,17 +80,20 @@ class Probe:
         nonce = secrets.token_hex(8)
         with contextlib.ExitStack() as open_now:
             ears = dict(self._connect(open_now, "ear", findings))
+            sharers = dict(self._connect(open_now, "share", Findings()))
             mouths = {name: _Mouth(self._character(name)) for name in ears}
             for mouth in mouths.values():
                 open_now.callback(mouth.close)
             try:
                 self._listen(ears)
+                self._listen_shared(sharers)
                 for attempt in self._attempts(mouths):
                     mouths[attempt.writer].add(attempt, _payload(nonce, attempt))
                 for mouth in mouths.values():
                     findings.taken |= mouth.speak()
                 findings.deaf |= self._end(ears, mouths, f"{nonce} end live".encode())
                 self._sort(ears, nonce, findings, late=False)
+                self._sort(sharers, nonce, findings, late=False)
                 with contextlib.ExitStack() as later:
                     late_ears = dict(self._connect(later, "late", Findings()))
                     self._listen(late_ears)
@@ -123,11 +125,14 @@ class Probe:
             yield one.name, client
 
     def _listen(self, ears: Mapping[str, ProbeClient]) -> None:
-        exact = [topic for topic in self.topics if topic]
+        for ear in ears.values():
+            ear.subscribe([*WIDE_FILTERS, *self.topics])
+
+    def _listen_shared(self, ears: Mapping[str, ProbeClient]) -> None:
+        """The same by shared subscriptions, on connections of their own: some brokers cut who tries."""
         for ear in ears.values():
             group = secrets.token_hex(4)  # a group of its own: shared with others it would get only some
-            shared = [f"$share/{group}/{topic}" for topic in ("#", *exact)] if self.shared else []
-            ear.subscribe([*WIDE_FILTERS, *exact, *shared])
+            ear.subscribe([f"$share/{group}/{topic}" for topic in ("#", *self.topics)])
 
     def _end(self, ears: Mapping[str, ProbeClient], mouths: Mapping[str, _Mouth], payload: bytes) -> set[str]:
         awaited = {name: self.ends[name] for name in ears if name in self.ends}

@@ -161,12 +161,9 @@ class ProbeClient:
 
     def subscribe(self, filters: Sequence[str], qos: int = 1) -> None:
         """Subscribes to all of them, whatever the broker says about each: what counts is what comes."""
-        for topic in filters:
-            if self._ended.is_set():
-                return
-            _, number = self._client.subscribe(topic, qos=qos)
-            if number is not None:
-                self._wait(partial(self._answered, [number]), ANSWER_TIMEOUT_S)
+        numbers = [self._client.subscribe(topic, qos=qos)[1] for topic in filters if not self._ended.is_set()]
+        wanted = [number for number in numbers if number is not None]
+        self._wait(partial(self._answered, wanted), ANSWER_TIMEOUT_S)
 
     def publish(self, messages: Sequence[tuple[str, bytes, bool]], qos: int = 1) -> list[bool]:
         """Publishes (topic, payload, retained), and returns for each whether the broker said that it took it."""

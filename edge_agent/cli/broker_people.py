@@ -16,6 +16,7 @@ from typing import Any
 from broker.access import ClaimLogin, People, UserLogin
 from provisioning.files import PRIVATE, make_folder, write_atomically
 from provisioning.mesh import MeshFolder
+from provisioning.records import DeviceState
 
 GUESTS_FILE = "guests.json"
 GUEST_LIFETIME_S = 300.0  # a check takes some ten seconds
@@ -36,6 +37,7 @@ class MeshPeople:
         self._clock = clock
         self._seen: tuple[object, ...] = ()
         self._people = People()
+        self._revoked: tuple[str, ...] = ()
 
     def __call__(self) -> People:
         """Returns them.
@@ -43,11 +45,25 @@ class MeshPeople:
         Raises:
             ProvisioningError: the inventory can't be read.
         """
+        self._refresh()
+        return self._people
+
+    def revoked(self) -> tuple[str, ...]:
+        """Returns the names of devices that are shut out, for brokers that read no revocation list.
+
+        Raises:
+            ProvisioningError: the inventory can't be read.
+        """
+        self._refresh()
+        return self._revoked
+
+    def _refresh(self) -> None:
         seen = (*map(_stamp, self._files()), int(self._clock() / READ_AGAIN_S))
         if seen != self._seen:
             self._people = read_people(self._mesh, self._clock())
-            self._seen = seen
-        return self._people
+            with self._mesh.inventory() as inventory:
+                gone = [row.device_id for row in inventory.devices() if row.state is DeviceState.REVOKED]
+            self._revoked, self._seen = tuple(gone), seen
 
     def _files(self) -> list[Path]:
         inventory = self._mesh.folder / "inventory.sqlite3"

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from broker.ejabberd import EjabberdNode, NodeSettings
 from broker.embedded import EmbeddedBroker, answers_connect
 from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_files import MosquittoFiles
@@ -75,6 +76,39 @@ async def run_mosquitto(out: Console, mesh: MeshFolder, files: MosquittoFiles, *
         await asyncio.Event().wait()
     finally:
         await broker.stop()
+
+
+async def run_cluster_node(out: Console, mesh: MeshFolder, settings: NodeSettings, *, json: bool) -> None:
+    """Runs one node of the mesh's ejabberd cluster; users, claims and revocations are followed.
+
+    Raises:
+        SettingsError: it did not start.
+    """
+    log_to_stderr()
+    with one_line_errors():
+        people = MeshPeople(mesh)
+        node = EjabberdNode(settings, people, people.revoked)
+        await node.start()
+        running = await node.running_nodes()
+    try:
+        listeners = settings.listeners
+        shown = {
+            "mode": "cluster",
+            "mesh": mesh.name,
+            "node": settings.name,
+            "running": ", ".join(sorted(running)),
+            "devices": listeners.devices,
+            "passwords": listeners.passwords,
+            "web": listeners.web,
+            "nodes": settings.node_port,
+            "folder": str(settings.folder),
+        }
+        _say(out, shown, json=json)
+        note = "devices send their name as MQTT user name here ([broker] username); retained messages stay on one node"
+        out.print(note, style="busy", soft_wrap=True, markup=False)
+        await asyncio.Event().wait()
+    finally:
+        await node.stop()
 
 
 async def run_per_device(out: Console, config: AgentConfig, *, json: bool) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from broker.ejabberd import NodeSettings, new_cookie
 from broker.embedded import BrokerStartError
 from broker.mosquitto_config import WEB_PORT, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import BrokerFilesError, MosquittoFiles, ServerFiles
@@ -68,6 +69,30 @@ def mosquitto_files(
     if stays_root is not None:
         config = MosquittoConfig(config.folder, config.listeners, config.program, stays_root=stays_root)
     return MosquittoFiles(config, mesh.name, server)
+
+
+def node_settings(
+    mesh: MeshFolder,
+    options: BrokerOptions,
+    server: ServerFiles,
+    node: str,
+    peers: tuple[str, ...],
+    node_port: int,
+    cookie: Path | None,
+) -> NodeSettings:
+    """Returns a cluster node; the secret that nodes share is made in the mesh's folder unless a file is given.
+
+    Raises:
+        ProvisioningError: that file can't be read or written.
+        ValueError: a node's name is none.
+    """
+    path = cookie or mesh.folder / "cluster.cookie"
+    if cookie is None and not path.exists():
+        write_atomically(path, new_cookie().encode(), PRIVATE)
+    if not read_file(path).strip():
+        raise ValueError(f"{path} is empty: it must hold the secret that the cluster's nodes share")
+    folder = broker_folder(mesh) / node.partition("@")[0]
+    return NodeSettings(folder, node, mesh.name, listeners_of(mesh, options), server, path, peers, node_port)
 
 
 def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[], MeshAuthority]) -> ServerFiles:

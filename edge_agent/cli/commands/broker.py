@@ -23,6 +23,14 @@ class Mode(StrEnum):
     CLUSTER = "cluster"
 
 
+class Engine(StrEnum):
+    """For which program a configuration is written."""
+
+    MOSQUITTO = "mosquitto"
+    EMQX = "emqx"
+    TABLE = "table"
+
+
 _LISTENERS = "Listeners"
 _CLUSTER = "Cluster"
 
@@ -76,11 +84,27 @@ DeviceConfig = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Per-device: the device's agent.toml.")
 ]
 Node = Annotated[
-    str, typer.Option("--node", metavar="NAME@HOST", rich_help_panel=_CLUSTER, help="This node's name in the cluster.")
+    str | None,
+    typer.Option("--node", metavar="NAME@HOST", rich_help_panel=_CLUSTER, help="This node; others reach it by HOST."),
 ]
 Join = Annotated[
-    str | None,
-    typer.Option("--join", metavar="NAME@HOST", rich_help_panel=_CLUSTER, help="A node of the cluster to join."),
+    list[str] | None,
+    typer.Option(
+        "--join",
+        metavar="NAME@HOST",
+        rich_help_panel=_CLUSTER,
+        help="Another node of the cluster, whether it runs already or not; repeatable.",
+    ),
+]
+NodePort = Annotated[
+    int,
+    typer.Option(
+        "--node-port",
+        min=1,
+        max=65535,
+        rich_help_panel=_CLUSTER,
+        help="Where nodes talk to each other, in clear: keep it in a private network. The same on every node.",
+    ),
 ]
 CookieFile = Annotated[
     Path | None,
@@ -105,11 +129,15 @@ def run(
     name: Names = None,
     kind: Kind = None,
     config: DeviceConfig = None,
+    node: Node = None,
+    join: Join = None,
+    node_port: NodePort = 5210,
+    cookie_file: CookieFile = None,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:
     """Run a broker until Ctrl-C. It is started again when it crashes or hangs."""
-    from edge_agent.cli.broker_run import run_embedded, run_mosquitto, run_per_device
+    from edge_agent.cli.broker_run import run_cluster_node, run_embedded, run_mosquitto, run_per_device
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.terminal import console
     from edge_agent.core.errors import SettingsError
@@ -126,14 +154,66 @@ def run(
             raise SettingsError("--mode per-device needs the device's settings: --config agent.toml")
         run_async(run_per_device(out, load_config(config), json=json))
     else:
-        from edge_agent.cli.broker_setup import BrokerOptions, mosquitto_files, one_line_errors, server_files
+        from edge_agent.cli.broker_setup import (
+            BrokerOptions,
+            mosquitto_files,
+            node_settings,
+            one_line_errors,
+            server_files,
+        )
 
         opened = member.open_mesh(mesh)
         options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
         server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
+        if mode is Mode.MOSQUITTO:
+            with one_line_errors():
+                files = mosquitto_files(opened, options, server)
+            run_async(run_mosquitto(out, opened, files, json=json))
+            return
+        if node is None:
+            raise SettingsError("--mode cluster needs this node's name: --node NAME@HOST, and --join for the others")
         with one_line_errors():
-            files = mosquitto_files(opened, options, server)
-        run_async(run_mosquitto(out, opened, files, json=json))
+            settings = node_settings(opened, options, server, node, tuple(join or ()), node_port, cookie_file)
+        run_async(run_cluster_node(out, opened, settings, json=json))
+
+
+@app.command()
+def render(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Write there; made if need be.")],
+    engine: Annotated[
+        Engine, typer.Option("--for", help="mosquitto; emqx (not tried); table: every right, as JSON, for any other.")
+    ] = Engine.MOSQUITTO,
+    mesh: member.MeshName = None,
+    at: Annotated[
+        Path, typer.Option("--at", metavar="FOLDER", help="Where the folder will lie on the broker's machine.")
+    ] = Path("/etc/moamesh/broker"),
+    user: Annotated[str, typer.Option(metavar="NAME", help="Who runs the broker there.")] = "mosquitto",
+    host: Host = "",
+    port: Port = None,
+    password_port: PasswordPort = None,
+    web: Web = True,
+    web_port: WebPort = 8885,
+    name: Names = None,
+    passphrase_file: member.PassphraseFile = None,
+    json: opt.Json = False,
+) -> None:
+    """Write configuration, access rules, certificates and systemd units for a broker that you run yourself."""
+    from edge_agent.cli import broker_render
+    from edge_agent.cli.broker_setup import BrokerOptions, one_line_errors, server_files
+    from edge_agent.cli.terminal import console, print_json
+
+    opened = member.open_mesh(mesh)
+    options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
+    server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
+    with one_line_errors():
+        rendered = broker_render.render(opened, engine.value, options, server, folder, at.absolute(), user)
+    if json:
+        print_json({"folder": str(rendered.folder), "files": rendered.files, "steps": rendered.steps})
+        return
+    out = console()
+    out.print(f"in {rendered.folder}: {', '.join(rendered.files)}", soft_wrap=True, markup=False)
+    for number, step in enumerate(rendered.steps, 1):
+        out.print(f"{number}. {step}", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.text import Text
 from broker.verdict import Kind, Verdict
 from edge_agent.cli.broker_check import Report
 from edge_agent.cli.results import JsonObject
+from edge_agent.wire.topics import ROOT
 
 _LETTERS = {"read": "r", "write": "w"}
 _STYLES = {
@@ -76,7 +77,7 @@ def _table(report: Report) -> Table:
     for who in whos:
         table.add_column(who)
     for topic, name in report.names.items():
-        table.add_row(_short(name), *(_cell(cells.get((topic, who), [])) for who in whos))
+        table.add_row(_short(name, report.mesh), *(_cell(cells.get((topic, who), [])) for who in whos))
     return table
 
 
@@ -88,6 +89,6 @@ def _cell(verdicts: list[Verdict]) -> Text:
     return text
 
 
-def _short(topic: str) -> str:
+def _short(topic: str, mesh: str) -> str:
     """Without the part that all topics of a mesh have in common."""
-    return topic.partition("/devices/")[2] if "/devices/" in topic and not topic.startswith("/") else topic
+    return topic.removeprefix(f"{ROOT}/{mesh}/devices/")
