@@ -17,6 +17,7 @@ from influxdb_client import Point as InfluxPoint
 from edge_agent.adapters.telemetry import Point, TelemetryServer, read_points
 from edge_agent.adapters.telemetry.files import list_files
 from edge_agent.adapters.telemetry.spool import Spool
+from edge_agent.core.errors import SettingsError
 from edge_agent.wire.line_protocol import decode, encode
 from tests.adapters.telemetry_samples import REQUEST, SESSION, STATUS, new_sink, until
 from tests.support.faulty_database import FaultyDatabase
@@ -151,6 +152,12 @@ async def test_without_a_database_nothing_of_its_client_is_loaded(tmp_path):
     )
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_database_without_its_client_is_one_line_with_the_command_that_mends_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "influxdb_client", None)
+    with pytest.raises(SettingsError, match=r"\[\[influx\]\] needs a package: pip install 'moamesh\[influx\]'"):
+        new_sink(tmp_path, servers=[TelemetryServer("http://127.0.0.1:1")])
 
 
 async def test_numbers_that_are_not_finite_cost_their_field_and_not_the_point(tmp_path):
