@@ -1,0 +1,91 @@
+"""No shared part: six devices, each with its own broker, each in its own network namespace, over TLS.
+
+`MOAMESH_TEST_ROUNDS=5` kills five pairs one after another and parts the network five times; by default one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.mesh.own_brokers import Asked, OwnBrokers, elapsed, own_brokers
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
+
+NAMES = tuple(f"device-{number}" for number in range(1, 7))
+ROUNDS = int(os.environ.get("MOAMESH_TEST_ROUNDS", "1"))
+UNDER_LOAD_S = 5.0
+
+
+async def start_all(devices: OwnBrokers, seeds: tuple[str, ...] = ()) -> None:
+    begun = time.monotonic()
+    for name in devices.names:
+        await devices.start(name, seeds)
+        devices.admit_user(name)
+    await devices.until_all_know(devices.names, "all devices know each other")
+    print(f"six devices knew each other after {elapsed(begun)}")
+
+
+def check_answered(asked: list[Asked], least: int) -> None:
+    lost = [one for one in asked if not one.answered]
+    assert not lost, f"{len(lost)} of {len(asked)} prompts were not answered in their deadline: {lost[:3]}"
+    assert len(asked) >= least, "there was next to no load"
+    worst = max(one.answers[0].end_to_end_latency_s for one in asked)
+    print(f"{asked[0].device}: {len(asked)} prompts answered, the slowest in {worst:.1f} s")
+
+
+async def test_any_two_devices_may_die_with_their_brokers_and_the_others_answer_every_prompt(tmp_path: Path) -> None:
+    draws = random.Random()
+    async with own_brokers(NAMES, tmp_path) as devices:  # no seeds: they find each other by multicast
+        await start_all(devices)
+        users, killed = devices.users, set[str]()
+        for user in users.values():
+            user.asking = True
+        for _ in range(ROUNDS):
+            doomed = draws.sample(NAMES, 2)
+            killed.update(doomed)
+            print(f"killing {doomed}")
+            await asyncio.sleep(UNDER_LOAD_S)
+            for name in doomed:
+                users[name].asking = False
+                await devices.kill(name)
+                await asyncio.sleep(UNDER_LOAD_S)
+            alive = [name for name in NAMES if name not in doomed]
+            await devices.until_all_know(alive, "the survivors have given up the dead")
+            for name in doomed:
+                await devices.start(name)
+            await devices.until_all_know(NAMES, "the revived are back")
+            for name in doomed:
+                users[name].asking = True
+        for user in users.values():
+            await user.end()
+        for name, user in users.items():
+            # What a device had accepted before it died it answers when it is back, in time as well.
+            check_answered([one for one in user.asked if one.accepted or name not in killed], 5)
+
+
+async def test_a_partition_that_heals_loses_no_accepted_prompt_and_views_converge(tmp_path: Path) -> None:
+    async with own_brokers(NAMES, tmp_path, mdns=False) as devices:
+        await start_all(devices, seeds=NAMES[:2])
+        for user in devices.users.values():
+            user.asking = True
+        for number in range(ROUNDS):
+            left, right = NAMES[number % 3 :: 2], tuple(set(NAMES) - set(NAMES[number % 3 :: 2]))
+            await asyncio.sleep(UNDER_LOAD_S)
+            devices.net.part(right)
+            for half in (left, right):
+                await devices.until_all_know(half, "each half has given up the other")
+            await asyncio.sleep(UNDER_LOAD_S)
+            devices.net.heal()
+            begun = time.monotonic()
+            await devices.until_all_know(NAMES, "all know each other again")
+            print(f"the halves knew each other again {elapsed(begun)} after the partition")
+            await asyncio.sleep(UNDER_LOAD_S)
+        for user in devices.users.values():
+            await user.end()
+            check_answered(user.asked, 10)
