@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -114,6 +115,9 @@ def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[],
 
 def _hosts(mesh: MeshFolder, names: Sequence[str]) -> list[str]:
     urls = (*mesh.settings.brokers, mesh.settings.claim_broker)
+    for name in names:
+        if re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", name) is None:
+            raise SettingsError(f"a broker's name must be a host name or an address, not {name[:80]!r}")
     own = socket.gethostname().lower()
     found = [*(check_url(url)[0] for url in urls), *names, "localhost", "127.0.0.1"]
     if own.replace("-", "").replace(".", "").isalnum() and own.isascii():

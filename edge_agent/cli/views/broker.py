@@ -12,6 +12,7 @@ from edge_agent.cli.broker_check import Report
 from edge_agent.cli.results import JsonObject
 from edge_agent.wire.topics import ROOT
 
+TOPIC_WIDTH = 22  # the longest of a device's topics; what lies outside the table may fold
 _LETTERS = {"read": "r", "write": "w"}
 _STYLES = {
     Kind.ALLOWED: "good",
@@ -72,8 +73,8 @@ def _table(report: Report) -> Table:
     for one in report.verdicts:
         if one.action in _LETTERS:
             cells.setdefault((one.topic, one.who), []).append(one)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("topic", overflow="fold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("topic", overflow="fold", min_width=TOPIC_WIDTH)
     for who in whos:
         table.add_column(who)
     for topic, name in report.names.items():

@@ -1,0 +1,184 @@
+"""`moamesh broker`, as its users run it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.embedded import EmbeddedBroker
+from tests.support.ejabberd import HOSTS
+from tests.support.secured import HOST, free_ports
+
+pytestmark = pytest.mark.broker
+
+COMMAND = (sys.executable, "-m", "edge_agent.cli.main")
+WAIT_S = 60.0
+
+
+class Operator:
+    """A user with a mesh folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MOAMESH_")},
+            "MOAMESH_HOME": str(folder),
+        }
+        self.mesh = folder / "meshes" / "home"
+        self.device_port, self.password_port, self.node_port = free_ports(3)
+        self.url = f"mqtts://{HOST}:{self.device_port}"
+        claims = f"mqtts://{HOST}:{self.password_port}"
+        self.do("mesh", "create", "home", "--broker", self.url, "--claim-broker", claims)
+
+    def do(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self, *arguments: str) -> AsyncIterator[dict[str, Any]]:
+        """`moamesh broker run --json`, and what it says once it is up; stopped as by Ctrl-C."""
+        process = await asyncio.create_subprocess_exec(
+            *(*COMMAND, "broker", "run", "--json", *arguments), env=self.environment, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(WAIT_S):
+                yield json.loads(await process.stdout.readline())
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(WAIT_S):
+                assert await process.wait() == 130
+
+    async def check(self, url: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+        done = await asyncio.to_thread(self.do, "broker", "check", url, "--json", *arguments)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+async def test_a_mesh_s_mosquitto_runs_and_passes_its_check_with_guests_that_leave_no_trace(operator: Operator) -> None:
+    async with operator.running("--mode", "mosquitto", "--host", HOST, "--no-web") as shown:
+        assert (shown["devices"], shown["passwords"], shown["mesh"]) == (
+            operator.device_port,
+            operator.password_port,
+            "home",
+        )
+        status, report = await operator.check(operator.url)
+        assert (status, report["ok"], report["untried"]) == (0, True, [])
+        assert report["counts"]["allowed"] > 75
+        assert report["counts"]["leak"] == report["counts"]["missing"] == 0
+        who = {verdict["who"] for verdict in report["verdicts"]}
+        assert {"device", "operator", "user", "user of one device", "unclaimed device"} < who
+        people = await asyncio.to_thread(operator.do, "broker", "check", operator.url)
+        assert people.returncode == 0
+        assert re.search(r"DEVICE/presence +wr +-r", people.stdout)
+    assert not (operator.mesh / "broker" / "guests.json").exists()
+    assert json.loads(operator.do("user", "list", "--json").stdout)["users"] == []
+    assert json.loads(operator.do("device", "list", "--json").stdout)["devices"] == []
+
+
+async def test_an_open_broker_fails_its_check_and_says_what_leaks(operator: Operator) -> None:
+    async with EmbeddedBroker(kind="mosquitto") as broker:
+        status, report = await operator.check(broker.url, "--password-url", broker.url)
+    assert (status, report["ok"]) == (1, False)
+    leaks = [verdict for verdict in report["verdicts"] if verdict["verdict"] == "leak"]
+    assert {"stranger without certificate", "stranger without password"} <= {verdict["who"] for verdict in leaks}
+    assert any(v["who"] == "user" and v["action"] == "write" and "/proposals" in v["topic"] for v in leaks)
+
+
+async def test_a_broker_that_knows_no_guests_is_checked_without_them_and_says_so(
+    operator: Operator, tmp_path: Path
+) -> None:
+    async with operator.running("--mode", "mosquitto", "--host", HOST, "--no-web"):
+        elsewhere = f"mqtts://{HOST}:{operator.device_port}"
+        status, report = await operator.check(operator.url, "--password-url", elsewhere)
+    assert (status, report["ok"]) == (0, True)
+    assert "does not know the guests" in report["untried"][0]
+
+
+async def test_a_cluster_node_runs_and_passes_the_same_check(operator: Operator) -> None:
+    node = ("--node", f"one@{HOSTS[0]}", "--join", f"two@{HOSTS[1]}", "--node-port", str(operator.node_port))
+    async with operator.running("--mode", "cluster", "--host", HOST, "--no-web", *node) as shown:
+        assert shown["running"] == f"one@{HOSTS[0]}"
+        status, report = await operator.check(operator.url)
+        assert (status, report["ok"], report["untried"]) == (0, True, [])
+    cookie = operator.mesh / "cluster.cookie"
+    assert stat.S_IMODE(cookie.stat().st_mode) == 0o600
+
+
+async def test_the_embedded_broker_says_what_iotcore_cannot_do(operator: Operator) -> None:
+    async with operator.running("--kind", "iotcore") as shown:
+        assert shown["limitations"].startswith("iotcore: MQTT 5 only")
+        assert shown["url"].startswith("mqtt://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--host", "0.0.0.0"), "stays on loopback: use --mode mosquitto"),
+        (("run", "--mode", "cluster"), "--node NAME@HOST"),
+        (("run", "--mode", "cluster", "--node", "no name"), "must be NAME@HOST"),
+        (("run", "--mode", "per-device"), "--config agent.toml"),
+        (("run", "--mode", "mosquitto", "--mesh", "nowhere"), "no mesh 'nowhere'"),
+        (("run", "--mode", "mosquitto", "--name", "b@d"), "b@d"),
+        (("check", "mqtts://127.0.0.1:1"), "Connection refused"),
+        (("check", "https://example.org"), "must be mqtts://host:port"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(operator: Operator, arguments: tuple[str, ...], said: str) -> None:
+    done = operator.do("broker", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_rendered_folder_is_all_that_mosquitto_needs_and_names_where_it_will_lie(
+    operator: Operator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "for the broker"
+    done = operator.do("broker", "render", str(folder), "--at", "/etc/moamesh/broker", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert {"mosquitto.conf", "devices.acl", "people.acl", "moamesh-broker.service"} < set(shown["files"])
+    config = (folder / "mosquitto.conf").read_text()
+    named = set(re.findall(r"/etc/moamesh/broker/(\S+)", config))
+    assert named <= set(shown["files"])
+    assert str(folder) not in config
+    assert "user root" not in config
+    unit = (folder / "moamesh-broker.service").read_text()
+    for line in ("Restart=always", "NoNewPrivileges=yes", "ProtectSystem=strict", "User=mosquitto", "ExecReload="):
+        assert line in unit
+
+
+def test_what_is_rendered_for_other_engines_holds_the_same_rights(operator: Operator, tmp_path: Path) -> None:
+    assert operator.do("user", "add", "alice").returncode == 0
+    assert operator.do("broker", "render", str(tmp_path / "emqx"), "--for", "emqx").returncode == 0
+    assert operator.do("broker", "render", str(tmp_path / "table"), "--for", "table").returncode == 0
+    rules = (tmp_path / "emqx" / "acl.conf").read_text()
+    rights = json.loads((tmp_path / "table" / "access.json").read_text())
+    assert set(rights) == {"device", "operator", "user.alice"}
+    for who, grants in rights.items():
+        for grant in grants:
+            topic = grant["topic"].replace("{name}", "${username}")
+            verb = {"write": "publish", "read": "subscribe"}[grant["action"]]
+            name = '{re, "^[a-z0-9-]+$"}' if who == "device" else f'"{who}"'
+            (rule,) = [line for line in rules.splitlines() if f"{{username, {name}}}, {verb}" in line]
+            assert f'"{topic}"' in rule
+    assert rules.endswith("{deny, all}.\n")
