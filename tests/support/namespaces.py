@@ -82,6 +82,16 @@ class Network:
         for number in self._numbers.values():
             _ip("-n", self._switch, "link", "set", f"port{number}", "master", "left")
 
+    def unplug(self, host: str) -> None:
+        """Takes away a host's address and cable, as if its network were not up yet."""
+        _ip("-n", self.namespace(host), "addr", "flush", "dev", "eth0")
+        _ip("-n", self.namespace(host), "link", "set", "eth0", "down")
+
+    def plug(self, host: str) -> None:
+        """Gives them back."""
+        _ip("-n", self.namespace(host), "link", "set", "eth0", "up")
+        _ip("-n", self.namespace(host), "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
+
     def cut_power(self, host: str) -> None:
         """Kills every process of a host at once."""
         found = subprocess.run(
