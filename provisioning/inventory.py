@@ -143,12 +143,18 @@ class Inventory:
 
     def revoke(self, device_id: str) -> list[int]:
         """Records that a device is out, and returns the serial numbers of all its certificates. The caller must then
-        put them on the revocation list; doing both again is harmless."""
+        put `revoked_serials` on the revocation list; doing both again is harmless."""
         with self._transaction():
             self.device(device_id)
             self._set_state(device_id, DeviceState.REVOKED)
+            self._run("UPDATE certificates SET revoked = 1 WHERE device_id = ?", device_id)
             self._run("DELETE FROM claims WHERE device_id = ?", device_id)
         return [certificate.serial for certificate in self.certificates(device_id)]
+
+    def revoked_serials(self) -> frozenset[int]:
+        """Returns the serial numbers of every revoked certificate: what the revocation list must hold."""
+        rows = self._rows("SELECT serial FROM certificates WHERE revoked")
+        return frozenset(int(row["serial"], 16) for row in rows)
 
     def seen(self, device_id: str) -> None:
         """Records that a device was heard of just now. Does nothing for a name that is no device's."""
@@ -223,7 +229,7 @@ class Inventory:
         )
 
     def _add(self, certificate: CertificateRow) -> None:
-        self._run("INSERT INTO certificates VALUES (?, ?, ?, ?, ?)", *records.certificate_values(certificate))
+        self._run("INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?)", *records.certificate_values(certificate))
 
     def _set_state(self, device_id: str, state: DeviceState) -> None:
         self._run("UPDATE devices SET state = ? WHERE device_id = ?", state, device_id)

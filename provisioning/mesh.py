@@ -16,6 +16,7 @@ from typing import Any, final
 
 from edge_agent.wire.topics import is_id
 from provisioning import certificates as certs
+from provisioning import revocation
 from provisioning.authority import CA_FILE, CRL_FILE, KEY_FILE, MeshAuthority, utc_now
 from provisioning.certificates import Identity
 from provisioning.errors import ProvisioningError
@@ -232,15 +233,25 @@ class MeshFolder:
         return identity
 
     def revoke(self, device_id: str, authority: MeshAuthority) -> list[int]:
-        """Shuts a device out, also one whose earlier revocation was cut off, and returns its certificates' serials.
+        """Shuts a device out, and returns its certificates' serials.
 
         Raises:
             ProvisioningError: there is no such device, or a file can't be written; then repeat it.
         """
         with self.inventory() as inventory:
             serials = inventory.revoke(device_id)
-        authority.revoke(serials)
+            self.list_revoked(inventory, authority)
         return serials
+
+    def unlisted(self, inventory: Inventory) -> frozenset[int]:
+        """Returns revoked certificates that no broker has heard of: a revocation was cut off, or the list got lost."""
+        listed = revocation.serials_in(read_file(self.crl_file)) if self.crl_file.exists() else frozenset()
+        return inventory.revoked_serials() - listed
+
+    def list_revoked(self, inventory: Inventory, authority: MeshAuthority) -> None:
+        """Puts what is `unlisted` on the revocation list; does nothing if there is nothing."""
+        if unlisted := self.unlisted(inventory):
+            authority.revoke(unlisted)
 
 
 def _settings(fields: dict[str, Any]) -> MeshSettings:

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS claims (
 );
 CREATE TABLE IF NOT EXISTS certificates (
     serial TEXT PRIMARY KEY, device_id TEXT NOT NULL REFERENCES devices, issued_at REAL NOT NULL,
-    expires_at REAL NOT NULL, pem BLOB NOT NULL
+    expires_at REAL NOT NULL, pem BLOB NOT NULL, revoked INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS certificates_of_device ON certificates (device_id, issued_at);
 CREATE TABLE IF NOT EXISTS users (
@@ -88,6 +88,7 @@ class CertificateRow:
     issued_at: float
     expires_at: float
     pem: bytes = field(repr=False)
+    revoked: bool = False
 
     @property
     def serial_text(self) -> str:
@@ -147,12 +148,19 @@ def claim(row: sqlite3.Row) -> Claim:
 
 def certificate(row: sqlite3.Row) -> CertificateRow:
     """Reads a row of certificates."""
-    return CertificateRow(int(row["serial"], 16), row["device_id"], row["issued_at"], row["expires_at"], row["pem"])
+    return CertificateRow(
+        int(row["serial"], 16),
+        row["device_id"],
+        row["issued_at"],
+        row["expires_at"],
+        row["pem"],
+        bool(row["revoked"]),
+    )
 
 
 def certificate_values(row: CertificateRow) -> tuple[object, ...]:
     """Returns a certificate in the order of its table."""
-    return (row.serial_text, row.device_id, row.issued_at, row.expires_at, row.pem)
+    return (row.serial_text, row.device_id, row.issued_at, row.expires_at, row.pem, row.revoked)
 
 
 def user(row: sqlite3.Row) -> UserRow:

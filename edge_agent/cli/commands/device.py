@@ -64,12 +64,15 @@ def list_devices(mesh: member.MeshName = None, json: opt.Json = False) -> None:
     """Show the devices: invited, active or revoked, until when, last seen."""
     import time
 
+    from edge_agent.cli.exits import error_line
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.views.members import device_object, devices_table
 
-    now = time.time()
-    with member.open_mesh(mesh).inventory() as inventory:
-        devices = inventory.devices()
+    opened, now = member.open_mesh(mesh), time.time()
+    with opened.inventory() as inventory:
+        devices, unlisted = inventory.devices(), opened.unlisted(inventory)
+    if unlisted:
+        error_line(f"{len(unlisted)} revoked certificates are not on the revocation list yet: repeat the device revoke")
     if json:
         print_json({"devices": [device_object(row, now) for row in devices]})
     elif devices:
@@ -85,21 +88,18 @@ def show(name: DeviceName, mesh: member.MeshName = None, json: opt.Json = False)
 
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.views.members import certificate_object, certificates_table, device_object, devices_table
-    from provisioning.files import read_file
-    from provisioning.revocation import serials_in
 
     opened, now = member.open_mesh(mesh), time.time()
-    revoked = serials_in(read_file(opened.crl_file))
     with opened.inventory() as inventory:
         row, certificates = inventory.device(name), inventory.certificates(name)
     if json:
-        listed = [certificate_object(each, revoked) for each in certificates]
+        listed = [certificate_object(each) for each in certificates]
         print_json({**device_object(row, now), "certificates": listed})
         return
     out = console()
     out.print(devices_table([row], now))
     if certificates:
-        out.print(certificates_table(certificates, revoked))
+        out.print(certificates_table(certificates))
 
 
 @app.command()

@@ -50,22 +50,22 @@ def device_object(row: DeviceRow, now: float) -> JsonObject:
     }
 
 
-def certificates_table(certificates: Sequence[CertificateRow], revoked: frozenset[int]) -> Table:
+def certificates_table(certificates: Sequence[CertificateRow]) -> Table:
     """Every certificate that a device ever had."""
     table = _table("certificate", "issued", "until", "")
     for row in certificates:
-        mark = Text("revoked", style="bad") if row.serial in revoked else Text("")
+        mark = Text("revoked", style="bad") if row.revoked else Text("")
         table.add_row(Text(row.serial_text, style="quiet"), _day(row.issued_at), _day(row.expires_at), mark)
     return table
 
 
-def certificate_object(row: CertificateRow, revoked: frozenset[int]) -> JsonObject:
+def certificate_object(row: CertificateRow) -> JsonObject:
     """A certificate for JSON."""
     return {
         "serial": row.serial_text,
         "issued_at": iso(row.issued_at),
         "expires_at": iso(row.expires_at),
-        "revoked": row.serial in revoked,
+        "revoked": row.revoked,
     }
 
 
