@@ -42,7 +42,7 @@ class Seeker:
 
         discovery = MdnsDiscovery(self._device_id, self._mesh, self.home)
         await discovery.start(emit)
-        while not self._ends:
+        while not self._ends:  # noqa: ASYNC110 - set from another thread
             await asyncio.sleep(0.05)
         await discovery.stop()
 
@@ -109,7 +109,7 @@ async def test_made_up_announcements_are_passed_over() -> None:
                 parsed_addresses=["10.77.0.3"],
             )
             await zeroconf.async_register_service(service, cooperating_responders=True)
-        while not kitchen.found:
+        while not kitchen.found:  # noqa: ASYNC110 - set from another thread
             await asyncio.sleep(0.05)
         await zeroconf.async_close()
 

@@ -5,6 +5,7 @@ Used by a device's transport and by clients on the user's side.
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any, final
 from urllib.parse import SplitResult, urlsplit
 
 import aiomqtt
-from paho.mqtt.client import CleanStartOption
+from paho.mqtt.client import MQTT_LOG_ERR, CleanStartOption
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -22,6 +23,10 @@ from edge_agent.adapters.mqtt.trust import TlsFiles, make_context
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
 KEEPALIVE_S = 15  # a dead peer is seen after one and a half of it; a ping every 15 s costs a device nothing
 CONNECT_TIMEOUT_S = 3.0  # a broker in reach answers in milliseconds; the thread that waits can't be cancelled
+
+# Each failed try ends as an error that its caller tells or logs; a second line on a user's terminal helps nobody.
+_library_log = logging.getLogger(f"{__name__}.library")
+_library_log.addHandler(logging.NullHandler())
 
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}(%[A-Za-z0-9]+)?")  # names, IPv4 and IPv6 with a zone
@@ -128,6 +133,7 @@ def open_client(
         properties=properties,
         tls_context=context,
         socket_options=_SOCKET_OPTIONS,
+        logger=_library_log,
     )
     client._client.connect_timeout = CONNECT_TIMEOUT_S  # aiomqtt has no argument for it; the default is 5 s
     _fail_early(client)
@@ -137,13 +143,22 @@ def open_client(
 def _fail_early(client: aiomqtt.Client) -> None:
     """Ends a connect at once if the broker hangs up before its CONNACK, as one does that restarts or distrusts us.
 
-    aiomqtt overlooks that and waits for its whole timeout, 10 s.
+    aiomqtt overlooks that and waits for its whole timeout, 10 s. What the socket said, such as the alert of a broker
+    that does not like our certificate, paho tells to its log alone.
     """
     on_disconnect: Callable[..., None] = client._on_disconnect
+    last_error = ""
+
+    def note(paho: Any, userdata: Any, level: int, text: str) -> None:
+        nonlocal last_error
+        if level == MQTT_LOG_ERR:
+            last_error = text
 
     def hung_up(paho: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
         if not client._connected.done():
-            client._connected.set_exception(aiomqtt.MqttError(f"the broker hung up before its CONNACK: {reason}"))
+            why = last_error or reason
+            client._connected.set_exception(aiomqtt.MqttError(f"the broker hung up before its CONNACK: {why}"))
         on_disconnect(paho, userdata, flags, reason, properties)
 
+    client._client.on_log = note
     client._client.on_disconnect = hung_up
