@@ -148,6 +148,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if not panel.log_y:
         axes.set_ylim(bottom=0.0)
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+    if all(float(x).is_integer() for curve in panel.curves for x in curve.x):
+        axes.locator_params(axis="x", integer=True)  # there is no device 1.5
     axes.grid(alpha=0.25)
     if any(curve.label for curve in panel.curves):
         axes.legend(fontsize="small", framealpha=0.8)

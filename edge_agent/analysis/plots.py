@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from edge_agent.analysis.figures import Curve, Panel
@@ -67,7 +68,7 @@ def _latency(records: MeshRecords, made: MeshReport) -> Panel:
     )
     curves = [_distribution(latencies)] if latencies else []
     predicted = made.predicted.latency_s if made.predicted is not None else None
-    if predicted is not None:
+    if predicted is not None and math.isfinite(predicted.mean):
         at = [predicted.p50, predicted.p95, predicted.p99]
         curves.append(Curve("predicted p50, p95, p99", at, [0.5, 0.95, 0.99], predicted=True, colour=1))
     return Panel("latency, end to end", "seconds", "share of prompts within", curves, y_max=1.02)
