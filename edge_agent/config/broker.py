@@ -44,7 +44,7 @@ class BrokerSection(Section):
     address: str = Field(
         default="",
         max_length=128,
-        pattern=r"[A-Za-z0-9.:-]*",
+        pattern=r"^[A-Za-z0-9.:-]*$",
         description='own: host name or IP address at which others reach this device; "": found out',
     )
     port: int = Field(default=8883, ge=1, le=65535, description="own: where the broker listens, with TLS")

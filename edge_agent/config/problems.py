@@ -120,10 +120,12 @@ def _check_keys(sources: Sources, section: str, table: Any, index: int | None) -
 def _meant(name: str, section: str | None = None) -> str:
     """Guesses what a wrong name was meant to be."""
     sections = {other: list(keys_of(kind)) for other, kind in section_types().items()}
+    candidates = sections[section] if section else list(sections)
+    if nearly := difflib.get_close_matches(name, candidates, n=1, cutoff=0.85):
+        return f"; did you mean {nearly[0]}?"
     homes = [other for other, keys in sections.items() if name in keys]
     if homes:
         return f"; it belongs to [{homes[0]}]"
-    candidates = sections[section] if section else list(sections)
     close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]}?"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import MqttSettings, parse_home
+from broker.mosquitto import MosquittoBroker
+from edge_agent.adapters.mqtt import MqttSettings, TlsFiles, parse_home
 from edge_agent.core import messages as m
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.events import ConnectionChanged, PeerMessageReceived
 from tests.adapters.mqtt_devices import Device, device, presence, request, until
 from tests.support.doors import Doorway, doorways
+from tests.support.secured import SecuredMesh
 
 pytestmark = pytest.mark.broker
 
@@ -95,6 +99,25 @@ async def test_a_message_for_a_cluster_elsewhere_goes_to_the_node_that_lives(mos
             await until(lambda n=number: _has(b, n), f"request {number}")
             await door.open()
         assert a.transport._away.homes == [parse_home(home)]
+
+
+async def test_over_tls_and_access_rules_devices_move_to_the_other_address_of_the_same_broker(tmp_path: Path) -> None:
+    mesh = SecuredMesh(tmp_path, "test")
+    files = mesh.broker_files(tmp_path / "broker")
+    tls = {}
+    for name in ("a", "b"):
+        badge = mesh.device(name)
+        tls[name] = TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key), str(mesh.crl))
+    async with MosquittoBroker(files), doorways(files.config.listeners.devices, 2) as doors:
+        home = home_of(doors).replace("mqtt:", "mqtts:")
+        async with device("a", home, tls=tls["a"]) as a, device("b", home, tls=tls["b"]) as b:
+            for number, door in enumerate((*doors, *doors)):
+                await door.shut()
+                a.transport.send_to_device("b", home, request(number), 60.0)
+                b.transport.send_to_device("a", home, request(number), 60.0)
+                for one in (a, b):
+                    await until(lambda one=one, n=number: _has(one, n), f"request {number} at {one.device_id}")
+                await door.open()
 
 
 async def test_a_lost_connection_is_said_before_the_new_one(mosquitto: EmbeddedBroker) -> None:

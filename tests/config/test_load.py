@@ -97,6 +97,32 @@ def test_the_environment_counts_over_the_file_and_given_values_over_both(write, 
     assert config.agent.join == "quorum(2)"
 
 
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("urls = 'mqtt://a'", ("mqtt://a",)),
+        ("urls = ['mqtt://a', 'mqtt://b:2']", ("mqtt://a", "mqtt://b:2")),
+        ("urls = 'mqtt://a, mqtt://b:2'", ("mqtt://a", "mqtt://b:2")),
+    ],
+)
+def test_a_home_broker_has_one_address_or_several(write, text, urls):
+    broker = load_config(write(f"[device]\nid='a'\n[broker]\n{text}\n")).broker
+    assert broker.urls == urls
+    assert broker.home == ",".join(urls)
+
+
+def test_the_environment_names_several_addresses_with_commas(monkeypatch):
+    monkeypatch.setenv("MOAMESH_DEVICE__ID", "a")
+    monkeypatch.setenv("MOAMESH_BROKER__URLS", "mqtts://a:1,mqtts://b:2")
+    assert load_config(None).broker.urls == ("mqtts://a:1", "mqtts://b:2")
+
+
+def test_addresses_that_no_message_can_carry_are_refused(write):
+    urls = ",".join(f"mqtts://{'n' * 60}-{number}.example:8883" for number in range(4))
+    with pytest.raises(SettingsError, match="urls: together at most 256 characters"):
+        load_config(write(f"[device]\nid='a'\n[broker]\nurls = '{urls}'\n"))
+
+
 def test_no_file_is_needed(monkeypatch):
     monkeypatch.setenv("MOAMESH_DEVICE__ID", "env-device")
     monkeypatch.setenv("MOAMESH_SEEDS", '[{"device_id": "dev-2", "home_broker": "mqtt://h:1"}]')
@@ -167,6 +193,19 @@ def test_without_a_data_dir_each_device_has_its_own(write, monkeypatch):
         (
             "[device]\nid='a'\n[broker]\nurls = ['http://h']\n",
             'agent.toml:4: [broker] urls = ["http://h"]: must be mqtt://host:port or mqtts://host:port',
+        ),
+        (
+            "[device]\nid='a'\n[broker]\nurl = 'mqtt://h'\n",
+            "agent.toml:4: [broker] url: unknown key; did you mean urls?",
+        ),
+        ("[device]\nid='a'\n[broker]\nurls = []\n", "agent.toml:4: [broker] urls = []"),
+        (
+            "[device]\nid='a'\n[broker]\nmode = 'own'\nca_file = 'ca.pem'\n",
+            'agent.toml:3: [broker]: mode = "own" needs ca_file, crl_file, cert_file and key_file',
+        ),
+        (
+            "[device]\nid='a'\n[broker]\naddress = '10.0.0.1/24'\n",
+            'agent.toml:4: [broker] address = "10.0.0.1/24"',
         ),
         (
             "[device]\nid='a'\n[[seeds]]\ndevice_id='b'\nhome_broker='mqtt://h'\n[[seeds]]\ndevice_id='B'\n"
