@@ -1,0 +1,19 @@
+"""Disk images and cards: reading, writing, and putting a seed into the boot partition, all without mounting."""
+
+from provisioning.image.archives import Compression, compression_of
+from provisioning.image.errors import ImageError
+from provisioning.image.flash import Flashed, Plan, flash, plan_flash
+from provisioning.image.seeding import SeedPut, put_seed, read_seed_folder
+
+__all__ = [
+    "Compression",
+    "Flashed",
+    "ImageError",
+    "Plan",
+    "SeedPut",
+    "compression_of",
+    "flash",
+    "plan_flash",
+    "put_seed",
+    "read_seed_folder",
+]
