@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench clean broker databases model
+.PHONY: help install demo test check bench clean broker programs model
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -26,7 +26,7 @@ install: $(STAMPS)/packages broker model ## set up .venv with all packages, a br
 demo: install ## four devices answer prompts together, here
 	@$(BIN)/moamesh demo
 
-test: install databases ## run every test that can run here
+test: install programs ## run every test that can run here
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(STAMPS)/packages ## lint, format, types, import directions
@@ -63,9 +63,9 @@ $(STAMPS)/packages: $(STAMPS)/llama pyproject.toml
 broker:
 	@bash scripts/install_mosquitto.sh
 
-# For the tests alone: a device needs no database.
-databases:
-	@bash scripts/install_databases.sh
+# For the tests alone: databases, a broker that clusters, image tools.
+programs:
+	@bash scripts/install_test_programs.sh
 
 # Not a stamp: models live in the user's data folder, which may be another one than last time.
 model: $(STAMPS)/packages

@@ -2,7 +2,7 @@
 
 Four devices with the synthetic engine (declared service times, no language model), two minutes at ρ = 0.7 and two
 at 1.2; an InfluxDB 1 of this run alone; the pictures are what `moamesh stability --influx URL --plot FILE` draws.
-Needs the packages of `make install` and influxd (`make databases`).
+Needs the packages of `make install` and influxd (`make programs`).
 """
 
 from __future__ import annotations

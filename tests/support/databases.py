@@ -190,7 +190,7 @@ def find_server(kind: str) -> str:
     search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which(program, path=search)
     if found is None:
-        missing(f"{program} is not installed: `make databases` as root on Debian")
+        missing(f"{program} is not installed: `make programs` as root on Debian")
         raise AssertionError  # not reached: `missing` ends the test
     return found
 
