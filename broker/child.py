@@ -79,8 +79,10 @@ class ChildProcess:
         """Asks the child to end, kills it if it does not, and waits. Does nothing if it has ended."""
         if self._process is not None and self.running:
             self._process.terminate()
+            # not wait_for: in Python 3.11 it may swallow the cancellation of whoever stops us
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self._process.wait()
         await self.kill()
 
     async def kill(self) -> None:
