@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 from broker.access import Action, Grant, People, device_grants, login_grants, operator_grants
+from broker.erlang import TICK_S
 from broker.mosquitto_config import Limits, Listeners
 from edge_agent.wire.topics import OPERATOR_ID
 
@@ -56,6 +57,7 @@ class EjabberdConfig:
         content = {
             "hosts": [DOMAIN],
             "loglevel": "error",
+            "net_ticktime": f"{TICK_S} seconds",
             "certfiles": [f"{self.folder}/server-with-key.pem"],
             "ca_file": f"{self.folder}/ca.pem",
             "c2s_cafile": f"{self.folder}/ca.pem",  # what MQTT clients' certificates are checked against

@@ -14,7 +14,7 @@ from typing import final
 
 CALL_TIMEOUT_S = 20.0  # a control process takes a third of a second to start; a busy Raspberry Pi some seconds
 OPEN_TIMEOUT_S = 2.0
-TICK_S = 16  # a peer that says nothing for this long is taken for dead
+TICK_S = 16  # a node that says nothing for this long is taken for dead by the others
 ANSWER_BYTES_MAX = 64 * 1024
 
 
@@ -36,8 +36,9 @@ class Erlang:
         """Returns how to start ejabberd in it."""
         return [
             *("erl", "-noinput", *self._naming(self.name), *self._interface()),
-            *("-kernel", "net_ticktime", str(TICK_S), "-mnesia", "dir", f'"{self.folder}/database"'),
-            *("-s", "ejabberd"),
+            # ejabberd.yml says it too, but a change would take a minute to come into force
+            *("-kernel", "net_ticktime", str(TICK_S)),
+            *("-mnesia", "dir", f'"{self.folder}/database"', "-s", "ejabberd"),
         ]
 
     def environment(self) -> dict[str, str]:

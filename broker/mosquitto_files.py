@@ -17,7 +17,7 @@ from typing import final
 from broker.access import People
 from broker.mosquitto_acl import certificate_acl, loopback_acl, password_acl, password_file
 from broker.mosquitto_config import MosquittoConfig
-from edge_agent.wire.topics import ANY, check_id
+from edge_agent.wire.topics import ANY, CLAIM_LOGIN, check_id
 
 PEM_BYTES_MAX = 4 * 1024 * 1024  # a revocation list of tens of thousands of devices; beyond it something is wrong
 
@@ -124,7 +124,8 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[
     """Writes what differs, and returns what that means for a broker that runs from the folder.
 
     `reloads` says which files a running broker can read again. Everything else needs a restart, but for passwords:
-    there it depends on whether somebody is gone, who must lose the live session too.
+    there it depends on whether a user is gone, who must lose the live session too. A used claim may keep its own: it has
+    no more rights once the rules are read again, and a mesh that grows should not cut off its members for each newcomer.
 
     Raises:
         OSError: the folder cannot be written.
@@ -139,7 +140,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[
     if any(name != PASSWORDS and not reloads(name) for name in changed):
         return Change.RESTART
     gone = set((before.get(PASSWORDS) or b"").splitlines()) - set(contents.get(PASSWORDS, b"").splitlines())
-    return Change.RESTART if gone else Change.RELOAD
+    return Change.RESTART if any(not line.startswith(_CLAIMS) for line in gone) else Change.RELOAD
 
 
 def _read(path: Path, mark: bytes, what: str) -> bytes:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +116,26 @@ async def test_a_node_that_was_killed_comes_back_and_one_alone_goes_on_after_bot
         await second.start()
         assert set(await first.running_nodes()) == NAMES
         assert await asyncio.to_thread(crosses, cluster, 1, 0)
+
+
+async def test_nodes_that_were_parted_find_each_other_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.erlang.TICK_S", 4)
+    monkeypatch.setattr("broker.ejabberd_config.TICK_S", 4)
+    monkeypatch.setattr("broker.ejabberd.CLUSTER_CHECK_S", 2.0)
+    monkeypatch.setattr("broker.supervised.HEALTH_INTERVAL_S", WAIT_S)  # what hangs here is meant to
+    mesh = SecuredMesh(tmp_path)
+    async with running_cluster(mesh, tmp_path) as cluster:
+        first, second = cluster.nodes
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        async with asyncio.timeout(WAIT_S):
+            while len(await second.running_nodes()) == 2:
+                pass
+        os.kill(first.pid, signal.SIGCONT)
+        async with asyncio.timeout(WAIT_S):
+            while set(await first.running_nodes()) != NAMES:
+                pass
+        assert await asyncio.to_thread(crosses, cluster, 0, 1)
 
 
 async def test_a_crash_is_mended_without_being_asked(tmp_path: Path) -> None:
