@@ -23,6 +23,7 @@ PEM_BYTES_MAX = 4 * 1024 * 1024  # a revocation list of tens of thousands of dev
 
 CONFIG = "mosquitto.conf"
 PASSWORDS = "passwords"
+_CLAIMS = CLAIM_LOGIN.encode()
 CRL = "crl.pem"
 
 
@@ -124,8 +125,8 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[
     """Writes what differs, and returns what that means for a broker that runs from the folder.
 
     `reloads` says which files a running broker can read again. Everything else needs a restart, but for passwords:
-    there it depends on whether a user is gone, who must lose the live session too. A used claim may keep its own: it has
-    no more rights once the rules are read again, and a mesh that grows should not cut off its members for each newcomer.
+    there it depends on whether a user is gone, who must lose the live session too. A used claim may keep its own: once
+    the rules are read again it has no rights, and newcomers should not cut off a mesh's members.
 
     Raises:
         OSError: the folder cannot be written.

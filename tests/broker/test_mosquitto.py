@@ -97,6 +97,18 @@ async def test_a_new_user_gets_in_without_a_restart_and_a_removed_one_is_cut(
     assert not await asyncio.to_thread(let_in, door, alice)
 
 
+async def test_a_used_claim_cuts_nobody_off_and_gets_nobody_in(mesh: SecuredMesh, broker: MosquittoBroker) -> None:
+    door, pid = passwords(mesh, broker), broker.pid
+    claim = mesh.claim("kitchen")
+    await until_let_in(door, claim)
+    mesh.people = People()
+    await until(lambda: broker.revision == 2, "both changes were taken over")
+    async with asyncio.timeout(WAIT_S):
+        while await asyncio.to_thread(let_in, door, claim):
+            pass
+    assert broker.pid == pid
+
+
 async def test_a_user_of_one_device_gets_another_when_it_is_granted(mesh: SecuredMesh, broker: MosquittoBroker) -> None:
     door, alice = passwords(mesh, broker), mesh.user("alice", ("kitchen",))
     await until_let_in(door, alice)
