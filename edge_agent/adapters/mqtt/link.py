@@ -137,6 +137,7 @@ class Link:
     ) -> None:
         self.packet_bytes_max = getattr(properties, "MaximumPacketSize", math.inf)
         self.in_flight_max = getattr(properties, "ReceiveMaximum", math.inf)
+        self._paho.on_log = None  # why a connect failed is of use no more, and every packet would be logged
         self._aiomqtt_on_connect(client, userdata, flags, reason, properties)
 
     def _message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:
