@@ -50,7 +50,7 @@ def test_shell_completion_is_offered() -> None:
     environment = {"_MOAMESH_COMPLETE": "complete_bash", "COMP_WORDS": "moamesh d", "COMP_CWORD": "1"}
     code = "from edge_agent.cli.main import app; app(prog_name='moamesh')"
     done = subprocess.run([command[0], "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["demo", "device", "doctor"]
+    assert done.stdout.split() == ["demo", "doctor", "device"]
 
 
 @pytest.mark.parametrize(
