@@ -20,6 +20,7 @@ from edge_agent.cli.commands import (
     job,
     mesh,
     models,
+    provision,
     run_prompts,
     simulate,
     stability,
@@ -68,6 +69,7 @@ app.add_typer(device.app, name="device", rich_help_panel="Run a mesh")
 app.add_typer(user.app, name="user", rich_help_panel="Run a mesh")
 app.add_typer(job.app, name="job", no_args_is_help=True, rich_help_panel="Run a mesh")
 app.add_typer(broker.app, name="broker", rich_help_panel="Run a mesh")
+app.add_typer(provision.app, name="provision", rich_help_panel="Run a mesh")
 app.command("doctor", rich_help_panel="Run a device")(doctor.doctor)
 
 

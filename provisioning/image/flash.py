@@ -15,7 +15,7 @@ from provisioning.image.errors import ImageError
 from provisioning.image.partitions import read_partitions
 from provisioning.image.seeding import SeedPut, put_seed
 from provisioning.image.targets import Target, examine, opened
-from provisioning.image.writing import Body, Progress, blank_head, verify_body, write_body, write_head
+from provisioning.image.writing import Body, ProgressCallback, blank_head, verify_body, write_body, write_head
 from provisioning.seed.files import SeedFiles
 
 
@@ -55,7 +55,7 @@ def plan_flash(image: Path, target: Path) -> Plan:
 
 
 def flash(
-    plan: Plan, progress: Progress, seed: SeedFiles | None = None, first_boot: FirstBoot | None = None
+    plan: Plan, progress: ProgressCallback, seed: SeedFiles | None = None, first_boot: FirstBoot | None = None
 ) -> Flashed:
     """Writes the image, reads it back, puts the seed in, and writes the partition table last of all.
 
@@ -83,7 +83,7 @@ def flash(
 
 
 def _put(
-    target: Target, body: Body, seed: SeedFiles | None, first_boot: FirstBoot | None, progress: Progress
+    target: Target, body: Body, seed: SeedFiles | None, first_boot: FirstBoot | None, progress: ProgressCallback
 ) -> SeedPut | None:
     if seed is None:
         return None

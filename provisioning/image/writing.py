@@ -19,7 +19,7 @@ from provisioning.image.errors import ImageError
 from provisioning.image.partitions import SECTOR_BYTES, Partition, read_partitions
 
 HEAD_BYTES = 1024 * 1024  # partitions begin at or after it on every image of the last fifteen years
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Called with what is being done, how far, and of how much (the units do not matter)."""
 
 
@@ -35,7 +35,9 @@ class Body:
     """Of the body alone."""
 
 
-def write_body(image: PackedImage, target: int, capacity: int | None, *, sparse: bool, progress: Progress) -> Body:
+def write_body(
+    image: PackedImage, target: int, capacity: int | None, *, sparse: bool, progress: ProgressCallback
+) -> Body:
     """Blanks the head of the target and writes the rest of the image behind it.
 
     Args:
@@ -74,7 +76,7 @@ def write_body(image: PackedImage, target: int, capacity: int | None, *, sparse:
     return Body(head[:head_bytes], position, digest.digest())
 
 
-def verify_body(target: int, body: Body, progress: Progress) -> None:
+def verify_body(target: int, body: Body, progress: ProgressCallback) -> None:
     """Reads back what was written.
 
     Raises:

@@ -59,6 +59,33 @@ def invite(
     out.print("moamesh mesh serve must run when the device starts", style="quiet", soft_wrap=True)
 
 
+@app.command()
+def claim(
+    invitation: Annotated[Path, typer.Argument(metavar="FILE", help="What `device invite --output` wrote.")],
+    config: opt.ConfigFile,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.0, help="Give up then; else it is tried for ever.")
+    ] = None,
+    json: opt.Json = False,
+) -> None:
+    """On a device: make its key and claim its certificate. The file is removed once it was used."""
+    import logging
+    import sys
+
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.config import load_config
+    from edge_agent.management.claim import claim_identity
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    loaded = load_config(config)
+    claimed = claim_identity(loaded, invitation, timeout)
+    if json:
+        print_json({"device_id": loaded.device.id, "mesh": loaded.device.mesh, "claimed": claimed})
+        return
+    said = "is now a member" if claimed else "was already a member"
+    console().print(f"[name]{loaded.device.id}[/] {said} of mesh [name]{loaded.device.mesh}[/]", soft_wrap=True)
+
+
 @app.command("list")
 def list_devices(mesh: member.MeshName = None, json: opt.Json = False) -> None:
     """Show the devices: invited, active or revoked, until when, last seen."""
