@@ -47,6 +47,7 @@ from edge_agent.core.peers import PeerView
 from edge_agent.core.policies import Policies, make_policies
 from edge_agent.core.queue import InferenceQueue
 from edge_agent.core.reception import Reception
+from edge_agent.core.requests import TIMER as REQUEST_TIMER
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 
@@ -192,10 +193,8 @@ class Agent:
         requests = self._sessions.layers.requests
         while (key := self._context.timers.pop_due(now)) is not None:
             kind, name = key
-            if kind == "receipt":
-                requests.receipt_due(name, now)
-            elif kind == "probe":
-                requests.probe_due(name, now)
+            if kind == REQUEST_TIMER:
+                requests.timer_due(name, now)
             elif kind == "gossip":
                 self._membership.tick(now)
             elif kind == "status":

@@ -19,6 +19,7 @@ from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
 from edge_agent.core.sizes import cut_to_bytes
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
 
+TIMER = "request"
 _NEVER = float("inf")
 _PROBE_STRETCH_MAX = 20  # probe intervals: a peer's word on its wait must not put off the question for ever
 
@@ -77,11 +78,12 @@ class Requests:
             return
         request.state = advance(REQUEST_TRANSITIONS, request.state, RequestState.QUEUED)
         request.sends = 0
-        self._context.timers.clear(("receipt", request.request_id))
-        probe_s = self._context.settings.probe_interval_s
+        timer, probe_s = (TIMER, request.request_id), self._context.settings.probe_interval_s
         if probe_s < _NEVER:
             wait = max(probe_s, min(2 * (receipt.expected_wait_s or 0.0), _PROBE_STRETCH_MAX * probe_s))
-            self._context.timers.set(("probe", request.request_id), now + wait)
+            self._context.timers.set(timer, now + wait)
+        else:
+            self._context.timers.clear(timer)
 
     def response_received(self, response: ProposalResponse, now: float) -> None:
         """A peer's response, or its word that there will be none."""
@@ -98,6 +100,13 @@ class Requests:
             self._end(request, RequestState.FAILED)
             reason = "empty" if response.outcome is ItemOutcome.COMPLETED else response.outcome.value
             self._owner.request_gone(request, reason, now)
+
+    def timer_due(self, request_id: str, now: float) -> None:
+        """The one timer of a request: it waits for a receipt, or after that for the next probe."""
+        if self._open[request_id].sends:
+            self.receipt_due(request_id, now)
+        else:
+            self.probe_due(request_id, now)
 
     def receipt_due(self, request_id: str, now: float) -> None:
         """No receipt came in time: the request is sent again, or its peer is suspected."""
@@ -137,7 +146,7 @@ class Requests:
             raise InvariantError("requests and layers disagree on what is outstanding")
         if self._context.connected and self._context.settings.probe_interval_s < _NEVER:
             for request_id in self._open:
-                if not any((kind, request_id) in self._context.timers for kind in ("receipt", "probe")):
+                if (TIMER, request_id) not in self._context.timers:
                     raise InvariantError(f"nothing would ever end request {request_id}")
 
     def _send(self, request: PeerRequest, now: float) -> None:
@@ -156,8 +165,7 @@ class Requests:
             expires_in_s=expires_in_s,
         )
         context.out.append(SendToDevice(request.device_id, request.home_broker, message, expires_in_s))
-        context.timers.clear(("probe", request.request_id))
-        context.timers.set(("receipt", request.request_id), now + context.settings.receipt_timeout_s)
+        context.timers.set((TIMER, request.request_id), now + context.settings.receipt_timeout_s)
 
     def _heard(self, request: PeerRequest, now: float) -> None:
         request.session.messages_received += 1
@@ -167,8 +175,7 @@ class Requests:
         request.state = advance(REQUEST_TRANSITIONS, request.state, state)
         del self._open[request.request_id]
         del request.layer.requests[request.request_id]
-        self._context.timers.clear(("receipt", request.request_id))
-        self._context.timers.clear(("probe", request.request_id))
+        self._context.timers.clear((TIMER, request.request_id))
 
     def _tell_cancelled(self, request: PeerRequest) -> None:
         request.session.messages_sent += 1

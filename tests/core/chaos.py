@@ -71,7 +71,7 @@ def check_timers(agent: Agent) -> None:
     sessions = agent._sessions
     for kind, name in agent._context.timers._live:
         owners: Container[str] = ("",) if kind in ("gossip", "status") else sessions._active
-        if kind in ("receipt", "probe"):
+        if kind == "request":
             owners = sessions.layers.requests._open
         assert name in owners, f"the timer {kind} {name} is for nothing"
 
