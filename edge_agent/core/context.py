@@ -68,4 +68,4 @@ class Context:
 
     def new_id(self) -> str:
         """Returns an unguessable id of 128 bits as 32 hexadecimal digits."""
-        return f"{self.streams.ids.getrandbits(128):032x}"
+        return self.streams.ids.getrandbits(128).to_bytes(16, "big").hex()

@@ -147,7 +147,7 @@ class InferenceServer:
     def _leave(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         started = item.attempts > 0
         self.queue.end(item, _ENDS[outcome])
-        self.meter.totals[outcome.value] += 1
+        self.meter.totals[outcome] += 1  # an outcome is its own name
         self._context.out.append(
             RecordRequest(
                 role=item.role,

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from edge_agent.core.messages import ChatMessage
 
 
-def size_of(messages: Iterable[ChatMessage], references: Iterable[str] = ()) -> int:
+def size_of(messages: Sequence[ChatMessage], references: Sequence[str] = ()) -> int:
     """Returns the UTF-8 size in bytes of a chat and its references."""
-    return sum(len(message.content.encode()) for message in messages) + sum(len(text.encode()) for text in references)
+    total = 0
+    for message in messages:
+        total += _bytes_of(message.content)
+    for text in references:
+        total += _bytes_of(text)
+    return total
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def cut_to_bytes(text: str, bytes_max: int) -> str:

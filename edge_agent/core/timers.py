@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 TimerKey: TypeAlias = tuple[str, str]
-"""What a deadline is for: (kind, id), such as ("receipt", request id)."""
+"""What a deadline is for: (kind, id), such as ("request", request id)."""
 
 _STALE_MAX = 64  # replaced and cleared deadlines left in the heap before it is built anew
 
@@ -29,7 +29,7 @@ class Timers:
         """Sets or replaces the deadline of `key`."""
         self._sequence += 1
         self._live[key] = self._sequence
-        heapq.heappush(self._heap, (deadline, self._sequence, key))
+        heappush(self._heap, (deadline, self._sequence, key))
         self._drop_stale()
 
     def clear(self, key: TimerKey) -> None:
@@ -44,7 +44,7 @@ class Timers:
             deadline, sequence, key = heap[0]
             if live.get(key) == sequence:
                 return deadline
-            heapq.heappop(heap)
+            heappop(heap)
         return None
 
     def pop_due(self, now: float) -> TimerKey | None:
@@ -52,7 +52,7 @@ class Timers:
         deadline = self.next_deadline()
         if deadline is None or deadline > now:
             return None
-        key = heapq.heappop(self._heap)[2]
+        key = heappop(self._heap)[2]
         del self._live[key]
         return key
 
@@ -60,7 +60,7 @@ class Timers:
         live = self._live
         if len(self._heap) > 2 * len(live) + _STALE_MAX:
             self._heap = [entry for entry in self._heap if live.get(entry[2]) == entry[1]]
-            heapq.heapify(self._heap)
+            heapify(self._heap)
 
     def __len__(self) -> int:
         return len(self._live)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import get_args
 
@@ -12,7 +11,6 @@ from edge_agent.core.events import Event
 
 _EVENT_CODES = {kind: number for number, kind in enumerate(get_args(Event))}
 _EFFECT_CODES = {kind: number for number, kind in enumerate(get_args(Effect))}
-_CODE_OF = _EFFECT_CODES.__getitem__
 _HEAD = struct.Struct("<dIBB")
 _BUFFER_BYTES = 1 << 16
 
@@ -30,11 +28,12 @@ class Trace:
         self._buffer = bytearray()
         self.texts: list[str] | None = [] if keep_texts else None
 
-    def add(self, now: float, device: int, event: Event, effects: Sequence[Effect]) -> None:
+    def add(self, now: float, device: int, event: Event, effects: list[Effect]) -> None:
         """Takes one event and what came of it."""
         buffer = self._buffer
         buffer += _HEAD.pack(now, device, _EVENT_CODES[type(event)], len(effects) & 0xFF)
-        buffer += bytes(map(_CODE_OF, map(type, effects)))
+        for effect in effects:
+            buffer.append(_EFFECT_CODES[type(effect)])
         if len(buffer) > _BUFFER_BYTES:
             self._hash.update(buffer)
             buffer.clear()
