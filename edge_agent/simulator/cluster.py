@@ -5,10 +5,10 @@ The kernel is a heap and, for what happens at once, a line: with no network dela
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from typing import Any, Protocol
 
 from edge_agent.core import effects as fx
@@ -157,10 +157,11 @@ class Cluster:
                 if self.network is not None and not self._can_arrive(device, event):
                     continue
             elif heap and heap[0][0] <= until:
-                self.now, sequence, device, event = heapq.heappop(heap)
+                self.now, sequence, device, what = heappop(heap)
                 if device == _ACTION:
-                    event()
+                    what()
                     continue
+                event = what
                 if not self._is_due(device, event, sequence):
                     continue
             else:
@@ -175,7 +176,7 @@ class Cluster:
         if agent is None:
             return
         now = self.now
-        effects: Sequence[fx.Effect] = agent.handle(event, now)
+        effects = agent.handle(event, now)
         self.events += 1
         dies = bool(self.crash_after) and device in self.crash_after
         if dies:
@@ -183,8 +184,9 @@ class Cluster:
         self._trace.add(now, device, event, effects)
         carry_out = self._carry_out
         for effect in effects:
-            if (kind := type(effect)) in carry_out:
-                carry_out[kind](device, effect)
+            handler = carry_out.get(type(effect))
+            if handler is not None:
+                handler(device, effect)
         if self.on_waiting is not None:
             waiting = len(self._waiting[device])
             if waiting != self._waiting_count[device]:
@@ -204,23 +206,22 @@ class Cluster:
 
     def _push(self, time: float, device: int, event: Any) -> int:
         self._sequence = sequence = self._sequence + 1
-        heapq.heappush(self._heap, (time, sequence, device, event))
+        heappush(self._heap, (time, sequence, device, event))
         return sequence
 
     def _is_due(self, device: int, event: ev.Event, sequence: int) -> bool:
         """Whether an entry of the heap still holds: inferences are cancelled and timers moved without a search."""
-        kind = type(event)
-        if kind is ev.InferenceCompleted or kind is ev.InferenceFailed:
+        if isinstance(event, (ev.InferenceCompleted, ev.InferenceFailed)):
             if self._engine[device][0] != sequence:
                 return False
             self._engine[device] = (0, "")
             if self.on_busy is not None:
                 self.on_busy(device, False, self.now)
             return True
-        if kind is ev.DeadlineReached:
+        if isinstance(event, ev.DeadlineReached):
             return self._timer_entry[device] == sequence and self._timer_due(device)
-        if kind is ev.TextGenerated:
-            return self._engine[device][1] == event.item_id  # type: ignore[union-attr]  # the kind was looked at
+        if isinstance(event, ev.TextGenerated):
+            return self._engine[device][1] == event.item_id
         return self.network is None or self._can_arrive(device, event)
 
     def _timer_due(self, device: int) -> bool:

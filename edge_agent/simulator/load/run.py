@@ -16,7 +16,7 @@ from edge_agent.core.events import ConnectionChanged, PromptReceived, ReplyRoute
 from edge_agent.core.messages import ChatMessage, Prompt, PromptOptions, Role
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.simulator.cluster import Cluster
-from edge_agent.simulator.complete_view import Directory, complete_view
+from edge_agent.simulator.complete_view import CompleteView, Directory
 from edge_agent.simulator.load.measurement import Measurement
 from edge_agent.simulator.load.scenario import Scenario
 from edge_agent.simulator.load.statistics import BATCHES
@@ -112,7 +112,7 @@ class LoadRun:
         directory = Directory(cluster.names, None if scenario.peer_selection == "uniform" else scenario.load_news_s)
         directory.watch(cluster.agents, lambda: cluster.now)
         for number, name in enumerate(cluster.names):
-            view = None if scenario.gossip else complete_view(number, directory)
+            view = None if scenario.gossip else CompleteView(number, directory)
             identity = DeviceIdentity(name, model="simulated", model_family="simulated")
             cluster.start(number, Agent(identity, settings, streams, None, seeds if view is None else (), view), 1)
         for number in range(scenario.devices):
