@@ -19,7 +19,8 @@ arm64) kernel=linux-image-cloud-arm64 ;;
 esac
 # python3-cffi-backend: without it cloud-init can't configure the host. libgomp1: llama.cpp.
 packages=systemd-sysv,udev,dbus,$kernel,initramfs-tools,cloud-init,python3-cffi-backend,python3-venv,ca-certificates
-packages=$packages,iproute2,sudo,libgomp1,libstdc++6
+# dosfstools: after a power cut the boot partition is checked, as on Raspberry Pi OS.
+packages=$packages,iproute2,sudo,libgomp1,libstdc++6,dosfstools,e2fsprogs
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/moamesh-image.XXXXXX")
 trap 'if mount | grep -q " $work/"; then echo "still mounted below $work, left alone" >&2; else rm -rf "$work"; fi' EXIT

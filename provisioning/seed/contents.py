@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
-from urllib.parse import urlsplit
 
 from edge_agent.wire.topics import is_id
 from provisioning.seed.errors import SeedError
@@ -18,6 +17,7 @@ _LOGIN = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _SSH_KEY = re.compile(r"(ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ [A-Za-z0-9+/=]+( [\x20-\x7e]*)?")
 _REQUIREMENT = re.compile(r"moamesh(\[[a-z,-]+\])?(==[A-Za-z0-9.+]+)?")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
+_INDEX_URL = re.compile(r"https?://[\x21-\x7e]+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _MODEL_NAME = re.compile(r"[\x21-\x7e]{1,500}")
 _RESERVED_LOGINS = frozenset({"root", "moamesh"})
@@ -69,9 +69,7 @@ class Packages:
         for wheel in self.wheels:
             if wheel.suffix != ".whl" or not _FILE_NAME.fullmatch(wheel.name):
                 raise SeedError(f"{wheel} is no wheel")
-        if self.index_url is not None and (
-            urlsplit(self.index_url).scheme not in ("http", "https") or re.search(r"[\s\0]", self.index_url)
-        ):
+        if self.index_url is not None and not _INDEX_URL.fullmatch(self.index_url):
             raise SeedError("a package index is an http or https URL without blanks")
         for package in self.debian:
             if not _PACKAGE.fullmatch(package):

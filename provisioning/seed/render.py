@@ -16,6 +16,7 @@ from provisioning.seed.firstrun import firstrun_script
 from provisioning.seed.layout import payload_files
 
 ISO_LABEL = "cidata"  # by which cloud-init finds it
+_JOLIET_NAME_MAX = 64  # longer names (of wheels) are there for Linux, which reads Rock Ridge, and not for Windows
 _SEED_NAMES = frozenset({USER_DATA, META_DATA, NETWORK_CONFIG, FIRSTRUN, PAYLOAD})
 
 
@@ -85,7 +86,8 @@ def write_iso(seed: SeedFiles, path: Path) -> None:
                     folders.add(parent)
                     iso.add_directory(parent, rr_name=parts[depth - 1], joliet_path=parent)
             data = content if isinstance(content, bytes) else content.read_bytes()
-            iso.add_fp(io.BytesIO(data), len(data), f"/{name}", rr_name=parts[-1], joliet_path=f"/{name}")
+            joliet = f"/{name}" if len(parts[-1]) <= _JOLIET_NAME_MAX else None
+            iso.add_fp(io.BytesIO(data), len(data), f"/{name}", rr_name=parts[-1], joliet_path=joliet)
         image = io.BytesIO()
         iso.write_fp(image)
     write_atomically(path, image.getvalue(), PRIVATE)

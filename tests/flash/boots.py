@@ -1,0 +1,154 @@
+"""A blank image becomes a member: flashed, seeded, booted, claimed, asked; and asked again after a power cut.
+
+Not collected by itself, since it takes minutes: `make test-flash`. In the environment: `MOAMESH_FLASH_ARCH`, amd64
+(the default) or arm64; `MOAMESH_FLASH_WHEELS`, a folder with llama.cpp built for the device, and `MOAMESH_FLASH_MODEL`,
+a GGUF file; `MOAMESH_FLASH_PAGE`, a page to write the log to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from provisioning.image.boot_partition import BootPartition
+from tests.flash.guest import Guest, image_partitions
+from tests.flash.host_side import MESH, HostSide, until
+from tests.flash.page import Diary
+from tests.flash.wheels import ROOT, make_wheelhouse
+from tests.support.secured import free_ports
+
+ARCH = os.environ.get("MOAMESH_FLASH_ARCH", "amd64")
+WHEELS = os.environ.get("MOAMESH_FLASH_WHEELS")
+MODEL = os.environ.get("MOAMESH_FLASH_MODEL")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "moamesh" / "test-images"
+# A busy machine emulating another: these only end a run that hangs.
+BOOT_S, INSTALL_S, CLAIM_S, ANSWER_S, OFF_S = 600.0, 1800.0, 600.0, 900.0, 300.0
+
+
+@pytest.fixture
+def base_image() -> Path:
+    """Built once for each version of the script that builds it."""
+    script = ROOT / "scripts" / "build_test_image.sh"
+    version = hashlib.sha256(script.read_bytes()).hexdigest()[:8]
+    image = CACHE / f"bookworm-{ARCH}-{version}.img.xz"
+    if not image.exists():
+        subprocess.run(["bash", str(script), ARCH, str(image)], check=True)
+    return image
+
+
+@pytest.mark.timeout(5400)
+def test_a_blank_image_becomes_a_member_and_answers(tmp_path: Path, base_image: Path) -> None:
+    diary = Diary(ARCH, engine="llama.cpp" if WHEELS else "synthetic")
+    host = HostSide(tmp_path, *free_ports(2))
+    wheels = make_wheelhouse(ARCH, tmp_path / "wheelhouse", Path(WHEELS) if WHEELS else None)
+    card = tmp_path / "card.img"
+    with host.mesh(), host.member("pantry"):
+        diary.note("the mesh runs here: broker, service, one member (pantry)")
+        engine = ("--engine", "llama", "--model", MODEL or "") if WHEELS else ("--engine", "synthetic")
+        service = () if WHEELS else ("--set", "engine.service=deterministic:0.2")
+        made = host.run(
+            *("provision", "device", "kitchen", "--mesh", MESH, "--image", str(base_image), "--to", str(card)),
+            *("--wheelhouse", str(wheels), *engine, *service, "--set", f'broker.aliases=["{host.broker_here}"]'),
+            timeout_s=600.0,
+        )
+        diary.note(f"the image is on the card with kitchen's seed: {made['written'][0].partition(' on ')[0]}")
+        assert host.device("kitchen")["state"] == "invited"
+        secret = claim_secret(card)
+        guest = Guest(ARCH, card, tmp_path)
+        with guest.running():
+            guest.wait_for("cloud-init has read the seed", BOOT_S)
+            diary.note("cloud-init has read the seed")
+            guest.wait_for("moamesh-setup: done", INSTALL_S)
+            diary.note("the agent is installed from the seed's wheels")
+            until(lambda: host.device("kitchen")["state"] == "active", CLAIM_S, guest.serial)
+            diary.note("kitchen has made its key and claimed its certificate")
+            asked_and_answered(host, diary)
+            first_boot = guest.serial()
+            guest.pull_the_plug()
+            diary.note("the plug is pulled")
+        with guest.running():
+            before = time.monotonic()
+            asked_and_answered(host, diary)
+            assert "moamesh-setup: begins" not in guest.serial()
+            diary.note(f"it came back by itself ({time.monotonic() - before:.0f} s from power to answer)")
+            guest.shut_down(OFF_S)
+            diary.note("shut down")
+    assert secret not in first_boot + guest.serial()
+    for log in tmp_path.glob("*.log"):
+        assert secret not in log.read_text(errors="replace")
+    check_what_is_left(card, secret, tmp_path)
+    diary.note("file systems are clean, the claim is nowhere on the card, the key is its owner's alone")
+    diary.write(os.environ.get("MOAMESH_FLASH_PAGE"), first_boot)
+
+
+def asked_and_answered(host: HostSide, diary: Diary) -> None:
+    """Both ways: kitchen asks pantry, and pantry asks kitchen."""
+    for device, peer in (("kitchen", "pantry"), ("pantry", "kitchen")):
+        begun = time.monotonic()
+        answer = asked_until_both(host, device)
+        devices = {one["device_id"] for layer in answer["provenance"]["layers"] for one in layer}
+        assert devices == {device, peer}
+        assert answer["outcome"] == "answered"
+        diary.note(
+            f"{device} answers a user through the mesh, with a proposal of {peer} "
+            f"({time.monotonic() - begun:.1f} s): {answer['text'].strip()[:100]!r}"
+        )
+
+
+def asked_until_both(host: HostSide, device: str) -> dict[str, object]:
+    """Just after the boot a device may not know the other yet, and then answers alone."""
+    end = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            answer = host.ask(device, "What is a mesh?", 300.0, layers=1, fanout=1)
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            continue
+        if len(answer["provenance"]["layers"][0]) == 2 or time.monotonic() > end:
+            return answer
+
+
+def claim_secret(card: Path) -> str:
+    boot = BootPartition(card, image_partitions(card)[0])
+    found = re.search(r'"secret": "([A-Za-z0-9_-]{32})"', boot.read("user-data").decode())
+    assert found is not None
+    return found[1]
+
+
+def check_what_is_left(card: Path, secret: str, folder: Path) -> None:
+    boot, root = image_partitions(card)
+    seed = BootPartition(card, boot)
+    assert seed.read("user-data").startswith(b"#cloud-config")
+    assert secret.encode() not in seed.read("user-data")
+    filesystem = f"{card}?offset={root.offset}"
+
+    def inode(path: str) -> str:
+        return subprocess.run(
+            ["debugfs", "-R", f"stat {path}", filesystem], capture_output=True, check=True
+        ).stdout.decode()
+
+    for path in ("/var/lib/moamesh/identity/identity.pem", "/etc/moamesh/agent.toml"):
+        mode = re.search(r"Mode:\s+(\d+)", inode(path))
+        assert mode is not None, path
+        assert stat.S_IMODE(int(mode[1], 8)) == 0o600, path
+    assert "Inode:" not in inode("/var/lib/moamesh/claim.json")
+    # each partition by itself, checked without changing anything
+    for number, (partition, check) in enumerate(((boot, ["fsck.vfat", "-n"]), (root, ["e2fsck", "-f", "-n"]))):
+        alone = folder / f"partition-{number}"
+        with card.open("rb") as source, alone.open("wb") as target:
+            source.seek(partition.offset)
+            left = partition.size
+            while left and (chunk := source.read(min(left, 1 << 22))):
+                target.write(chunk)
+                left -= len(chunk)
+        done = subprocess.run([*check, str(alone)], capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout.decode()
+        alone.unlink()
