@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-flash check bench clean broker programs model
+.PHONY: help install demo test test-flash check compiled bench clean broker programs model
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -41,7 +41,11 @@ check: $(STAMPS)/packages ## lint, format, types, import directions
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: install ## measure the protocol's cost against a bare MQTT echo
+compiled: $(STAMPS)/packages ## compile the simulator for long runs, in a folder of its own (a minute)
+	@$(BIN)/python scripts/compile_simulator.py
+	@echo "Ready: $(BIN)/python build/compiled/simulate.py, with the options of moamesh simulate"
+
+bench: install compiled ## measure the protocol's cost against a bare MQTT echo, the simulator's beside SimPy and Ciw
 	@$(BIN)/python -m bench
 
 clean: ## remove .venv and caches (not models, which are in your data folder)

@@ -3,7 +3,7 @@
 The model: n devices, Poisson prompts, first come first served, exponential service; each of M layers forks into the
 origin and k random others and joins when all are done; the origin aggregates. Ours runs the whole agent besides, with
 receipts, cancels, timers and a trace hash; theirs only the queues. That the three mean latencies agree shows that it
-is the same model.
+is the same model. After `make compiled` the compiled copy of ours is measured as well.
 
     python -m bench.simulator [--devices 20 200] [--prompts 3000] [--rounds 3] [--json]
 """
@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import ciw
@@ -24,6 +28,7 @@ import simpy
 
 from edge_agent.simulator.load.run import LoadRun
 from edge_agent.simulator.load.scenario import Scenario
+from scripts.compile_simulator import FOLDER, is_current
 
 LAYERS, FANOUT, UTILISATION = 2, 2, 0.8
 
@@ -43,6 +48,19 @@ def run_ours(devices: int, prompts: int, seed: int) -> Timing:
     run = LoadRun(Scenario(devices=devices, utilisation=UTILISATION, prompts=prompts, warm_up_s=0.0, seed=seed))
     result = run.run()
     return Timing(prompts, time.process_time() - began, result.measurement.latency().value)
+
+
+def run_compiled(devices: int, prompts: int, seed: int) -> Timing:
+    """The same core, compiled: in a process of its own, where its folder comes first."""
+    path = os.pathsep.join((str(FOLDER), str(Path(__file__).parents[1])))
+    program = "import sys; from bench.simulator import print_ours; print_ours(*map(int, sys.argv[1:]))"
+    command = [sys.executable, "-P", "-c", program, *map(str, (devices, prompts, seed))]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, check=True)
+    return Timing(**json.loads(done.stdout))
+
+
+def print_ours(devices: int, prompts: int, seed: int) -> None:
+    print(json.dumps(asdict(run_ours(devices, prompts, seed))))
 
 
 def run_simpy(devices: int, prompts: int, seed: int) -> Timing:
@@ -137,7 +155,9 @@ def run_ciw(devices: int, prompts: int, seed: int) -> Timing:
     return Timing(len(latencies), time.process_time() - began, statistics.fmean(latencies))
 
 
-RUNS: dict[str, Callable[[int, int, int], Timing]] = {"moamesh": run_ours, "simpy": run_simpy, "ciw": run_ciw}
+OURS = {"moamesh": run_ours, **({"compiled": run_compiled} if is_current() else {})}
+PEERS = {"simpy": run_simpy, "ciw": run_ciw}
+RUNS: dict[str, Callable[[int, int, int], Timing]] = OURS | PEERS
 
 
 def compare(devices: int, prompts: int, rounds: int) -> dict[str, Any]:
@@ -151,7 +171,7 @@ def compare(devices: int, prompts: int, rounds: int) -> dict[str, Any]:
         "devices": devices,
         "prompts_per_s": rates,
         "latency_s_mean": {name: statistics.fmean(one.latency_s for one in many) for name, many in timings.items()},
-        "times_theirs": {name: rates["moamesh"] / rates[name] for name in ("simpy", "ciw")},
+        "times_theirs": {ours: {peer: rates[ours] / rates[peer] for peer in PEERS} for ours in OURS},
     }
 
 
@@ -173,11 +193,13 @@ def main() -> None:
     print("turns, processor time; ours with the whole agent (receipts, timers), theirs with queues only")
     for result in results:
         for name, rate in result["prompts_per_s"].items():
-            ratio = result["times_theirs"].get(name)
-            beside = f"   ours is {ratio:.2f} times as fast" if ratio else ""
+            ratios = result["times_theirs"].get(name, {})
+            beside = ", ".join(f"{ratio:.2f} times {peer}" for peer, ratio in ratios.items())
             latency = result["latency_s_mean"][name]
-            print(f"{result['devices']:5} devices {name:>8} {rate:7.0f} prompts/s, latency {latency:4.1f} s{beside}")
+            print(f"{result['devices']:5} devices {name:>8} {rate:7.0f} prompts/s, latency {latency:4.1f} s   {beside}")
     print("aim: 1 times SimPy, 3 times Ciw")
+    if "compiled" not in OURS:
+        print("not measured: the compiled simulator (make compiled)")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,160 @@
+"""Compiles the core and the simulator's kernel with mypyc into a folder of their own, for long simulations.
+
+    python scripts/compile_simulator.py [FOLDER]          FOLDER is build/compiled if not given
+    python build/compiled/simulate.py --devices 1000 ...  takes what `moamesh simulate` takes
+
+The pure Python stays the source: the folder holds a copy of the package in which some modules are machine code. Runs
+go the same way, event by event; tests/simulator/test_compiled.py compares their traces. The copy is for nothing else:
+its records are not frozen and know no defaults of their fields, which settings files are read by, and no safeguard can
+be taken away, since compiled calls do not look methods up.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import shutil
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "compiled"
+_COMPILED = (
+    "core/**/*.py",
+    "simulator/cluster.py",
+    "simulator/complete_view.py",
+    "simulator/network.py",
+    "simulator/service.py",
+    "simulator/trace.py",
+    "simulator/workload.py",
+    "simulator/load/measurement.py",
+    "simulator/load/run.py",
+)
+"""What takes the time of a run. Checkers and ablations stay Python: they look into objects and exchange methods."""
+
+
+_LAUNCHER = """\
+\"\"\"Runs `moamesh simulate` with the compiled copy beside this file.\"\"\"
+import sys
+
+from edge_agent.cli.main import run
+
+sys.argv[1:1] = ["simulate"]
+run()
+"""
+
+
+def with_constructors(source: str) -> str:
+    """Returns a module in which each dataclass has its constructor written out.
+
+    mypyc compiles methods that it sees. The one that `dataclass` makes stays interpreted, fifteen times as slow, and
+    making records is the larger part of what the core does.
+    """
+    lines = source.splitlines()
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    for node in sorted(classes, key=lambda node: node.lineno, reverse=True):  # from the end: line numbers stay true
+        decorators = [one for one in node.decorator_list if ast.unparse(one).startswith("dataclass(")]
+        if not decorators:
+            continue
+        lines[node.end_lineno : node.end_lineno] = ["", *_constructor(node)]
+        for field in reversed(_fields(node)):  # defaults are the constructor's now
+            lines[field.lineno - 1 : field.end_lineno] = [f"    {field.target.id}: {ast.unparse(field.annotation)}"]
+        lines[decorators[0].lineno - 1] = f"@{_decorator(decorators[0])}"
+    return "\n".join(lines) + "\n"
+
+
+def _decorator(call: ast.Call) -> str:
+    """The decorator without a constructor. A frozen one would keep ours from setting anything."""
+    options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    hashable = options.get("frozen", False)
+    return f"dataclass(init=False, unsafe_hash={hashable}, eq={options.get('eq', True)})"
+
+
+def _constructor(node: ast.ClassDef) -> list[str]:
+    parameters, body = ["self"], []
+    for field in _fields(node):
+        name, kind, factory = field.target.id, ast.unparse(field.annotation), _factory(field)
+        if factory:
+            parameters.append(f"{name}: {kind} | None = None")
+            body.append(f"self.{name} = {factory}() if {name} is None else {name}")
+        else:
+            parameters.append(f"{name}: {kind}" + (f" = {ast.unparse(field.value)}" if field.value else ""))
+            body.append(f"self.{name} = {name}")
+    if any(isinstance(method, ast.FunctionDef) and method.name == "__post_init__" for method in node.body):
+        body.append("self.__post_init__()")
+    return [f"    def __init__({', '.join(parameters)}) -> None:", *(f"        {line}" for line in body or ["pass"])]
+
+
+def _fields(node: ast.ClassDef) -> list[ast.AnnAssign]:
+    return [line for line in node.body if isinstance(line, ast.AnnAssign)]
+
+
+def _factory(field: ast.AnnAssign) -> str:
+    """What makes a field's default, "" if it has none or a plain one."""
+    if isinstance(field.value, ast.Call) and ast.unparse(field.value.func) == "field":
+        (word,) = field.value.keywords  # nothing but default_factory is in use
+        return ast.unparse(word.value)
+    return ""
+
+
+def copy_package(folder: Path) -> list[str]:
+    """Copies the package to `folder` with constructors written out; returns the modules to compile."""
+    shutil.rmtree(folder / "edge_agent", ignore_errors=True)
+    for left in (*folder.glob("*__mypyc*.so"), _stamp(folder)):
+        left.unlink(missing_ok=True)
+    shutil.copytree(ROOT / "edge_agent", folder / "edge_agent", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    modules = []
+    for pattern in _COMPILED:
+        for path in sorted((folder / "edge_agent").glob(pattern)):
+            source = path.read_text(encoding="utf-8")
+            if source.strip():
+                path.write_text(with_constructors(source), encoding="utf-8")
+                modules.append(str(path.relative_to(folder)))
+    return modules
+
+
+def compile_package(folder: Path) -> None:
+    """Fills `folder`, or leaves it alone if it is of these very sources. Takes a minute and a C compiler."""
+    from mypyc.build import mypycify  # not installed everywhere: a copy can be made without it
+    from setuptools import setup
+
+    if is_current(folder):
+        return
+    print("Compiling the simulator for this machine (a minute)", flush=True)
+    version = source_hash()
+    modules = copy_package(folder)
+    os.chdir(folder)  # where setuptools builds, and away from this project's own settings
+    said = StringIO()  # only of interest if it fails: remarks on style otherwise
+    try:
+        with redirect_stdout(said):
+            extensions = mypycify(modules, opt_level="3", debug_level="0")
+    except SystemExit:
+        sys.exit(said.getvalue())
+    setup(name="compiled", packages=[], ext_modules=extensions, script_args=["-q", "build_ext", "--inplace", "-j2"])
+    shutil.rmtree(folder / "build")  # C and object files
+    (folder / "simulate.py").write_text(_LAUNCHER, encoding="utf-8")
+    _stamp(folder).write_text(version)
+
+
+def is_current(folder: Path = FOLDER) -> bool:
+    """Returns whether `folder` was compiled of these very sources."""
+    return _stamp(folder).exists() and _stamp(folder).read_text() == source_hash()
+
+
+def source_hash() -> str:
+    """Returns a hash of all that the result depends on."""
+    found = hashlib.sha256(sys.version.encode())
+    for path in (Path(__file__), *sorted((ROOT / "edge_agent").rglob("*.py"))):
+        found.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _stamp(folder: Path) -> Path:
+    return folder / "stamp"
+
+
+if __name__ == "__main__":
+    compile_package(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else FOLDER)
