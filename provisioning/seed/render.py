@@ -67,13 +67,10 @@ def write_iso(seed: SeedFiles, path: Path) -> None:
     """Writes a seed as an ISO 9660 image with the label that cloud-init looks for, readable by its owner alone.
 
     Raises:
-        SeedError: pycdlib is not installed.
         ProvisioningError: the file can't be written.
     """
-    try:
-        from pycdlib import PyCdlib
-    except ImportError:
-        raise SeedError("an ISO is made by pycdlib: pip install 'moamesh[provisioning]'") from None
+    from pycdlib import PyCdlib  # only here: it takes a while
+
     iso = PyCdlib()
     iso.new(interchange_level=4, joliet=3, rock_ridge="1.09", vol_ident=ISO_LABEL)
     with closing(iso):

@@ -22,6 +22,7 @@ from tests.flash.guest import Guest, image_partitions
 from tests.flash.host_side import MESH, HostSide, until
 from tests.flash.page import Diary
 from tests.flash.wheels import ROOT, make_wheelhouse
+from tests.provisioning.disks import run_program
 from tests.support.secured import free_ports
 
 ARCH = os.environ.get("MOAMESH_FLASH_ARCH", "amd64")
@@ -30,6 +31,7 @@ MODEL = os.environ.get("MOAMESH_FLASH_MODEL")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "moamesh" / "test-images"
 # A busy machine emulating another: these only end a run that hangs.
 BOOT_S, INSTALL_S, CLAIM_S, ANSWER_S, OFF_S = 600.0, 1800.0, 600.0, 900.0, 300.0
+DEADLINE_S = 900.0 if WHEELS else 300.0  # an emulated processor makes about a token a second
 
 
 @pytest.fixture
@@ -51,11 +53,13 @@ def test_a_blank_image_becomes_a_member_and_answers(tmp_path: Path, base_image: 
     card = tmp_path / "card.img"
     with host.mesh(), host.member("pantry"):
         diary.note("the mesh runs here: broker, service, one member (pantry)")
-        engine = ("--engine", "llama", "--model", MODEL or "") if WHEELS else ("--engine", "synthetic")
-        service = () if WHEELS else ("--set", "engine.service=deterministic:0.2")
+        if WHEELS:
+            engine = ("--engine", "llama", "--model", MODEL or "", "--set", "engine.context_tokens=1024")
+        else:
+            engine = ("--engine", "synthetic", "--set", "engine.service=deterministic:0.2")
         made = host.run(
             *("provision", "device", "kitchen", "--mesh", MESH, "--image", str(base_image), "--to", str(card)),
-            *("--wheelhouse", str(wheels), *engine, *service, "--set", f'broker.aliases=["{host.broker_here}"]'),
+            *("--wheelhouse", str(wheels), *engine, "--set", f'broker.aliases=["{host.broker_here}"]'),
             timeout_s=600.0,
         )
         diary.note(f"the image is on the card with kitchen's seed: {made['written'][0].partition(' on ')[0]}")
@@ -88,6 +92,56 @@ def test_a_blank_image_becomes_a_member_and_answers(tmp_path: Path, base_image: 
     diary.write(os.environ.get("MOAMESH_FLASH_PAGE"), first_boot)
 
 
+@pytest.mark.timeout(5400)
+@pytest.mark.skipif(ARCH != "amd64", reason="shell and systemd are the same there")
+def test_a_system_without_cloud_init_becomes_a_member_by_its_first_run_script(tmp_path: Path, base_image: Path) -> None:
+    diary = Diary(ARCH, engine="synthetic, firstrun.sh")
+    host = HostSide(tmp_path, *free_ports(2))
+    wheels = make_wheelhouse(ARCH, tmp_path / "wheelhouse")
+    card = tmp_path / "card.img"
+    with host.mesh(), host.member("pantry"):
+        host.run("provision", "flash", str(base_image), "--to", str(card), timeout_s=600.0)
+        make_older(card, tmp_path)
+        host.run(
+            *("provision", "device", "kitchen", "--mesh", MESH, "--image", str(card), "--wheelhouse", str(wheels)),
+            *("--engine", "synthetic", "--set", "engine.service=deterministic:0.2"),
+            *("--set", f'broker.aliases=["{host.broker_here}"]'),
+            timeout_s=600.0,
+        )
+        boot = BootPartition(card, image_partitions(card)[0])
+        assert "systemd.run=" in boot.read("cmdline.txt").decode()
+        diary.note("a card as Raspberry Pi OS Bookworm has it, with kitchen's seed")
+        guest = Guest(ARCH, card, tmp_path)
+        with guest.running():
+            guest.wait_until_off(BOOT_S)
+            diary.note("firstrun.sh has run and rebooted")
+        assert "systemd.run" not in boot.read("cmdline.txt").decode()
+        assert not {"firstrun.sh", "user-data"} & boot.names()
+        with guest.running():
+            guest.wait_for("moamesh-setup: done", BOOT_S + INSTALL_S)
+            diary.note("the agent is installed from the seed's wheels")
+            until(lambda: host.device("kitchen")["state"] == "active", CLAIM_S, guest.serial)
+            diary.note("kitchen has made its key and claimed its certificate")
+            asked_and_answered(host, diary)
+            guest.shut_down(OFF_S)
+            diary.note("shut down")
+    diary.write(os.environ.get("MOAMESH_FLASH_PAGE"), guest.serial())
+
+
+def make_older(card: Path, folder: Path) -> None:
+    """Takes away what Raspberry Pi OS Bookworm does not have, and gives ethernet its usual DHCP."""
+    boot, root = image_partitions(card)
+    for name in ("user-data", "meta-data", "network-config"):
+        run_program(["mdel", "-i", f"{card}@@{boot.offset}", f"::/{name}"])
+    (folder / "dhcp").write_text("[Match]\nName=eth0\n[Network]\nDHCP=yes\n")
+    (folder / "disabled").write_text("")
+    commands = folder / "debugfs"
+    lines = ["cd /etc/systemd/network", f"write {folder}/dhcp eth0.network"]
+    lines += ["cd /etc/cloud", f"write {folder}/disabled cloud-init.disabled", ""]
+    commands.write_text("\n".join(lines))
+    run_program(["debugfs", "-w", "-f", str(commands), f"{card}?offset={root.offset}"])
+
+
 def asked_and_answered(host: HostSide, diary: Diary) -> None:
     """Both ways: kitchen asks pantry, and pantry asks kitchen."""
     for device, peer in (("kitchen", "pantry"), ("pantry", "kitchen")):
@@ -107,7 +161,7 @@ def asked_until_both(host: HostSide, device: str) -> dict[str, object]:
     end = time.monotonic() + ANSWER_S
     while True:
         try:
-            answer = host.ask(device, "What is a mesh?", 300.0, layers=1, fanout=1)
+            answer = host.ask(device, "What is a mesh?", DEADLINE_S, layers=1, fanout=1)
         except AssertionError:
             if time.monotonic() > end:
                 raise

@@ -77,6 +77,14 @@ class Guest:
             assert time.monotonic() < end, f"{text!r} was not said in {timeout_s:g} s: {self.serial()[-3000:]}"
             time.sleep(POLL_S)
 
+    def wait_until_off(self, timeout_s: float) -> None:
+        """Waits until it has shut down or wants to reboot, which ends it too."""
+        assert self._process is not None
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout_s:g} s: {self.serial()[-3000:]}") from None
+
     def shut_down(self, timeout_s: float) -> None:
         """Presses the power button and waits until the machine is off."""
         assert self._process is not None

@@ -109,7 +109,7 @@ class HostSide:
         login = ("--username", "user.ada", "--password-file", str(self.folder / "ada.password"))
         broker = ("--broker", f"mqtts://127.0.0.1:{self._ports[1]}", "--mesh", MESH)
         ca = ("--ca-file", str(self.folder / "data" / "meshes" / MESH / "ca.pem"))
-        shape = ("--layers", str(layers), "--fanout", str(fanout), "--deadline", f"{timeout_s:g}")
+        shape = ("--layers", str(layers), "--fanout", str(fanout), "--deadline", f"{timeout_s:g}", "--max-tokens", "24")
         answer: dict[str, Any] = self.run(
             *("ask", prompt, "--device", device, *broker, *ca, *login, *shape), timeout_s=timeout_s + START_S
         )

@@ -119,6 +119,18 @@ Expires = Annotated[
 ]
 
 
+@app.callback()
+def _check_packages() -> None:
+    """Says what is missing before anything is begun."""
+    from importlib.util import find_spec
+
+    from edge_agent.core.errors import SettingsError
+
+    missing = [package for package in ("yaml", "pycdlib", "zstandard", "cryptography") if find_spec(package) is None]
+    if missing:
+        raise SettingsError(f"{', '.join(missing)}: not installed; pip install 'moamesh[provisioning]'")
+
+
 @app.command()
 def device(
     name: Name,
