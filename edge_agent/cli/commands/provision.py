@@ -200,11 +200,7 @@ def device(
         out.print(line, soft_wrap=True, markup=False)
     if seed_dir is not None:
         out.print(put_by_hand_line(seed_dir), style="quiet", soft_wrap=True, markup=False)
-    if offline:
-        out.print(f"[name]{name}[/] is a member of mesh [name]{opened.name}[/] already", soft_wrap=True)
-    else:
-        out.print(f"[name]{name}[/] may claim its certificate until {made['claim_expires_at']}", soft_wrap=True)
-        out.print("moamesh mesh serve must run when it boots", style="quiet", soft_wrap=True)
+    _say_what_next(name, opened.name, made.get("claim_expires_at"))
 
 
 @app.command()
@@ -239,3 +235,14 @@ def flash(
     done = flash_shown(out, plan, seed, first_boot_of(first_boot), yes=yes)
     if json:
         print_json(flashed_object(plan, done))
+
+
+def _say_what_next(name: str, mesh: str, claim_expires_at: object) -> None:
+    from edge_agent.cli.terminal import console
+
+    out = console()
+    if claim_expires_at is None:
+        out.print(f"[name]{name}[/] is a member of mesh [name]{mesh}[/] already", soft_wrap=True)
+    else:
+        out.print(f"[name]{name}[/] may claim its certificate until {claim_expires_at}", soft_wrap=True)
+        out.print("moamesh mesh serve must run when it boots", style="quiet", soft_wrap=True)
