@@ -7,9 +7,18 @@ from typing import Any
 import yaml
 
 from provisioning.seed.contents import Login, SeedContents
-from provisioning.seed.layout import UNITS, DeviceFile, device_files
+from provisioning.seed.layout import STATE, UNITS, DeviceFile, device_files
 from provisioning.seed.network import cloud_init_network
 
+# Named here although `moamesh-setup` would make it: a list without any user is warned of.
+_AGENT_USER = {
+    "name": "moamesh",
+    "system": True,
+    "homedir": str(STATE),
+    "no_create_home": True,
+    "shell": "/usr/sbin/nologin",
+    "lock_passwd": True,
+}
 MARK = "# moamesh seed"
 """By this line `moamesh-setup` knows, and empties, what holds secrets once it was used."""
 
@@ -21,7 +30,7 @@ def user_data(contents: SeedContents) -> bytes:
         "manage_etc_hosts": True,
         "locale": "C.UTF-8",
         "ssh_pwauth": False,
-        "users": [_login(contents.login)] if contents.login is not None else [],
+        "users": [_AGENT_USER, *([_login(contents.login)] if contents.login is not None else [])],
         "write_files": [_write(file) for file in device_files(contents)],
         "runcmd": [
             ["systemctl", "daemon-reload"],

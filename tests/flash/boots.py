@@ -57,12 +57,12 @@ def test_a_blank_image_becomes_a_member_and_answers(tmp_path: Path, base_image: 
             engine = ("--engine", "llama", "--model", MODEL or "", "--set", "engine.context_tokens=1024")
         else:
             engine = ("--engine", "synthetic", "--set", "engine.service=deterministic:0.2")
-        made = host.run(
+        host.run(
             *("provision", "device", "kitchen", "--mesh", MESH, "--image", str(base_image), "--to", str(card)),
             *("--wheelhouse", str(wheels), *engine, "--set", f'broker.aliases=["{host.broker_here}"]'),
             timeout_s=600.0,
         )
-        diary.note(f"the image is on the card with kitchen's seed: {made['written'][0].partition(' on ')[0]}")
+        diary.note("the image is on the card, read back, with kitchen's seed in it")
         assert host.device("kitchen")["state"] == "invited"
         secret = claim_secret(card)
         guest = Guest(ARCH, card, tmp_path)

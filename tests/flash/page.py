@@ -10,8 +10,9 @@ from pathlib import Path
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 _WORTH_SHOWING = re.compile(
     r"Linux version|Command line|Machine model|moamesh|cloud-init\[|Cloud-init v|Welcome to|Set hostname|"
-    r"System time|Reached target.*(Network is Online|Multi-User|Cloud-init)|is now a member|certificate"
+    r"System time|Reached target.*(Network is Online|Multi-User|Cloud-init)"
 )
+_NOT_WORTH_IT = re.compile(r"ci-info: [+|]|ssh_host_|Created symlink|Unknown kernel|Kernel command line:")
 _LINE_LENGTH_MAX = 180
 
 
@@ -62,4 +63,4 @@ service, and answers prompts through the mesh. Written by the test itself (`test
 def shortened(serial: str) -> list[str]:
     """The lines that say how far the device is."""
     lines = [_CONTROL.sub("", line).strip() for line in serial.splitlines()]
-    return [line[:_LINE_LENGTH_MAX] for line in lines if _WORTH_SHOWING.search(line)]
+    return [line[:_LINE_LENGTH_MAX] for line in lines if _WORTH_SHOWING.search(line) and not _NOT_WORTH_IT.search(line)]

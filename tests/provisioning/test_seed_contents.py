@@ -87,7 +87,7 @@ def test_cloud_init_reads_what_was_meant(ssid: str, passphrase: str, hostname: s
     user = loaded(seed, "user-data")
     assert text_of(seed, "user-data").startswith("#cloud-config\n")
     assert user["hostname"] == hostname
-    assert user["users"][0]["ssh_authorized_keys"] == [f"{KEY} {comment}"]
+    assert user["users"][1]["ssh_authorized_keys"] == [f"{KEY} {comment}"]
     files = {file["path"]: file for file in user["write_files"]}
     assert files["/etc/moamesh/agent.toml"] == {
         "path": "/etc/moamesh/agent.toml",
