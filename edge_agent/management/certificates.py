@@ -23,7 +23,8 @@ CHECK_S = 3_600.0  # how often the certificate's date is looked at; the operator
 RENEWAL_GIVE_UP_S = 60.0  # then again at the next check: there is a month of time
 PROOF_S = 60.0  # a new certificate that no broker takes within this is put back
 POLL_S = 0.2
-SPREAD_S = 60.0  # a random peer is told of the revocations this often: who was away when they came hears of them too
+HAND_ON_S = 1.0  # how soon peers hear of a new revocation list, and new peers of the one that is there
+TELL_AGAIN_S = 60.0  # a random peer is told again this often: a message to another device's broker may get lost
 
 
 class CertificateKeeper:
@@ -42,6 +43,7 @@ class CertificateKeeper:
         self._rng = rng
         self._line: ManagementLine | None = None
         self._due = asyncio.Event()
+        self._told: set[tuple[str, str]] = set()
 
     async def take(self, channel: Channel, body: bytes) -> None:
         """Takes a body of `certificates` or `revocations`. What is not right is logged and dropped."""
@@ -70,10 +72,8 @@ class CertificateKeeper:
                 self._due.set()  # a certificate of the old authority is to be replaced
         elif isinstance(message, RevocationList) and self._store.take_crl(message.crl):
             log.info("revocations have changed; they are followed")
+            self._told.clear()
             await self._files_changed()
-            if self._spread and self._line is not None:
-                for peer in self._line.peers():
-                    self._line.publish_to(*peer, Channel.REVOCATIONS, encode(message))
 
     async def _files_changed(self) -> None:
         if self._line is not None:
@@ -110,10 +110,20 @@ class CertificateKeeper:
         log.info("certificate renewed, valid until %s", certificate.not_valid_after_utc.date())
 
     async def _spread_revocations(self, line: ManagementLine) -> None:
+        loop = asyncio.get_running_loop()
+        again_at = loop.time() + TELL_AGAIN_S
         while True:
-            await asyncio.sleep(SPREAD_S * self._rng.uniform(0.5, 1.5))
-            peers = line.peers()
-            if peers and self._store.crl_file.exists():
-                with contextlib.suppress(ProvisioningError, MessageError):
-                    body = encode(RevocationList(read_file(self._store.crl_file).decode()))
-                    line.publish_to(*self._rng.choice(peers), Channel.REVOCATIONS, body)
+            await asyncio.sleep(HAND_ON_S)
+            peers = list(line.peers())
+            self._told.intersection_update(peers)
+            if loop.time() >= again_at and peers:
+                again_at = loop.time() + TELL_AGAIN_S * self._rng.uniform(0.5, 1.5)
+                self._told.discard(self._rng.choice(peers))
+            new = [peer for peer in peers if peer not in self._told]
+            if not new or not line.connected or not self._store.crl_file.exists():
+                continue
+            with contextlib.suppress(ProvisioningError, MessageError):
+                body = encode(RevocationList(read_file(self._store.crl_file).decode()))
+                for peer in new:
+                    line.publish_to(*peer, Channel.REVOCATIONS, body)
+                self._told.update(new)
