@@ -31,7 +31,7 @@ test: install programs ## run every test that can run here
 
 # FLASH_ARCH=arm64: as a Raspberry Pi is. Its image takes 10 minutes to build, once; both are kept in ~/.cache/moamesh.
 FLASH_ARCH ?= amd64
-test-flash: install ## flash an image, boot it under emulation, have it join and answer (5 minutes; the first time 8)
+test-flash: install ## flash an image, boot it under emulation, have it join and answer (6 minutes; the first time 8)
 	@bash scripts/install_emulator.sh $(FLASH_ARCH)
 	@MOAMESH_FLASH_ARCH=$(FLASH_ARCH) $(BIN)/python -m pytest tests/flash/boots.py -s $(PYTEST_ARGS)
 
