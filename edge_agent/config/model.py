@@ -22,6 +22,7 @@ from edge_agent.config.sections import (
     TelemetrySection,
     default_data_dir,
 )
+from edge_agent.config.surfaces import GatewaySection, HomeAssistantSection
 from edge_agent.core.settings import AgentSettings
 
 ENV_PREFIX = "MOAMESH_"
@@ -52,6 +53,8 @@ class AgentConfig(BaseSettings):
     engine: EngineSection = EngineSection()
     agent: AgentSettings = AgentSettings()
     telemetry: TelemetrySection = TelemetrySection()
+    gateway: GatewaySection = GatewaySection()
+    home_assistant: HomeAssistantSection = HomeAssistantSection()
     seeds: tuple[SeedSection, ...] = ()
     influx: tuple[InfluxSection, ...] = ()
 

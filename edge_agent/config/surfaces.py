@@ -1,0 +1,85 @@
+"""The sections of `agent.toml` for what meets people: `[gateway]` and `[home_assistant]`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode
+
+from edge_agent.config.sections import FilePath, Section
+
+ORIGINS_MAX = 32  # web pages elsewhere that may call the API
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+_WEB_BROKER_URL = re.compile(r"wss?://[^\s@?#]+")
+
+
+def _split(texts: Any) -> Any:
+    return tuple(text.strip() for text in texts.split(",")) if isinstance(texts, str) else texts
+
+
+def _check_origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must be scheme, host and port, such as https://example.org")
+    return origin
+
+
+def _check_web_broker(url: str) -> str:
+    if url and not _WEB_BROKER_URL.fullmatch(url):
+        raise ValueError("must be ws://host:port or wss://host:port")
+    return url
+
+
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_origin)], ...],
+    NoDecode,
+    BeforeValidator(_split),
+    Field(max_length=ORIGINS_MAX),
+]
+
+
+class GatewaySection(Section):
+    """The OpenAI-style API and the app of this device, served by a process beside it."""
+
+    enabled: bool = Field(default=False, description="`moamesh agent` starts it and keeps it running")
+    host: str = Field(
+        default="127.0.0.1",
+        max_length=128,
+        pattern=r"^[A-Za-z0-9.:-]+$",
+        description='where it listens; "0.0.0.0" is every network, and then API keys are needed',
+    )
+    port: int = Field(default=8080, ge=1, le=65535, description="where it listens")
+    keys_file: FilePath | None = Field(
+        default=None, description="API keys (`moamesh gateway key`); none: `api-keys.json` in data_dir"
+    )
+    username: str | None = Field(
+        default=None, description="its own login at the broker (`moamesh user add`), where that asks for one"
+    )
+    password_file: FilePath | None = Field(default=None, description="a file with the password in its first line")
+    cert_file: FilePath | None = Field(default=None, description="HTTPS: certificate (PEM); none: plain HTTP")
+    key_file: FilePath | None = Field(default=None, description="HTTPS: its private key (PEM)")
+    cors_origins: Origins = Field(default=(), description="web pages elsewhere that may call the API")
+    web_broker: Annotated[str, AfterValidator(_check_web_broker)] = Field(
+        default="", description='where the app reaches the broker: ws:// or wss://; "": as the pairing link says'
+    )
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> GatewaySection:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs a username")
+        return self
+
+
+class HomeAssistantSection(Section):
+    """Home Assistant shows this device by itself (MQTT discovery)."""
+
+    discovery: bool = Field(default=False, description="announce this device to Home Assistant")
+    prefix: str = Field(
+        default="homeassistant",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_/-]+$",
+        description="Home Assistant's discovery prefix",
+    )
