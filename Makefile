@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-flash check compiled bench clean broker programs model
+.PHONY: help install app demo test test-flash check compiled bench clean broker programs model
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -20,8 +20,16 @@ LLAMA_CMAKE_ARGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAM
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.+)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-install: $(STAMPS)/packages broker model ## set up .venv with all packages, a broker and the default model
+install: $(STAMPS)/packages broker model app-if-possible ## set up .venv with all packages, a broker and the default model
 	@echo "Ready: $(BIN)/moamesh"
+
+app: $(STAMPS)/packages ## build the web app that the gateway serves (needs npm's registry once), and say its size
+	@$(BIN)/python scripts/build_app.py
+
+# Where npm cannot be reached, everything but the web app works: one line says so.
+.PHONY: app-if-possible
+app-if-possible: $(STAMPS)/packages
+	@$(BIN)/python scripts/build_app.py --optional
 
 demo: install ## four devices answer prompts together, here
 	@$(BIN)/moamesh demo

@@ -1,0 +1,56 @@
+/**
+ * Builds the app into the gateway's folder, and runs its unit tests.
+ *
+ * Everything is a file of its own (no inline script or style), because the page's content security policy allows no
+ * other; nothing is loaded from elsewhere.
+ */
+import { defineConfig } from "vitest/config";
+import { VitePWA } from "vite-plugin-pwa";
+import { startSize } from "./tools/start_size";
+
+export default defineConfig({
+  base: "./", // works under any path, behind any proxy
+  plugins: [
+    startSize(),
+    VitePWA({
+      registerType: "prompt", // a new version takes over with the next start, never under a reader's eyes
+      injectRegister: "script-defer", // a file, not an inline script
+      includeManifestIcons: false, // named below with everything else in public/
+      workbox: {
+        globPatterns: ["**/*.{html,js,css,svg,png,webmanifest}"],
+        inlineWorkboxRuntime: true,
+        navigateFallback: "index.html",
+        navigateFallbackDenylist: [/^\/v1\//, /^\/(docs|openapi\.json|about\.json|metrics|healthz|readyz)/],
+        cleanupOutdatedCaches: true,
+      },
+      manifest: {
+        name: "moamesh",
+        short_name: "moamesh",
+        description: "Ask your own devices: they answer together.",
+        start_url: "./",
+        scope: "./",
+        display: "standalone",
+        background_color: "#101418",
+        theme_color: "#101418",
+        icons: [
+          { src: "icon-192.png", sizes: "192x192", type: "image/png" },
+          { src: "icon-512.png", sizes: "512x512", type: "image/png" },
+          { src: "icon-maskable-512.png", sizes: "512x512", type: "image/png", purpose: "maskable" },
+        ],
+      },
+    }),
+  ],
+  build: {
+    outDir: "../edge_agent/gateway/static",
+    emptyOutDir: true,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false, // startSize() says it, by what a start needs
+  },
+  test: {
+    include: ["test/**/*.test.ts", "test/**/*.test.tsx"],
+    environment: "node",
+    setupFiles: ["test/setup.ts"],
+    testTimeout: 20_000, // the machine may be busy
+    maxWorkers: 2,
+  },
+});
