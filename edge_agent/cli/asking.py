@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import secrets
 import sys
 import time
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.status import Status
 
 from edge_agent.cli.board import layer_stage
+from edge_agent.cli.exits import BUSY, EXPIRED, NO_WORD, NOT_ANSWERED, REFUSED
+from edge_agent.cli.markdown_stream import MarkdownStream
 from edge_agent.cli.mesh_address import MeshAddress
-from edge_agent.cli.results import AskResult, End, result_object
+from edge_agent.cli.results import AskOutcome, AskResult, End, result_object
 from edge_agent.cli.terminal import console, print_json, safe_text
 from edge_agent.cli.views.provenance import provenance_tree
 from edge_agent.client import AskTimeoutError, MeshClient, NoReceiptError
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.messages import Answer, DeviceToUser, LayerProgress, PromptOptions, PromptReceipt, TokenChunk
+from edge_agent.core.messages import (
+    Answer,
+    ChatMessage,
+    DeviceToUser,
+    LayerProgress,
+    PromptOptions,
+    PromptReceipt,
+    Role,
+    TokenChunk,
+)
+from edge_agent.core.states import Outcome
 
 CANCEL_TIMEOUT_S = 1.0  # after Ctrl-C; a cancel that gets lost costs the device only work
 PROMPT_BYTES_MAX = 1024 * 1024  # of standard input: far above what any device accepts, far below memory
@@ -44,12 +58,16 @@ def read_prompt(text: str | None) -> str:
 
 
 class _Shown:
-    """Streams the text to stdout; what happens until then is a spinner on stderr."""
+    """Streams the text to stdout; what happens until then is a spinner on stderr.
 
-    def __init__(self, errors: Console, stream: bool) -> None:
+    On a terminal the text is shown as the Markdown that it is, unless `raw`. Anywhere else it is written as it came.
+    """
+
+    def __init__(self, errors: Console, *, stream: bool, raw: bool) -> None:
         self._errors = errors
         self._stream = stream
         self._written = ""
+        self._pages = MarkdownStream(console()) if sys.stdout.isatty() and not raw else None
         self._status: Status | None = errors.status("sending") if errors.is_terminal else None
         if self._status is not None:
             self._status.start()
@@ -62,25 +80,28 @@ class _Shown:
             case LayerProgress():
                 self._say(layer_stage(message))
             case TokenChunk(index=index, text=text) if self._stream:
-                self.close()
+                self._end_status()
                 if index == 0 and self._written:
-                    self._errors.print("\n— the device starts over —", style="busy")
-                    self._written = ""
+                    self._start_over("— the device starts over —")
                 self._write(text)
 
     def finish(self, answer: Answer) -> None:
         """Makes sure that the whole answer is on stdout, also where chunks were lost on the way."""
-        self.close()
-        if answer.text.startswith(self._written):
-            self._write(answer.text[len(self._written) :])
-        elif answer.text != self._written:
-            self._errors.print("\n— parts were lost on the way; the whole answer: —", style="busy")
-            self._write(answer.text)
-        if self._written and not self._written.endswith("\n"):
+        self._end_status()
+        if not answer.text.startswith(self._written):
+            self._start_over("— parts were lost on the way; the whole answer: —")
+        self._write(answer.text[len(self._written) :])
+        if self._pages is None and self._written and not self._written.endswith("\n"):
             self._write("\n")
+        self.close()
 
     def close(self) -> None:
-        """Ends the spinner."""
+        """Ends the spinner, and the drawing of what came so far."""
+        self._end_status()
+        if self._pages is not None:
+            self._pages.close()
+
+    def _end_status(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -89,31 +110,87 @@ class _Shown:
         if self._status is not None:
             self._status.update(text)
 
+    def _start_over(self, why: str) -> None:
+        if self._pages is not None:
+            self._pages.close()
+        self._errors.print(f"\n{why}", style="busy")
+        self._written = ""
+
     def _write(self, text: str) -> None:
-        sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
-        sys.stdout.flush()
         self._written += text
+        if self._pages is not None:
+            self._pages.write(text)
+        else:
+            sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
+            sys.stdout.flush()
 
 
-async def ask_one(
-    address: MeshAddress, device_id: str | None, prompt: str, options: PromptOptions, *, stream: bool, json: bool
-) -> bool:
-    """Asks and shows; returns whether the prompt was answered.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and how its answer is shown.
+
+    device_id: who is asked; `None` picks one that is online.
+    system: what the devices are told before the prompt; "" is nothing.
+    raw: the text as it came, also on a terminal.
+    """
+
+    text: str
+    options: PromptOptions
+    device_id: str | None = None
+    system: str = ""
+    stream: bool = True
+    raw: bool = False
+    json: bool = False
+
+    @property
+    def messages(self) -> tuple[ChatMessage, ...]:
+        """The turns that are sent."""
+        system = (ChatMessage(Role.SYSTEM, self.system),) if self.system else ()
+        return (*system, ChatMessage(Role.USER, self.text))
+
+
+async def ask_one(address: MeshAddress, question: Question) -> int:
+    """Asks and shows; returns the command's exit status (`cli.exits`).
 
     Raises:
         SettingsError, BrokerUnreachableError: it cannot be asked.
     """
     errors = console(stderr=True)
     async with address.client() as client:
-        device_id = await _choose_device(client, address, device_id, errors)
-        result = await _ask(client, device_id, prompt, options, _Shown(errors, stream and not json), json=json)
-    if json:
+        device_id = await _choose_device(client, address, question.device_id, errors)
+        shown = _Shown(errors, stream=question.stream and not question.json, raw=question.raw)
+        result = await _ask(client, device_id, question, shown)
+    if question.json:
         print_json(result_object(result))
     elif result.answer is not None:
         errors.print(provenance_tree(result.answer))
     else:
-        errors.print(f"{result.outcome}: {safe_text(result.detail)}", style="bad")
-    return result.answered
+        errors.print(f"{result.outcome}: {safe_text(result.detail)}", style="bad", soft_wrap=True)
+        if result.retry_after_s is not None:
+            errors.print(f"try again in {duration_words(result.retry_after_s)}", style="busy", soft_wrap=True)
+    return exit_status(result)
+
+
+def exit_status(result: AskResult) -> int:
+    """What the command's exit status says of how a prompt ended."""
+    if result.answered:
+        return 0
+    if result.outcome == AskOutcome.REFUSED:
+        return REFUSED if result.retry_after_s is None else BUSY
+    if result.outcome == Outcome.EXPIRED:
+        return EXPIRED
+    return NO_WORD if result.outcome in (AskOutcome.NO_RECEIPT, AskOutcome.TIMEOUT) else NOT_ANSWERED
+
+
+def duration_words(seconds: float) -> str:
+    """A duration as people say it, rounded up: who comes back a little late is not turned away again."""
+    if seconds <= 90.0:
+        count, unit = math.ceil(seconds), "second"
+    elif seconds <= 90 * 60.0:
+        count, unit = math.ceil(seconds / 60.0), "minute"
+    else:
+        count, unit = math.ceil(seconds / 3600.0), "hour"
+    return f"about {count} {unit}{'' if count == 1 else 's'}"
 
 
 async def _choose_device(client: MeshClient, address: MeshAddress, wanted: str | None, errors: Console) -> str:
@@ -131,14 +208,16 @@ async def _choose_device(client: MeshClient, address: MeshAddress, wanted: str |
     return chosen
 
 
-async def _ask(
-    client: MeshClient, device_id: str, prompt: str, options: PromptOptions, shown: _Shown, *, json: bool
-) -> AskResult:
+async def _ask(client: MeshClient, device_id: str, question: Question, shown: _Shown) -> AskResult:
     prompt_id = secrets.token_hex(16)
     begun_at = time.monotonic()
     end: End
     try:
-        end = await client.ask_to_end(device_id, prompt, options, prompt_id=prompt_id, on_message=shown.take)
+        end = await client.ask_to_end(
+            device_id, question.messages, question.options, prompt_id=prompt_id, on_message=shown.take
+        )
+        if isinstance(end, Answer) and not question.json:
+            shown.finish(end)
     except (NoReceiptError, AskTimeoutError) as error:
         end = error
     except asyncio.CancelledError:
@@ -149,6 +228,4 @@ async def _ask(
         raise
     finally:
         shown.close()
-    if isinstance(end, Answer) and not json:
-        shown.finish(end)
-    return AskResult(prompt, device_id, end, time.monotonic() - begun_at)
+    return AskResult(question.text, device_id, end, time.monotonic() - begun_at)

@@ -10,8 +10,13 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-NOT_ANSWERED = 1  # a prompt was refused, expired, failed or got lost; something needed is missing
+NOT_ANSWERED = 1  # a prompt was not answered, whatever the reason; something needed is missing
 USER_ERROR = 2  # a setting, an argument or a file is wrong, or the broker is not there
+# `moamesh ask` tells further how its one prompt ended, so that a script can decide what to do next:
+REFUSED = 3  # not accepted, and asking the same again will not help: too large, not valid
+BUSY = 4  # not accepted for now: overloaded or stopping; worth trying again after the time it says
+EXPIRED = 5  # accepted, but its deadline passed
+NO_WORD = 6  # the device never said that it has the prompt, or its answer did not come
 INTERRUPTED = 130  # Ctrl-C, as shells say it
 TERMINATED = 143  # SIGTERM, as shells say it
 

@@ -67,6 +67,11 @@ class AskResult:
             return f"{self.end.reason.value}: {self.end.detail}"
         return self.end.detail if isinstance(self.end, Answer) else str(self.end)
 
+    @property
+    def retry_after_s(self) -> float | None:
+        """After how many seconds asking again may help; `None` where the device did not say so."""
+        return self.end.retry_after_s if isinstance(self.end, PromptRefusal) else None
+
 
 def result_object(result: AskResult) -> JsonObject:
     """A result for JSON. `provenance` is null where no answer came back."""
@@ -77,6 +82,7 @@ def result_object(result: AskResult) -> JsonObject:
         "outcome": result.outcome,
         "text": answer.text if answer else "",
         "detail": result.detail,
+        "retry_after_s": result.retry_after_s,
         "end_to_end_latency_s": answer.end_to_end_latency_s if answer else None,
         "latency_s": result.latency_s,
         "provenance": provenance_object(answer.provenance) if answer else None,

@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from edge_agent.cli.exits import EXPIRED, REFUSED
+
 pytestmark = pytest.mark.broker
 MOAMESH = [sys.executable, "-m", "edge_agent.cli.main"]
 QUICK = ["--engine", "synthetic", "--service", "deterministic:0.05"]
@@ -88,7 +90,7 @@ def test_ask_finds_the_local_mesh_and_keeps_the_answer_apart_from_the_rest(home:
         answer = json.loads(piped.stdout)
         assert (answer["prompt"], answer["device_id"], answer["outcome"]) == ("from a pipe", "device-2", "answered")
         late = moamesh(home, "ask", "why?", "--deadline", "0.01")
-        assert late.returncode == 1
+        assert late.returncode == EXPIRED
         assert "expired" in late.stderr
         status = moamesh(home, "status", "--once", "--json")
         assert [device["state"] for device in json.loads(status.stdout)["devices"]] == ["online"] * 3
@@ -104,7 +106,7 @@ def test_ask_finds_the_local_mesh_and_keeps_the_answer_apart_from_the_rest(home:
 def test_a_refused_prompt_is_not_zero_and_says_why(home: dict[str, str]) -> None:
     with mesh_up(home, "--devices", "1"):
         done = moamesh(home, "ask", "-", "--device", "device-1", stdin="x" * 200_000)
-    assert done.returncode == 1
+    assert done.returncode == REFUSED
     assert "too_large" in done.stderr
 
 

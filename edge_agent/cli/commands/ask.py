@@ -14,6 +14,10 @@ def ask(
     device: Annotated[
         str | None, typer.Option("--device", "-D", metavar="ID", help="The device to ask; by default any one online.")
     ] = None,
+    system: Annotated[
+        str,
+        typer.Option("--system", "-s", metavar="TEXT", help="What devices are told before the prompt, such as a role."),
+    ] = "",
     layers: opt.Layers = None,
     fanout: opt.Fanout = None,
     deadline: opt.Deadline = None,
@@ -22,6 +26,9 @@ def ask(
     temperature: opt.Temperature = 0.7,
     seed: opt.Seed = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the text as it is generated.")] = True,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Markdown as it came, also on a terminal; without one it always is.")
+    ] = False,
     json: opt.Json = False,
     broker: opt.Broker = None,
     mesh: opt.Mesh = None,
@@ -32,12 +39,15 @@ def ask(
     password_file: opt.PasswordFile = None,
     broker_of: opt.BrokerOf = None,
 ) -> None:
-    """Ask the mesh. The answer goes to stdout, what made it to stderr.
+    """Ask the mesh. The answer goes to stdout as Markdown, what made it to stderr.
 
-    Exit status 1 if the prompt was refused or not answered.
+    `git diff | moamesh ask --system "You review code."` asks what comes on standard input.
+
+    Exit status: 0 answered; 3 refused for good (too large, not valid); 4 refused for now (overloaded: it says when to
+    try again); 5 expired; 6 no word from the device; 1 not answered for another reason; 2 a wrong option, or no broker.
     """
-    from edge_agent.cli.asking import ask_one, read_prompt
-    from edge_agent.cli.exits import NOT_ANSWERED, run_async
+    from edge_agent.cli.asking import Question, ask_one, read_prompt
+    from edge_agent.cli.exits import run_async
     from edge_agent.cli.mesh_address import find_mesh, make_access
     from edge_agent.cli.results import prompt_options
 
@@ -53,5 +63,5 @@ def ask(
     )
     access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
     address = find_mesh(broker, mesh, access)
-    if not run_async(ask_one(address, device, text, wanted, stream=stream, json=json)):
-        raise typer.Exit(NOT_ANSWERED)
+    question = Question(text, wanted, device, system, stream=stream, raw=raw, json=json)
+    raise typer.Exit(run_async(ask_one(address, question)))
