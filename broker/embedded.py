@@ -5,20 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from broker.access import People
 from broker.child import ChildProcess
+from broker.embedded_web import HINT, WebSide
 from broker.kinds import choose
+from broker.mosquitto_files import Change
+from edge_agent.wire.topics import ANY
+
+_log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 15.0  # mosquitto takes 15 ms, iotcore the start of a Python; a busy Raspberry Pi many times that
 HEALTH_TIMEOUT_S = 1.0
 HEALTH_POLL_S = 0.02
+FOLLOW_S = 0.25  # how soon a new or removed user is seen; a look reads one small file
 PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the broker's start
 
 _CONNACK = 0x20
@@ -37,14 +47,34 @@ class EmbeddedBroker:
         port: 0 takes a free one, kept over `restart`.
         kind: "mosquitto" or "iotcore"; `None` takes the better one that is installed.
         run_dir: for its configuration and log; `None` is a temporary folder, removed at the end.
+        web_port: of a WebSockets listener for people with passwords; 0 takes a free one, kept over `restart`, `None` is
+            none. iotcore has none either way: see `web_hint`.
+        web_host: IPv4 address where that one listens; it may be in the network, since it demands passwords.
+        people: who may come in there; called again and again, in a thread, so that changes are followed. When somebody
+            is removed or gets another password, the broker restarts to end their live session.
+        mesh: whose topics they may reach.
     """
 
     def __init__(
-        self, *, host: str = "127.0.0.1", port: int = 0, kind: str | None = None, run_dir: Path | None = None
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        kind: str | None = None,
+        run_dir: Path | None = None,
+        web_port: int | None = None,
+        web_host: str = "127.0.0.1",
+        people: Callable[[], People] = People,
+        mesh: str = ANY,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"the embedded broker lets everyone in and so stays on the loopback interface, not {host}")
         self._kind = choose(kind)
+        self._web = WebSide(web_host, people, mesh) if web_port is not None and self._kind.has_web else None
+        self._wanted_web_port = web_port or 0
+        self._web_port = self._wanted_web_port
+        self._follower: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()  # a restart that a removed user needs must not meet `stop` or `kill`
         self._host = host
         self._wanted_port = port
         self._port = port
@@ -74,6 +104,16 @@ class EmbeddedBroker:
         return f"mqtt://{host}:{self._port}"
 
     @property
+    def web_url(self) -> str:
+        """Where people with passwords connect by WebSockets from this host, once started; "" if that is nowhere."""
+        return self._web.url(self._web_port) if self._web is not None else ""
+
+    @property
+    def web_hint(self) -> str:
+        """What to do to get a web listener where this kind has none; "" otherwise."""
+        return "" if self._kind.has_web else HINT
+
+    @property
     def pid(self) -> int | None:
         """Its process id while it runs."""
         return self._child.pid if self._child is not None else None
@@ -93,58 +133,124 @@ class EmbeddedBroker:
         await self.stop()
 
     async def start(self) -> None:
-        """Starts it; returns when it has answered an MQTT CONNECT.
+        """Starts it; returns when it has answered an MQTT CONNECT. From then on it follows who may come in.
 
         Raises:
             BrokerStartError: it ended, or did not answer in time.
+            ValueError: a password hash of `people` is none.
         """
-        if self._run_dir is None and self._temporary is None:
-            self._temporary = await asyncio.to_thread(tempfile.mkdtemp, prefix="moamesh-broker-")
-        folder = Path(self._run_dir or self._temporary or "")
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            self._port = self._port or _free_port(self._host)
-            try:
-                await self._start_once(folder)
-            except BrokerStartError:
-                await self.kill()
-                if self._wanted_port or attempt == PORT_ATTEMPTS:
-                    await self.stop()
-                    raise
-                self._port = 0
-            except BaseException:
-                await self.stop()
-                raise
-            else:
-                self._wanted_port = self._port  # a restart comes back where its clients look for it
-                return
+        async with self._changing:
+            await self._start()
+        if self._web is not None and self._follower is None:
+            self._follower = asyncio.create_task(self._follow(), name="follow the people of the embedded broker")
 
     async def stop(self) -> None:
         """Ends it and removes its temporary folder. May be called at any time, also twice."""
-        if self._child is not None:
-            await self._child.stop()
-        if self._temporary is not None:
-            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
-            self._temporary = None
+        await self._let_go()
+        async with self._changing:
+            await self._stop()
 
     async def kill(self) -> None:
         """Kills it as a crash would; `start` brings it back on the same port."""
-        if self._child is not None:
-            await self._child.kill()
+        await self._let_go()
+        async with self._changing:
+            await self._kill()
 
     async def restart(self) -> None:
         """Stops it and starts it again on the same port. What it held in memory is gone."""
         await self.stop()
         await self.start()
 
+    async def follow(self) -> None:
+        """Takes over who may come in, now; by itself it does so within `FOLLOW_S`.
+
+        Raises:
+            BrokerStartError: it did not come back after a restart.
+            ValueError: a password hash is none; everything stays as it was.
+            OSError: its folder cannot be written.
+        """
+        async with self._changing:
+            if self._web is None or self._child is None or not self._child.running:
+                return
+            change = await asyncio.to_thread(self._web.write, self._folder)
+            if change is Change.RESTART:
+                await self._child.stop()
+                await self._start_once(self._folder)
+            elif change is Change.RELOAD:
+                self._child.send_signal(signal.SIGHUP)
+
     def log_tail(self) -> str:
         """Returns the last of what it logged, as one line."""
         return self._child.tail() if self._child is not None else ""
 
+    @property
+    def _folder(self) -> Path:
+        return Path(self._run_dir or self._temporary or "")
+
+    async def _start(self) -> None:
+        if self._run_dir is None and self._temporary is None:
+            self._temporary = await asyncio.to_thread(tempfile.mkdtemp, prefix="moamesh-broker-")
+        folder = self._folder
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            self._port = self._port or _free_port(self._host)
+            if self._web is not None:
+                self._web_port = self._web_port or _free_port(self._web.host)
+            try:
+                await self._start_once(folder)
+            except BrokerStartError:
+                await self._kill()
+                if (self._wanted_port and (self._wanted_web_port or self._web is None)) or attempt == PORT_ATTEMPTS:
+                    await self._stop()
+                    raise
+                self._port, self._web_port = self._wanted_port, self._wanted_web_port
+            except BaseException:
+                await self._stop()
+                raise
+            else:
+                # a restart comes back where its clients look for it
+                self._wanted_port, self._wanted_web_port = self._port, self._web_port
+                return
+
+    async def _stop(self) -> None:
+        if self._child is not None:
+            await self._child.stop()
+        if self._temporary is not None:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    async def _kill(self) -> None:
+        if self._child is not None:
+            await self._child.kill()
+
+    async def _let_go(self) -> None:
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            async with self._changing:  # not in the middle of a restart
+                follower.cancel()
+            await asyncio.wait([follower])
+
+    async def _follow(self) -> None:
+        said = ""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            try:
+                await self.follow()
+                said = ""
+            except Exception as error:  # whatever the source of people raises: the broker goes on as it is
+                if str(error) != said:  # once, not four times a second
+                    _log.error("the broker goes on with its old users: %s", error)
+                    said = str(error)
+
     async def _start_once(self, folder: Path) -> None:
         if not _is_free(self._host, self._port):  # else the check below might be answered by whoever has it
             raise BrokerStartError(f"{self.kind} did not start: port {self._port} is taken")
-        command = self._kind.command(folder, self._host, self._port)
+        if self._web is not None:
+            if not _is_free(self._web.host, self._web_port):
+                raise BrokerStartError(f"{self.kind} did not start: port {self._web_port} (WebSockets) is taken")
+            await asyncio.to_thread(self._web.write, folder)
+        listener = self._web.listener(self._web_port) if self._web is not None else None
+        command = self._kind.command(folder, self._host, self._port, listener)
         self._child = ChildProcess(command, folder / f"{self.kind}.log")
         try:
             await self._child.start()
@@ -152,7 +258,7 @@ class EmbeddedBroker:
             raise BrokerStartError(f"{self.kind} did not start: {error}") from None
         loop = asyncio.get_running_loop()
         end = loop.time() + START_TIMEOUT_S
-        while not await answers_connect(self._host, self._port):
+        while not await self._answers():
             if not self._child.running:
                 raise BrokerStartError(f"{self.kind} ended at once on port {self._port}: {self._child.tail()}")
             if loop.time() >= end:
@@ -161,6 +267,11 @@ class EmbeddedBroker:
         await asyncio.sleep(HEALTH_POLL_S)
         if not self._child.running:  # somebody took the port a moment ago, and it was they who answered
             raise BrokerStartError(f"{self.kind} found port {self._port} taken: {self._child.tail()}")
+
+    async def _answers(self) -> bool:
+        if not await answers_connect(self._host, self._port):
+            return False
+        return self._web is None or await self._web.answers(self._web_port)
 
 
 async def answers_connect(host: str, port: int) -> bool:

@@ -24,6 +24,23 @@ CONNECTIONS_MAX = 10_000
 _MOSQUITTO_PATHS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
+WEB_HEADER_BYTES_MAX = 8192
+"""Of a browser's request. mosquitto's 1024 are too few: a page on localhost sends the cookies of all ports there."""
+
+PEOPLE_ACL = "people.acl"
+PASSWORDS = "passwords"
+"""Who may come in by the web listener, in the broker's folder."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class WebListener:
+    """MQTT over WebSockets, with the folder's `PASSWORDS` and `PEOPLE_ACL`. `host` is an IPv4 address."""
+
+    host: str
+    port: int
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class BrokerKind:
@@ -33,7 +50,9 @@ class BrokerKind:
     limitations: str
     """One line for people; "" if there is nothing to say."""
     is_available: Callable[[], bool]
-    command: Callable[[Path, str, int], list[str]]
+    command: Callable[[Path, str, int, WebListener | None], list[str]]
+    has_web: bool
+    """Whether it can have a web listener that knows passwords."""
 
 
 def find_mosquitto() -> str | None:
@@ -41,12 +60,13 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path=":".join(_MOSQUITTO_PATHS))
 
 
-def _mosquitto(folder: Path, host: str, port: int) -> list[str]:
+def _mosquitto(folder: Path, host: str, port: int, web: WebListener | None = None) -> list[str]:
     config = folder / "mosquitto.conf"
     # Started by root it would become another user, and a child that does is no longer ended with its parent.
     as_root = "user root\n" if os.geteuid() == 0 else ""
     config.write_text(
         f"""\
+per_listener_settings true
 {as_root}listener {port} {host}
 # Who reaches the loopback interface is on this machine already.
 allow_anonymous true
@@ -60,12 +80,25 @@ sys_interval 0
 log_dest stderr
 log_type error
 log_type warning
-"""
+{_web_lines(folder, web) if web is not None else ""}"""
     )
     return [find_mosquitto() or "mosquitto", "-c", str(config)]
 
 
-def _iotcore(folder: Path, host: str, port: int) -> list[str]:
+def _web_lines(folder: Path, web: WebListener) -> str:
+    return f"""\
+websockets_headers_size {WEB_HEADER_BYTES_MAX}
+listener {web.port} {web.host}
+# Without it mosquitto 2.0 listens on every interface whatever the address says.
+socket_domain ipv4
+protocol websockets
+allow_anonymous false
+password_file {folder / PASSWORDS}
+acl_file {folder / PEOPLE_ACL}
+"""
+
+
+def _iotcore(folder: Path, host: str, port: int, web: WebListener | None = None) -> list[str]:
     config = folder / "iotcore.toml"
     config.write_text(
         f"""\
@@ -94,12 +127,13 @@ dynamic_filters = true
     return [sys.executable, "-P", "-m", "iotcore", "--config", str(config), "--log-level", "CRITICAL"]
 
 
-MOSQUITTO = BrokerKind("mosquitto", "", lambda: find_mosquitto() is not None, _mosquitto)
+MOSQUITTO = BrokerKind("mosquitto", "", lambda: find_mosquitto() is not None, _mosquitto, has_web=True)
 IOTCORE = BrokerKind(
     "iotcore",
     "iotcore: MQTT 5 only on this port, about 40 ms more per hop, keeps nothing over a broken connection or a restart",
     lambda: importlib.util.find_spec("iotcore") is not None,
     _iotcore,
+    has_web=False,  # its WebSockets listener speaks MQTT 3.1.1 and has no access rules
 )
 KINDS: dict[str, BrokerKind] = {kind.name: kind for kind in (MOSQUITTO, IOTCORE)}
 """In the order of preference."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import final
 
 from broker.access import People
+from broker.kinds import PASSWORDS, PEOPLE_ACL
 from broker.mosquitto_acl import certificate_acl, loopback_acl, password_acl, password_file
 from broker.mosquitto_config import MosquittoConfig
 from edge_agent.wire.topics import ANY, CLAIM_LOGIN, check_id
@@ -22,7 +23,6 @@ from edge_agent.wire.topics import ANY, CLAIM_LOGIN, check_id
 PEM_BYTES_MAX = 4 * 1024 * 1024  # a revocation list of tens of thousands of devices; beyond it something is wrong
 
 CONFIG = "mosquitto.conf"
-PASSWORDS = "passwords"
 _CLAIMS = CLAIM_LOGIN.encode()
 CRL = "crl.pem"
 
@@ -114,7 +114,7 @@ class MosquittoFiles:
         texts = {CONFIG: self.config.text(), "devices.acl": certificate_acl(self.mesh, self.home)}
         listeners = self.config.listeners
         if listeners.passwords is not None or listeners.web is not None:
-            texts["people.acl"] = password_acl(self.mesh, people, self.home)
+            texts[PEOPLE_ACL] = password_acl(self.mesh, people, self.home)
             texts[PASSWORDS] = password_file(people)
         if listeners.plain is not None:
             texts["plain.acl"] = loopback_acl(self.mesh, self.home)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.embedded_web import ALL_INTERFACES
+from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import MoameshError
 from edge_agent.fleet.device_config import write_device_config
 from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.fleet.people import FleetPeople
 from edge_agent.fleet.plan import FleetPlan
 from edge_agent.fleet.runs import announce, new_run_folder
+from edge_agent.wire.topics import user_login
 
 START_TIMEOUT_S = 120.0  # N interpreters and N models on a slow, small machine
 _POLL_S = 0.05
@@ -44,8 +48,17 @@ class LocalFleet:
         self.folder = new_run_folder() if folder is None else folder
         self.on_progress: Callable[[int, int], None] | None = None
         """Called with (devices online, devices in all) while they start."""
+        self.people = FleetPeople(self.folder)
+        """Who may come in by WebSockets; `add_user` and `remove_user` also wait until it holds."""
         try:
-            self.broker = EmbeddedBroker(port=plan.port, run_dir=self.folder / "broker")
+            self.broker = EmbeddedBroker(
+                port=plan.port,
+                run_dir=self.folder / "broker",
+                web_port=plan.web_port if plan.web else None,
+                web_host=ALL_INTERFACES if plan.lan else "127.0.0.1",
+                people=self.people,
+                mesh=plan.mesh,
+            )
         except RuntimeError as error:  # no broker program is installed
             raise FleetError(str(error)) from None
         self.devices: dict[str, DeviceProcess] = {}
@@ -59,6 +72,40 @@ class LocalFleet:
     def mesh(self) -> str:
         """The name of the mesh."""
         return self.plan.mesh
+
+    @property
+    def web_url(self) -> str:
+        """Where users with secrets connect by WebSockets from this host; "" where the broker cannot do that."""
+        return self.broker.web_url
+
+    async def add_user(self, name: str, devices: Sequence[str] | None = None) -> str:
+        """Returns a new secret of a user, with which they get in now; it replaces an older one.
+
+        devices: the only ones they may use; `None` is all.
+
+        Raises:
+            SettingsError: a name is none.
+            FleetError: the broker has no web listener, or did not take the user over.
+        """
+        if not self.web_url:
+            raise FleetError(self.broker.web_hint or "this fleet has no web listener (FleetPlan.web)")
+        secret, _ = await asyncio.to_thread(self.people.put, name, devices)
+        await self._follow_people()
+        try:
+            await until_admitted(web_door(self.web_url), user_login(name), secret)
+        except NotAdmittedError as error:
+            raise FleetError(str(error)) from None
+        return secret
+
+    async def remove_user(self, name: str) -> None:
+        """Takes a user's secret back and ends their live sessions, by a restart of the broker.
+
+        Raises:
+            SettingsError: nobody is called so.
+            FleetError: the broker did not come back.
+        """
+        await asyncio.to_thread(self.people.remove, name)
+        await self._follow_people()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -78,7 +125,7 @@ class LocalFleet:
         try:
             await self.broker.start()
             await self._start_devices()
-            announce(self.folder, self.url, self.mesh, tuple(self.devices))
+            announce(self.folder, self.url, self.mesh, tuple(self.devices), web=self.web_url, lan=self.plan.lan)
         except BrokerStartError as error:
             await self.stop()
             raise FleetError(f"the broker did not start: {error}") from None
@@ -116,6 +163,12 @@ class LocalFleet:
         await device.wait()
         await device.start()
         await self._until_online((device_id,))
+
+    async def _follow_people(self) -> None:
+        try:
+            await self.broker.follow()
+        except (BrokerStartError, ValueError, OSError) as error:
+            raise FleetError(f"the broker: {error}") from None
 
     async def _start_devices(self) -> None:
         for number, device_id in enumerate(self.plan.device_ids):

@@ -28,6 +28,10 @@ class FleetPlan:
     models: names or GGUF files, given to the devices round robin; ignored by the synthetic engine.
     service: declared service times of the synthetic engine.
     port: of the broker; 0 takes a free one.
+    web: whether the broker has a WebSockets listener for users with secrets, where its kind can have one.
+    web_port: of that listener; 0 takes a free one.
+    gateway_port: of the API and the app; 0 takes a free one, None is no gateway.
+    lan: whether the gateway and the web listener are reached from the network; otherwise from this host alone.
     layers, fanout: what prompts get that do not say otherwise; None leaves the agent's default.
     status_interval_s: how often devices tell their figures; short, because people are watching.
     slow_devices, slow_factor: the first so many devices take so many times the declared service time.
@@ -42,6 +46,10 @@ class FleetPlan:
     service: str = "exponential:1.0"
     mesh: str = LOCAL_MESH
     port: int = 0
+    web: bool = True
+    web_port: int = 0
+    gateway_port: int | None = None
+    lan: bool = False
     layers: int | None = None
     fanout: int | None = None
     status_interval_s: float = 1.0

@@ -18,13 +18,21 @@ RUN_FILE = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class RunningFleet:
-    """A fleet that is up. `pid` and `pid_started` name its process beyond doubt (process ids are used again)."""
+    """A fleet that is up. `pid` and `pid_started` name its process beyond doubt (process ids are used again).
+
+    folder: of the run. web: URL of the WebSockets listener on this host, gateway: of the API and the app; "" is none.
+    lan: whether both are reached from the network too.
+    """
 
     pid: int
     pid_started: int
     broker: str
     mesh: str
     devices: tuple[str, ...]
+    folder: str = ""
+    web: str = ""
+    gateway: str = ""
+    lan: bool = False
 
 
 def state_home() -> Path:
@@ -45,9 +53,19 @@ def new_run_folder() -> Path:
     return folder
 
 
-def announce(folder: Path, broker: str, mesh: str, devices: tuple[str, ...]) -> None:
+def announce(
+    folder: Path,
+    broker: str,
+    mesh: str,
+    devices: tuple[str, ...],
+    *,
+    web: str = "",
+    gateway: str = "",
+    lan: bool = False,
+) -> None:
     """Lets other commands of this user find the fleet of this process."""
-    run = RunningFleet(os.getpid(), _start_ticks(os.getpid()) or 0, broker, mesh, devices)
+    started = _start_ticks(os.getpid()) or 0
+    run = RunningFleet(os.getpid(), started, broker, mesh, devices, str(folder), web, gateway, lan)
     new = folder / f"{RUN_FILE}.new"
     new.write_text(json.dumps(asdict(run)), encoding="utf-8")
     new.replace(folder / RUN_FILE)

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from broker.probe_client import Badge, ConnectRefusedError, ProbeClient
+from broker.web_login import try_login, web_door
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import Answer, PromptOptions
@@ -128,3 +130,31 @@ def test_a_plan_has_a_sane_size_and_shares_the_cores() -> None:
     assert plan(64).threads == 1
     assert plan(1).threads == len(os.sched_getaffinity(0))
     assert plan(10).device_ids[:2] == ("device-01", "device-02")
+
+
+async def test_a_user_gets_in_by_the_web_listener_until_removed(tmp_path: Path) -> None:
+    async with LocalFleet(plan(1), folder=tmp_path) as fleet:
+        first = await fleet.add_user("alice")
+        second = await fleet.add_user("alice", ["device-1"])
+        assert first != second
+        door = web_door(fleet.web_url)
+        with pytest.raises(ConnectRefusedError):
+            await asyncio.to_thread(try_login, door, "user.alice", first)
+        alice = ProbeClient("alice-1", door, Badge(username="user.alice", password=second))
+        await asyncio.to_thread(alice.connect)
+        await fleet.remove_user("alice")
+        assert await asyncio.to_thread(alice.wait_until_ended, 5.0)
+        with pytest.raises(ConnectRefusedError):
+            await asyncio.to_thread(try_login, door, "user.alice", second)
+        with pytest.raises(SettingsError, match="no user is called 'alice'"):
+            await fleet.remove_user("alice")
+    kept = (tmp_path / "users.json").read_text()
+    assert first not in kept
+    assert second not in kept
+
+
+async def test_a_fleet_without_a_web_listener_says_so(tmp_path: Path) -> None:
+    async with LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC, web=False), folder=tmp_path) as fleet:
+        assert fleet.web_url == ""
+        with pytest.raises(FleetError, match="no web listener"):
+            await fleet.add_user("alice")
