@@ -113,9 +113,9 @@ async def test_a_pipe_gets_the_markdown_as_it_is_and_the_device_the_system_text(
 ) -> None:
     async with scripted_device(broker_url, answering(MARKDOWN)) as device:
         await online(device)
-        end, out, errors = await ask(
-            home, broker_url, "--system", "You cook.", stdin="Wie würfelt man Zwiebeln?\n".encode()
-        )
+        asked = "Wie würfelt man Zwiebeln?"
+        end, out, errors = await ask(home, broker_url, "--system", "You cook.", stdin=f"{asked}
+".encode())
         assert (end, out) == (0, MARKDOWN)
         assert "answered by device-1" in errors
         assert "\x1b" not in out + errors
