@@ -114,8 +114,7 @@ async def test_a_pipe_gets_the_markdown_as_it_is_and_the_device_the_system_text(
     async with scripted_device(broker_url, answering(MARKDOWN)) as device:
         await online(device)
         asked = "Wie würfelt man Zwiebeln?"
-        end, out, errors = await ask(home, broker_url, "--system", "You cook.", stdin=f"{asked}
-".encode())
+        end, out, errors = await ask(home, broker_url, "--system", "You cook.", stdin=f"{asked}\n".encode())
         assert (end, out) == (0, MARKDOWN)
         assert "answered by device-1" in errors
         assert "\x1b" not in out + errors
