@@ -1,0 +1,105 @@
+"""docs/asyncapi.yaml is what the code says, and what AsyncAPI's own tools take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.wire import codec, topics
+from edge_agent.wire.topics import TABLE, Channel
+from provisioning import jobs, signed
+from provisioning import messages as certificates
+from scripts.docs import node
+from scripts.docs.asyncapi import PAGE
+from tests.docs.asyncapi_document import document, operations, problems
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What the parser may say, and why we leave it so.
+EXPLAINED = {"asyncapi-latest-version": "3.0 is what generators and editors read today; 3.1 adds nothing used here"}
+ERROR = 0
+
+
+def examples() -> list[Any]:
+    messages = document()["components"]["messages"]
+    return [
+        pytest.param(Channel(channel), example["payload"], id=f"{channel}-{name}")
+        for channel, row in document()["channels"].items()
+        for name in row["messages"]
+        for example in messages[name]["examples"]
+    ]
+
+
+def test_the_document_is_what_the_code_says() -> None:
+    done = subprocess.run([sys.executable, "-m", "scripts.docs", "asyncapi", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run: python -m scripts.docs asyncapi"
+
+
+def test_the_asyncapi_parser_has_nothing_against_it_that_is_not_explained() -> None:
+    said = node.parse_asyncapi(PAGE)
+    assert said["version"] == "3.0.0"
+    assert [one for one in said["diagnostics"] if one["code"] not in EXPLAINED or one["severity"] == ERROR] == []
+
+
+def test_the_parser_would_have_found_a_mistake(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(PAGE.read_text(encoding="utf-8").replace("action: receive", "action: read", 1), encoding="utf-8")
+    assert any(one["severity"] == ERROR for one in node.parse_asyncapi(broken)["diagnostics"])
+
+
+@pytest.mark.parametrize(("channel", "payload"), examples())
+def test_every_example_is_valid_and_read_by_the_codec_of_its_channel(channel: Channel, payload: Any) -> None:
+    assert problems(channel, payload) == []
+    body = json.dumps(payload).encode()
+    if channel is Channel.PROMPTS:
+        assert codec.decode_prompt(body).message
+    elif channel is Channel.JOBS:
+        assert payload["type"] == signed.TYPE
+        assert jobs.decode_job(payload["payload"]).device_id == "kitchen"
+    elif channel is Channel.JOB_REPORTS:
+        assert jobs.decode_report(body.decode()).device_id == "kitchen"
+    elif TABLE[channel].types:
+        assert codec.decode(body, TABLE[channel].types)
+    else:
+        assert certificates.decode(body, channel)
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_every_channel_is_there_with_its_topic_quality_and_empty_binding(channel: Channel) -> None:
+    told = document()["channels"][channel]
+    ids = {name: name for name in told["parameters"]}
+    assert topics.parse(told["address"].format(**ids)) is not None
+    assert told["bindings"] == {"mqtt": {}}
+    row = TABLE[channel]
+    for operation in operations(channel):
+        assert operation["bindings"]["mqtt"]["qos"] == row.qos
+        if operation["action"] == "send":
+            assert operation["bindings"]["mqtt"]["retain"] is row.retain
+    assert operations(channel)
+
+
+def test_a_device_sends_and_receives_just_what_the_topic_table_lets_it() -> None:
+    told = {(one["action"], one["channel"]["$ref"].rpartition("/")[2]) for one in document()["operations"].values()}
+    own = {"presence", "answers", "status", "claims", "renewals", "job-reports"}
+    inbox = {"prompts", "certificates", "jobs"}
+    both = {"proposals", "replies", "gossip", "revocations"}
+    assert told == {
+        *(("send", channel) for channel in own | both),
+        *(("receive", channel) for channel in inbox | both | {"presence"}),
+    }
+
+
+def test_a_prompt_names_its_response_topic_and_its_answers() -> None:
+    binding = document()["components"]["messages"]["prompt"]["bindings"]["mqtt"]
+    assert binding["bindingVersion"] == "0.2.0"
+    assert "/answers/" in binding["responseTopic"]["pattern"]
+    reply = document()["operations"]["receivePrompts"]["reply"]
+    assert reply["channel"] == {"$ref": "#/channels/answers"}
+    assert {one["$ref"].rpartition("/")[2] for one in reply["messages"]} == set(
+        document()["channels"]["answers"]["messages"]
+    )
