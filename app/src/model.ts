@@ -136,8 +136,14 @@ export interface Engine {
   /** Forgets the secret; `everything` also the history. */
   unpair(everything: boolean): Promise<void>;
 
-  /** The exchanges of a chat, oldest first, live. The same signal for the same chat. */
+  /**
+   * The exchanges of a chat, oldest first. Changes when one is added, changes its state or goes, not with each token:
+   * follow one exchange with `exchange`, so that a token costs the same however long the chat is. The same signal for
+   * the same chat.
+   */
   exchanges(chatId: string): ReadonlySignal<readonly Exchange[]>;
+  /** One exchange, live to the token; null once it is deleted. The same signal for the same exchange. */
+  exchange(exchangeId: string): ReadonlySignal<Exchange | null>;
   /** Asks; `chatId` null begins a chat. Earlier exchanges of the chat go along as context. Returns the new exchange. */
   ask(chatId: string | null, deviceId: string, prompt: string, options: Options): Promise<Exchange>;
   cancel(exchangeId: string): Promise<void>;
