@@ -193,16 +193,15 @@ class Inventory:
         """Records a user and which devices they may use; `None` is all. An error if there is one of that name."""
         with self._transaction():
             if self._rows("SELECT 1 FROM users WHERE name = ?", name):
-                raise ProvisioningError(f"there is a user {name!r} already; remove it first to give a new password")
-            (count,) = self._rows("SELECT count(*) FROM users")[0]
-            if count >= USERS_MAX:
-                raise ProvisioningError(f"a mesh has at most {USERS_MAX} users")
-            for device_id in devices or ():
-                self.device(device_id)
-            self._run(
-                "INSERT INTO users VALUES (?, ?, ?, ?)",
-                *records.user_values(name, password_hash, devices, self._clock()),
-            )
+                raise ProvisioningError(f"there is a user {name!r} already; `moamesh pair {name}` gives a new password")
+            self._insert_user(name, password_hash, devices)
+
+    def put_user(self, name: str, password_hash: str, devices: Sequence[str] | None) -> bool:
+        """Records a user as `add_user` does, in the place of one of that name; says whether there was one."""
+        with self._transaction():
+            replaced = self._run("DELETE FROM users WHERE name = ?", name) > 0
+            self._insert_user(name, password_hash, devices)
+        return replaced
 
     def remove_user(self, name: str) -> None:
         """Forgets a user; an error if there is none of that name."""
@@ -211,6 +210,16 @@ class Inventory:
                 raise ProvisioningError(f"there is no user {name!r} in this mesh")
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _insert_user(self, name: str, password_hash: str, devices: Sequence[str] | None) -> None:
+        (count,) = self._rows("SELECT count(*) FROM users")[0]
+        if count >= USERS_MAX:
+            raise ProvisioningError(f"a mesh has at most {USERS_MAX} users")
+        for device_id in devices or ():
+            self.device(device_id)
+        self._run(
+            "INSERT INTO users VALUES (?, ?, ?, ?)", *records.user_values(name, password_hash, devices, self._clock())
+        )
 
     def _admit(self, device_id: str, state: DeviceState, ip_addresses: Sequence[str]) -> None:
         rows = self._rows("SELECT state FROM devices WHERE device_id = ?", device_id)

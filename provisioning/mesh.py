@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-from edge_agent.wire.topics import is_id
 from provisioning import certificates as certs
 from provisioning import revocation
 from provisioning.authority import CA_FILE, CRL_FILE, KEY_FILE, MeshAuthority, utc_now
@@ -22,32 +20,12 @@ from provisioning.certificates import Identity
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, PUBLIC, read_file, write_atomically
 from provisioning.inventory import CLAIM_LIFETIME_S, Inventory
+from provisioning.mesh_settings import DEFAULT_BROKER, MeshSettings, read_settings, settings_text
 from provisioning.proofs import new_secret, proof_key
 from provisioning.records import CertificateRow
 from provisioning.trust import TrustBundle
 
 SETTINGS_FILE = "mesh.toml"
-BROKERS_MAX = 8  # as many addresses as a device takes for one home
-_KEYS = {"name", "brokers", "claim_broker", "layers", "fanout"}
-DEFAULT_BROKER = "mqtts://localhost:8883"
-DEFAULT_CLAIM_BROKER = "mqtts://localhost:8884"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class MeshSettings:
-    """What holds for the whole mesh.
-
-    brokers: URLs where devices connect with their certificates.
-    claim_broker: URL where a device without a certificate connects with its claim's secret.
-    layers, fanout: what devices are given in their settings; `None` leaves it to them.
-    """
-
-    name: str
-    brokers: tuple[str, ...] = (DEFAULT_BROKER,)
-    claim_broker: str = DEFAULT_CLAIM_BROKER
-    layers: int | None = None
-    fanout: int | None = None
 
 
 @final
@@ -115,7 +93,7 @@ class MeshFolder:
         if not path.exists():
             raise ProvisioningError(f"there is no mesh {folder.name!r}; make it: moamesh mesh create {folder.name}")
         try:
-            return cls(folder, _settings(tomllib.loads(read_file(path).decode())))
+            return cls(folder, read_settings(tomllib.loads(read_file(path).decode())))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
             raise ProvisioningError(f"{path}: {error}") from None
 
@@ -145,8 +123,8 @@ class MeshFolder:
         return self.folder / "operator.key"
 
     def save(self) -> None:
-        """Writes the settings."""
-        write_atomically(self.folder / SETTINGS_FILE, _settings_text(self.settings).encode(), PRIVATE)
+        """Writes the settings, as they are in `settings`."""
+        write_atomically(self.folder / SETTINGS_FILE, settings_text(self.settings).encode(), PRIVATE)
 
     def bundle(self) -> TrustBundle:
         """Whom members trust; needs no passphrase."""
@@ -254,36 +232,4 @@ class MeshFolder:
             authority.revoke(unlisted)
 
 
-def _settings(fields: dict[str, Any]) -> MeshSettings:
-    if unknown := sorted(fields.keys() - _KEYS):
-        raise ValueError(f"{unknown[0]}: no such setting")
-    name, brokers = fields.get("name"), fields.get("brokers", [DEFAULT_BROKER])
-    if not isinstance(name, str) or not is_id(name):
-        raise ValueError("name must be 1 to 64 of a-z, 0-9 and -")
-    if not isinstance(brokers, list) or not all(isinstance(url, str) for url in brokers):
-        raise ValueError("brokers must be a list of URLs")
-    if not 1 <= len(brokers) <= BROKERS_MAX:
-        raise ValueError(f"brokers must be 1 to {BROKERS_MAX} URLs")
-    claim_broker = fields.get("claim_broker", DEFAULT_CLAIM_BROKER)
-    if not isinstance(claim_broker, str):
-        raise ValueError("claim_broker must be a URL")
-    numbers = {key: fields.get(key) for key in ("layers", "fanout")}
-    for key, value in numbers.items():
-        if value is not None and (type(value) is not int or value < 0):
-            raise ValueError(f"{key} must be a whole number")
-    return MeshSettings(name, tuple(brokers), claim_broker, numbers["layers"], numbers["fanout"])
-
-
-def _settings_text(settings: MeshSettings) -> str:
-    # A JSON text is a TOML text too, for what stands here: printable names and URLs.
-    lines = [
-        f"name = {json.dumps(settings.name)}",
-        f"brokers = {json.dumps(list(settings.brokers))}  # where devices connect with their certificates",
-        f"claim_broker = {json.dumps(settings.claim_broker)}  # where a device without one connects with its claim",
-    ]
-    lines += [
-        f"{key} = {value}"
-        for key, value in (("layers", settings.layers), ("fanout", settings.fanout))
-        if value is not None
-    ]
-    return "\n".join(lines) + "\n"
+__all__ = ["DEFAULT_BROKER", "Invitation", "MeshFolder", "MeshSettings", "mesh_names", "meshes_folder"]

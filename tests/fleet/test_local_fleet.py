@@ -146,7 +146,7 @@ async def test_a_user_gets_in_by_the_web_listener_until_removed(tmp_path: Path) 
         assert await asyncio.to_thread(alice.wait_until_ended, 5.0)
         with pytest.raises(ConnectRefusedError):
             await asyncio.to_thread(try_login, door, "user.alice", second)
-        with pytest.raises(SettingsError, match="no user is called 'alice'"):
+        with pytest.raises(SettingsError, match="no user is called 'alice'; nobody is paired"):
             await fleet.remove_user("alice")
     kept = (tmp_path / "users.json").read_text()
     assert first not in kept
