@@ -57,12 +57,9 @@ def read_settings(fields: dict[str, Any]) -> MeshSettings:
     for key, value in texts.items():
         if not isinstance(value, str):
             raise ValueError(f"{key} must be a URL")
-    numbers = {key: fields.get(key) for key in ("layers", "fanout")}
-    for key, value in numbers.items():
-        if value is not None and (type(value) is not int or value < 0):
-            raise ValueError(f"{key} must be a whole number")
+    layers, fanout = (_number(fields, key) for key in ("layers", "fanout"))
     web, own = _urls(fields, "web_brokers", []), _own_brokers(fields.get("own_brokers", {}))
-    return MeshSettings(name, brokers, **texts, **numbers, web_brokers=web, own_brokers=own)
+    return MeshSettings(name, brokers, texts["claim_broker"], layers, fanout, texts["app_url"], web, own)
 
 
 def settings_text(settings: MeshSettings) -> str:
@@ -92,6 +89,13 @@ def _urls(fields: dict[str, Any], key: str, default: list[str]) -> tuple[str, ..
     if len(urls) > BROKERS_MAX:
         raise ValueError(f"{key}: at most {BROKERS_MAX} URLs")
     return tuple(urls)
+
+
+def _number(fields: dict[str, Any], key: str) -> int | None:
+    value = fields.get(key)
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError(f"{key} must be a whole number")
+    return value
 
 
 def _own_brokers(table: Any) -> dict[str, str]:
