@@ -1,0 +1,70 @@
+"""What a gateway is told: by a device's agent.toml, by the command line, or by the local mesh that runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from edge_agent.cli.mesh_address import find_mesh
+from edge_agent.client import Access
+from edge_agent.config import load_config
+from edge_agent.config.surfaces import GatewaySection
+from edge_agent.core.errors import SettingsError
+from edge_agent.gateway.of_config import options_of
+from edge_agent.gateway.options import GatewayOptions
+
+KEYS_FILE = "api-keys.json"
+
+
+def default_keys_file() -> Path:
+    """Where API keys are kept without an agent.toml: `gateway/api-keys.json` in `$MOAMESH_HOME` or the data folder."""
+    if own := os.environ.get("MOAMESH_HOME"):
+        return Path(own) / "gateway" / KEYS_FILE
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "gateway" / KEYS_FILE
+
+
+def keys_file_of(keys_file: Path | None, config: Path | None) -> Path:
+    """Which file of keys is meant.
+
+    Raises:
+        SettingsError: the configuration cannot be loaded.
+    """
+    if keys_file is not None:
+        return keys_file
+    return options_of(load_config(config)).keys_file if config is not None else default_keys_file()
+
+
+def gateway_options(
+    config: Path | None, broker: str | None, mesh: str | None, access: Access, given: Mapping[str, object]
+) -> GatewayOptions:
+    """Returns what `config` and the command line say together; `given` counts, except for its `None`s.
+
+    Raises:
+        SettingsError: they contradict each other, or there is no mesh to speak to.
+    """
+    if config is not None:
+        if broker is not None:
+            raise SettingsError("--config names the broker already: leave out --broker, or --config")
+        options = options_of(load_config(config))
+        if mesh is not None and mesh != options.mesh:
+            raise SettingsError(f"{config} is of mesh {options.mesh}, not {mesh}")
+        if access.username is not None:
+            options = replace(options, access=access)
+    else:
+        address = find_mesh(broker, mesh, access)
+        section = GatewaySection()
+        options = GatewayOptions(
+            broker=address.broker,
+            mesh=address.mesh,
+            access=address.access,
+            keys_file=default_keys_file(),
+            host=section.host,
+            port=section.port,
+        )
+    options = replace(options, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # named and typed by the command's own options
+    if (options.cert_file is None) != (options.key_file is None):
+        raise SettingsError("--tls-cert and --tls-key belong together")
+    return options

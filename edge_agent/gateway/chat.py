@@ -1,0 +1,94 @@
+"""`/v1/chat/completions`: one request, from its body to its answer."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from edge_agent.core.messages import Answer, Prompt
+from edge_agent.gateway.errors import CLIENT_GONE, ApiError, invalid, of_answer
+from edge_agent.gateway.guards import CALLER, response_of
+from edge_agent.gateway.inquiry import Inquiries, Inquiry
+from edge_agent.gateway.metrics import Figures
+from edge_agent.gateway.options import GatewayOptions
+from edge_agent.gateway.reading import Asked, read_request
+from edge_agent.gateway.replies import Reply
+from edge_agent.gateway.schemas import ChatCompletionRequest
+from edge_agent.gateway.streaming import ClientGoneError, EventStream, events, unless_gone
+
+IDEMPOTENCY_HEADER = "idempotency-key"
+IDEMPOTENCY_KEY_MAX = 255  # characters, as elsewhere
+
+
+class Chat:
+    """Answers chat completions."""
+
+    def __init__(self, inquiries: Inquiries, figures: Figures, options: GatewayOptions) -> None:
+        self._inquiries = inquiries
+        self._figures = figures
+        self._options = options
+
+    async def complete(self, request: Request, body: ChatCompletionRequest) -> Response:
+        """Answers one request, whole or as a stream.
+
+        Raises:
+            ApiError: it is not answered.
+        """
+        asked = read_request(body)
+        key = request.headers.get(IDEMPOTENCY_HEADER, "")
+        if len(key) > IDEMPOTENCY_KEY_MAX:
+            raise invalid(f"Idempotency-Key: at most {IDEMPOTENCY_KEY_MAX} characters", "Idempotency-Key")
+        prompt = Prompt(_prompt_id(asked, key, request.scope.get(CALLER, "")), asked.messages, asked.options)
+        inquiry: Inquiry | None = None
+        streams = False
+        try:
+            inquiry = await self._inquiries.open(prompt, asked.device_id, keyed=bool(key))
+            reply = Reply(asked, inquiry, int(time.time()))
+            headers = {"x-request-id": prompt.prompt_id, "x-moamesh-device": inquiry.device_id}
+            await unless_gone(request.receive, inquiry.until_accepted())
+            if asked.stream:
+                streams = True
+                return self._stream(inquiry, reply, headers)
+            return await self._whole(request, inquiry, reply, headers)
+        except ClientGoneError:
+            self._figures.not_answered("client_gone")
+            return Response(status_code=CLIENT_GONE)
+        except ApiError as error:
+            self._figures.not_answered(error.code)
+            response = response_of(error)
+            response.headers["x-request-id"] = prompt.prompt_id
+            return response
+        finally:
+            if inquiry is not None and not streams:
+                inquiry.leave()
+
+    async def _whole(self, request: Request, inquiry: Inquiry, reply: Reply, headers: dict[str, str]) -> Response:
+        answer: Answer = await unless_gone(request.receive, inquiry.until_answered())
+        if error := of_answer(answer):
+            raise error
+        self._figures.answered(answer)
+        return JSONResponse(reply.completion(answer), headers=headers)
+
+    def _stream(self, inquiry: Inquiry, reply: Reply, headers: dict[str, str]) -> Response:
+        def close() -> None:
+            answer = inquiry.answer
+            if answer is not None:
+                self._figures.answered(answer)
+            else:
+                self._figures.not_answered(inquiry.error.code if inquiry.error else "client_gone")
+            inquiry.leave()
+
+        return EventStream(events(inquiry, reply, self._options.heartbeat_s), close, headers)
+
+
+def _prompt_id(asked: Asked, key: str, caller: str) -> str:
+    """Unguessable; with an Idempotency-Key the same for the same request of the same caller, and for no other."""
+    if not key:
+        return secrets.token_hex(16)
+    parts: tuple[Any, ...] = (caller, key, asked.messages, asked.options, asked.device_id)
+    return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).hexdigest()[:32]

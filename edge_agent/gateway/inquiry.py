@@ -1,0 +1,265 @@
+"""A prompt asked of the mesh, and everybody who waits for it: usually one request, with an Idempotency-Key also more.
+
+A prompt whose last follower has gone is cancelled at its device at once. One with an Idempotency-Key goes on for a
+while: the key says that the client may come back for the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from edge_agent.client import MeshClient, NoReceiptError
+from edge_agent.core.errors import MoameshError
+from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, RefusalReason
+from edge_agent.core.messages import Prompt as MeshPrompt
+from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_many
+from edge_agent.gateway.mesh import MeshLink
+from edge_agent.gateway.options import GatewayOptions
+from edge_agent.wire import codec
+
+log = logging.getLogger(__name__)
+
+MESSAGES_MAX = 32_768  # of one prompt kept for followers: 8192 tokens, begun anew a few times; the answer has it all
+CANCEL_TIMEOUT_S = 2.0  # for the broker to take a cancel; one that is lost costs the device work, nothing else
+KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered; a device keeps 256 answers itself
+
+_ELSEWHERE = (RefusalReason.OVERLOADED, RefusalReason.STOPPING)
+"""Refusals of one device that another need not share."""
+
+
+class Inquiry:
+    """One prompt under way. Made by `Inquiries.open`; every follower calls `join` and, whatever happens, `leave`."""
+
+    def __init__(self, prompt: MeshPrompt, device_id: str, keyed: bool, leave: Callable[[Inquiry], None]) -> None:
+        self.prompt = prompt
+        self.keyed = keyed
+        self.device_id = device_id
+        """Who is asked: of several candidates the one asked last."""
+        self.said: list[DeviceToUser] = []
+        self.answer: Answer | None = None
+        self.error: ApiError | None = None
+        self.followers = 0
+        self._news = asyncio.Event()
+        self._leave = leave
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a device has it."""
+        return bool(self.said)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.answer is not None or self.error is not None
+
+    @property
+    def receipt(self) -> PromptReceipt | None:
+        """The device's receipt, where it came."""
+        return next((message for message in self.said if isinstance(message, PromptReceipt)), None)
+
+    def join(self) -> None:
+        """One more waits."""
+        self.followers += 1
+
+    def leave(self) -> None:
+        """One waits no more."""
+        self.followers -= 1
+        if self.followers == 0:
+            self._leave(self)
+
+    async def news(self) -> None:
+        """Returns when something came after this call."""
+        await self._news.wait()
+
+    async def until_accepted(self) -> None:
+        """Returns when a device has it.
+
+        Raises:
+            ApiError: none took it.
+        """
+        while not self.accepted and not self.ended:
+            await self.news()
+        if not self.accepted and self.error is not None:
+            raise self.error
+
+    async def until_answered(self) -> Answer:
+        """Returns the answer, whatever its outcome.
+
+        Raises:
+            ApiError: there will be none.
+        """
+        while not self.ended:
+            await self.news()
+        if self.answer is None:
+            raise self.error or AssertionError("an inquiry ends with an answer or an error")
+        return self.answer
+
+    def take(self, message: DeviceToUser) -> None:
+        """Notes what the device said."""
+        if isinstance(message, Answer):
+            self.answer = message
+        if isinstance(message, Answer) or len(self.said) < MESSAGES_MAX:
+            self.said.append(message)
+        self._tell()
+
+    def fail(self, error: ApiError) -> None:
+        """There will be no answer."""
+        self.error = error
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Inquiries:
+    """All prompts under way."""
+
+    def __init__(self, link: MeshLink, options: GatewayOptions) -> None:
+        self._link = link
+        self._options = options
+        self._open: dict[str, Inquiry] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._lingering: dict[str, asyncio.TimerHandle] = {}
+        self._keyed: OrderedDict[str, str] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def open(self, prompt: MeshPrompt, wanted: str | None, *, keyed: bool) -> Inquiry:
+        """Returns the inquiry for this prompt, the one under way if there is one; the caller has joined it.
+
+        Args:
+            wanted: the device to ask; None leaves the choice.
+            keyed: the same prompt may be asked again, and then means the same answer.
+
+        Raises:
+            ApiError: it cannot be asked: too large, too many open, no broker, no device.
+        """
+        if (inquiry := self._find(prompt.prompt_id)) is not None:
+            return inquiry
+        self._check(prompt)
+        client = await self._link.client()
+        candidates = await self._link.candidates(wanted)
+        if (inquiry := self._find(prompt.prompt_id)) is not None:  # it came while we looked for a device
+            return inquiry
+        if len(self._open) >= self._options.requests_max:
+            raise too_many(f"rate limit: {len(self._open)} requests are open here already", "too_many_requests", 1.0)
+        if keyed:
+            candidates = self._same_device(prompt.prompt_id, candidates)
+        inquiry = Inquiry(prompt, candidates[0], keyed, self._left)
+        inquiry.join()
+        self._open[prompt.prompt_id] = inquiry
+        self._tasks[prompt.prompt_id] = asyncio.create_task(self._ask(inquiry, client, candidates))
+        return inquiry
+
+    async def close(self) -> None:
+        """Cancels everything that is under way, here and at the devices."""
+        for handle in self._lingering.values():
+            handle.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _find(self, prompt_id: str) -> Inquiry | None:
+        inquiry = self._open.get(prompt_id)
+        if inquiry is not None:
+            inquiry.join()
+            if handle := self._lingering.pop(prompt_id, None):
+                handle.cancel()
+        return inquiry
+
+    def _check(self, prompt: MeshPrompt) -> None:
+        # A body over the broker's limit would cut our connection, and with it everybody's.
+        try:
+            size = len(codec.encode(prompt))
+        except ValueError:
+            raise invalid("messages: there is a lone surrogate in it, which is no text", "messages") from None
+        if size > codec.BODY_BYTES_MAX:
+            raise invalid(
+                f"messages: {size} bytes as the mesh sends it, at most {codec.BODY_BYTES_MAX} are taken",
+                "messages",
+                "context_length_exceeded",
+            )
+
+    def _same_device(self, prompt_id: str, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        """A repeat goes to the device that has the answer, even if another is less busy now."""
+        known = self._keyed.get(prompt_id)
+        return (known,) if known is not None else candidates
+
+    async def _ask(self, inquiry: Inquiry, client: MeshClient, candidates: tuple[str, ...]) -> None:
+        prompt_id = inquiry.prompt.prompt_id
+        try:
+            await self._ask_in_turn(inquiry, client, candidates)
+            if inquiry.keyed and inquiry.answer is not None:
+                self._remember(prompt_id, inquiry.device_id)
+        except asyncio.CancelledError:
+            inquiry.fail(ApiError(503, "the gateway is stopping", kind="server_error", code="stopping"))
+            with contextlib.suppress(TimeoutError, MoameshError):
+                async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                    await client.cancel(inquiry.device_id, prompt_id)
+            raise
+        finally:
+            del self._open[prompt_id], self._tasks[prompt_id]
+            if handle := self._lingering.pop(prompt_id, None):
+                handle.cancel()
+
+    async def _ask_in_turn(self, inquiry: Inquiry, client: MeshClient, candidates: tuple[str, ...]) -> None:
+        for number, device_id in enumerate(candidates, start=1):
+            inquiry.device_id = device_id
+            last = number == len(candidates)
+            self._link.open_at[device_id] += 1
+            try:
+                if await self._ask_one(inquiry, client, may_refuse=not last):
+                    return
+            except NoReceiptError as error:
+                if last:
+                    inquiry.fail(of_exception(error))
+                    return
+                await client.cancel(device_id, inquiry.prompt.prompt_id)
+            except MoameshError as error:
+                inquiry.fail(of_exception(error))
+                return
+            finally:
+                self._link.open_at[device_id] -= 1
+
+    async def _ask_one(self, inquiry: Inquiry, client: MeshClient, *, may_refuse: bool) -> bool:
+        """Asks one device; returns whether that was all. False: it refused, and another may not."""
+        prompt = inquiry.prompt
+        asking: AsyncGenerator[DeviceToUser, None] = client.ask(
+            inquiry.device_id, prompt.messages, prompt.options, prompt_id=prompt.prompt_id
+        )
+        async with aclosing(asking):
+            async for message in asking:
+                if not isinstance(message, PromptRefusal):
+                    inquiry.take(message)
+                elif may_refuse and message.reason in _ELSEWHERE:
+                    return False
+                else:
+                    inquiry.fail(of_refusal(message))
+        return True
+
+    def _remember(self, prompt_id: str, device_id: str) -> None:
+        self._keyed[prompt_id] = device_id
+        self._keyed.move_to_end(prompt_id)
+        while len(self._keyed) > KEYED_MAX:
+            self._keyed.popitem(last=False)
+
+    def _left(self, inquiry: Inquiry) -> None:
+        prompt_id = inquiry.prompt.prompt_id
+        task = self._tasks.get(prompt_id)
+        if task is None or self._open.get(prompt_id) is not inquiry:
+            return
+        if inquiry.keyed:
+            loop = asyncio.get_running_loop()
+            self._lingering[prompt_id] = loop.call_later(self._options.linger_s, task.cancel)
+        else:
+            log.debug("prompt %s: the client is gone, so it is cancelled", prompt_id)
+            task.cancel()

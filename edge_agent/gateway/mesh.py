@@ -1,0 +1,149 @@
+"""The gateway's connection to its mesh: kept up for ever, and the choice of a device."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import socket
+import time
+from collections import Counter
+
+from edge_agent.client import BrokerUnreachableError, ClientSettings, DeviceState, DeviceView, MeshClient
+from edge_agent.gateway.errors import ApiError, invalid, unavailable
+from edge_agent.gateway.options import GatewayOptions
+from edge_agent.wire.topics import is_id
+
+log = logging.getLogger(__name__)
+
+SETTINGS = ClientSettings(
+    receipt_timeout_s=2.0, sends_max=3
+)  # 2 + 4 + 8 s: an HTTP client waits less gladly than a CLI
+BROKER_WAIT_S = 5.0  # for a broker that is away: a restart of mosquitto takes well under a second
+DEVICES_WAIT_S = 3.0  # after connecting: presences that the broker kept come at once, others with the next status
+POLL_S = 0.05
+CANDIDATES_MAX = 3  # devices tried one after the other where the client leaves the choice: one overloaded is no answer
+
+
+class MeshLink:
+    """A `MeshClient` that is always being connected. Call `start`, and in the end `stop`."""
+
+    def __init__(self, options: GatewayOptions) -> None:
+        self._options = options
+        self._client: MeshClient | None = None
+        self._since = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self.open_at: Counter[str] = Counter()
+        """Prompts of this gateway open at each device: newer than the device's own figures."""
+
+    async def start(self) -> None:
+        """Begins to connect; returns at once. A broker that is not there yet is waited for."""
+        self._task = asyncio.create_task(self._keep_connected(), name="mesh-link")
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is connected at this moment."""
+        return self._client is not None and self._client.connected
+
+    def devices(self) -> tuple[DeviceView, ...]:
+        """Every device heard of."""
+        return self._client.roster.all() if self._client is not None else ()
+
+    def online(self) -> tuple[DeviceView, ...]:
+        """The devices that can be asked; of a gateway for one device, that one."""
+        now = time.monotonic()
+        wanted = self._options.device_id
+        return tuple(
+            view
+            for view in self.devices()
+            if view.state(now) is DeviceState.ONLINE and wanted in (None, view.device_id)
+        )
+
+    async def client(self) -> MeshClient:
+        """Returns the connected client.
+
+        Raises:
+            ApiError: 503, the broker did not come within `BROKER_WAIT_S`.
+        """
+        ends_at = time.monotonic() + BROKER_WAIT_S
+        while self._client is None or not self._client.connected:
+            if time.monotonic() >= ends_at:
+                raise unavailable("the gateway has no connection to the mesh's broker", "broker_unreachable")
+            await asyncio.sleep(POLL_S)
+        return self._client
+
+    async def candidates(self, wanted: str | None) -> tuple[str, ...]:
+        """Returns whom to ask, the best first; more than one only where the choice is ours.
+
+        Raises:
+            ApiError: 503, nobody is online; 400 or 404, `wanted` cannot be asked here.
+        """
+        fixed = self._options.device_id
+        if fixed is not None and wanted not in (None, fixed):
+            raise invalid(f"this gateway asks {fixed} only", "moamesh.device", "invalid_value")
+        wanted = fixed or wanted
+        if wanted is not None and not is_id(wanted):
+            raise invalid("moamesh.device: must be 1 to 64 of a-z, 0-9 and -", "moamesh.device", "invalid_value")
+        while True:
+            settled = time.monotonic() >= self._since + DEVICES_WAIT_S
+            found = self._named(wanted, settled) if wanted else self._best()
+            if found:
+                return found
+            if settled:
+                raise unavailable(f"no device of mesh {self._options.mesh!r} is online", "no_device")
+            await asyncio.sleep(POLL_S)
+
+    def _named(self, wanted: str, settled: bool) -> tuple[str, ...]:
+        view = next((view for view in self.devices() if view.device_id == wanted), None)
+        state = view.state(time.monotonic()) if view is not None else None
+        if state in (DeviceState.ONLINE, DeviceState.SILENT, DeviceState.UNKNOWN):
+            return (wanted,)
+        if settled and state is None and self._options.device_id is None:
+            raise ApiError(404, f"no device {wanted} is known here", param="moamesh.device", code="device_not_found")
+        if settled and state is not None:
+            raise unavailable(f"{wanted} is {state.value}", "no_device")
+        return ()
+
+    def _best(self) -> tuple[str, ...]:
+        views = sorted(self.online(), key=self._expected_wait)
+        return tuple(view.device_id for view in views[:CANDIDATES_MAX])
+
+    def _expected_wait(self, view: DeviceView) -> tuple[float, float, float]:
+        status = view.status
+        there = status.requests_waiting + status.requests_running if status is not None else 0
+        items = max(there, self.open_at[view.device_id])
+        service_time_s = status.service_time_s_mean if status is not None else 0.0
+        return items * service_time_s, items, random.random()  # noqa: S311 - breaks ties, guards nothing
+
+    async def _keep_connected(self) -> None:
+        options = self._options
+        said = ""
+        while True:
+            client = MeshClient(options.broker, options.mesh, _inbox(options), access=options.access, settings=SETTINGS)
+            try:
+                async with client:
+                    await client.start_watching()
+                    self._client, self._since, said = client, time.monotonic(), ""
+                    log.info("connected to %s, mesh %s", client.url, options.mesh)
+                    await asyncio.Event().wait()  # it heals itself from now on
+            except BrokerUnreachableError as error:
+                if str(error) != said:  # once, not every ten seconds for a night
+                    log.warning("%s; trying on", error)
+                    said = str(error)
+            finally:
+                self._client = None
+
+
+def _inbox(options: GatewayOptions) -> str | None:
+    """The same after a restart, so that a repeated prompt is known by the device to be the same user's."""
+    if options.access.inbox:
+        return None
+    place = f"{socket.gethostname()} {options.host} {options.port} {options.device_id}"
+    return f"gateway-{hashlib.sha256(place.encode()).hexdigest()[:16]}"

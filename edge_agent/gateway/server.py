@@ -1,0 +1,156 @@
+"""The gateway as a process: where it listens, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import final
+
+import uvicorn
+
+from edge_agent.core.errors import SettingsError
+from edge_agent.gateway.app import make_app
+from edge_agent.gateway.keys import KeyRing
+from edge_agent.gateway.options import CONNECTIONS_MAX, HEADER_BYTES_MAX, GatewayOptions
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 15  # an idle connection is closed after so long: longer than the pause between two turns of a program
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a gateway listens, and whether it wants a key."""
+
+    url: str
+    key_needed: bool
+
+
+def run_gateway(options: GatewayOptions, announce: Callable[[Listening], None]) -> None:
+    """Runs a gateway until SIGTERM or SIGINT; `announce` is called once it listens.
+
+    The first signal lets answers under way end, at most for `options.stop_timeout_s`; the second does not.
+
+    Raises:
+        SettingsError: it cannot listen there, may not without keys, or a file is missing or damaged.
+    """
+    keys = KeyRing(options.keys_file)
+    _check_open(options, keys)
+    context = _tls(options)
+    with contextlib.closing(_listen(options)) as listener:
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            make_app(options, keys),
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # nobody in front is trusted to say who asks
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(options.stop_timeout_s)),
+            h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+            ssl_context_factory=(lambda _config, _default: context) if context is not None else None,
+        )
+        server = _Server(
+            config, lambda: announce(Listening(f"{options.scheme}://{_shown(options)}:{port}", keys.needed))
+        )
+        asyncio.run(server.serve([listener]))
+
+
+@final
+class _Server(uvicorn.Server):
+    """uvicorn, but it says when it listens, and a signal that ended it in order is not raised again."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The first signal ends it in order, the second at once."""
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, stop)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def _check_open(options: GatewayOptions, keys: KeyRing) -> None:
+    if keys.needed or options.open or _is_loopback(options.host):
+        return
+    raise SettingsError(
+        f"there are no API keys in {options.keys_file}, and {options.host} can be reached by others: make one with "
+        "`moamesh gateway key add NAME`, or listen on 127.0.0.1, or let everybody in with --open"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(options: GatewayOptions) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _kind, _protocol, _name, address = found[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror or error} "
+            "(--host and --port say where; port 0 takes a free one)"
+        ) from None
+    return listener
+
+
+def _tls(options: GatewayOptions) -> ssl.SSLContext | None:
+    if options.cert_file is None or options.key_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(options.cert_file, options.key_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SettingsError(f"HTTPS: {options.cert_file}, {options.key_file}: {reason}") from None
+    return context
+
+
+def _shown(options: GatewayOptions) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)  # noqa: S104 - shown, not bound
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
