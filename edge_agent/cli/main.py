@@ -17,6 +17,7 @@ from edge_agent.cli.commands import (
     device,
     doctor,
     experiment,
+    gateway,
     job,
     mesh,
     models,
@@ -58,6 +59,7 @@ app.command("up", rich_help_panel="Try it")(up.up)
 app.command("ask", rich_help_panel="Use a mesh")(ask.ask)
 app.command("status", rich_help_panel="Use a mesh")(status.status)
 app.command("run-prompts", rich_help_panel="Use a mesh")(run_prompts.run_prompts)
+app.add_typer(gateway.app, name="gateway", rich_help_panel="Use a mesh")
 app.command("simulate", rich_help_panel="Study a mesh")(simulate.simulate)
 app.command("stability", rich_help_panel="Study a mesh")(stability.stability)
 app.add_typer(experiment.app, name="experiment", rich_help_panel="Study a mesh")
