@@ -17,6 +17,7 @@ needed=(
     "mkfs.vfat dosfstools"
     "mke2fs e2fsprogs"
     "mcopy mtools"
+    "chromium chromium"                  # the app in a real browser
 )
 services=(influxdb victoria-metrics ejabberd)
 
