@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from broker.kinds import PACKET_BYTES_MAX, QUEUED_MESSAGES_MAX, find_mosquitto
+from broker.kinds import PACKET_BYTES_MAX, QUEUED_MESSAGES_MAX, WEB_HEADER_BYTES_MAX, find_mosquitto
 
 DEVICE_PORT = 8883
 PASSWORD_PORT = 8884
@@ -139,6 +140,8 @@ class MosquittoConfig:
             yield f"persistence_location {self.folder}/"
             yield "# Often enough that little is lost, rarely enough for a memory card; a clean stop saves all."
             yield "autosave_interval 300"
+        if self.listeners.web is not None:
+            yield f"websockets_headers_size {WEB_HEADER_BYTES_MAX}"
         yield "connection_messages false"
         yield "sys_interval 0"
         yield "log_dest stderr"
@@ -178,6 +181,9 @@ class MosquittoConfig:
             yield from self._access("people.acl", passwords=True)
         if has.web is not None:
             yield from self._listener("users in a browser: WebSockets over TLS, and a password", has.web)
+            if _is_ipv4(self.listeners.host):
+                yield "# Without it mosquitto 2.0 listens for WebSockets on every interface whatever the address says."
+                yield "socket_domain ipv4"
             yield "protocol websockets"
             yield from self._tls()
             yield from self._access("people.acl", passwords=True)
@@ -209,6 +215,13 @@ class MosquittoConfig:
         yield f"plugin_use {acl.removesuffix('.acl')}_acl"
         if passwords:
             yield "plugin_use people_passwords"
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        return isinstance(ipaddress.ip_address(host), ipaddress.IPv4Address)
+    except ValueError:
+        return False
 
 
 def mosquitto_command(program: Program, folder: Path) -> list[str]:

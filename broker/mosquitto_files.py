@@ -7,9 +7,10 @@ not matter. Each file is replaced as a whole.
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import final
@@ -103,22 +104,39 @@ class MosquittoFiles:
         `into` writes it elsewhere, to be taken to the folder that the configuration names.
 
         Raises:
-            BrokerFilesError: a certificate file is missing or broken; nothing was written.
+            BrokerFilesError: a certificate file is missing or broken, or the port that new users need is taken; nothing
+                was written.
             ValueError: a password hash is none; nothing was written.
             OSError: the folder cannot be written.
         """
+        folder = into or self.config.folder
         contents = {**self.server.read(), **{name: text.encode() for name, text in self._texts(people).items()}}
-        return write_folder(into or self.config.folder, contents, lambda name: name.endswith(".acl"))
+        self._check_new_ports(folder, contents[CONFIG].decode())
+        return write_folder(folder, contents, lambda name: name.endswith(".acl"))
 
     def _texts(self, people: People) -> dict[str, str]:
-        texts = {CONFIG: self.config.text(), "devices.acl": certificate_acl(self.mesh, self.home)}
-        listeners = self.config.listeners
+        config = self.config
+        if self.home != ANY and not people.logins:  # a device opens no door that nobody can come in by
+            config = replace(config, listeners=replace(config.listeners, passwords=None, web=None))
+        texts = {CONFIG: config.text(), "devices.acl": certificate_acl(self.mesh, self.home)}
+        listeners = config.listeners
         if listeners.passwords is not None or listeners.web is not None:
             texts[PEOPLE_ACL] = password_acl(self.mesh, people, self.home)
             texts[PASSWORDS] = password_file(people)
         if listeners.plain is not None:
             texts["plain.acl"] = loopback_acl(self.mesh, self.home)
         return texts
+
+    def _check_new_ports(self, folder: Path, text: str) -> None:
+        """A device's broker that could not open a door for new users would be down for everybody."""
+        before = _content(folder / CONFIG)
+        if self.home == ANY or before is None:
+            return
+        listeners = self.config.listeners
+        for port in (listeners.passwords, listeners.web):
+            line = f"listener {port} {listeners.host}".rstrip()
+            if port is not None and line in text.splitlines() and line not in before.decode().splitlines():
+                _check_free(port)
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[[str], bool]) -> Change:
@@ -142,6 +160,15 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[
         return Change.RESTART
     gone = set((before.get(PASSWORDS) or b"").splitlines()) - set(contents.get(PASSWORDS, b"").splitlines())
     return Change.RESTART if any(not line.startswith(_CLAIMS) for line in gone) else Change.RELOAD
+
+
+def _check_free(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are over do not count
+        try:
+            probe.bind(("", port))
+        except OSError:
+            raise BrokerFilesError(f"port {port} is taken: users cannot come in there") from None
 
 
 def _read(path: Path, mark: bytes, what: str) -> bytes:

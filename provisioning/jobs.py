@@ -15,7 +15,7 @@ from edge_agent.wire.topics import is_id
 
 VERSION = 1
 PAYLOAD_BYTES_MAX = 32 * 1024
-ARGUMENTS_MAX = 64  # settings in one job: more than there are keys that anybody changes at once
+ARGUMENTS_MAX = 64  # settings, or users, in one job: more than there are keys that anybody changes at once
 TEXT_CHARACTERS_MAX = 4096  # of one argument
 DETAIL_CHARACTERS_MAX = 500  # one line for people
 _SEQUENCE_MAX = 2**52  # the largest that every JSON reader holds exactly
@@ -36,6 +36,8 @@ class Action(StrEnum):
     """Ends cleanly and starts again; accepted prompts are finished after it."""
     UPGRADE = "upgrade"
     """Installs `version` of moamesh from the package source the device knows, then restarts."""
+    USERS = "users"
+    """Who may use a device that runs its own broker: names and their passwords' hashes, nobody else from then on."""
 
 
 class JobState(StrEnum):
@@ -141,6 +143,10 @@ def _check_arguments(action: Action, arguments: dict[str, Any]) -> None:
         _check(bool(arguments), "set needs at least one section.key")
         for name in arguments:
             _check(name.count(".") == 1 and not name.startswith("."), f"{name}: must be section.key")
+        return
+    if action is Action.USERS:
+        for name, value in arguments.items():
+            _check(is_id(name) and isinstance(value, str), f"{name}: must be a user's name and a password's hash")
         return
     form = _FORMS[action]
     wanted = ", ".join(form) or "no arguments"

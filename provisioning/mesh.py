@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +19,11 @@ from provisioning.certificates import Identity
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, PUBLIC, read_file, write_atomically
 from provisioning.inventory import CLAIM_LIFETIME_S, Inventory
+from provisioning.mesh_names import SETTINGS_FILE, mesh_names, meshes_folder
 from provisioning.mesh_settings import DEFAULT_BROKER, MeshSettings, read_settings, settings_text
 from provisioning.proofs import new_secret, proof_key
 from provisioning.records import CertificateRow
 from provisioning.trust import TrustBundle
-
-SETTINGS_FILE = "mesh.toml"
 
 
 @final
@@ -40,19 +38,6 @@ class Invitation:
     brokers: tuple[str, ...]
     bundle_pem: bytes = field(repr=False)
     expires_at: float
-
-
-def meshes_folder() -> Path:
-    """Returns where meshes are kept: `meshes` in `$MOAMESH_HOME`, or in `moamesh` in the user's data folder."""
-    if own := os.environ.get("MOAMESH_HOME"):
-        return Path(own) / "meshes"
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "meshes"
-
-
-def mesh_names(folder: Path) -> list[str]:
-    """Returns the names of the meshes in a folder of meshes."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{SETTINGS_FILE}"))
 
 
 class MeshFolder:

@@ -51,6 +51,10 @@ class BrokerSection(Section):
     local_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         default=1883, description="own: for users on this very device, without TLS; none: nobody"
     )
+    web_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=8885,
+        description="own: for the app (WebSockets with TLS), opened once the operator lets users in; none: never",
+    )
     mdns: bool = Field(default=True, description="own: find other devices in the local network, and be found (mDNS)")
     ca_file: FilePath | None = Field(
         default=None, description="the mesh's authority (PEM), whom to trust; none: the system's own list"

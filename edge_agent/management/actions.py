@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 
+from broker.access import UserLogin
+from broker.passwords import check_hash
+from broker.people_file import PeopleFile, PeopleFileError
 from edge_agent import __version__
 from edge_agent.core.errors import MoameshError, SettingsError
 from edge_agent.management.jobs import Performed, Progress
 from edge_agent.management.operator_settings import OperatorSettings
 from edge_agent.models import Stage, find, pull
-from provisioning.jobs import Action, Job
+from provisioning.jobs import Action, Job, Value
 
 PACKAGE = "moamesh"
 INSTALL_TIMEOUT_S = 1_800.0  # llama.cpp may have to be compiled on the device
@@ -26,8 +30,10 @@ class JobError(MoameshError):
 class DeviceActions:
     """The actions of a real device (`management.jobs.Actions`)."""
 
-    def __init__(self, settings: OperatorSettings) -> None:
+    def __init__(self, settings: OperatorSettings, people: PeopleFile | None = None) -> None:
+        """people: who comes to this device's own broker with a password; `None` where it has no broker of its own."""
         self._settings = settings
+        self._people = people
 
     async def perform(self, job: Job, progress: Progress) -> Performed:
         """Does the job; again after a crash in the middle it comes to the same.
@@ -45,6 +51,8 @@ class DeviceActions:
                 return await _upgrade(str(job.arguments["version"]))
             case Action.RESTART:
                 return Performed("restarting", restart=True)
+            case Action.USERS:
+                return await asyncio.to_thread(self._let_in, job.arguments)
 
     def confirm(self, job: Job) -> str:
         """Says what is so after the restart.
@@ -62,6 +70,15 @@ class DeviceActions:
         """Puts the settings back that were before the job."""
         if job.action in (Action.SET, Action.PULL_MODEL):
             self._settings.revert()
+
+    def _let_in(self, hashes: Mapping[str, Value]) -> Performed:
+        if self._people is None:
+            raise JobError("this device has no broker of its own, or no web_port: the shared broker lets users in")
+        try:
+            self._people.replace(UserLogin(name, check_hash(str(hashed))) for name, hashed in hashes.items())
+        except (ValueError, PeopleFileError, OSError) as error:
+            raise JobError(f"the users cannot be kept: {error}") from None
+        return Performed(f"lets in {', '.join(sorted(hashes)) or 'nobody'}")
 
     async def _pull(self, model: str, use: bool, progress: Progress) -> Performed:
         def show(stage: Stage, done: int, total: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
+from broker.people_file import USERS_FILE, PeopleFile
 from edge_agent.config import AgentConfig
 from edge_agent.management.actions import DeviceActions
 from edge_agent.management.certificates import CertificateKeeper
@@ -46,7 +47,7 @@ class DeviceSteward:
             config.device.mesh,
             config.device.id,
             record,
-            DeviceActions(settings),
+            DeviceActions(settings, _people(config)),
             self._trusted,
             self._report,
             self._restart,
@@ -86,6 +87,12 @@ class DeviceSteward:
     def _restart(self) -> None:
         if self._line is not None:
             self._line.restart()
+
+
+def _people(config: AgentConfig) -> PeopleFile | None:
+    """Returns who comes to this device's own broker with a password, `None` where nobody can."""
+    own = config.broker.mode == "own" and config.broker.web_port is not None
+    return PeopleFile(config.data_dir / USERS_FILE) if own else None
 
 
 def _make_keeper(config: AgentConfig) -> CertificateKeeper | None:

@@ -13,6 +13,7 @@ from typing import final
 
 from broker.embedded import BrokerStartError
 from broker.mosquitto_files import BrokerFilesError
+from broker.people_file import USERS_FILE, PeopleFile
 from broker.per_device import DeviceBroker
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
@@ -95,6 +96,8 @@ async def own_broker(config: AgentConfig) -> AsyncIterator[DeviceBroker | None]:
             section.crl_file,
             port=section.port,
             plain_port=section.local_port,
+            web_port=section.web_port,
+            people=PeopleFile(config.data_dir / USERS_FILE),
         )
         await broker.start()
     except (BrokerFilesError, BrokerStartError, RuntimeError, OSError, ValueError) as error:

@@ -1,0 +1,21 @@
+"""Which meshes there are on this machine, without opening any."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SETTINGS_FILE = "mesh.toml"
+
+
+def meshes_folder() -> Path:
+    """Returns where meshes are kept: `meshes` in `$MOAMESH_HOME`, or in `moamesh` in the user's data folder."""
+    if own := os.environ.get("MOAMESH_HOME"):
+        return Path(own) / "meshes"
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "meshes"
+
+
+def mesh_names(folder: Path) -> list[str]:
+    """Returns the names of the meshes in a folder of meshes."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{SETTINGS_FILE}"))
