@@ -16,6 +16,7 @@ from edge_agent.adapters.mqtt import MqttTransport
 from edge_agent.config import AgentConfig
 from edge_agent.ports import Steward
 from edge_agent.runtime.assemble import make_host, make_transport
+from edge_agent.runtime.gateway_child import gateway_beside
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
 from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.service_manager import ServiceManager
@@ -50,7 +51,7 @@ async def run_agent(config: AgentConfig, steward: Steward | None = None) -> bool
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.ask)
     started = manager.ready
-    async with own_broker(config) as broker:
+    async with own_broker(config) as broker, gateway_beside(config):
         while not end.asked.is_set():
             await _run_at_home(config, await find_home(config), broker, steward, end, started)
             started = _said_already

@@ -1,0 +1,128 @@
+"""The gateway beside a device: a process of its own, kept running while the device runs.
+
+A process, because a hundred open streams must not slow the device's loop, and because a defect there must not cost an
+answer. The device does not wait for it, nor end with it: who speaks MQTT is served whatever becomes of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from broker.child import STOP_TIMEOUT_S
+from broker.embedded import BrokerStartError
+from broker.supervised import Supervised
+from edge_agent.config import AgentConfig, EngineSection, TelemetrySection, write_config
+from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS
+from edge_agent.config.sections import Section
+from edge_agent.core.settings import AgentSettings
+
+log = logging.getLogger(__name__)
+
+CONFIG_FILE = "gateway.toml"  # what the gateway reads: the device's settings as they were put together here
+LOG_FILE = "gateway.log"
+ANSWERS_S = 2.0  # for /healthz to answer; a loop that is busy for longer hangs
+GRACE_S = STOP_TIMEOUT_S - 1.0  # for answers under way, before its parent kills it
+START_TIMEOUT_S = 60.0  # importing a web server takes a small device its time
+RETRY_MIN_S = 5.0  # after a start that failed: the reason (a port in use, no keys) is for people to mend
+RETRY_MAX_S = 60.0
+
+
+@contextlib.asynccontextmanager
+async def gateway_beside(config: AgentConfig) -> AsyncIterator[None]:
+    """Runs the gateway of this device, where it is to have one, until the context is left.
+
+    Use it in the main thread's event loop. A gateway that cannot be started is said in the log and tried again.
+    """
+    if not config.gateway.enabled:
+        yield
+        return
+    child = Supervised(
+        "gateway",
+        _command(config),
+        config.data_dir / LOG_FILE,
+        lambda: _answers(config),
+        environment=_environment(),
+        start_timeout_s=START_TIMEOUT_S,
+    )
+    keeper = asyncio.create_task(_keep(child, config), name="gateway")
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.wait([keeper])
+        await child.stop()
+
+
+async def _keep(child: Supervised, config: AgentConfig) -> None:
+    """Starts it, however often that takes; from then on `Supervised` keeps it running."""
+    pause_s, said = RETRY_MIN_S, ""
+    while True:
+        try:
+            await child.start()
+        except BrokerStartError as error:
+            if str(error) != said:
+                log.error("%s; this device goes on without it, and tries again", error)
+                said = str(error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MAX_S)
+        else:
+            section = config.gateway
+            scheme = "https" if section.cert_file is not None else "http"
+            log.info("the gateway serves %s://%s:%d/v1", scheme, section.host, section.port)
+            return
+
+
+def _command(config: AgentConfig) -> list[str]:
+    path = config.data_dir.absolute() / CONFIG_FILE
+    kept = {
+        "device": config.device.model_copy(update={"data_dir": config.data_dir.absolute()}),
+        "broker": _with_absolute_paths(config.broker),
+        "gateway": _with_absolute_paths(config.gateway),
+    }
+    # The other sections are none of its business, and hold secrets: a database's token, an engine's key.
+    left_out = {"engine": EngineSection(), "agent": AgentSettings(), "telemetry": TelemetrySection()}
+    write_config(config.model_copy(update=kept | left_out | dict.fromkeys(LISTS, ())), path)
+    return [sys.executable, "-m", "edge_agent.gateway", "--config", str(path), "--stop-timeout", str(GRACE_S)]
+
+
+def _with_absolute_paths(section: Section) -> Section:
+    """In a file paths count from its folder; those of --set and the environment count from where we were started."""
+    paths = {name: value.absolute() for name, value in section if isinstance(value, Path)}
+    return section.model_copy(update=paths)
+
+
+def _environment() -> dict[str, str]:
+    """Without the settings of this process: they are in the file already, where --set counts over them."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (name.upper().startswith(ENV_PREFIX) and ENV_DELIMITER in name)
+    }
+
+
+async def _answers(config: AgentConfig) -> bool:
+    """Whether it says that it lives."""
+    section = config.gateway
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - asked, not bound
+    context = None
+    if section.cert_file is not None:
+        context = ssl.create_default_context()
+        context.check_hostname = False  # this is our own child on our own address: alive or not is all we ask
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(ANSWERS_S):
+            reader, writer = await asyncio.open_connection(host, section.port, ssl=context)
+            try:
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
