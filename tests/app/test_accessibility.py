@@ -1,0 +1,139 @@
+"""The app with a keyboard alone, and under the rules of axe-core, on every page, light and dark, phone and desktop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.app.conftest import OpenApp
+from tests.conftest import missing
+from tests.support.browser import SCREENS, WAIT_MS, AppPage, Scheme, Screen
+
+pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
+
+AXE = Path(__file__).parents[2] / "app" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+TABS_MAX = 60  # from anywhere to anywhere on a page: further is no use to a person
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe-core finds, one line for each element."""
+    if not AXE.exists():
+        missing("axe-core is not installed: make app")
+    # fades would have axe see half-faded colours
+    await page.wait_for_function("() => document.getAnimations().every(one => one.playState !== 'running')")
+    await page.evaluate(AXE.read_text("utf-8"))
+    found: dict[str, Any] = await page.evaluate(
+        "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES
+    )
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:200]} {node.get('failureSummary', '')[:200]}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
+async def test_axe_finds_nothing_on_any_page(open_app: OpenApp, screen: Screen, scheme: Scheme) -> None:
+    unpaired = await open_app(screen, scheme=scheme, paired=False)
+    await expect(unpaired.page.locator("body")).to_contain_text("moamesh pair", timeout=WAIT_MS)
+    found = {"first run": await violations(unpaired.page)}
+    app = await open_app(screen, scheme=scheme)
+    await app.choose("device-1", layers=2, fanout=2)
+    exchange = await app.ask("Is this legible?")
+    await exchange.until("proposing", "streaming")
+    found["running"] = await violations(app.page)
+    await exchange.until("answered")
+    found["answered"] = await violations(app.page)
+    navigation = app.page.get_by_role("navigation", name="Main")
+    await navigation.get_by_role("link", name="Mesh").click()
+    await expect(app.device("device-1")).to_be_visible(timeout=WAIT_MS)
+    found["mesh"] = await violations(app.page)
+    await navigation.get_by_role("link", name="Settings").click()
+    await expect(app.page.get_by_role("heading", name="Settings")).to_be_visible(timeout=WAIT_MS)
+    found["settings"] = await violations(app.page)
+    assert {page: lines for page, lines in found.items() if lines} == {}
+
+
+async def tab_to(app: AppPage, role: str, name: str) -> None:
+    """Presses Tab until the element has the focus, as somebody without a mouse does."""
+    wanted = app.page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]  # one of Playwright's words
+    for _ in range(TABS_MAX):
+        if await wanted.evaluate("element => element === document.activeElement"):
+            return
+        await app.page.keyboard.press("Tab")
+    raise AssertionError(f"{name} is not reached by {TABS_MAX} presses of Tab")
+
+
+async def focus_is_seen(page: Page) -> bool:
+    return bool(
+        await page.evaluate(
+            """() => {
+                 const style = getComputedStyle(document.activeElement);
+                 const outlined = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+                 return outlined || style.boxShadow !== "none";
+               }"""
+        )
+    )
+
+
+async def test_everything_can_be_done_with_the_keyboard_alone(open_app: OpenApp) -> None:
+    app = await open_app()
+    keys = app.page.keyboard
+    await tab_to(app, "slider", "Layers")
+    assert await focus_is_seen(app.page)
+    await keys.press("Home")
+    await tab_to(app, "textbox", "Prompt")
+    await keys.type("First line")
+    await keys.press("Shift+Enter")
+    await keys.type("and a second")
+    await keys.press("Enter")
+    await expect(app.articles).to_have_count(1, timeout=WAIT_MS)
+    await expect(app.articles.first).to_have_attribute("data-state", "answered", timeout=WAIT_MS)
+    await expect(app.articles.first).to_contain_text("and a second")
+    # cancel: many layers, then Escape
+    await tab_to(app, "slider", "Layers")
+    await keys.press("End")
+    await tab_to(app, "textbox", "Prompt")
+    await keys.type("Too long")
+    await keys.press("Enter")
+    await expect(app.articles).to_have_count(2, timeout=WAIT_MS)
+    await expect(app.articles.last).to_have_attribute("data-state", "proposing", timeout=WAIT_MS)
+    await keys.press("Escape")
+    await expect(app.articles.last).to_have_attribute("data-state", "cancelled", timeout=WAIT_MS)
+    for name in ("Mesh", "Settings", "Chat"):
+        await tab_to(app, "link", name)
+        assert await focus_is_seen(app.page)
+        await keys.press("Enter")
+        await expect(app.page.get_by_role("link", name=name, exact=True)).to_have_attribute(
+            "aria-current", "page", timeout=WAIT_MS
+        )
+
+
+async def test_states_are_announced_but_not_every_token(open_app: OpenApp) -> None:
+    app = await open_app()
+    await app.choose("device-1", layers=1, fanout=1)
+    await app.page.evaluate(
+        """() => {
+             window.announced = [];
+             const live = "[aria-live]:not([aria-live=off]), [role=status], [role=alert]"
+               + ", [role=log]:not([aria-live=off])";
+             new MutationObserver(changes => {
+               for (const change of changes) {
+                 const element = change.target instanceof Element ? change.target : change.target.parentElement;
+                 const region = element?.closest("[aria-live], [role=status], [role=alert], [role=log]");
+                 if (region?.matches(live) && !element.closest("[aria-live=off], [aria-busy=true]"))
+                   window.announced.push(element.closest('[data-part="answer"]') ? "token" : region.textContent);
+               }
+             }).observe(document, { subtree: true, childList: true, characterData: true });
+           }"""
+    )
+    exchange = await app.ask("Quietly, please.")
+    await exchange.until("answered")
+    said: list[str] = await app.page.evaluate("() => window.announced")
+    assert any("answered" in text.lower() or "answer" in text.lower() for text in said), said
+    assert said.count("token") <= 1, said

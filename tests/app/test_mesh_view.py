@@ -1,0 +1,42 @@
+"""The mesh as a user sees it: who is there, and who no longer is."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from tests.app.conftest import OpenApp
+from tests.app.live_mesh import LiveMesh
+from tests.support.browser import SCREENS, WAIT_MS, Screen
+
+pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
+
+SHOWN_WITHIN_MS = 5_000  # what the app promises of a device that dies; its last will takes some ten milliseconds
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
+async def test_a_killed_device_is_shown_within_five_seconds_and_so_is_its_return(
+    open_app: OpenApp, mesh: LiveMesh, screen: Screen
+) -> None:
+    app = await open_app(screen)
+    await app.page.get_by_role("navigation", name="Main").get_by_role("link", name="Mesh").click()
+    devices = app.page.get_by_role("list", name="Devices").get_by_role("article")
+    await expect(devices).to_have_count(4, timeout=WAIT_MS)
+    await expect(app.device("device-4")).to_have_attribute("data-state", "online", timeout=WAIT_MS)
+    mesh.fleet.kill("device-4")
+    try:
+        await expect(app.device("device-4")).to_have_attribute("data-state", "offline", timeout=SHOWN_WITHIN_MS)
+        alerts = app.page.get_by_role("list", name="Alerts")
+        await expect(alerts).to_contain_text("device-4", timeout=SHOWN_WITHIN_MS)
+    finally:
+        await mesh.fleet.restart("device-4")
+    await expect(app.device("device-4")).to_have_attribute("data-state", "online", timeout=WAIT_MS)
+
+
+async def test_a_full_queue_is_seen_live(open_app: OpenApp, mesh: LiveMesh) -> None:
+    app = await open_app()
+    await app.page.get_by_role("navigation", name="Main").get_by_role("link", name="Mesh").click()
+    await expect(app.device("device-2")).to_have_attribute("data-state", "online", timeout=WAIT_MS)
+    async with mesh.filled("device-2"):
+        # one runs, the others wait
+        await expect(app.device("device-2")).to_contain_text("5", timeout=WAIT_MS)
