@@ -21,12 +21,14 @@ from edge_agent.cli.commands import (
     job,
     mesh,
     models,
+    pair,
     provision,
     run_prompts,
     simulate,
     stability,
     status,
     telemetry,
+    top,
     up,
     user,
 )
@@ -58,6 +60,8 @@ app.command("demo", rich_help_panel="Try it")(demo.demo)
 app.command("up", rich_help_panel="Try it")(up.up)
 app.command("ask", rich_help_panel="Use a mesh")(ask.ask)
 app.command("status", rich_help_panel="Use a mesh")(status.status)
+app.command("top", rich_help_panel="Use a mesh")(top.top)
+app.command("pair", rich_help_panel="Use a mesh")(pair.pair)
 app.command("run-prompts", rich_help_panel="Use a mesh")(run_prompts.run_prompts)
 app.add_typer(gateway.app, name="gateway", rich_help_panel="Use a mesh")
 app.command("simulate", rich_help_panel="Study a mesh")(simulate.simulate)
