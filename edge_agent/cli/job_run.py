@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from rich.live import Live
 
@@ -34,7 +34,7 @@ def open_desk(mesh: MeshFolder) -> JobDesk:
     return JobDesk(mesh.folder / "jobs.sqlite3", mesh.name, operator)
 
 
-def job_service(mesh: MeshFolder, desk: JobDesk, broker_url: str, devices: Sequence[str] | None = None) -> JobService:
+def job_service(mesh: MeshFolder, desk: JobDesk, broker_url: str, devices: Container[str] | None = None) -> JobService:
     """Returns what hands the jobs out at a broker.
 
     Raises:

@@ -34,4 +34,16 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_url: str
         with contextlib.closing(open_desk(mesh)) as desk:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(service.run())
-                tasks.create_task(job_service(mesh, desk, broker_url).run())
+                tasks.create_task(job_service(mesh, desk, broker_url, _Others(mesh)).run())
+                for device, url in mesh.settings.own_brokers.items():
+                    tasks.create_task(job_service(mesh, desk, url, [device]).run())
+
+
+class _Others:
+    """The devices without a broker of their own: whom to hand jobs to at the shared one."""
+
+    def __init__(self, mesh: MeshFolder) -> None:
+        self._own = mesh.settings.own_brokers
+
+    def __contains__(self, device: object) -> bool:
+        return device not in self._own

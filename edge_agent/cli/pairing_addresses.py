@@ -1,0 +1,125 @@
+"""Which addresses a pairing link says, who reaches them, and what is safe about them."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from edge_agent.core.errors import SettingsError
+
+BROKERS_MAX = 4  # each makes the code larger; a cluster's nodes are two or three
+URL_CHARACTERS_MAX = 200
+_URL = re.compile(r"[a-z]+://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the app is served, and where it reaches the broker.
+
+    Raises:
+        SettingsError: one is none, or a browser would not go from the one to the other.
+    """
+
+    app: str
+    brokers: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check(self.app, ("http", "https"), "--app-url must be http://host:port or https://host:port")
+        for url in self.brokers:
+            _check(url, ("ws", "wss"), "--web-broker must be ws://host:port or wss://host:port")
+        if not 1 <= len(self.brokers) <= BROKERS_MAX:
+            raise SettingsError(f"--web-broker: give 1 to {BROKERS_MAX}")
+        open_ones = [url for url in self.brokers if not is_secure(url)]
+        if is_secure(self.app) and open_ones:
+            raise SettingsError(
+                f"browsers let no page on https:// connect to {open_ones[0]}: use a wss:// broker or an http:// page"
+            )
+
+    @property
+    def here_only(self) -> bool:
+        """Whether nobody outside this computer can follow the link."""
+        return any(is_here(url) for url in (self.app, *self.brokers))
+
+    @property
+    def secure(self) -> bool:
+        """Whether all of it is encrypted."""
+        return all(is_secure(url) for url in (self.app, *self.brokers))
+
+    @property
+    def needs_ca(self) -> bool:
+        """Whether a phone must trust the mesh's certificate authority first."""
+        return any(is_secure(url) for url in (self.app, *self.brokers))
+
+    def reach(self) -> str:
+        """Who can follow the link, in one line."""
+        if self.here_only:
+            return "this computer alone: no phone reaches a loopback address"
+        return f"whoever reaches {_host(self.app)} and has this link, such as a phone in the same network"
+
+    def security(self) -> str:
+        """What others in the network could do, in one line."""
+        if self.secure:
+            return "encrypted (TLS); the phone must trust the mesh's authority: moamesh mesh ca --output ca.crt"
+        if self.here_only:
+            return "plain, and never leaves this computer"
+        if self.needs_ca:
+            return (
+                "the broker is TLS, and the phone must trust the mesh's authority (moamesh mesh ca --output ca.crt); "
+                "the page is plain HTTP, so who controls this network could change it"
+            )
+        return (
+            "plain: who listens in this network can read secret, prompts and answers; use it where you trust everyone"
+        )
+
+
+def is_here(url: str) -> bool:
+    """Whether only this computer is meant."""
+    host = _host(url)
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def is_secure(url: str) -> bool:
+    """Whether it is TLS."""
+    return urlsplit(url).scheme in ("https", "wss")
+
+
+def on_host(url: str, host: str) -> str:
+    """Returns the URL with another host and its own port."""
+    parts = urlsplit(url)
+    shown = f"[{host}]" if ":" in host else host
+    return urlunsplit(parts._replace(netloc=f"{shown}:{parts.port}" if parts.port else shown))
+
+
+def web_url_of(broker_url: str, port: int) -> str:
+    """Returns the wss:// URL on the host of an mqtts:// one."""
+    host = _host(broker_url)
+    return f"wss://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def lan_address() -> str:
+    """Returns the IPv4 address by which the local network most likely reaches this computer; "" if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # sends nothing: only asks which way it would go (an address of no network)
+        return str(probe.getsockname()[0])
+    return ""
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _check(url: str, schemes: Sequence[str], wanted: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not _URL.fullmatch(url) or len(url) > URL_CHARACTERS_MAX:
+        raise SettingsError(f"{wanted}, not {url[:URL_CHARACTERS_MAX]!r}")
