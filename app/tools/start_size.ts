@@ -11,7 +11,7 @@ import type { Plugin, Rolldown } from "vite";
 export const START_BYTES_MAX = 150_000;
 
 /** Chunks that are loaded lazily only so that the page can be seen before them. */
-const AT_START = ["connection"];
+const AT_START = ["session"];
 
 interface Row {
   name: string;

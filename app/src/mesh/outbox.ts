@@ -1,0 +1,150 @@
+/**
+ * The prompts under way: sends them, sends them again under the same id whenever something may have been lost, and takes
+ * what devices say about them. Offline it waits; nothing is given up while there is no connection.
+ */
+import type { Exchange } from "../model";
+import { encode } from "../wire/codec";
+import type { ChatMessage, DeviceToUser, PromptOptions } from "../wire/messages";
+import { promptsTopic } from "../wire/topics";
+import * as c from "./conversation";
+import type { Message, Published } from "./session";
+
+export const PROMPTS_OPEN_MAX = 32; // by one page; a person has a few
+/** How long a device may take to confirm a cancel before the page takes it for cancelled. Seconds. */
+export const CANCEL_TIMEOUT_S = 10;
+
+export interface OutboxPort {
+  readonly isOnline: boolean;
+  publish(device: string, message: Omit<Message, "responseTopic">): Promise<Published>;
+}
+
+interface Entry {
+  conversation: c.Conversation;
+  messages: readonly ChatMessage[];
+  isSending: boolean;
+}
+
+/** Holds a conversation for each prompt under way, by its id; bounded by PROMPTS_OPEN_MAX. */
+export class Outbox {
+  private readonly entries = new Map<string, Entry>();
+  private port: OutboxPort | null = null;
+
+  /** `onChange` gets every new state of an exchange, in order; after its end it is not in the outbox any more. */
+  constructor(
+    private readonly mesh: () => string,
+    private readonly onChange: (exchange: Exchange) => void,
+  ) {}
+
+  get isFull(): boolean {
+    return this.entries.size >= PROMPTS_OPEN_MAX;
+  }
+
+  /** Through what to send from now on; null: nothing can be sent. */
+  connect(port: OutboxPort | null): void {
+    this.port = port;
+  }
+
+  /** Takes a prompt, new or from before a page reload, and sends it if there is a connection. */
+  add(exchange: Exchange, messages: readonly ChatMessage[], now: number): void {
+    this.entries.set(exchange.id, { conversation: c.open(exchange, now), messages, isSending: false });
+    this.tick(now);
+  }
+
+  /** Takes what a device said; returns whether it was about a prompt of this page at that device. */
+  deliver(deviceId: string, message: DeviceToUser, now: number): boolean {
+    const entry = this.entries.get(message.prompt_id);
+    if (entry === undefined || entry.conversation.exchange.deviceId !== deviceId) return false;
+    this.update(entry, c.deliver(entry.conversation, message, now));
+    return true;
+  }
+
+  /** The user no longer wants the answer. Ends at once what was never sent; else the device is asked to confirm. */
+  cancel(id: string, now: number): void {
+    const entry = this.entries.get(id);
+    if (entry === undefined) return;
+    const { timing } = entry.conversation;
+    if (!timing.received && timing.sendsWithoutReceipt === 0 && !entry.isSending) return this.end(entry, "cancelled");
+    const { exchange, timing: wanted } = c.wantCancel(entry.conversation);
+    entry.conversation = { exchange, timing: { ...wanted, nextSendAt: now, endsAt: now + CANCEL_TIMEOUT_S } };
+    this.tick(now);
+  }
+
+  /** Ends everything that is under way without a word of the devices: the pairing has gone. */
+  abandon(detail: string): void {
+    for (const { conversation } of this.entries.values()) {
+      this.onChange({ ...conversation.exchange, state: "failed", detail });
+    }
+    this.entries.clear();
+  }
+
+  /** Drops a prompt of a chat that was deleted; its device is told, if it can be. */
+  drop(id: string, now: number): void {
+    const entry = this.entries.get(id);
+    if (entry === undefined) return;
+    this.entries.delete(id);
+    if (this.port?.isOnline) void this.port.publish(entry.conversation.exchange.deviceId, this.cancelMessage(id, entry));
+    this.tick(now);
+  }
+
+  /** The connection is new, so anything may have been lost: sends everything again. */
+  reconnected(now: number): void {
+    for (const entry of this.entries.values()) entry.conversation = c.reconnected(entry.conversation, now);
+    this.tick(now);
+  }
+
+  /** Sends what is due. To be called at least every second or so while online. */
+  tick(now: number): void {
+    if (!this.port?.isOnline) return;
+    for (const entry of [...this.entries.values()]) {
+      if (entry.isSending) continue;
+      const due = c.due(entry.conversation, now);
+      if (due === "send") void this.send(entry, this.port, now);
+      else if (due !== "nothing") this.end(entry, entry.conversation.timing.cancelWanted ? "cancelled" : due);
+    }
+  }
+
+  private async send(entry: Entry, port: OutboxPort, now: number): Promise<void> {
+    const { exchange, timing } = entry.conversation;
+    entry.isSending = true;
+    const message = timing.cancelWanted ? this.cancelMessage(exchange.id, entry) : this.promptMessage(entry);
+    const published = await port.publish(exchange.deviceId, message);
+    entry.isSending = false;
+    if (this.entries.get(exchange.id) !== entry) return; // ended meanwhile
+    if (published === "forbidden") return this.end(entry, "forbidden");
+    const isOvertaken = entry.conversation.timing.cancelWanted && !timing.cancelWanted;
+    if (isOvertaken) this.tick(now); // the cancel waited for the prompt to be on its way
+    else entry.conversation = c.addSent(entry.conversation, now, published === "taken");
+  }
+
+  private promptMessage({ conversation: { exchange }, messages }: Entry): Omit<Message, "responseTopic"> {
+    const options = toWire(exchange.options);
+    const body = encode({ type: "prompt", prompt_id: exchange.id, messages: [...messages], options });
+    return { ...this.envelope(exchange), body, expiresInS: exchange.options.deadlineS };
+  }
+
+  private cancelMessage(id: string, { conversation: { exchange } }: Entry): Omit<Message, "responseTopic"> {
+    return { ...this.envelope(exchange), body: encode({ type: "prompt-cancel", prompt_id: id }), expiresInS: null };
+  }
+
+  private envelope({ id, deviceId }: Exchange): { topic: string; qos: 1; correlation: string } {
+    return { topic: promptsTopic(this.mesh(), deviceId), qos: 1, correlation: id };
+  }
+
+  private update(entry: Entry, conversation: c.Conversation): void {
+    const isChanged = conversation.exchange !== entry.conversation.exchange;
+    entry.conversation = conversation;
+    if (c.hasEnded(conversation.exchange)) this.entries.delete(conversation.exchange.id);
+    if (isChanged) this.onChange(conversation.exchange);
+  }
+
+  private end(entry: Entry, why: Parameters<typeof c.giveUp>[1]): void {
+    this.entries.delete(entry.conversation.exchange.id);
+    this.onChange(c.giveUp(entry.conversation, why));
+  }
+}
+
+function toWire(options: Exchange["options"]): PromptOptions {
+  const { layers, fanout, deadlineS, maxOutputTokens, temperature } = options;
+  const sampling = { max_output_tokens: maxOutputTokens, temperature, seed: null, stop: [] };
+  return { layers, fanout, deadline_s: deadlineS, join: null, sampling };
+}
