@@ -70,6 +70,7 @@ class ChildProcess:
                 stderr=output,
                 env=self._environment,
                 preexec_fn=_die_with_parent(),
+                start_new_session=True,  # Ctrl-C at the terminal is ours: what needs the child is stopped before it
             )
         finally:
             os.close(output)

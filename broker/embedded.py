@@ -193,9 +193,9 @@ class EmbeddedBroker:
         folder = self._folder
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         for attempt in range(1, PORT_ATTEMPTS + 1):
-            self._port = self._port or _free_port(self._host)
+            self._port = self._port or free_port(self._host)
             if self._web is not None:
-                self._web_port = self._web_port or _free_port(self._web.host)
+                self._web_port = self._web_port or free_port(self._web.host)
             try:
                 await self._start_once(folder)
             except BrokerStartError:
@@ -297,7 +297,8 @@ async def answers_connect(host: str, port: int) -> bool:
         return False
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
+    """Returns a port that nobody has just now."""
     with _tcp_socket(host) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]

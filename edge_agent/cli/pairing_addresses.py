@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
@@ -101,14 +100,6 @@ def web_url_of(broker_url: str, port: int) -> str:
     """Returns the wss:// URL on the host of an mqtts:// one."""
     host = _host(broker_url)
     return f"wss://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def lan_address() -> str:
-    """Returns the IPv4 address by which the local network most likely reaches this computer; "" if there is none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-        probe.connect(("192.0.2.1", 9))  # sends nothing: only asks which way it would go (an address of no network)
-        return str(probe.getsockname()[0])
-    return ""
 
 
 def _host(url: str) -> str:

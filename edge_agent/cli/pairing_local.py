@@ -7,9 +7,10 @@ from pathlib import Path
 from broker.embedded_web import HINT
 from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.cli.pairing import Paired, PairWish, chosen_devices
-from edge_agent.cli.pairing_addresses import Addresses, lan_address, on_host
+from edge_agent.cli.pairing_addresses import Addresses, on_host
 from edge_agent.cli.pairing_link import PairingLink
 from edge_agent.core.errors import SettingsError
+from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.people import FleetPeople
 from edge_agent.fleet.runs import RunningFleet
 from edge_agent.wire.topics import user_login

@@ -49,7 +49,7 @@ class DeviceProcess:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env=_environment(),
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C at the terminal is ours to handle: devices are stopped in order
         )
         if self._process.stdout is not None:
@@ -106,6 +106,7 @@ class DeviceProcess:
             self._log_task = None
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """Returns the environment of a fleet's processes: ours, without what names one device or mesh."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SECTIONS)}
     return kept | dict.fromkeys(THREADS_OF_LIBRARIES, "1")

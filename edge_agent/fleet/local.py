@@ -10,18 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.embedded import BrokerStartError, EmbeddedBroker, free_port
 from broker.embedded_web import ALL_INTERFACES
 from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import MoameshError
 from edge_agent.fleet.device_config import write_device_config
 from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.fleet.gateway_process import GatewayProcess, GatewayStartError
+from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.people import FleetPeople
 from edge_agent.fleet.plan import FleetPlan
 from edge_agent.fleet.runs import announce, new_run_folder
 from edge_agent.wire.topics import user_login
 
+KEY_NAME = "network"  # of the gateway's API key, where the network reaches it
 START_TIMEOUT_S = 120.0  # N interpreters and N models on a slow, small machine
 _POLL_S = 0.05
 
@@ -62,6 +65,9 @@ class LocalFleet:
         except RuntimeError as error:  # no broker program is installed
             raise FleetError(str(error)) from None
         self.devices: dict[str, DeviceProcess] = {}
+        self.gateway: GatewayProcess | None = None
+        self.api_key = ""
+        """What the gateway asks for where the network reaches it; "" on this host alone, which needs none."""
 
     @property
     def url(self) -> str:
@@ -77,6 +83,16 @@ class LocalFleet:
     def web_url(self) -> str:
         """Where users with secrets connect by WebSockets from this host; "" where the broker cannot do that."""
         return self.broker.web_url
+
+    @property
+    def gateway_url(self) -> str:
+        """Where this host reaches the API and the app; "" without a gateway."""
+        return self.gateway.url if self.gateway is not None else ""
+
+    def reached(self, url: str) -> str:
+        """Returns a URL of this fleet as those reach it for whom it is meant: the network's where the plan says so."""
+        address = lan_address() if self.plan.lan else ""
+        return url.replace("//127.0.0.1:", f"//{address}:") if address else url
 
     async def add_user(self, name: str, devices: Sequence[str] | None = None) -> str:
         """Returns a new secret of a user, with which they get in now; it replaces an older one.
@@ -124,18 +140,30 @@ class LocalFleet:
         """
         try:
             await self.broker.start()
-            await self._start_devices()
-            announce(self.folder, self.url, self.mesh, tuple(self.devices), web=self.web_url, lan=self.plan.lan)
+            gateway = asyncio.create_task(self._start_gateway(), name="start the gateway")
+            try:
+                await self._start_devices()
+                await gateway
+            finally:
+                gateway.cancel()
+                await asyncio.wait([gateway])
+            reached = {"web": self.web_url, "gateway": self.gateway_url}
+            announce(self.folder, self.url, self.mesh, tuple(self.devices), **reached, lan=self.plan.lan)
         except BrokerStartError as error:
             await self.stop()
             raise FleetError(f"the broker did not start: {error}") from None
+        except GatewayStartError as error:
+            await self.stop()
+            raise FleetError(f"the gateway did not start: {error}") from None
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        """Stops the devices, then the broker, so that farewells still get out. May be called twice."""
+        """Stops the gateway, the devices, then the broker, so that farewells still get out. May be called twice."""
         died = self.dead()
+        if self.gateway is not None:
+            await self.gateway.stop()
         await asyncio.gather(*(device.stop() for device in self.devices.values()))
         await self.broker.stop()
         if self._own_folder and not died:
@@ -169,6 +197,20 @@ class LocalFleet:
             await self.broker.follow()
         except (BrokerStartError, ValueError, OSError) as error:
             raise FleetError(f"the broker: {error}") from None
+
+    async def _start_gateway(self) -> None:
+        if self.plan.gateway_port is None:
+            return
+        host = ALL_INTERFACES if self.plan.lan else "127.0.0.1"
+        port = self.plan.gateway_port or free_port(host)
+        self.gateway = GatewayProcess(
+            self.folder, self.url, self.mesh, host=host, port=port, web_broker=self.reached(self.web_url)
+        )
+        if self.plan.lan:
+            from edge_agent.gateway.keys import add_key  # here: only who has a gateway has what it needs
+
+            self.api_key = await asyncio.to_thread(add_key, self.gateway.keys_file, KEY_NAME)
+        await self.gateway.start()
 
     async def _start_devices(self) -> None:
         for number, device_id in enumerate(self.plan.device_ids):

@@ -1,0 +1,89 @@
+"""The gateway of a local fleet: the API and the app, in a process of its own that ends with ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+
+from broker.embedded import BrokerStartError
+from broker.supervised import Supervised
+from edge_agent.fleet.device_process import child_environment
+
+KEYS_FILE = "api-keys.json"
+LOG_FILE = "gateway.log"
+START_TIMEOUT_S = 60.0  # an interpreter, FastAPI and a connection, on a small machine that starts devices besides
+HEALTH_TIMEOUT_S = 3.0
+HEALTH_PATH = "/healthz"
+
+
+class GatewayStartError(Exception):
+    """The gateway did not come up. One line with the last of its own words."""
+
+
+class GatewayProcess:
+    """Runs `moamesh gateway` as a user of the fleet's broker, and keeps it running.
+
+    Args:
+        folder: for its keys and its log.
+        broker: URL of the fleet's broker on this host.
+        host, port: where it listens.
+        web_broker: where the app finds the broker; "" if nowhere.
+    """
+
+    def __init__(self, folder: Path, broker: str, mesh: str, *, host: str, port: int, web_broker: str) -> None:
+        self.keys_file = folder / KEYS_FILE
+        self.port = port
+        self._log = folder / LOG_FILE
+        self._child = Supervised(
+            "gateway",
+            [
+                *(sys.executable, "-m", "edge_agent.cli.main", "gateway", "--broker", broker, "--mesh", mesh),
+                *("--host", host, "--port", str(port), "--keys-file", str(self.keys_file)),
+                *(("--web-broker", web_broker) if web_broker else ()),
+            ],
+            self._log,
+            self._answers,
+            environment=child_environment(),
+            start_timeout_s=START_TIMEOUT_S,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where this host reaches it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._child.pid
+
+    async def start(self) -> None:
+        """Starts it; returns when it answers.
+
+        Raises:
+            GatewayStartError: it did not.
+        """
+        try:
+            await self._child.start()
+        except BrokerStartError as error:
+            raise GatewayStartError(str(error)) from None
+
+    async def stop(self) -> None:
+        """Ends it. May be called at any time, also twice."""
+        await self._child.stop()
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                try:
+                    writer.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+                    return b" 200 " in await reader.readline()
+                finally:
+                    writer.close()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
+        except (OSError, TimeoutError, ValueError):  # ValueError: a line without end, from who is no web server
+            return False
