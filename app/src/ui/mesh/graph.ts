@@ -1,0 +1,86 @@
+/** The graph of queue lengths (uPlot), loaded with the mesh page. Colours are the page's own. */
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import type { Device, Sample } from "../../model";
+
+const HEIGHT_PX = 220;
+const LINES_MAX = 8; // more colours cannot be told apart; the table has every device
+const DASHES = [[], [6, 3], [2, 3]]; // beside the colour, for who does not tell colours apart
+
+/** Draws into `box`, which must be on the page; call `destroy` when it leaves. */
+export class Graph {
+  private plot: uPlot | null = null;
+  private names = "";
+  private readonly resized = new ResizeObserver(() => this.fit());
+
+  constructor(private readonly box: HTMLElement) {
+    this.resized.observe(box);
+  }
+
+  /** Shows the histories of these devices. */
+  show(devices: readonly Device[]): void {
+    const shown = devices.slice(0, LINES_MAX);
+    const names = shown.map((device) => device.id).join(" ");
+    const data = align(shown);
+    if (this.plot !== null && names === this.names) {
+      this.plot.setData(data);
+      return;
+    }
+    this.plot?.destroy();
+    this.names = names;
+    this.plot = new uPlot(this.options(shown), data, this.box);
+  }
+
+  destroy(): void {
+    this.resized.disconnect();
+    this.plot?.destroy();
+    this.plot = null;
+  }
+
+  private fit(): void {
+    const width = this.box.clientWidth;
+    if (width > 0 && this.plot !== null && this.plot.width !== width) this.plot.setSize({ width, height: HEIGHT_PX });
+  }
+
+  private options(devices: readonly Device[]): uPlot.Options {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name: string): string => style.getPropertyValue(name).trim();
+    const axis: uPlot.Axis = {
+      stroke: colour("--muted"),
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { stroke: colour("--line"), width: 1 },
+      font: "12px system-ui, sans-serif",
+    };
+    return {
+      width: Math.max(this.box.clientWidth, 200),
+      height: HEIGHT_PX,
+      cursor: { y: false, drag: { x: false, y: false } },
+      legend: { live: false },
+      scales: { y: { range: (_plot, _min, max) => [0, Math.max(4, Math.ceil((max ?? 0) * 1.1))] } },
+      axes: [axis, { ...axis, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }],
+      series: [
+        {},
+        ...devices.map((device, index): uPlot.Series => ({
+          label: device.id,
+          stroke: colour(`--line-${(index % LINES_MAX) + 1}`),
+          width: 2,
+          dash: DASHES[Math.floor(index / 3) % DASHES.length],
+          points: { show: false },
+          spanGaps: true,
+        })),
+      ],
+    };
+  }
+}
+
+/** One row of times for all, as uPlot wants it; a device has no value where it told none. */
+function align(devices: readonly Device[]): uPlot.AlignedData {
+  const times = [...new Set(devices.flatMap((device) => device.history.map((sample) => second(sample))))].sort((a, b) => a - b);
+  const rows = devices.map((device) => {
+    const values = new Map(device.history.map((sample) => [second(sample), sample.requestsWaiting]));
+    return times.map((time) => values.get(time) ?? null);
+  });
+  return [times, ...rows];
+}
+
+const second = (sample: Sample): number => Math.round(sample.at / 1000);

@@ -1,0 +1,131 @@
+/** What the states of a prompt, of a device and of the connection are called, and what may be done about them. */
+import type { Device, DeviceState, Exchange, Link, PromptState } from "../model";
+import { count, seconds } from "./format";
+
+/** How a state is meant: `busy` is neither good nor bad, it passes. */
+export type Tone = "calm" | "busy" | "good" | "warn" | "bad";
+
+export interface Words {
+  tone: Tone;
+  /** One or two words. */
+  title: string;
+  /** What it means and what may be done; "" where the title says all. */
+  text: string;
+}
+
+/** Whether the prompt has not ended. */
+export function isUnderWay(state: PromptState): boolean {
+  return state === "sending" || state === "accepted" || state === "proposing" || state === "streaming";
+}
+
+/** Whether an answer came, but without all the responses that it was to be made of. */
+export function isPartial(exchange: Exchange): boolean {
+  return exchange.state === "answered" && (exchange.provenance?.missing.length ?? 0) > 0;
+}
+
+const REFUSED: Record<NonNullable<Exchange["refusal"]>, string> = {
+  overloaded: "has as many prompts as it can take",
+  too_large: "does not take so long a prompt. Shorten it, or begin a new chat: earlier turns go along",
+  invalid: "does not take this prompt",
+  unsupported_version: "speaks another version of the protocol. Update the device, or reload this app",
+  stopping: "is shutting down. Ask another device, or wait until it is back",
+};
+
+/** What to tell about an exchange as it stands. */
+export function exchangeWords(exchange: Exchange, link: Link): Words {
+  const device = exchange.deviceId;
+  const detail = exchange.detail === "" ? "" : ` (${exchange.detail})`;
+  switch (exchange.state) {
+    case "sending":
+      return link === "online"
+        ? { tone: "busy", title: "Sending", text: `Waiting for ${device} to confirm.` }
+        : { tone: "warn", title: "Not sent yet", text: notSent(link) };
+    case "accepted":
+      return { tone: "busy", title: "Accepted", text: accepted(exchange) };
+    case "proposing":
+      return { tone: "busy", title: "Devices propose", text: layerText(exchange) };
+    case "streaming":
+      return { tone: "busy", title: "Answering", text: "" };
+    case "answered":
+      return isPartial(exchange)
+        ? { tone: "warn", title: "Partial", text: partial(exchange) }
+        : { tone: "good", title: "Answered", text: "" };
+    case "refused":
+      return {
+        tone: "warn",
+        title: exchange.refusal === "overloaded" ? "Busy" : "Refused",
+        text: `${device} ${REFUSED[exchange.refusal ?? "invalid"]}${detail}.`,
+      };
+    case "expired":
+      return {
+        tone: "warn",
+        title: "Expired",
+        text: `The answer was not ready in time${detail}. Try again with fewer layers, or allow more time in Settings.`,
+      };
+    case "cancelled":
+      return { tone: "calm", title: "Cancelled", text: "You stopped this prompt." };
+    case "failed":
+      return { tone: "bad", title: "Failed", text: `${device} could not answer${detail}. Trying again often helps.` };
+    case "unreachable":
+      return {
+        tone: "bad",
+        title: "No reply",
+        text: `${device} did not confirm that it has the prompt. Is it switched on? Try again, or ask another device.`,
+      };
+  }
+}
+
+function notSent(link: Link): string {
+  if (link === "refused") return "The mesh does not let this app in: see Settings.";
+  if (link === "unpaired") return "This app is not paired with a mesh: see Settings.";
+  return "No connection to the mesh. It is sent by itself as soon as there is one.";
+}
+
+function accepted(exchange: Exchange): string {
+  const wait = exchange.expectedWaitS;
+  if (wait === null) return `${exchange.deviceId} has the prompt.`;
+  return wait < 0.5 ? `${exchange.deviceId} begins now.` : `${exchange.deviceId} begins in about ${seconds(wait)}.`;
+}
+
+function layerText(exchange: Exchange): string {
+  const now = exchange.progress.at(-1);
+  if (now === undefined) return "";
+  if (now.joined.length === 0) return `Layer ${now.layer} of ${now.layer_count}: ${count(now.asked.length, "device")} asked.`;
+  if (now.layer < now.layer_count) return `Layer ${now.layer} of ${now.layer_count} is complete.`;
+  return `All layers are complete; ${exchange.deviceId} makes the answer of them.`;
+}
+
+function partial(exchange: Exchange): string {
+  const missing = exchange.provenance?.missing ?? [];
+  const names = [...new Set(missing.map((one) => one.device_id))];
+  return `Answered without ${count(missing.length, "response")} (${names.join(", ")}).`;
+}
+
+const DEVICE_STATE: Record<DeviceState, { tone: Tone; title: string }> = {
+  online: { tone: "good", title: "Online" },
+  silent: { tone: "warn", title: "Silent" },
+  stopped: { tone: "calm", title: "Stopped" },
+  offline: { tone: "bad", title: "Offline" },
+  unknown: { tone: "calm", title: "Not heard yet" },
+};
+
+/** What to call a device's state. */
+export function deviceWords(device: Device): { tone: Tone; title: string } {
+  return DEVICE_STATE[device.state];
+}
+
+/** What to call the connection's state. */
+export function linkWords(link: Link): { tone: Tone; title: string } {
+  switch (link) {
+    case "online":
+      return { tone: "good", title: "Online" };
+    case "connecting":
+      return { tone: "busy", title: "Connecting…" };
+    case "offline":
+      return { tone: "warn", title: "Offline" };
+    case "refused":
+      return { tone: "bad", title: "Not let in" };
+    case "unpaired":
+      return { tone: "calm", title: "Not paired" };
+  }
+}
