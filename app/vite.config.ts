@@ -4,18 +4,20 @@
  * Everything is a file of its own (no inline script or style), because the page's content security policy allows no
  * other; nothing is loaded from elsewhere.
  */
-import { defineConfig } from "vitest/config";
 import { VitePWA } from "vite-plugin-pwa";
-import { startSize } from "./tools/start_size";
+import { defineConfig } from "vitest/config";
+import { pageAliases } from "./tools/page_aliases.ts";
+import { startSize } from "./tools/start_size.ts";
 
 export default defineConfig({
   base: "./", // works under any path, behind any proxy
+  resolve: { alias: process.env["VITEST"] ? [] : pageAliases },
   plugins: [
     startSize(),
     VitePWA({
       registerType: "prompt", // a new version takes over with the next start, never under a reader's eyes
       injectRegister: "script-defer", // a file, not an inline script
-      includeManifestIcons: false, // named below with everything else in public/
+      includeManifestIcons: false, // the pattern below has them
       workbox: {
         globPatterns: ["**/*.{html,js,css,svg,png,webmanifest}"],
         inlineWorkboxRuntime: true,
