@@ -1,0 +1,2 @@
+// Stands in for packages that a page never calls.
+module.exports = {};
