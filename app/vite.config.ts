@@ -16,7 +16,7 @@ export default defineConfig({
     startSize(),
     VitePWA({
       registerType: "prompt", // a new version takes over with the next start, never under a reader's eyes
-      injectRegister: "script-defer", // a file, not an inline script
+      injectRegister: false, // ui/shell/update.tsx does it, and offers the new version
       includeManifestIcons: false, // the pattern below has them
       workbox: {
         globPatterns: ["**/*.{html,js,css,svg,png,webmanifest}"],
