@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
 
-from edge_agent.wire.topics import ANY, OPERATOR_ID, TABLE, Role, check_id, claim_login, topic_filter, user_login
+from edge_agent.wire.topics import (
+    ANY,
+    HOME_ASSISTANT_USER,
+    OPERATOR_ID,
+    TABLE,
+    Role,
+    check_id,
+    claim_login,
+    discovery_birth,
+    discovery_config,
+    discovery_filter,
+    topic_filter,
+    user_login,
+)
 
 
 class Action(StrEnum):
@@ -75,6 +88,11 @@ class People:
         """All of them, in a steady order."""
         return (*self.users, *self.claims)
 
+    @property
+    def home_assistant(self) -> bool:
+        """Whether Home Assistant has a login, and devices may announce themselves to it."""
+        return any(user.name == HOME_ASSISTANT_USER for user in self.users)
+
 
 def grants_of(role: Role, mesh: str, device: str = ANY, client: str = ANY) -> Iterator[Grant]:
     """Yields what `role` may do towards `device` (an id, `ANY` or a placeholder); `client` is who reads the answers."""
@@ -86,9 +104,14 @@ def grants_of(role: Role, mesh: str, device: str = ANY, client: str = ANY) -> It
             yield Grant(Action.READ, topic)
 
 
-def device_grants(mesh: str, own: str, home: str = ANY) -> tuple[Grant, ...]:
-    """Returns the rights of a device named `own` at the broker that is home to `home`, or to all devices."""
-    return (*grants_of(Role.DEVICE, mesh, own), *grants_of(Role.PEERS, mesh, home))
+def device_grants(mesh: str, own: str, home: str = ANY, *, home_assistant: bool = False) -> tuple[Grant, ...]:
+    """Returns the rights of a device named `own` at the broker that is home to `home`, or to all devices.
+
+    With `home_assistant` also to announce itself there, and to hear that Home Assistant has started.
+    """
+    announcing = (Grant(Action.WRITE, discovery_config(mesh, own)), Grant(Action.READ, discovery_birth()))
+    table = (*grants_of(Role.DEVICE, mesh, own), *grants_of(Role.PEERS, mesh, home))
+    return (*table, *announcing) if home_assistant else table
 
 
 def operator_grants(mesh: str, home: str = ANY) -> tuple[Grant, ...]:
@@ -106,11 +129,16 @@ def login_grants(mesh: str, who: UserLogin | ClaimLogin, home: str = ANY) -> tup
         role, client = Role.USERS, who.name
     if home != ANY:
         devices = (home,) if devices == (ANY,) or home in devices else ()
-    return tuple(grant for device in devices for grant in grants_of(role, mesh, device, client))
+    table = tuple(grant for device in devices for grant in grants_of(role, mesh, device, client))
+    if isinstance(who, UserLogin) and who.name == HOME_ASSISTANT_USER and home == ANY:
+        # it also writes there: that it has started, and an empty announcement where its user removes a device
+        return (*table, *(Grant(action, discovery_filter()) for action in Action))
+    return table
 
 
-def operator_exclusions(mesh: str, home: str = ANY) -> tuple[str, ...]:
+def operator_exclusions(mesh: str, home: str = ANY, *, home_assistant: bool = False) -> tuple[str, ...]:
     """Returns the filters that the operator must not reach by the rules for every certificate."""
+    announcing = (discovery_config(mesh, OPERATOR_ID), discovery_birth()) if home_assistant else ()
     strange = [row.channel for row in TABLE.values() if Role.OPERATOR not in (*row.writers, *row.readers)]
     foreign = tuple(topic_filter(mesh, home, channel) for channel in strange)
-    return (*foreign, *(topic_filter(mesh, OPERATOR_ID, channel) for channel in TABLE))
+    return (*foreign, *(topic_filter(mesh, OPERATOR_ID, channel) for channel in TABLE), *announcing)

@@ -243,10 +243,10 @@ class EmbeddedBroker:
                     said = str(error)
 
     async def _start_once(self, folder: Path) -> None:
-        if not _is_free(self._host, self._port):  # else the check below might be answered by whoever has it
+        if not port_is_free(self._host, self._port):  # else the check below might be answered by whoever has it
             raise BrokerStartError(f"{self.kind} did not start: port {self._port} is taken")
         if self._web is not None:
-            if not _is_free(self._web.host, self._web_port):
+            if not port_is_free(self._web.host, self._web_port):
                 raise BrokerStartError(f"{self.kind} did not start: port {self._web_port} (WebSockets) is taken")
             await asyncio.to_thread(self._web.write, folder)
         listener = self._web.listener(self._web_port) if self._web is not None else None
@@ -305,7 +305,8 @@ def free_port(host: str) -> int:
         return port
 
 
-def _is_free(host: str, port: int) -> bool:
+def port_is_free(host: str, port: int) -> bool:
+    """Whether somebody could listen there just now."""
     with _tcp_socket(host) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are over do not count
         try:

@@ -24,7 +24,7 @@ def acl_conf(mesh: str, people: People) -> str:
     lines.append(f'{{deny, {{username, "{OPERATOR_ID}"}}}}.')
     for who in people.logins:
         lines += _rules(f'{{username, "{who.login}"}}', login_grants(mesh, who))
-    lines += _rules('{username, {re, "^[a-z0-9-]+$"}}', device_grants(mesh, NAME))
+    lines += _rules('{username, {re, "^[a-z0-9-]+$"}}', device_grants(mesh, NAME, home_assistant=people.home_assistant))
     return "\n".join([*lines, "{deny, all}."]) + "\n"
 
 

@@ -23,20 +23,21 @@ NAME = "%u"
 _HEAD = "# Made by moamesh from its topic table; changes here are lost.\n"
 
 
-def certificate_acl(mesh: str, home: str = ANY) -> str:
+def certificate_acl(mesh: str, home: str = ANY, *, home_assistant: bool = False) -> str:
     """Returns the access file for who comes with a certificate: the devices, and the operator.
 
     `home` is the device whose own broker it is, or `ANY` for a broker that all share. A pattern holds for every name,
-    so the operator is denied what only devices may do; mosquitto looks at denials first.
+    so the operator is denied what only devices may do; mosquitto looks at denials first. `home_assistant` lets devices
+    announce themselves where all share a broker: Home Assistant knows one broker and no more.
     """
     lines = [f"user {OPERATOR_ID}"]
-    lines += [f"topic deny {topic}" for topic in operator_exclusions(mesh, home)]
+    lines += [f"topic deny {topic}" for topic in operator_exclusions(mesh, home, home_assistant=home_assistant)]
     lines += _lines("topic", operator_grants(mesh, home))
     if home != ANY:
         lines += ["", f"user {home}", *_lines("topic", grants_of(Role.DEVICE, mesh, home))]
         lines += ["", *_lines("pattern", grants_of(Role.PEERS, mesh, home))]
     else:
-        lines += ["", *_lines("pattern", device_grants(mesh, NAME))]
+        lines += ["", *_lines("pattern", device_grants(mesh, NAME, home_assistant=home_assistant))]
     return _HEAD + "\n".join(lines) + "\n"
 
 

@@ -23,6 +23,9 @@ def demo(
     engine: opt.Engine = "llama",
     model: opt.Model = None,
     service: opt.Service = "exponential:1.0",
+    gateway: Annotated[
+        bool, typer.Option("--gateway/--no-gateway", help="Serve the app and the API while it runs.")
+    ] = True,
     json: opt.Json = False,
 ) -> None:
     """Show it: a broker and some devices on this host answer real prompts together.
@@ -31,7 +34,7 @@ def demo(
     """
     from edge_agent.cli.demo_run import demo_object, run_demo, show_demo
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
-    from edge_agent.cli.local_mesh import make_plan, shown_fleet
+    from edge_agent.cli.local_mesh import WebWish, make_plan, show_web, shown_fleet
     from edge_agent.cli.results import prompt_options
     from edge_agent.cli.terminal import console, print_json
 
@@ -39,10 +42,12 @@ def demo(
     wanted = prompt_options(
         layers=layers, fanout=fanout, deadline_s=deadline, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
-    plan = make_plan(said, devices=devices, engine=engine, models=model, service=service)
+    web = WebWish() if gateway else None
+    plan = make_plan(said, devices=devices, engine=engine, models=model, service=service, web=web)
 
     async def main() -> bool:
         async with shown_fleet(said, plan) as fleet:
+            show_web(said, fleet)
             run = await run_demo(said, fleet, prompts or devices, wanted)
             if json:
                 print_json(demo_object(fleet, run))
