@@ -31,10 +31,8 @@ RETRY_AFTER_S = 5  # of /readyz while it is not ready
 DESCRIPTION = "Asks a mesh of small devices as if it were one model, in the form of OpenAI's chat completions."
 
 
-def make_app(options: GatewayOptions, keys: KeyRing) -> FastAPI:
+def make_app(options: GatewayOptions, keys: KeyRing, link: MeshLink, inquiries: Inquiries) -> FastAPI:
     """Returns the application. Its lifespan connects to the mesh, and in the end cancels what is under way."""
-    link = MeshLink(options)
-    inquiries = Inquiries(link, options)
     figures = Figures(link)
 
     @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from edge_agent.client import MeshClient, NoReceiptError
 from edge_agent.core.errors import MoameshError
 from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, RefusalReason
 from edge_agent.core.messages import Prompt as MeshPrompt
-from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_many
+from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.wire import codec
@@ -127,6 +127,7 @@ class Inquiries:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._keyed: OrderedDict[str, str] = OrderedDict()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -141,6 +142,8 @@ class Inquiries:
         Raises:
             ApiError: it cannot be asked: too large, too many open, no broker, no device.
         """
+        if self._closed:
+            raise _stopping()
         if (inquiry := self._find(prompt.prompt_id)) is not None:
             return inquiry
         self._check(prompt)
@@ -154,12 +157,14 @@ class Inquiries:
             candidates = self._same_device(prompt.prompt_id, candidates)
         inquiry = Inquiry(prompt, candidates[0], keyed, self._left)
         inquiry.join()
+        self._link.open_at[inquiry.device_id] += 1  # now: the next one's choice must know of it
         self._open[prompt.prompt_id] = inquiry
         self._tasks[prompt.prompt_id] = asyncio.create_task(self._ask(inquiry, client, candidates))
         return inquiry
 
     async def close(self) -> None:
-        """Cancels everything that is under way, here and at the devices."""
+        """Cancels everything that is under way, here and at the devices, and opens nothing more. Who waits is told."""
+        self._closed = True
         for handle in self._lingering.values():
             handle.cancel()
         tasks = list(self._tasks.values())
@@ -201,21 +206,23 @@ class Inquiries:
             if inquiry.keyed and inquiry.answer is not None:
                 self._remember(prompt_id, inquiry.device_id)
         except asyncio.CancelledError:
-            inquiry.fail(ApiError(503, "the gateway is stopping", kind="server_error", code="stopping"))
+            inquiry.fail(_stopping())  # where somebody still waits, that is why
             with contextlib.suppress(TimeoutError, MoameshError):
                 async with asyncio.timeout(CANCEL_TIMEOUT_S):
                     await client.cancel(inquiry.device_id, prompt_id)
             raise
         finally:
+            self._link.open_at[inquiry.device_id] -= 1
             del self._open[prompt_id], self._tasks[prompt_id]
             if handle := self._lingering.pop(prompt_id, None):
                 handle.cancel()
 
     async def _ask_in_turn(self, inquiry: Inquiry, client: MeshClient, candidates: tuple[str, ...]) -> None:
         for number, device_id in enumerate(candidates, start=1):
+            self._link.open_at[inquiry.device_id] -= 1
+            self._link.open_at[device_id] += 1
             inquiry.device_id = device_id
             last = number == len(candidates)
-            self._link.open_at[device_id] += 1
             try:
                 if await self._ask_one(inquiry, client, may_refuse=not last):
                     return
@@ -227,8 +234,6 @@ class Inquiries:
             except MoameshError as error:
                 inquiry.fail(of_exception(error))
                 return
-            finally:
-                self._link.open_at[device_id] -= 1
 
     async def _ask_one(self, inquiry: Inquiry, client: MeshClient, *, may_refuse: bool) -> bool:
         """Asks one device; returns whether that was all. False: it refused, and another may not."""
@@ -263,3 +268,7 @@ class Inquiries:
         else:
             log.debug("prompt %s: the client is gone, so it is cancelled", prompt_id)
             task.cancel()
+
+
+def _stopping() -> ApiError:
+    return unavailable("the gateway is stopping", "stopping")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import math
 import signal
 import socket
 import ssl
@@ -17,11 +18,17 @@ import uvicorn
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.gateway.app import make_app
+from edge_agent.gateway.inquiry import Inquiries
 from edge_agent.gateway.keys import KeyRing
+from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import CONNECTIONS_MAX, HEADER_BYTES_MAX, GatewayOptions
 
 log = logging.getLogger(__name__)
 
+MQTT_LIBRARY = (
+    "edge_agent.adapters.mqtt.client.library"  # warns of each publish beyond ten at once, which is usual here
+)
+TOLD_S = 3.0  # for clients to take the word that their answers are cancelled
 KEEP_ALIVE_S = 15  # an idle connection is closed after so long: longer than the pause between two turns of a program
 
 
@@ -42,13 +49,16 @@ def run_gateway(options: GatewayOptions, announce: Callable[[Listening], None]) 
     Raises:
         SettingsError: it cannot listen there, may not without keys, or a file is missing or damaged.
     """
+    logging.getLogger(MQTT_LIBRARY).setLevel(logging.ERROR)
     keys = KeyRing(options.keys_file)
     _check_open(options, keys)
     context = _tls(options)
+    link = MeshLink(options)
+    inquiries = Inquiries(link, options)
     with contextlib.closing(_listen(options)) as listener:
-        port = listener.getsockname()[1]
+        url = f"{options.scheme}://{_shown(options)}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            make_app(options, keys),
+            make_app(options, keys, link, inquiries),
             http="h11",
             ws="none",
             lifespan="on",
@@ -58,23 +68,26 @@ def run_gateway(options: GatewayOptions, announce: Callable[[Listening], None]) 
             proxy_headers=False,  # nobody in front is trusted to say who asks
             limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=max(1, round(options.stop_timeout_s)),
+            timeout_graceful_shutdown=math.ceil(options.stop_timeout_s + TOLD_S),
             h11_max_incomplete_event_size=HEADER_BYTES_MAX,
             ssl_context_factory=(lambda _config, _default: context) if context is not None else None,
         )
-        server = _Server(
-            config, lambda: announce(Listening(f"{options.scheme}://{_shown(options)}:{port}", keys.needed))
-        )
+        server = _Server(config, inquiries, options.stop_timeout_s, lambda: announce(Listening(url, keys.needed)))
         asyncio.run(server.serve([listener]))
 
 
 @final
 class _Server(uvicorn.Server):
-    """uvicorn, but it says when it listens, and a signal that ended it in order is not raised again."""
+    """uvicorn, but it says when it listens, and tells those whose answers it can wait for no longer."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, inquiries: Inquiries, stop_timeout_s: float, started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._inquiries = inquiries
+        self._stop_timeout_s = stop_timeout_s
         self._announce = started
+        self._closing: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
@@ -84,21 +97,27 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The first signal ends it in order, the second at once."""
+        """The first signal lets answers end, the second cancels them. Neither is raised again: it ended in order."""
         loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            self.force_exit = self.should_exit
-            self.should_exit = True
-
         numbers = (signal.SIGINT, signal.SIGTERM)
         for number in numbers:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, self._stop)
         try:
             yield
         finally:
             for number in numbers:
                 loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self.should_exit:
+            self._close()
+        else:
+            self.should_exit = True
+            asyncio.get_running_loop().call_later(self._stop_timeout_s, self._close)
+
+    def _close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._inquiries.close(), name="close")
 
 
 def _check_open(options: GatewayOptions, keys: KeyRing) -> None:

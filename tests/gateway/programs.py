@@ -1,0 +1,138 @@
+"""Meshes and gateways as their users start them: processes, on free ports of loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+START_S = 60.0  # several interpreters on two busy cores
+WAIT_S = 30.0  # far above what anything here takes, so that only a hang runs into it
+POLL_S = 0.02
+
+
+@dataclass
+class Mesh:
+    """A fleet that is up."""
+
+    broker: str
+    mesh: str
+    folder: Path
+
+
+@dataclass
+class Gateway:
+    """A gateway that listens."""
+
+    url: str
+    process: subprocess.Popen[str]
+    keys_file: Path
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def api(self) -> str:
+        return f"{self.url}/v1"
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=WAIT_S, **options)
+
+    def ask(self, text: str = "why?", model: str = "local", **fields: Any) -> httpx.Response:
+        """A chat completion, without any client library."""
+        headers = {**self.headers, **fields.pop("headers", {})}
+        body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+        return httpx.post(f"{self.api}/chat/completions", json=body, headers=headers, timeout=WAIT_S)
+
+    def figure(self, name: str, **labels: str) -> float:
+        """One figure of /metrics; 0 where it is not there yet."""
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        for line in self.get("/metrics", headers=self.headers).text.splitlines():
+            head, _, value = line.rpartition(" ")
+            if head.partition("{")[0] == name and all(one in head for one in wanted):
+                return float(value)
+        return 0.0
+
+
+def eventually(holds: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
+    """Polls until `holds`."""
+    ends_at = time.monotonic() + wait_s
+    while not holds():
+        assert time.monotonic() < ends_at, f"did not happen in {wait_s} s: {what}"
+        time.sleep(POLL_S)
+
+
+@contextlib.contextmanager
+def mesh_of(folder: Path, *, devices: int = 1, engine: str = "synthetic", **plan: Any) -> Iterator[Mesh]:
+    """A broker and devices, each its own process."""
+    fields = {"folder": str(folder), "devices": devices, "engine": engine, **plan}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.gateway.fleet_process", json.dumps(fields)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Mesh(folder=folder, **_first_line(process))
+    finally:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        process.wait(WAIT_S)
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def gateway_of(broker: str, mesh: str, folder: Path, *options: str) -> Iterator[Gateway]:
+    """A gateway on a free port, stopped in the end."""
+    keys_file = folder / "api-keys.json"
+    process = start_gateway("--broker", broker, "--mesh", mesh, "--keys-file", str(keys_file), *options)
+    try:
+        yield Gateway(_first_line(process)["url"], process, keys_file)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)  # the second does not wait for answers
+        process.wait(WAIT_S)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def start_gateway(*options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "edge_agent.cli.main", "gateway", "--port", "0", "--json", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=None, text=True, env=_environment())
+
+
+def moamesh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    command = [sys.executable, "-m", "edge_agent.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=START_S, env=_environment(), check=False)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MOAMESH_")}
+
+
+def _first_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_S)
+    line = process.stdout.readline() if ready else ""
+    if not line:
+        process.kill()
+        raise AssertionError(f"{process.args!r} did not start: status {process.wait()}")
+    fields: dict[str, Any] = json.loads(line)
+    return fields
