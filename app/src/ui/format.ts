@@ -13,6 +13,12 @@ export function seconds(value: number): string {
   return `${(value / 3600).toFixed(1)} h`;
 }
 
+/** A duration as a clock counts it, in whole seconds: "7 s", "2 min 5 s". */
+export function wholeSeconds(value: number): string {
+  const whole = Math.max(0, Math.round(value));
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
 /** A share as a percentage without decimals; "–" for what is not known. */
 export function percent(value: number | null): string {
   return value === null || !Number.isFinite(value) ? "–" : `${Math.round(value * 100)} %`;

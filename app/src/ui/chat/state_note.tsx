@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { Device, Exchange } from "../../model";
 import { CopyButton } from "../copy_button";
 import { useEngine } from "../engine";
-import { seconds } from "../format";
+import { wholeSeconds } from "../format";
 import { useNow } from "../media";
 import { exchangeWords, isPartial, isUnderWay } from "../words";
 
@@ -24,7 +24,7 @@ export function StateNote({ exchange }: { exchange: Exchange }): VNode | null {
 
 function Elapsed({ since }: { since: number }): VNode {
   const now = useNow(true);
-  return <span class="elapsed">{seconds(Math.max(0, Math.round((now - since) / 1000)))}</span>;
+  return <span class="elapsed">{wholeSeconds((now - since) / 1000)}</span>;
 }
 
 /** What may be done with an exchange that has ended. */
@@ -67,7 +67,7 @@ function SendAgain({ exchange, onSend }: { exchange: Exchange; onSend: () => voi
   const leftS = Math.ceil((dueAt - now) / 1000);
   return (
     <button type="button" class="small" disabled={leftS > 0} onClick={onSend}>
-      Send again{leftS > 0 && <span class="countdown"> in {seconds(leftS)}</span>}
+      Send again{leftS > 0 && <span class="countdown"> in {wholeSeconds(leftS)}</span>}
     </button>
   );
 }

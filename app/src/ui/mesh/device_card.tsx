@@ -34,7 +34,7 @@ export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
             synthetic
           </span>
         )}
-        {presence !== null && <span> · version {presence.version}</span>}
+        {presence !== null && <span>version {presence.version}</span>}
       </p>
       {status === null ? <p class="muted">No figures yet.</p> : <Figures status={status} />}
       <button type="button" class="quiet small" disabled={device.state !== "online"} onClick={ask}>
