@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install app demo test test-flash check compiled bench clean broker programs model
+.PHONY: help install app demo test test-flash check compiled bench clean broker programs model docs docs-serve
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -52,6 +52,12 @@ check: $(STAMPS)/packages ## lint, format, types, import directions
 compiled: $(STAMPS)/packages ## compile the simulator for long runs, in a folder of its own (a minute)
 	@$(BIN)/python scripts/compile_simulator.py
 	@echo "Ready: $(BIN)/python build/compiled/simulate.py, with the options of moamesh simulate"
+
+docs: $(STAMPS)/packages ## build the documentation site in build/site; a dead link is an error
+	@$(BIN)/python -m scripts.docs build
+
+docs-serve: $(STAMPS)/packages ## show the documentation in a browser, made anew as its sources change
+	@$(BIN)/python -m scripts.docs serve
 
 bench: install compiled ## measure the protocol's cost against a bare MQTT echo, the simulator's beside SimPy and Ciw
 	@$(BIN)/python -m bench
