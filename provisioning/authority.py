@@ -19,7 +19,15 @@ from cryptography import x509
 from edge_agent.wire.topics import is_id
 from provisioning import certificates as certs
 from provisioning import revocation
-from provisioning.certificates import BROKER_LIFETIME, DEVICE_LIFETIME, OPERATOR_LIFETIME, Identity, Subject
+from provisioning.certificates import (
+    BROKER_LIFETIME,
+    DEVICE_LIFETIME,
+    OPERATOR_LIFETIME,
+    VALID_FROM,
+    WEB_LIFETIME,
+    Identity,
+    Subject,
+)
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, PUBLIC, locked, make_folder, read_file, write_atomically
 from provisioning.trust import TrustBundle
@@ -27,6 +35,7 @@ from provisioning.trust import TrustBundle
 __all__ = ["Identity", "MeshAuthority", "ProvisioningError"]
 
 CA_FILE, KEY_FILE, CRL_FILE = "ca.pem", "ca.key", "crl.pem"
+WEB_CLOCK_SKEW = datetime.timedelta(days=1)  # a phone whose clock is behind, or in another time zone than it says
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\n?", re.DOTALL)
 Clock = Callable[[], datetime.datetime]
@@ -138,6 +147,17 @@ class MeshAuthority:
         """
         return self._issue(certs.broker_subject(hosts), lifetime)
 
+    def issue_web(self, hosts: Sequence[str], *, lifetime: datetime.timedelta = WEB_LIFETIME) -> Identity:
+        """Returns the server identity of a web page reached by these host names and addresses, for browsers.
+
+        Unlike all others it begins today: browsers judge by the whole span, and they know the date.
+
+        Raises:
+            ProvisioningError: there is no host, or one is none.
+        """
+        begins = self._now() - WEB_CLOCK_SKEW
+        return self._issue(certs.broker_subject(hosts), lifetime, not_before=begins)
+
     def issue_operator(
         self, *, key_pem: bytes | None = None, lifetime: datetime.timedelta = OPERATOR_LIFETIME
     ) -> Identity:
@@ -204,14 +224,28 @@ class MeshAuthority:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _issue(self, subject: Subject, lifetime: datetime.timedelta, key: certs.PrivateKey | None = None) -> Identity:
+    def _issue(
+        self,
+        subject: Subject,
+        lifetime: datetime.timedelta,
+        key: certs.PrivateKey | None = None,
+        *,
+        not_before: datetime.datetime = VALID_FROM,
+    ) -> Identity:
         key = key or certs.new_key()
-        certificate = self._sign(subject, key.public_key(), lifetime)
+        certificate = self._sign(subject, key.public_key(), lifetime, not_before)
         return Identity(certs.certificate_to_pem(certificate), certs.key_to_pem(key))
 
-    def _sign(self, subject: Subject, public_key: certs.PublicKey, lifetime: datetime.timedelta) -> x509.Certificate:
+    def _sign(
+        self,
+        subject: Subject,
+        public_key: certs.PublicKey,
+        lifetime: datetime.timedelta,
+        not_before: datetime.datetime = VALID_FROM,
+    ) -> x509.Certificate:
         ca = self.bundle.oldest if subject.common_name == certs.BROKER_ID else self.bundle.newest
-        return certs.make_certificate(subject, public_key, ca, self._key_of(ca), self._now() + lifetime)
+        ends = self._now() + lifetime
+        return certs.make_certificate(subject, public_key, ca, self._key_of(ca), ends, not_before=not_before)
 
     def _key_of(self, ca: x509.Certificate) -> certs.PrivateKey:
         return self._keys[_public_bytes(ca)]

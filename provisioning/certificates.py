@@ -35,6 +35,8 @@ RENEWAL_MARGIN = DEVICE_LIFETIME / 3
 """A certificate is renewed when less than this is left: a month of failing renewals before anybody is locked out."""
 BROKER_LIFETIME = datetime.timedelta(days=730)
 """Brokers stand still, and devices whose clocks run ahead must get in; a new one is made when a broker is started."""
+WEB_LIFETIME = datetime.timedelta(days=395)
+"""Phones and browsers refuse server certificates of more than 398 (825, where the authority is the user's own)."""
 OPERATOR_LIFETIME = datetime.timedelta(days=730)
 CA_LIFETIME = datetime.timedelta(days=20 * 365)
 """Longer than the hardware; who wants another CA rotates it."""
@@ -223,7 +225,13 @@ def make_ca(mesh: str, generation: int, key: PrivateKey, now: datetime.datetime)
 
 
 def make_certificate(
-    subject: Subject, public_key: PublicKey, ca: x509.Certificate, ca_key: PrivateKey, not_after: datetime.datetime
+    subject: Subject,
+    public_key: PublicKey,
+    ca: x509.Certificate,
+    ca_key: PrivateKey,
+    not_after: datetime.datetime,
+    *,
+    not_before: datetime.datetime = VALID_FROM,
 ) -> x509.Certificate:
     """Returns a certificate for `subject` and `public_key`, of the CA's mesh, signed by the CA."""
     builder = (
@@ -232,7 +240,7 @@ def make_certificate(
         .issuer_name(ca.subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(VALID_FROM)
+        .not_valid_before(not_before)
         .not_valid_after(min(not_after, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False), critical=True)

@@ -102,7 +102,7 @@ def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[],
     Raises:
         ProvisioningError: a name is none, or the mesh's files can't be used.
     """
-    hosts = _hosts(mesh, names)
+    hosts = server_hosts(mesh, names)
     certificate, key = mesh.folder / "broker.pem", mesh.folder / "broker.key"
     if not (certificate.exists() and key.exists() and _serves(mesh, certificate, hosts)):
         identity = authority().issue_broker(hosts)
@@ -113,11 +113,16 @@ def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[],
     return ServerFiles(certificate, key, mesh.ca_file, mesh.crl_file)
 
 
-def _hosts(mesh: MeshFolder, names: Sequence[str]) -> list[str]:
+def server_hosts(mesh: MeshFolder, names: Sequence[str]) -> list[str]:
+    """Returns the host names and addresses by which clients may know this machine: the mesh's, its own, and `names`.
+
+    Raises:
+        SettingsError: a name is none.
+    """
     urls = (*mesh.settings.brokers, mesh.settings.claim_broker)
     for name in names:
         if re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", name) is None:
-            raise SettingsError(f"a broker's name must be a host name or an address, not {name[:80]!r}")
+            raise SettingsError(f"a server's name must be a host name or an address, not {name[:80]!r}")
     own = socket.gethostname().lower()
     found = [*(check_url(url)[0] for url in urls), *names, "localhost", "127.0.0.1"]
     if own.replace("-", "").replace(".", "").isalnum() and own.isascii():

@@ -38,11 +38,13 @@ class PairWish:
 class Paired:
     """A user's new secret and the link with it.
 
-    replaced: an earlier secret of theirs holds no more. problem: why the link may not work yet; "" if it was tried.
+    replaced: an earlier secret of theirs holds no more. as_before: they keep their devices, since none was named.
+    problem: why the link may not work yet; "" if it was tried.
     """
 
     link: PairingLink
     replaced: bool
+    as_before: bool = False
     problem: str = ""
 
 
@@ -51,6 +53,11 @@ def chosen_devices(wish: PairWish, before: Sequence[str] | None, known: bool) ->
     if wish.devices:
         return tuple(dict.fromkeys(wish.devices))
     return tuple(before) if known and before is not None else None
+
+
+def as_before(wish: PairWish, devices: Sequence[str] | None) -> bool:
+    """Whether somebody keeps limits that the command line does not name."""
+    return devices is not None and not wish.devices
 
 
 def paired_object(paired: Paired) -> JsonObject:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from broker.embedded_web import HINT
 from broker.web_login import NotAdmittedError, until_admitted, web_door
-from edge_agent.cli.pairing import Paired, PairWish, chosen_devices
+from edge_agent.cli.pairing import Paired, PairWish, as_before, chosen_devices
 from edge_agent.cli.pairing_addresses import Addresses, on_host
 from edge_agent.cli.pairing_link import PairingLink
 from edge_agent.core.errors import SettingsError
@@ -36,7 +36,7 @@ async def pair_locally(running: RunningFleet, wish: PairWish) -> Paired:
         await until_admitted(web_door(running.web), user_login(wish.user), secret)
     except NotAdmittedError as error:
         raise SettingsError(f"the broker did not take the new secret: {error}") from None
-    return Paired(PairingLink(addresses, running.mesh, wish.user, secret, devices), replaced)
+    return Paired(PairingLink(addresses, running.mesh, wish.user, secret, devices), replaced, as_before(wish, devices))
 
 
 def remove_locally(running: RunningFleet, user: str) -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from broker.mosquitto_config import WEB_PORT
 from broker.passwords import hash_password
 from broker.web_login import NotAdmittedError, until_admitted, web_door
-from edge_agent.cli.pairing import CHECK_S, Paired, PairWish, chosen_devices
+from edge_agent.cli.pairing import CHECK_S, Paired, PairWish, as_before, chosen_devices
 from edge_agent.cli.pairing_addresses import BROKERS_MAX, Addresses, web_url_of
 from edge_agent.cli.pairing_link import PairingLink
-from edge_agent.cli.user_sync import bring_users
+from edge_agent.cli.user_sync import bring_users, touched
 from edge_agent.core.errors import SettingsError
 from edge_agent.wire.topics import user_login
 from provisioning.mesh import MeshFolder
@@ -33,9 +33,10 @@ async def pair_with_mesh(mesh: MeshFolder, wish: PairWish) -> Paired:
         secret = new_secret()
         replaced = inventory.put_user(wish.user, hash_password(secret), devices)
     _remember(mesh, wish, at_home)
-    problem = await bring_users(mesh, _touched(mesh, devices, had.devices if had else ()))
+    problem = await bring_users(mesh, touched(mesh, devices, had.devices if had else ()))
     problem = problem or await _problem(mesh, addresses, wish.user, secret)
-    return Paired(PairingLink(addresses, mesh.name, wish.user, secret, devices), replaced, problem)
+    link = PairingLink(addresses, mesh.name, wish.user, secret, devices)
+    return Paired(link, replaced, as_before(wish, devices), problem)
 
 
 async def remove_from_mesh(mesh: MeshFolder, user: str) -> str:
@@ -47,7 +48,7 @@ async def remove_from_mesh(mesh: MeshFolder, user: str) -> str:
     with mesh.inventory() as inventory:
         before = {row.name: row for row in inventory.users()}
         inventory.remove_user(user)
-    return await bring_users(mesh, _touched(mesh, before[user].devices, ()))
+    return await bring_users(mesh, touched(mesh, before[user].devices, ()))
 
 
 def own_home(mesh: MeshFolder, devices: Sequence[str] | None) -> str | None:
@@ -85,12 +86,6 @@ def _remember(mesh: MeshFolder, wish: PairWish, at_home: str | None) -> None:
     if settings != mesh.settings:
         mesh.settings = settings
         mesh.save()
-
-
-def _touched(mesh: MeshFolder, devices: Sequence[str] | None, before: Sequence[str] | None) -> list[str]:
-    """The devices with brokers of their own that must hear of a user who has these devices, and had those."""
-    own = mesh.settings.own_brokers
-    return sorted(own if devices is None or before is None else (own.keys() & {*devices, *before}))
 
 
 async def _problem(mesh: MeshFolder, addresses: Addresses, user: str, secret: str) -> str:

@@ -14,14 +14,17 @@ if TYPE_CHECKING:  # it brings cryptography along, which a local mesh does not n
 
 
 def find_target(mesh: str | None) -> RunningFleet | MeshFolder:
-    """Returns the mesh that is meant: one made here of that name, else the local one that is running, else the only
-    one made here.
+    """Returns the mesh of that name, or the only one there is: the local one that is running, or one made here.
 
     Raises:
         SettingsError, ProvisioningError: there is none, or there are several and no name was given.
     """
     made = mesh_names(meshes_folder())
     running = find_running()
+    if running is not None and mesh is None and made:
+        raise SettingsError(
+            f"the local mesh that runs ({running.mesh}) or one made here ({', '.join(made)})? Say which with --mesh"
+        )
     if running is not None and (mesh is None or (mesh == running.mesh and mesh not in made)):
         return running
     if mesh is None and not made:

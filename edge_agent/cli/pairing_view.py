@@ -47,6 +47,8 @@ def show_paired(out: Console, paired: Paired, written: Sequence[Path]) -> None:
     out.print(text, soft_wrap=True, markup=False)
     out.print()
     devices = "all" if link.devices is None else ", ".join(link.devices)
+    if paired.as_before:
+        devices += f" (as before; for others give --device, for all --remove {link.user} first)"
     for label, said in (
         ("user", f"{link.user} of mesh {link.mesh}"),
         ("devices", devices),

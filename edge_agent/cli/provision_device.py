@@ -15,11 +15,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from broker.mosquitto_config import DEVICE_PORT
 from broker.passwords import hash_password
 from edge_agent.analysis.durations import parse_duration
 from edge_agent.cli.overrides import parse_overrides
 from edge_agent.cli.provision_images import flash_shown, planned
 from edge_agent.cli.results import JsonObject
+from edge_agent.cli.user_sync import remember_broker
 from edge_agent.cli.views.members import invitation_object
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, load_config
 from edge_agent.config.broker import read_password_file
@@ -110,6 +112,9 @@ def provision(
     render_seed(contents)
     plan = planned(outputs.image, outputs.to) if outputs.image and outputs.to else None
     membership, expires_at = _admit(mesh, wish, authority)
+    if wish.own_broker:
+        host = (wish.network.address or "").partition("/")[0] or f"{wish.name}.local"
+        remember_broker(mesh, wish.name, f"mqtts://{f'[{host}]' if ':' in host else host}:{DEVICE_PORT}")
     seed = render_seed(replace(contents, membership=membership))
     written = []
     try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edge_agent.cli.job_run import job_service, open_desk
 from provisioning.errors import ProvisioningError
 from provisioning.job_desk import ASKED, JobDesk
 from provisioning.jobs import ARGUMENTS_MAX, Action, Job, JobState
 from provisioning.mesh import MeshFolder
+from provisioning.mqtt_link import check_url
 from provisioning.records import DeviceState, UserRow
 
 WAIT_S = 10.0  # a device that is there takes it within a second; the one that is not gets it from `mesh serve`
@@ -34,6 +36,27 @@ async def bring_users(mesh: MeshFolder, devices: Sequence[str], *, wait_s: float
         jobs = [_ask(desk, device, _hashes(device, users)) for device in devices if device in active]
         await asyncio.gather(*(_hand_over(mesh, desk, job, wait_s) for job in jobs))
         return "; ".join(filter(None, (_still(desk, job) for job in jobs)))
+
+
+def touched(mesh: MeshFolder, devices: Sequence[str] | None, before: Sequence[str] | None) -> list[str]:
+    """Returns the devices with brokers of their own that must hear of a user who has these devices, and had those;
+    `None` is all of them."""
+    own = mesh.settings.own_brokers
+    return sorted(own if devices is None or before is None else own.keys() & {*devices, *before})
+
+
+def remember_broker(mesh: MeshFolder, device: str, url: str) -> None:
+    """Writes down that a device runs a broker of its own, and where.
+
+    Raises:
+        ProvisioningError: there is no such device, the URL is none, or speaks no TLS.
+    """
+    with mesh.inventory() as inventory:
+        inventory.device(device)
+    if not check_url(url)[2]:
+        raise ProvisioningError(f"{url}: a device's own broker speaks TLS (mqtts://)")
+    mesh.settings = replace(mesh.settings, own_brokers={**mesh.settings.own_brokers, device: url})
+    mesh.save()
 
 
 def _hashes(device: str, users: Sequence[UserRow]) -> dict[str, str]:

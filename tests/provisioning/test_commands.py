@@ -17,6 +17,7 @@ from provisioning.mesh import MeshFolder
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOAMESH_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # no local mesh runs there
     for name in (BROKER_VARIABLE, MESH_VARIABLE):
         monkeypatch.delenv(name, raising=False)
 

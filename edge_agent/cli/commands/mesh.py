@@ -8,8 +8,12 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.cli.commands import mesh_files
 
 app = typer.Typer(help="Make and run a mesh: its CA, its settings, its service.", no_args_is_help=True)
+
+app.command("ca")(mesh_files.ca)
+app.command("server-cert")(mesh_files.server_cert)
 
 Name = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -; part of every topic.")]
 MeshArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Not needed where there is only one.")]

@@ -30,7 +30,9 @@ def add(
 ) -> None:
     """Add a user; their password is made here and shown once."""
     from broker.passwords import hash_password
+    from edge_agent.cli.exits import run_async
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.user_sync import bring_users, touched
     from edge_agent.core.errors import SettingsError
     from edge_agent.wire.topics import OPERATOR_ID, user_login
     from provisioning.errors import ProvisioningError
@@ -52,7 +54,8 @@ def add(
             except ProvisioningError:
                 inventory.remove_user(name)  # nobody would ever know the password
                 raise
-    shown = {"name": name, "login": login, "devices": device, "mesh": opened.name}
+    problem = run_async(bring_users(opened, touched(opened, device, ())))
+    shown = {"name": name, "login": login, "devices": device, "mesh": opened.name, "problem": problem}
     if json:
         print_json(shown | ({"password": secret} if output is None else {"output": str(output)}))
         return
@@ -63,32 +66,74 @@ def add(
         out.print("it is shown this once", style="quiet")
     else:
         out.print(f"the password is in {output}", soft_wrap=True)
+    if problem:
+        out.print(problem, style="bad", soft_wrap=True, markup=False)
 
 
 @app.command("list")
 def list_users(mesh: member.MeshName = None, json: opt.Json = False) -> None:
-    """Show the users and which devices they may use."""
+    """Show the users and which devices they may use, also those of a local mesh that runs."""
     from edge_agent.cli.terminal import console, print_json
-    from edge_agent.cli.views.members import user_object, users_table
+    from edge_agent.cli.user_list import find_users, users_table
 
-    with member.open_mesh(mesh).inventory() as inventory:
-        users = inventory.users()
+    users = find_users(mesh)
     if json:
-        print_json({"users": [user_object(row) for row in users]})
+        print_json({"users": users})
     elif users:
         console().print(users_table(users))
     else:
-        console(stderr=True).print("no users yet; add one: moamesh user add NAME", style="quiet")
+        console(stderr=True).print("no users yet; pair a phone: moamesh pair NAME", style="quiet")
 
 
 @app.command()
 def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False) -> None:
     """Remove a user; brokers run by moamesh cut their sessions."""
+    from edge_agent.cli.exits import run_async
+    from edge_agent.cli.pairing_mesh import remove_from_mesh
     from edge_agent.cli.terminal import console, print_json
 
-    with member.open_mesh(mesh).inventory() as inventory:
-        inventory.remove_user(name)
+    problem = run_async(remove_from_mesh(member.open_mesh(mesh), name))
     if json:
-        print_json({"name": name, "removed": True})
+        print_json({"name": name, "removed": True, "problem": problem})
+        return
+    console().print(f"user [name]{name}[/] is removed", soft_wrap=True)
+    if problem:
+        console(stderr=True).print(problem, style="bad", soft_wrap=True, markup=False)
+
+
+@app.command()
+def sync(
+    device: Annotated[
+        list[str] | None, typer.Option("--device", metavar="NAME", help="This device; without: all that are known.")
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the broker of the one --device is, mqtts://host:port; remembered."),
+    ] = None,
+    mesh: member.MeshName = None,
+    json: opt.Json = False,
+) -> None:
+    """Tell devices that run a broker of their own who may use them. `pair`, `add` and `remove` do it by themselves."""
+    from edge_agent.cli.exits import NOT_ANSWERED, run_async
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.user_sync import bring_users, remember_broker
+    from edge_agent.core.errors import SettingsError
+
+    opened = member.open_mesh(mesh)
+    if broker is not None:
+        if device is None or len(device) != 1:
+            raise SettingsError("--broker is of one device: name it with --device")
+        remember_broker(opened, device[0], broker)
+    own = opened.settings.own_brokers
+    if unknown := [name for name in device or () if name not in own]:
+        raise SettingsError(f"{unknown[0]} is not known to run its own broker; if it does, give --broker URL once")
+    devices = sorted(device or own)
+    if not devices:
+        raise SettingsError("no device is known to run its own broker: name one with --device NAME --broker URL")
+    problem = run_async(bring_users(opened, devices))
+    if json:
+        print_json({"devices": devices, "problem": problem})
     else:
-        console().print(f"user [name]{name}[/] is removed", soft_wrap=True)
+        console().print(problem or f"{', '.join(devices)}: users are as here", soft_wrap=True, markup=False)
+    if problem:
+        raise typer.Exit(NOT_ANSWERED)

@@ -69,15 +69,6 @@ def certificate_object(row: CertificateRow) -> JsonObject:
     }
 
 
-def users_table(users: Sequence[UserRow]) -> Table:
-    """Each user with the devices that they may use."""
-    table = _table("user", "devices", "added")
-    for row in users:
-        devices = "all" if row.devices is None else ", ".join(row.devices)
-        table.add_row(Text(row.name, style="name"), devices, _day(row.added_at))
-    return table
-
-
 def user_object(row: UserRow) -> JsonObject:
     """A user for JSON; `devices` null is all."""
     devices = None if row.devices is None else list(row.devices)

@@ -1,0 +1,74 @@
+"""`moamesh mesh ca` and `moamesh mesh server-cert`: what a phone must trust, and what a web page shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import membership as member
+from edge_agent.cli import options as opt
+
+MeshArgument = Annotated[str | None, typer.Argument(metavar="[MESH]", help="Not needed where there is only one.")]
+
+
+def ca(
+    mesh: MeshArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Such as ca.crt, as phones want it called.")
+    ] = None,
+) -> None:
+    """Print the certificate of the mesh's authority, which holds no secret: what phones and browsers must trust."""
+    from edge_agent.cli.terminal import console
+    from provisioning.files import PUBLIC, read_file, write_atomically
+
+    content = read_file(member.open_mesh(mesh).ca_file)
+    if output is None:
+        typer.echo(content.decode(), nl=False)
+        return
+    write_atomically(output, content, PUBLIC)
+    out = console()
+    out.print(f"the certificate is in {output}; send it to the phone, and there:", soft_wrap=True)
+    for system, way in (
+        ("Android", "Settings > Security > Encryption & credentials > Install a certificate > CA certificate"),
+        ("iOS", "open it, install the profile, then Settings > General > About > Certificate Trust Settings"),
+        ("Firefox", "Settings > Privacy & Security > Certificates > View Certificates > Import"),
+    ):
+        out.print(f"[label]{system:<8}[/] {way}", soft_wrap=True)
+
+
+def server_cert(
+    mesh: MeshArgument = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="Host name or address of the server; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where server.pem and server.key go.")
+    ] = Path(),
+    passphrase_file: member.PassphraseFile = None,
+    json: opt.Json = False,
+) -> None:
+    """Make a certificate of the mesh's authority for HTTPS, as `moamesh gateway --tls-cert --tls-key` wants it.
+
+    It names this machine (HOST and HOST.local), the mesh's brokers, and what --name says, and holds for 395 days.
+    """
+    from edge_agent.cli.broker_setup import server_hosts
+    from edge_agent.cli.terminal import console, print_json
+    from provisioning.files import PRIVATE, PUBLIC, make_folder, write_atomically
+
+    opened = member.open_mesh(mesh)
+    hosts = server_hosts(opened, name or ())
+    identity = member.open_authority(opened, passphrase_file).issue_web(hosts)
+    if not output.exists():
+        make_folder(output)
+    certificate, key = output / "server.pem", output / "server.key"
+    write_atomically(key, identity.key_pem, PRIVATE)
+    write_atomically(certificate, identity.certificate_pem, PUBLIC)
+    if json:
+        print_json({"mesh": opened.name, "hosts": hosts, "certificate": str(certificate), "key": str(key)})
+        return
+    out = console()
+    out.print(f"{certificate} and {key} are for {', '.join(hosts)}", soft_wrap=True, markup=False)
+    out.print(f"moamesh gateway --tls-cert {certificate} --tls-key {key}", style="quiet", soft_wrap=True)
