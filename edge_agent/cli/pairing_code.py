@@ -56,7 +56,7 @@ def show(console: Console, matrix: Matrix) -> bool:
         return False
     coloured = console.color_system is not None and not console.no_color
     for line in half_blocks(matrix, inverted=not coloured):
-        console.print(Text(line, style="#000000 on #ffffff" if coloured else ""), no_wrap=True, crop=False)
+        console.print(Text(line, style="#000000 on #ffffff" if coloured else ""), soft_wrap=True)
     return True
 
 
