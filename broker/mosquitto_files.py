@@ -118,7 +118,8 @@ class MosquittoFiles:
         config = self.config
         if self.home != ANY and not people.logins:  # a device opens no door that nobody can come in by
             config = replace(config, listeners=replace(config.listeners, passwords=None, web=None))
-        texts = {CONFIG: config.text(), "devices.acl": certificate_acl(self.mesh, self.home)}
+        devices = certificate_acl(self.mesh, self.home, home_assistant=people.home_assistant)
+        texts = {CONFIG: config.text(), "devices.acl": devices}
         listeners = config.listeners
         if listeners.passwords is not None or listeners.web is not None:
             texts[PEOPLE_ACL] = password_acl(self.mesh, people, self.home)
