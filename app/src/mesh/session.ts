@@ -113,7 +113,12 @@ function makeClient({ url, clientId, username, password }: SessionOptions): Mqtt
 }
 
 class OpenSession implements Session {
-  constructor(private readonly client: MqttClient) {}
+  /** Who waits for the broker; bounded by the prompts under way. */
+  private readonly waiting = new Set<() => void>();
+
+  constructor(private readonly client: MqttClient) {
+    client.once("close", () => this.waiting.forEach((onClose) => onClose()));
+  }
 
   async subscribe(subscriptions: readonly Subscription[]): Promise<string[]> {
     const wanted = Object.fromEntries(subscriptions.map(({ filter, qos }) => [filter, { qos }]));
@@ -169,9 +174,9 @@ class OpenSession implements Session {
     if (!this.client.connected) return Promise.resolve(lost);
     return new Promise((resolve) => {
       const onClose = (): void => resolve(lost);
-      this.client.once("close", onClose);
+      this.waiting.add(onClose);
       void work.then((value) => {
-        this.client.removeListener("close", onClose);
+        this.waiting.delete(onClose);
         resolve(value);
       });
     });

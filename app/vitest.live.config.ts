@@ -1,0 +1,12 @@
+/** Runs the engine against a real broker and real devices, which tests/app/test_engine_live.py has started. */
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/live/**/*.live.ts"],
+    environment: "node",
+    setupFiles: ["test/setup.ts"],
+    testTimeout: 60_000, // the machine may be busy; each wait has a bound of its own
+    fileParallelism: false, // they share one mesh
+  },
+});
