@@ -46,6 +46,8 @@ export default defineConfig({
     outDir: "../edge_agent/gateway/static",
     emptyOutDir: true,
     modulePreload: { polyfill: false },
+    // mqtt.js and its streams take Node's global for granted; a page has none.
+    rolldownOptions: { transform: { inject: { process: "process" } } },
     reportCompressedSize: false, // startSize() says it, by what a start needs
   },
   test: {

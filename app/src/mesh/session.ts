@@ -10,6 +10,9 @@ import MqttClient from "mqtt/lib/client";
 import { browserStreamBuilder } from "mqtt/lib/connect/ws";
 import type { Subscription } from "../wire/topics";
 
+// A module of Node's older kind: some bundlers hand out its `default`, others the whole of it.
+const Client = ("default" in MqttClient ? MqttClient.default : MqttClient) as typeof MqttClient;
+
 export const CONNECT_TIMEOUT_S = 10; // a broker that has not answered by then is taken for absent
 export const PING_TIMEOUT_S = 5; // a living broker answers a ping in far less, also over a phone's network
 /** MQTT keepalive. Long, because browsers slow the timers of hidden pages to one a minute; `ping` finds dead links. */
@@ -88,7 +91,7 @@ export function openSession(options: SessionOptions, events: SessionEvents): Pro
 
 function makeClient({ url, clientId, username, password }: SessionOptions): MqttClient {
   const { protocol, hostname, port } = new URL(url);
-  const client = new MqttClient((self) => browserStreamBuilder(self, self.options as never), {
+  const client = new Client((self) => browserStreamBuilder(self, self.options as never), {
     protocol: protocol === "wss:" ? "wss" : "ws",
     hostname,
     port: Number(port) || (protocol === "wss:" ? 443 : 80),
