@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from edge_agent.gateway.app import make_app
 from edge_agent.gateway.inquiry import Inquiries
@@ -37,12 +40,20 @@ def render() -> str:
 
 
 def openapi() -> dict[str, Any]:
-    """Returns the gateway's OpenAPI document; nothing is started for it."""
+    """Returns the document as the gateway serves it; neither a port nor a broker is needed for it."""
     with tempfile.TemporaryDirectory() as folder:
         keys_file = Path(folder) / "api-keys.json"
         options = GatewayOptions("mqtt://127.0.0.1:1883", "home", keys_file)
         link = MeshLink(options)
-        return make_app(options, KeyRing(keys_file), link, Inquiries(link, options)).openapi()
+        app = make_app(options, KeyRing(keys_file), link, Inquiries(link, options))
+        return asyncio.run(_fetch(app))
+
+
+async def _fetch(app: Any) -> dict[str, Any]:
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+        document: dict[str, Any] = (await client.get("/openapi.json")).raise_for_status().json()
+        return document
 
 
 def _operation(title: str, operation: dict[str, Any]) -> Iterator[str]:

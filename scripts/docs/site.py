@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ OWN_PAGES = Path(__file__).resolve().parent / "pages"  # those that make sense i
 ASSETS = Path(__file__).resolve().parent / "assets"
 SERVE_LOOK_S = 1.0  # how often `serve` looks for changed sources
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md")
 """Pages outside docs/ that the site holds too."""
 
@@ -47,7 +50,8 @@ def build() -> int:
     shutil.rmtree(SITE, ignore_errors=True)
     builder = _zensical("build", "--strict", "--clean", stderr=subprocess.PIPE)
     said = builder.communicate()[1].decode(errors="replace")
-    sys.stderr.write(said.split("Traceback (most recent call last)")[0])  # it ends so over a mere dead link
+    said = said.split("Traceback (most recent call last)")[0]  # it ends so over a mere dead link
+    sys.stderr.write(said if sys.stderr.isatty() else _COLOUR.sub("", said))
     if builder.returncode == 0:
         print(f"Ready: {SITE / 'index.html'}")
     return builder.returncode
@@ -62,7 +66,8 @@ def serve() -> int:
         while server.poll() is None:
             time.sleep(SERVE_LOOK_S)
             if seen != (seen := _sources()):
-                lay_out()
+                # a process of its own: this one has the old code; half a change may fail, and the next one mends it
+                subprocess.run([sys.executable, "-m", "scripts.docs", "pages"], cwd=ROOT, check=False)
     except KeyboardInterrupt:
         server.terminate()
     return server.wait()
