@@ -15,6 +15,7 @@ from broker.per_device import DeviceBroker
 from edge_agent.adapters.mqtt import MqttTransport
 from edge_agent.config import AgentConfig
 from edge_agent.ports import Steward
+from edge_agent.runtime.announcing import announcements
 from edge_agent.runtime.assemble import make_host, make_transport
 from edge_agent.runtime.gateway_child import gateway_beside
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
@@ -126,6 +127,7 @@ async def _run_at_home(
     if steward is not None:
         transport.watch(steward.channels, steward.take)
     host = make_host(config, home, transport)
+    transport.advertise(announcements(config, host.model))
     log.info("device %s of mesh %s, home broker %s", config.device.id, config.device.mesh, home.advertised)
 
     async def end_after(reason: Coroutine[object, object, object]) -> None:

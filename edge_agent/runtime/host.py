@@ -16,7 +16,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.errors import JournalError
 from edge_agent.core.events import DeadlineReached, Event, ReplyRoute, Started, StopRequested
 from edge_agent.core.messages import Answer
-from edge_agent.ports import Discovery, Engine, Journal, TelemetrySink, Transport
+from edge_agent.ports import Discovery, Engine, Journal, ModelCard, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,11 @@ class AgentHost:
         self._background: set[asyncio.Task[None]] = set()
         self._wake: asyncio.TimerHandle | None = None
         self._stopping = False
+
+    @property
+    def model(self) -> ModelCard:
+        """What infers on this device."""
+        return self._engine.card
 
     def peers(self) -> list[tuple[str, str]]:
         """Returns (device id, home broker) of the peers that are known now."""

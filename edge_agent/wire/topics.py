@@ -43,6 +43,12 @@ CLAIM_LOGIN = "claim."
 for a device. (Not a colon: password files end the name at it, and mosquitto refuses such names.)"""
 
 
+HOME_ASSISTANT_PREFIX = "homeassistant"
+"""Home Assistant's own discovery prefix; access rules are made for it alone."""
+HOME_ASSISTANT_USER = "home-assistant"
+"""The user that Home Assistant logs in as. Where a mesh has it, devices may announce themselves; elsewhere not."""
+
+
 class Channel(StrEnum):
     """The last fixed level of a topic."""
 
@@ -201,3 +207,21 @@ def user_subscriptions(mesh: str, client: str, device: str = ANY) -> tuple[tuple
     """Returns what a user reads, as (filter, QoS): answers to this client, and presence and status of the devices."""
     channels = (Channel.ANSWERS, Channel.PRESENCE, Channel.STATUS)
     return tuple((topic_filter(mesh, device, channel, client), TABLE[channel].qos) for channel in channels)
+
+
+def discovery_config(mesh: str, device: str, prefix: str = HOME_ASSISTANT_PREFIX) -> str:
+    """Returns the topic on which a device announces itself to Home Assistant; `device` may be a broker's placeholder.
+
+    The mesh stands in a level of its own: a placeholder must fill a whole level, and meshes may share a broker.
+    """
+    return f"{prefix}/device/moamesh-{mesh}/{device}/config"
+
+
+def discovery_birth(prefix: str = HOME_ASSISTANT_PREFIX) -> str:
+    """Returns the topic on which Home Assistant says that it has started."""
+    return f"{prefix}/status"
+
+
+def discovery_filter(prefix: str = HOME_ASSISTANT_PREFIX) -> str:
+    """Returns the filter of everything that is Home Assistant's own."""
+    return f"{prefix}/#"

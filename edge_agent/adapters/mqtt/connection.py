@@ -38,6 +38,8 @@ class Inbox:
     """Called for one message at a time; the message is acknowledged after it returned."""
     changed: Callable[[bool], Awaitable[None]]
     """Called with True once subscribed, with False once lost and all that had come was taken."""
+    optional_filters: tuple[tuple[str, int], ...] = ()
+    """Read where the broker allows it; a device does without otherwise."""
 
 
 class Connection:
@@ -178,6 +180,7 @@ class Connection:
                 link.opened()
                 if self._inbox is not None:
                     await link.subscribe(self._inbox.filters)
+                    await link.subscribe(self._inbox.optional_filters, required=False)
                 await self._serve(link)
         finally:
             link.close_socket()

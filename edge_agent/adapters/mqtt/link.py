@@ -8,6 +8,7 @@ under way. Only this file and `client` reach into aiomqtt to do better. All of i
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 from collections import deque
@@ -24,6 +25,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.adapters.mqtt.outbox import Outgoing
 from edge_agent.adapters.mqtt.settings import Counters
+
+_log = logging.getLogger(__name__)
 
 _PACKET_OVERHEAD = 64  # headers and properties of a publish beside topic and payload, rounded up
 
@@ -88,17 +91,21 @@ class Link:
         """Closes the socket if it is still open, as after a connect that timed out or was cancelled half-way."""
         self._paho._sock_close()
 
-    async def subscribe(self, filters: tuple[tuple[str, int], ...]) -> None:
+    async def subscribe(self, filters: tuple[tuple[str, int], ...], *, required: bool = True) -> None:
         """Subscribes to (filter, QoS) pairs; returns after the broker granted them.
 
         Raises:
-            aiomqtt.MqttError: the connection broke, or one was not granted.
+            aiomqtt.MqttError: the connection broke, or one that is `required` was not granted.
         """
+        if not filters:
+            return
         options = [(topic, SubscribeOptions(qos)) for topic, qos in filters]
         codes = await self.client.subscribe(options)
         for (topic, _), code in zip(filters, codes, strict=True):
             if isinstance(code, ReasonCode) and code.is_failure:
-                raise aiomqtt.MqttError(f"subscription to {topic} refused: {code}")
+                if required:
+                    raise aiomqtt.MqttError(f"subscription to {topic} refused: {code}")
+                _log.warning("subscription to %s refused: %s", topic, code)
 
     # --- out --------------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import aiomqtt
 
+from edge_agent.adapters.mqtt.adverts import Advert, Adverts
 from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
 from edge_agent.adapters.mqtt.link import Incoming
@@ -46,6 +47,7 @@ class MqttTransport:
         self._home: Connection | None = None
         self._away = AwayPool(settings, self.counters, self._rng)
         self._raw: RawInbox | None = None
+        self._adverts: Adverts | None = None
         self._emit: EmitEvent | None = None
 
     @property
@@ -65,6 +67,11 @@ class MqttTransport:
         for channel in channels:
             check_watchable(channel)
         self._raw = RawInbox(frozenset(channels), take, self._settings.raw_max, self.counters)
+
+    def advertise(self, adverts: Sequence[Advert]) -> None:
+        """Keeps retained messages for others than the mesh at the home broker. To be called once, before `start`."""
+        if adverts:
+            self._adverts = Adverts(adverts, self._send_home, self._rng)
 
     async def start(self, emit: EmitEvent, last_will: Presence) -> None:
         """Begins connecting in the background, and keeps reconnecting, until `stop`.
@@ -91,7 +98,7 @@ class MqttTransport:
             client_id=settings.device_id,
             owner=settings.device_id,
             own=True,
-            inbox=Inbox(filters, self._take, self._connection_changed),
+            inbox=Inbox(filters, self._take, self._connection_changed, self._adverts.filters if self._adverts else ()),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
         )
         self._home.start()
@@ -165,6 +172,8 @@ class MqttTransport:
 
     async def stop(self) -> None:
         """Sends what is queued, within `flush_s`, then disconnects cleanly so that no last will fires."""
+        if self._adverts is not None:
+            self._adverts.stop()
         stopping = [self._away.stop()]
         if self._home is not None:
             stopping.append(self._home.stop(self._settings.flush_s))
@@ -179,6 +188,8 @@ class MqttTransport:
         if self._raw is not None and (channel := self._reader.management(incoming)) in self._raw.channels:
             self._raw.put(channel, incoming.payload)
             return
+        if self._adverts is not None and self._adverts.take(incoming):
+            return
         event = self._reader.read(incoming)
         if event is None or self._emit is None:
             return
@@ -186,10 +197,16 @@ class MqttTransport:
         await self._emit(event)
 
     async def _connection_changed(self, connected: bool) -> None:
+        if connected and self._adverts is not None:
+            self._adverts.connected()
         if self._emit is not None:
             await self._emit(ConnectionChanged(connected))
 
     # --- out --------------------------------------------------------------------------------------------------------
+
+    def _send_home(self, item: Outgoing) -> None:
+        if self._home is not None:
+            self._home.send(item)
 
     def _presence(self, presence: Presence) -> Outgoing:
         return self._outgoing(self._settings.device_id, presence, Priority.USERS)

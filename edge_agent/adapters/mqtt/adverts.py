@@ -1,0 +1,78 @@
+"""Announcements for others than the mesh: retained messages that are kept at the home broker while this device runs.
+
+They are sent at every connect, because a broker may have forgotten them, and again when somebody who reads them says
+that they have just started. Then after a random delay: a whole mesh hears that at the same moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from edge_agent.adapters.mqtt.link import Incoming
+from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
+
+REPEAT_DELAY_MAX_S = 10.0  # spreads the announcements of a hundred devices enough, and nobody waits for them
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Advert:
+    """A retained message; an empty body takes it back.
+
+    wanted_on, wanted_as: the topic and body by which its reader asks for it again; "" is nobody.
+    on_delivered: called each time the broker has taken it.
+    """
+
+    topic: str
+    body: bytes
+    wanted_on: str = ""
+    wanted_as: bytes = b""
+    on_delivered: Callable[[], None] | None = None
+
+
+class Adverts:
+    """Keeps the announcements of one device sent. Use it in the event loop; `stop` ends what is still to come."""
+
+    def __init__(self, adverts: Sequence[Advert], send: Callable[[Outgoing], None], rng: random.Random) -> None:
+        self._adverts = tuple(adverts)
+        self._send = send
+        self._rng = rng
+        self._waiting: dict[Advert, asyncio.TimerHandle] = {}
+
+    @property
+    def filters(self) -> tuple[tuple[str, int], ...]:
+        """What is to be read for them, as (filter, QoS)."""
+        return tuple((topic, 1) for topic in dict.fromkeys(one.wanted_on for one in self._adverts if one.wanted_on))
+
+    def connected(self) -> None:
+        """The home broker is connected (again)."""
+        for advert in self._adverts:
+            self._publish(advert)
+
+    def take(self, incoming: Incoming) -> bool:
+        """Takes a message if it is for the announcements; returns whether it was.
+
+        A retained one is old news: whoever said it has found the announcements retained, too.
+        """
+        asked = [advert for advert in self._adverts if advert.wanted_on == incoming.topic]
+        for advert in asked:
+            if incoming.payload == advert.wanted_as and not incoming.retain and advert not in self._waiting:
+                delay_s = self._rng.uniform(0.0, REPEAT_DELAY_MAX_S)
+                self._waiting[advert] = asyncio.get_running_loop().call_later(delay_s, self._publish, advert)
+        return bool(asked)
+
+    def stop(self) -> None:
+        """Nothing more is sent."""
+        for waiting in self._waiting.values():
+            waiting.cancel()
+        self._waiting.clear()
+
+    def _publish(self, advert: Advert) -> None:
+        waiting = self._waiting.pop(advert, None)
+        if waiting is not None:
+            waiting.cancel()
+        self._send(Outgoing(advert.topic, advert.body, 1, True, Priority.PEERS, on_delivered=advert.on_delivered))
