@@ -29,6 +29,7 @@ async function start(): Promise<void> {
   watchRoute();
   const root = document.getElementById("app");
   if (root === null) throw new Error("the page has no #app");
+  root.replaceChildren(); // the word that stood there while the script was on its way
   const engine = createEngine();
   render(
     <EngineProvider value={engine}>

@@ -16,8 +16,8 @@ export function StateNote({ exchange }: { exchange: Exchange }): VNode | null {
   return (
     <div class="state-note" data-tone={words.tone} data-part="state">
       <span class="state-title">{words.title}</span>
-      <span>{words.text}</span>
       {isUnderWay(exchange.state) && <Elapsed since={exchange.askedAt} />}
+      <span>{words.text}</span>
     </div>
   );
 }

@@ -4,6 +4,7 @@ import "uplot/dist/uPlot.min.css";
 import type { Device, Sample } from "../../model";
 
 const HEIGHT_PX = 220;
+const SHOWN_MIN_S = 60; // less would show a line of two points as if it were history
 const LINES_MAX = 8; // more colours cannot be told apart; the table has every device
 const DASHES = [[], [6, 3], [2, 3]]; // beside the colour, for who does not tell colours apart
 
@@ -56,8 +57,11 @@ export class Graph {
       height: HEIGHT_PX,
       cursor: { y: false, drag: { x: false, y: false } },
       legend: { live: false },
-      scales: { y: { range: (_plot, _min, max) => [0, Math.max(4, Math.ceil((max ?? 0) * 1.1))] } },
-      axes: [axis, { ...axis, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }],
+      scales: {
+        x: { range: (_plot, min, max) => [Math.min(min ?? 0, (max ?? 0) - SHOWN_MIN_S), max ?? 0] },
+        y: { range: (_plot, _min, max) => [0, Math.max(4, Math.ceil((max ?? 0) * 1.1))] },
+      },
+      axes: [{ ...axis, space: 70, values: (_plot, times) => times.map(clock) }, { ...axis, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }],
       series: [
         {},
         ...devices.map((device, index): uPlot.Series => ({
@@ -81,6 +85,13 @@ function align(devices: readonly Device[]): uPlot.AlignedData {
     return times.map((time) => values.get(time) ?? null);
   });
   return [times, ...rows];
+}
+
+/** Seconds only where they are not 0: the ticks of a longer time stand on whole minutes. */
+function clock(time: number): string {
+  const at = new Date(time * 1000);
+  const [hour, minute] = [at.getHours(), String(at.getMinutes()).padStart(2, "0")];
+  return at.getSeconds() === 0 ? `${hour}:${minute}` : `${hour}:${minute}:${String(at.getSeconds()).padStart(2, "0")}`;
 }
 
 const second = (sample: Sample): number => Math.round(sample.at / 1000);

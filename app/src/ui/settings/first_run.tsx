@@ -6,10 +6,11 @@ import { ICON_URL } from "../icons";
 import { fetchAbout, type About } from "./about";
 import { PairForm } from "./pair_form";
 
+const COMMAND = "moamesh pair";
+
 export function FirstRun(): VNode {
   const [about, setAbout] = useState<About | null>(null);
   useEffect(() => void fetchAbout().then(setAbout), []);
-  const command = about === null || about.mesh === "" ? "moamesh pair" : `moamesh pair --mesh ${about.mesh}`;
   return (
     <section class="first-run scroller">
       <img src={ICON_URL} alt="" width="72" height="72" />
@@ -31,8 +32,8 @@ export function FirstRun(): VNode {
         <li>
           On a computer of the mesh, run
           <span class="command">
-            <code>{command}</code>
-            <CopyButton text={command} label="Copy command" />
+            <code>{COMMAND}</code>
+            <CopyButton text={COMMAND} label="Copy command" />
           </span>
         </li>
         <li>Scan the QR code with this phone’s camera, and open the link.</li>
