@@ -1,0 +1,140 @@
+"""`moamesh pair` with the local mesh: whom the link lets in, what they reach, and how they are shut out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import httpx
+import pytest
+
+from edge_agent.core import messages as m
+from edge_agent.fleet.local import LocalFleet
+from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.wire import codec
+from tests.support.paired_app import PairedApp, paired_app, read_link
+
+pytestmark = pytest.mark.broker
+
+CUT_OFF_WITHIN_S = 5.0  # what a user is promised
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("MOAMESH_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+async def fleet(home: Path) -> AsyncIterator[LocalFleet]:
+    plan = FleetPlan(2, EngineKind.SYNTHETIC, service="deterministic:0.02", gateway_port=0)
+    async with LocalFleet(plan) as running:
+        yield running
+
+
+async def run(*arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edge_agent.cli.main", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=dict(os.environ),
+    )
+    out, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), errors.decode()
+
+
+async def told(*arguments: str) -> Any:
+    status, out, errors = await run(*arguments, "--json")
+    assert status == 0, errors
+    return json.loads(out)
+
+
+async def refused(*arguments: str) -> str:
+    status, out, errors = await run(*arguments)
+    assert (status, out, errors.count("\n")) == (2, "", 1), errors
+    return errors
+
+
+def answered(app: PairedApp) -> set[str]:
+    """The prompts whose answers an app has seen."""
+    said = [codec.decode(body) for topic, body in app.inbox if "/answers/" in topic]
+    return {message.prompt_id for message in said if isinstance(message, m.Answer)}
+
+
+async def test_a_paired_user_asks_and_is_answered_and_nobody_else_reads_it(fleet: LocalFleet) -> None:
+    alice, bob = await told("pair", "alice"), await told("pair", "bob")
+    assert (alice["this_computer_only"], alice["tls"], alice["problem"]) == (True, False, "")
+    async with httpx.AsyncClient() as browser:
+        assert (await browser.get(alice["link"])).status_code == 200
+        assert (await browser.get(f"{alice['app_url']}/about.json")).json()["web_broker"] == alice["web_brokers"][0]
+    async with paired_app(alice["link"]) as app, paired_app(bob["link"], spies=True) as spy:
+        answer = await app.ask("device-1", "why is the sky blue?")
+        assert isinstance(answer, m.Answer)
+        assert answer.text
+        assert isinstance(await spy.ask("device-2", "and mine?"), m.Answer)
+        assert len(answered(spy)) == 1, "bob was answered and saw nothing of alice's"
+        assert all(topic.endswith(("/answers/bob", "/presence", "/status")) for topic, _ in spy.inbox)
+
+
+async def test_who_is_removed_is_cut_off_and_cannot_return(fleet: LocalFleet) -> None:
+    link, other = (await told("pair", "alice"))["link"], (await told("pair", "bob"))["link"]
+    async with paired_app(link) as app:
+        assert (await told("pair", "alice", "--remove"))["removed"]
+        async with asyncio.timeout(CUT_OFF_WITHIN_S):
+            await app.ended.wait()
+    with pytest.raises(aiomqtt.MqttCodeError):
+        async with paired_app(link):
+            pass
+    async with paired_app(other) as app:
+        assert isinstance(await app.ask("device-1", "still there?"), m.Answer)
+    assert [user["name"] for user in (await told("user", "list"))["users"]] == ["bob"]
+    assert "no user is called 'alice'; there are bob" in await refused("pair", "alice", "--remove")
+
+
+async def test_pairing_again_replaces_the_secret_and_keeps_the_limits(fleet: LocalFleet) -> None:
+    first = await told("pair", "carl", "--device", "device-1")
+    assert (first["devices"], first["replaced"]) == (["device-1"], False)
+    async with paired_app(first["link"]) as app:
+        status, out, _ = await run("pair", "carl")
+        assert status == 0
+        async with asyncio.timeout(CUT_OFF_WITHIN_S):
+            await app.ended.wait()
+    assert "carl's earlier secret holds no more" in out
+    assert "device-1 (as before" in out
+    link = next(line for line in out.splitlines() if "#pair=" in line)
+    assert read_link(link)["devices"] == ["device-1"]
+    assert read_link(link)["secret"] != read_link(first["link"])["secret"]
+    async with paired_app(link, spies=True) as app:
+        forbidden = m.Prompt("p" * 32, (m.ChatMessage(m.Role.USER, "for the other device"),))
+        await app.send("device-2", forbidden)
+        assert isinstance(await app.ask("device-1", "for mine"), m.Answer)
+        assert all("/device-1/" in topic for topic, _ in app.inbox)
+        assert len(answered(app)) == 1
+
+
+async def test_what_cannot_be_paired_is_said_in_one_line(fleet: LocalFleet) -> None:
+    assert "no device is called 'cellar'; there are device-1, device-2" in await refused("pair", "-D", "cellar")
+    assert "user must be 1 to 64 of a-z, 0-9 and -" in await refused("pair", "Ann Smith")
+    assert "that name means somebody else" in await refused("pair", "operator")
+    assert "use a wss:// broker" in await refused("pair", "--app-url", "https://pi:8080")
+    assert "there is no mesh 'garden'" in await refused("pair", "--mesh", "garden")
+    assert (await told("user", "list"))["users"] == [], "whoever was refused has no secret"
+
+
+async def test_without_a_mesh_the_way_to_one_is_said(home: Path) -> None:
+    assert "start one with `moamesh up`" in await refused("pair")
+
+
+async def test_a_fleet_without_a_gateway_needs_to_be_told_where_the_app_is(home: Path) -> None:
+    async with LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC)):
+        assert "--app-url" in await refused("pair")
+        link = (await told("pair", "--app-url", "http://localhost:5173"))["link"]
+        assert link.startswith("http://localhost:5173/#pair=")
