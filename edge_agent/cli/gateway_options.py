@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from edge_agent.cli.mesh_address import find_mesh
 from edge_agent.client import Access
 from edge_agent.config import load_config
@@ -14,8 +16,11 @@ from edge_agent.config.surfaces import GatewaySection
 from edge_agent.core.errors import SettingsError
 from edge_agent.gateway.of_config import options_of
 from edge_agent.gateway.options import GatewayOptions
+from edge_agent.wire.topics import is_id
 
 KEYS_FILE = "api-keys.json"
+_FLAGS = {"host": "--host", "cors_origins": "--cors-origin", "web_broker": "--web-broker"}
+"""Options whose form the section [gateway] checks."""
 
 
 def default_keys_file() -> Path:
@@ -64,7 +69,22 @@ def gateway_options(
             host=section.host,
             port=section.port,
         )
+    _check(given)
     options = replace(options, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # named and typed by the command's own options
     if (options.cert_file is None) != (options.key_file is None):
         raise SettingsError("--tls-cert and --tls-key belong together")
     return options
+
+
+def _check(given: Mapping[str, object]) -> None:
+    """The command line is held to the same rules as the section of the file."""
+    checked = {name: given.get(name) for name in _FLAGS if given.get(name) is not None}
+    try:
+        GatewaySection.model_validate(checked)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        flag = _FLAGS[str(first["loc"][0])]
+        raise SettingsError(f"{flag}: {first['msg'].removeprefix('Value error, ')}") from None
+    device_id = given.get("device_id")
+    if isinstance(device_id, str) and not is_id(device_id):
+        raise SettingsError(f"--device: must be 1 to 64 of a-z, 0-9 and -, not {device_id[:64]!r}")

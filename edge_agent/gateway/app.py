@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from edge_agent import __version__
 from edge_agent.gateway.chat import Chat
@@ -31,7 +32,7 @@ RETRY_AFTER_S = 5  # of /readyz while it is not ready
 DESCRIPTION = "Asks a mesh of small devices as if it were one model, in the form of OpenAI's chat completions."
 
 
-def make_app(options: GatewayOptions, keys: KeyRing, link: MeshLink, inquiries: Inquiries) -> FastAPI:
+def make_app(options: GatewayOptions, keys: KeyRing, link: MeshLink, inquiries: Inquiries) -> ASGIApp:
     """Returns the application. Its lifespan connects to the mesh, and in the end cancels what is under way."""
     figures = Figures(link)
 
@@ -67,8 +68,7 @@ def make_app(options: GatewayOptions, keys: KeyRing, link: MeshLink, inquiries: 
         expose_headers=("Retry-After", "X-Request-Id", "X-Moamesh-Device"),
     )
     app.add_middleware(Counted, figures=figures)
-    app.add_middleware(SecurityHeaders)
-    return app
+    return SecurityHeaders(app)  # around all of it: what answers a defect stands before every middleware
 
 
 def _add_api(app: FastAPI, chat: Chat) -> None:
@@ -118,7 +118,7 @@ def _add_pages(app: FastAPI, options: GatewayOptions, keys: KeyRing) -> None:
     async def docs_style() -> PlainTextResponse:
         return PlainTextResponse(STYLE, media_type="text/css")
 
-    app.mount("/", app_files(options))
+    app.router.default = app_files(options)  # not a mount: that would also take known paths with another method
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.keys import KeyRing
-from edge_agent.gateway.options import BODY_BYTES_MAX, BODY_TIMEOUT_S, HEADERS_MAX, GatewayOptions
+from edge_agent.gateway.options import BODY_BYTES_MAX, BODY_TIMEOUT_S, HEADER_BYTES_MAX, HEADERS_MAX, GatewayOptions
 
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
@@ -95,8 +95,10 @@ class Gate:
         await self._app(scope, receive, send)
 
     def _check_head(self, scope: Scope, headers: Headers) -> None:
-        if len(headers) > HEADERS_MAX:
-            raise ApiError(431, f"more than {HEADERS_MAX} headers", code="too_many_headers")
+        size = sum(len(name) + len(value) for name, value in headers.raw)
+        if len(headers) > HEADERS_MAX or size > HEADER_BYTES_MAX:
+            bounds = f"at most {HEADERS_MAX} headers of {HEADER_BYTES_MAX} bytes together"
+            raise ApiError(431, bounds, code="headers_too_large")
         self._keys.refresh()
         if not self._keys.needed:
             self._check_host(headers.get("host", ""))

@@ -27,10 +27,15 @@ CANDIDATES_MAX = 3  # devices tried one after the other where the client leaves 
 
 
 class MeshLink:
-    """A `MeshClient` that is always being connected. Call `start`, and in the end `stop`."""
+    """A `MeshClient` that is always being connected. Call `start`, and in the end `stop`.
+
+    Raises:
+        SettingsError: the broker's URL or the mesh's name is malformed.
+    """
 
     def __init__(self, options: GatewayOptions) -> None:
         self._options = options
+        self._make_client()  # not used: what is wrong with the settings is to be said before we listen
         self._client: MeshClient | None = None
         self._since = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -121,6 +126,10 @@ class MeshLink:
         items = max(there, self.open_at[view.device_id])
         service_time_s = status.service_time_s_mean if status is not None else 0.0
         return items * service_time_s, items, random.random()  # noqa: S311 - breaks ties, guards nothing
+
+    def _make_client(self) -> MeshClient:
+        options = self._options
+        return MeshClient(options.broker, options.mesh, _inbox(options), access=options.access, settings=SETTINGS)
 
     async def _keep_connected(self) -> None:
         options = self._options

@@ -46,6 +46,9 @@ class AppFiles(StaticFiles):
     def __init__(self, options: GatewayOptions) -> None:
         super().__init__(directory=options.app_dir, html=True, check_dir=False)
 
+    async def check_config(self) -> None:
+        """The folder may come later: `make app` beside a gateway that runs."""
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         """A file, or the page that says how to have it built."""
         try:

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-START_S = 60.0  # several interpreters on two busy cores
+START_S = 40.0  # several interpreters on two busy cores
 WAIT_S = 30.0  # far above what anything here takes, so that only a hang runs into it
 POLL_S = 0.02
 

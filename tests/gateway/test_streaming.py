@@ -1,0 +1,186 @@
+"""Server-sent events: what a reader gets when the device begins anew, when chunks are lost, and while nothing comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from broker.embedded import EmbeddedBroker
+from edge_agent.core.messages import (
+    Answer,
+    Contribution,
+    Message,
+    PeerEntry,
+    Presence,
+    PresenceState,
+    Prompt,
+    PromptReceipt,
+    Provenance,
+    TokenChunk,
+)
+from edge_agent.core.states import Outcome
+from edge_agent.gateway.errors import ApiError
+from edge_agent.gateway.inquiry import Inquiries
+from edge_agent.gateway.mesh import MeshLink
+from edge_agent.gateway.options import GatewayOptions
+from edge_agent.gateway.reading import Asked, read_request
+from edge_agent.gateway.replies import Reply
+from edge_agent.gateway.schemas import ChatCompletionRequest
+from edge_agent.gateway.streaming import SentText, events
+from tests.client.scripted_device import ScriptedDevice, scripted_device
+from tests.gateway.programs import WAIT_S, Gateway
+from tests.support.brokers import mosquitto
+
+__all__ = ["mosquitto"]  # a fixture
+
+DEVICE = "device-1"
+
+
+def chunks(*texts: str, start: int = 0) -> Iterator[TokenChunk]:
+    for index, text in enumerate(texts, start=start):
+        yield TokenChunk("p", index, text)
+
+
+def sent(text: SentText, *pieces: TokenChunk) -> str:
+    return "".join(text.take(piece) for piece in pieces)
+
+
+def test_text_goes_on_as_it_comes() -> None:
+    text = SentText()
+    assert [text.take(piece) for piece in chunks("a", "b", "c")] == ["a", "b", "c"]
+    assert text.finish("abc") == ""
+
+
+def test_a_device_that_begins_anew_with_the_same_words_goes_unnoticed() -> None:
+    text = SentText()
+    assert sent(text, *chunks("the sky ", "is ")) == "the sky is "
+    assert sent(text, *chunks("the ", "sky", " is blue", " today")) == "blue today"
+    assert text.finish("the sky is blue today.") == "."
+
+
+def test_a_device_that_begins_anew_with_other_words_ends_the_stream() -> None:
+    text = SentText()
+    sent(text, *chunks("the sky ", "is "))
+    assert text.take(TokenChunk("p", 0, "the ")) == ""
+    with pytest.raises(ApiError) as caught:
+        text.take(TokenChunk("p", 1, "sea"))
+    assert caught.value.code == "answer_restarted"
+
+
+def test_lost_chunks_are_made_good_from_the_whole_answer() -> None:
+    text = SentText()
+    assert sent(text, *chunks("a", "b")) == "ab"
+    assert sent(text, *chunks("d", "e", start=3)) == ""
+    assert text.finish("abcde") == "cde"
+
+
+def test_a_reader_who_came_late_gets_all_of_it_at_the_end() -> None:
+    text = SentText()
+    assert sent(text, *chunks("c", "d", start=2)) == ""
+    assert text.finish("abcd") == "abcd"
+
+
+def test_an_answer_that_was_cut_is_no_other_answer() -> None:
+    text = SentText()
+    sent(text, *chunks("abc", "def"))
+    assert text.finish("abcde") == ""
+    with pytest.raises(ApiError):
+        text.finish("abX")
+
+
+@pytest.mark.broker
+def test_pieces_arrive_while_the_answer_is_being_made(slow_gateway: Gateway) -> None:
+    """Deterministic service in equal pieces: they must not come all at the end."""
+    body = {"model": "local", "stream": True, "messages": [{"role": "user", "content": "why?"}]}
+    with httpx.stream("POST", f"{slow_gateway.api}/chat/completions", json=body, timeout=WAIT_S) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-cache"
+        pieces = (line for line in response.iter_lines() if '"content":"' in line and '"content":""' not in line)
+        came_at = [time.monotonic() for _ in pieces]
+    assert len(came_at) == 4
+    gaps = [later - earlier for earlier, later in pairwise(came_at)]
+    assert max(gaps) > 0.1, f"all pieces came at once: {gaps}"
+
+
+def answer(prompt_id: str, text: str, outcome: Outcome = Outcome.ANSWERED) -> Answer:
+    work = Contribution(DEVICE, "m", 0.0, 0.1, 3, 2)
+    provenance = Provenance(DEVICE, 0, 0, (), work, (), (), (), 0, 0)
+    return Answer(prompt_id, DEVICE, outcome, text, "", 0.1, provenance)
+
+
+@contextlib.asynccontextmanager
+async def asking(url: str, folder: Path) -> AsyncIterator[Inquiries]:
+    """The gateway's own way to the mesh, without HTTP."""
+    options = GatewayOptions(url, "test", folder / "keys.json", device_id=DEVICE)
+    link = MeshLink(options)
+    inquiries = Inquiries(link, options)
+    await link.start()
+    try:
+        yield inquiries
+    finally:
+        await inquiries.close()
+        await link.stop()
+
+
+async def stream(inquiries: Inquiries, heartbeat_s: float = 30.0) -> list[str]:
+    """Asks, and returns the lines of the stream."""
+    body = {"model": "local", "stream": True, "messages": [{"role": "user", "content": "why?"}]}
+    asked: Asked = read_request(ChatCompletionRequest.model_validate(body))
+    inquiry = await inquiries.open(Prompt("p1", asked.messages, asked.options), None, keyed=False)
+    try:
+        await inquiry.until_accepted()
+        return [part.decode().rstrip() async for part in events(inquiry, Reply(asked, inquiry, 0), heartbeat_s)]
+    finally:
+        inquiry.leave()
+
+
+def texts_of(lines: list[str]) -> list[str]:
+    values: list[dict[str, Any]] = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    return [value["choices"][0]["delta"].get("content", "") for value in values if value.get("choices")]
+
+
+ONLINE = Presence(PeerEntry(DEVICE, "", "m", "f", 1, 1, 0, None), PresenceState.ONLINE, 8, "1")
+
+
+@pytest.mark.broker
+async def test_a_restart_with_other_words_ends_the_stream_with_an_error(
+    mosquitto: EmbeddedBroker, tmp_path: Path
+) -> None:
+    async def script(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptReceipt("p1", DEVICE, None), TokenChunk("p1", 0, "the sky"))
+            await device.say(TokenChunk("p1", 0, "the sea"), answer("p1", "the sea"))
+
+    async with scripted_device(mosquitto.url, script) as device, asking(mosquitto.url, tmp_path) as inquiries:
+        await device.announce(ONLINE)
+        lines = await stream(inquiries)
+    assert texts_of(lines) == ["", "the sky"]
+    assert json.loads(lines[-2].removeprefix("data: "))["error"]["code"] == "answer_restarted"
+    assert lines[-1] == "data: [DONE]"
+
+
+@pytest.mark.broker
+async def test_a_silent_device_is_bridged_by_comments_and_a_lost_chunk_by_the_answer(
+    mosquitto: EmbeddedBroker, tmp_path: Path
+) -> None:
+    async def script(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptReceipt("p1", DEVICE, None), TokenChunk("p1", 0, "the "))
+            await asyncio.sleep(0.3)
+            await device.say(TokenChunk("p1", 2, "blue"), answer("p1", "the sky is blue"))
+
+    async with scripted_device(mosquitto.url, script) as device, asking(mosquitto.url, tmp_path) as inquiries:
+        await device.announce(ONLINE)
+        lines = await stream(inquiries, heartbeat_s=0.05)
+    assert texts_of(lines) == ["", "the ", "sky is blue", ""]
+    assert ": waiting" in lines
+    assert lines[-1] == "data: [DONE]"
