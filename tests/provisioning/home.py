@@ -41,7 +41,7 @@ class Home:
     mesh: MeshFolder = field(init=False)
 
     def __post_init__(self) -> None:
-        self.device_port, self.password_port = free_ports(2)
+        self.device_port, self.password_port, self.web_port = free_ports(3)
         settings = MeshSettings(MESH, (self.url(self.device_port),), self.url(self.password_port))
         self.mesh = MeshFolder.create(self.folder / "meshes" / MESH, settings, passphrase=self.passphrase)
         self.authority = self.mesh.authority(self.passphrase)
@@ -68,7 +68,7 @@ class Home:
     def broker(self) -> MosquittoBroker:
         folder = self.folder / "broker"
         folder.mkdir(mode=0o700, exist_ok=True)
-        listeners = Listeners(HOST, self.device_port, self.password_port, None, None)
+        listeners = Listeners(HOST, self.device_port, self.password_port, self.web_port, None)
         server = ServerFiles(
             self.folder / "broker.pem", self.folder / "broker.key", self.mesh.ca_file, self.mesh.crl_file
         )

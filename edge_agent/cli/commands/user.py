@@ -110,6 +110,9 @@ def sync(
         str | None,
         typer.Option(metavar="URL", help="Where the broker of the one --device is, mqtts://host:port; remembered."),
     ] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for them; `mesh serve` goes on asking.")
+    ] = 10.0,
     mesh: member.MeshName = None,
     json: opt.Json = False,
 ) -> None:
@@ -130,7 +133,7 @@ def sync(
     devices = sorted(device or own)
     if not devices:
         raise SettingsError("no device is known to run its own broker: name one with --device NAME --broker URL")
-    problem = run_async(bring_users(opened, devices))
+    problem = run_async(bring_users(opened, devices, wait_s=wait))
     if json:
         print_json({"devices": devices, "problem": problem})
     else:
