@@ -51,7 +51,7 @@ export default defineConfig({
     reportCompressedSize: false, // startSize() says it, by what a start needs
   },
   test: {
-    include: ["test/**/*.test.ts", "test/**/*.test.tsx"],
+    include: ["{src,test}/**/*.test.{ts,tsx}"],
     environment: "node",
     setupFiles: ["test/setup.ts"],
     testTimeout: 20_000, // the machine may be busy

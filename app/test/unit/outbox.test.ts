@@ -1,0 +1,118 @@
+import { beforeEach, expect, test } from "vitest";
+import { CANCEL_TIMEOUT_S, Outbox, PROMPTS_OPEN_MAX } from "../../src/mesh/outbox";
+import type { Published } from "../../src/mesh/session";
+import type { Exchange } from "../../src/model";
+import { exchange } from "../support/samples";
+
+const TURNS = [{ role: "user" as const, content: "Why?" }];
+const receipt = { type: "prompt-receipt" as const, prompt_id: "p1", device_id: "device-1", expected_wait_s: null };
+
+let sent: string[];
+let ends: Exchange[];
+let outbox: Outbox;
+let isOnline: boolean;
+let result: Published;
+
+beforeEach(() => {
+  [sent, ends, isOnline, result] = [[], [], true, "taken"];
+  outbox = new Outbox(
+    () => "home",
+    (changed) => ends.push(changed),
+  );
+  outbox.connect({
+    get isOnline() {
+      return isOnline;
+    },
+    publish: async (device, { topic, body, correlation }) => {
+      const { type, prompt_id: id } = JSON.parse(body) as { type: string; prompt_id: string };
+      expect([topic, correlation]).toEqual([`moamesh/v1/home/devices/${device}/prompts`, id]);
+      sent.push(`${type} ${id}`);
+      return result;
+    },
+  });
+});
+
+const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+
+test("offline it keeps a prompt for as long as it takes, and sends it when there is a connection", async () => {
+  isOnline = false;
+  outbox.add(exchange(), TURNS, 0);
+  outbox.tick(10_000);
+  expect([sent, ends]).toEqual([[], []]);
+  isOnline = true;
+  outbox.reconnected(0);
+  await settled();
+  expect(sent).toEqual(["prompt p1"]);
+});
+
+test("after a new connection everything under way is sent again under the same id", async () => {
+  outbox.add(exchange(), TURNS, 0);
+  await settled();
+  outbox.deliver("device-1", receipt, 1);
+  outbox.reconnected(2);
+  await settled();
+  expect(sent).toEqual(["prompt p1", "prompt p1"]);
+});
+
+test("other devices cannot speak about a prompt, and prompts of other pages are not ours", async () => {
+  outbox.add(exchange(), TURNS, 0);
+  await settled();
+  expect(outbox.deliver("device-2", receipt, 1)).toBe(false);
+  expect(outbox.deliver("device-1", { ...receipt, prompt_id: "p2" }, 1)).toBe(false);
+  expect(ends).toEqual([]);
+});
+
+test("a cancel before it was ever sent ends it at once", () => {
+  isOnline = false;
+  outbox.add(exchange(), TURNS, 0);
+  outbox.cancel("p1", 1);
+  expect([sent, ends.map(({ state }) => state)]).toEqual([[], ["cancelled"]]);
+});
+
+test("a cancel is sent once the prompt is on its way, and again after a lost connection; the prompt never is", async () => {
+  outbox.add(exchange(), TURNS, 0);
+  outbox.cancel("p1", 0);
+  await settled();
+  await settled();
+  expect(sent).toEqual(["prompt p1", "prompt-cancel p1"]);
+  outbox.reconnected(1);
+  await settled();
+  expect(sent.at(-1)).toBe("prompt-cancel p1");
+  outbox.tick(CANCEL_TIMEOUT_S);
+  expect(ends.map(({ state }) => state)).toEqual(["cancelled"]);
+});
+
+test("a device that never says it has the prompt is unreachable", async () => {
+  outbox.add(exchange(), TURNS, 0);
+  for (const now of [0, 3, 9, 21, 45]) {
+    outbox.tick(now);
+    await settled();
+  }
+  expect([sent.length, ends.map(({ state }) => state)]).toEqual([4, ["unreachable"]]);
+});
+
+test("where the broker forbids it, it says so and does not try again", async () => {
+  result = "forbidden";
+  outbox.add(exchange(), TURNS, 0);
+  await settled();
+  outbox.tick(100);
+  expect(sent).toHaveLength(1);
+  expect(ends[0]).toMatchObject({ state: "unreachable", detail: "the broker does not let you ask device-1" });
+});
+
+test("it is bounded, and empties when the pairing goes", () => {
+  isOnline = false;
+  for (let count = 0; count < PROMPTS_OPEN_MAX; count++) outbox.add(exchange({ id: `p${count}` }), TURNS, 0);
+  expect(outbox.isFull).toBe(true);
+  outbox.abandon("unpaired");
+  expect(outbox.isFull).toBe(false);
+  expect(ends.every(({ state, detail }) => state === "failed" && detail === "unpaired")).toBe(true);
+});
+
+test("a prompt of a deleted chat is dropped without a word to the page, and its device told", async () => {
+  outbox.add(exchange(), TURNS, 0);
+  await settled();
+  outbox.drop("p1", 1);
+  await settled();
+  expect([sent.at(-1), ends]).toEqual(["prompt-cancel p1", []]);
+});
