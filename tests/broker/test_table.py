@@ -84,18 +84,18 @@ def is_tolerated(attempt: Attempt) -> bool:
     return attempt.writer in DEVICES and device == attempt.writer and channel in PEERS_IN
 
 
-@pytest.fixture(scope="module")
-def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    """Everything tried once on one broker."""
-    return asyncio.run(_probe(tmp_path_factory.mktemp("table")))
+@pytest.fixture(scope="module", params=["people over MQTT", "people over WebSockets"])
+def findings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Everything tried once on one broker, for each of the doors that people with passwords come in by."""
+    return asyncio.run(_probe(tmp_path_factory.mktemp("table"), web="WebSockets" in request.param))
 
 
-async def _probe(folder: Path) -> Findings:
+async def _probe(folder: Path, *, web: bool) -> Findings:
     mesh = SecuredMesh(folder)
     stranger = SecuredMesh(_made(folder / "other"), "home")
     alice, bob, claim = mesh.user("alice"), mesh.user("bob", ("kitchen",)), mesh.claim("attic")
     mesh.revoke(mesh.device("shed"))
-    files = mesh.broker_files(folder / "broker")
+    files = mesh.broker_files(folder / "broker", web=True)
     files.write(mesh.people)
     # One more listener that may do everything, so that what enters the broker is seen although nobody may read it.
     (port,) = free_ports(1)
@@ -104,7 +104,9 @@ async def _probe(folder: Path) -> Findings:
     child = ChildProcess([files.config.program.path, "-c", str(config)], folder / "log")
     await child.start()
     try:
-        devices, passwords = mesh.door(files.config.listeners.devices), mesh.door(files.config.listeners.passwords or 0)
+        listeners = files.config.listeners
+        devices = mesh.door(listeners.devices)
+        passwords = mesh.door((listeners.web if web else listeners.passwords) or 0, websockets=web)
         everything = Character("observer", Door("127.0.0.1", port), Badge())
         characters = [
             everything,
