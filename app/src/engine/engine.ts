@@ -24,7 +24,6 @@ export const TAKE_UP_MAX_S = 3_600;
 /** What a test may put in the place of the real thing. */
 export interface EngineParts {
   openSession?: () => Promise<OpenSession>;
-  openStore?: () => Promise<Store>;
 }
 
 /** Returns an engine; call `start` on it. */
@@ -257,7 +256,7 @@ class AppEngine implements Engine {
 
   private async openStore(): Promise<Store> {
     try {
-      return await (this.parts.openStore ?? openDatabase)();
+      return await openDatabase();
     } catch {
       this.storageWorks.value = false;
       return new MemoryStore();

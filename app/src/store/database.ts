@@ -44,11 +44,11 @@ export const UPGRADES: readonly Upgrade[] = [
 ];
 
 /** Opens the database, making or upgrading it. Rejects where the browser does not let us keep anything. */
-export async function openDatabase(): Promise<DatabaseStore> {
+export async function openDatabase(upgrades: readonly Upgrade[] = UPGRADES): Promise<DatabaseStore> {
   let tooLate = false;
-  const opening = openDB<Schema>(DATABASE_NAME, UPGRADES.length, {
+  const opening = openDB<Schema>(DATABASE_NAME, upgrades.length, {
     upgrade: (database, from, _to, transaction) => {
-      for (const step of UPGRADES.slice(from)) step(database, transaction as never);
+      for (const step of upgrades.slice(from)) step(database, transaction as never);
     },
     blocking: (_current, _wanted, event) => (event.target as IDBDatabase).close(), // a newer page wants to upgrade
   });

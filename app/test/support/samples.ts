@@ -86,3 +86,8 @@ export const PROVENANCE: Provenance = {
   restarts: 0,
   decisions: [],
 };
+
+/** Stands where nothing may fail. */
+export function unexpected(error: unknown): never {
+  throw new Error(`unexpected: ${String(error)}`);
+}
