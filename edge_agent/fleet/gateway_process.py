@@ -7,7 +7,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from broker.embedded import BrokerStartError
+from broker.embedded import BrokerStartError, port_is_free
 from broker.supervised import Supervised
 from edge_agent.fleet.device_process import child_environment
 
@@ -35,6 +35,7 @@ class GatewayProcess:
     def __init__(self, folder: Path, broker: str, mesh: str, *, host: str, port: int, web_broker: str) -> None:
         self.keys_file = folder / KEYS_FILE
         self.port = port
+        self._host = host
         self._log = folder / LOG_FILE
         self._child = Supervised(
             "gateway",
@@ -65,6 +66,8 @@ class GatewayProcess:
         Raises:
             GatewayStartError: it did not.
         """
+        if not port_is_free(self._host, self.port):  # else whoever has it would answer in its place
+            raise GatewayStartError(f"port {self.port} is taken")
         try:
             await self._child.start()
         except BrokerStartError as error:
