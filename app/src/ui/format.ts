@@ -54,9 +54,3 @@ export function when(at: number, now: number): string {
   if (now - at < WEEK_MS) return `${then.toLocaleDateString(undefined, { weekday: "short" })} ${time}`;
   return then.toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
 }
-
-/** Names as a sentence has them: "a", "a and b", "a, b and c". */
-export function listed(names: readonly string[]): string {
-  if (names.length < 2) return names[0] ?? "";
-  return `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}`;
-}

@@ -40,7 +40,7 @@ function Details({ exchange, provenance }: { exchange: Exchange; provenance: Pro
   return (
     <div class="provenance-body">
       <SessionPicture rows={rows} />
-      <div class="md-scroll" role="region" aria-label="Inferences" tabIndex={0}>
+      <div class="md-scroll" role="group" aria-label="Inferences" tabIndex={0}>
         <table class="figures">
           <caption class="visually-hidden">Every inference of this answer</caption>
           <thead>

@@ -1,6 +1,6 @@
 /**
- * Cuts a growing Markdown text into blocks, so that each is read once: what stands before the last block never changes
- * again while tokens arrive, and a token costs the length of one paragraph, not of the answer.
+ * Cuts a growing Markdown text into blocks, so that each is read once: what stands before the last two never changes
+ * again while tokens arrive, and a token costs the length of a paragraph or two, not of the answer.
  */
 import { Lexer, type Token } from "marked";
 
@@ -51,13 +51,23 @@ export class BlockReader {
       this.plain = true; // nested so deeply that the reader ran out of stack: no prose either
       return;
     }
-    const open = tokens.findLastIndex((token) => token.type !== "space"); // may still become something else
-    const closed = tokens.slice(0, Math.max(open, 0));
+    const open = firstOpen(tokens);
+    const closed = tokens.slice(0, open);
     const length = closed.reduce((sum, token) => sum + token.raw.length, 0);
     this.done = [...this.done, ...closed.filter(isSeen).map(toBlock)];
     this.doneLength += length;
-    this.tail = tokens.slice(Math.max(open, 0)).filter(isSeen).map(toBlock);
+    this.tail = tokens.slice(open).filter(isSeen).map(toBlock);
   }
+}
+
+/**
+ * Where the blocks begin that may still become others. The last may go on, and the one before it too: a "2" after a
+ * list is a paragraph until the "." comes that makes it the list's next item.
+ */
+function firstOpen(tokens: readonly Token[]): number {
+  const last = tokens.findLastIndex(isSeen);
+  const before = tokens.slice(0, Math.max(last, 0)).findLastIndex(isSeen);
+  return Math.max(before, 0);
 }
 
 const isSeen = (token: Token): boolean => token.type !== "space";

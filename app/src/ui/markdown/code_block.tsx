@@ -16,7 +16,7 @@ export function CodeBlock({ code, language, live }: { code: string; language: st
         <span>{name || "code"}</span>
         <CopyButton text={code} label="Copy code" />
       </figcaption>
-      <pre tabIndex={0} aria-label={name === "" ? "Code" : `Code, ${name}`} role="region">
+      <pre tabIndex={0} aria-label={name === "" ? "Code" : `Code, ${name}`} role="group">
         <code>{pieces === null ? code : pieces.map(draw)}</code>
       </pre>
     </figure>

@@ -79,7 +79,7 @@ function TableView({ table, depth }: { table: Tokens.Table; depth: number }): VN
       <td data-align={part.align}>{inline(part.tokens, depth + 1)}</td>
     );
   return (
-    <div class="md-scroll" role="region" aria-label="Table" tabIndex={0}>
+    <div class="md-scroll" role="group" aria-label="Table" tabIndex={0}>
       <table>
         <thead>
           <tr>{table.header.map(cell)}</tr>

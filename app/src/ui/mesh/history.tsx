@@ -58,7 +58,7 @@ function spoken(devices: readonly Device[]): string {
 
 function HistoryTable({ devices }: { devices: readonly Device[] }): VNode {
   return (
-    <div class="md-scroll" role="region" aria-label="Queue lengths" tabIndex={0}>
+    <div class="md-scroll" role="group" aria-label="Queue lengths" tabIndex={0}>
       <table class="figures">
         <thead>
           <tr>
