@@ -56,6 +56,8 @@ def _limits(schema: dict[str, Any]) -> str:
         return _bounds(schema, "minimum", "maximum")
     if "minLength" in schema or "maxLength" in schema:
         return _bounds(schema, "minLength", "maxLength", " characters")
+    if schema.get("pattern") == r"\S":
+        return ", not blank"
     return f" `{schema['pattern']}`" if "pattern" in schema else ""
 
 
