@@ -40,7 +40,7 @@ test("a token costs the same in a chat of twenty thousand as in one of two", asy
   };
   stream(short); // compiled by now
   const ratios = Array.from({ length: 7 }, () => stream(long) / stream(short)).sort((a, b) => a - b);
-  expect(ratios[3]).toBeLessThan(3); // a copy of the list for each token is over 20 times as dear
+  expect(ratios[3]).toBeLessThan(3); // a copy of the list for each token makes it hundreds
 });
 
 test("what is wanted before the store is open is read once it is", async () => {
