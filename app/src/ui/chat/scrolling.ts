@@ -10,15 +10,14 @@ const APPENDED_MAX = 4; // more new exchanges at once than anyone asks are a his
 
 /** Returns how many of `total` exchanges to draw, counted from the end, and how to draw more. */
 export function useShown(total: number): [shown: number, more: () => void] {
-  const [limit, setLimit] = useState(PAGE);
-  const before = useRef(total);
-  const appended = total - before.current;
-  before.current = total;
+  const [pages, setPages] = useState(1);
+  const seen = useRef({ total, appended: 0 });
+  const fresh = total - seen.current.total;
   // What is new at the end must not push out what stands at the beginning: the page would jump.
-  const grown = appended > 0 && appended <= APPENDED_MAX ? limit + appended : limit;
-  useEffect(() => setLimit(grown), [grown]);
-  const more = useCallback(() => setLimit((now) => now + PAGE), []);
-  return [Math.min(grown, total), more];
+  const appended = seen.current.appended + (fresh > 0 && fresh <= APPENDED_MAX ? fresh : 0);
+  seen.current = { total, appended };
+  const more = useCallback(() => setPages((now) => now + 1), []);
+  return [Math.min(PAGE * pages + appended, total), more];
 }
 
 /** Calls `more` whenever the element of the returned ref is, or is nearly, in sight; `step` changes with each page drawn. */
