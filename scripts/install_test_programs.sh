@@ -18,6 +18,8 @@ needed=(
     "mke2fs e2fsprogs"
     "mcopy mtools"
     "chromium chromium"                  # the app in a real browser
+    "mosquitto_pub mosquitto-clients"    # the commands that the documents show for a shell
+    "jq jq"
 )
 services=(influxdb victoria-metrics ejabberd)
 
