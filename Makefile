@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install app demo test test-flash check compiled bench clean broker programs model docs docs-serve
+.PHONY: help install app demo test test-flash test-clients check compiled bench clean broker programs model docs docs-serve
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -42,6 +42,10 @@ FLASH_ARCH ?= amd64
 test-flash: install ## flash an image, boot it under emulation, have it join and answer (6 minutes; the first time 8)
 	@bash scripts/install_emulator.sh $(FLASH_ARCH)
 	@MOAMESH_FLASH_ARCH=$(FLASH_ARCH) $(BIN)/python -m pytest tests/flash/boots.py -s $(PYTEST_ARGS)
+
+test-clients: install ## LiteLLM, AlpacaEval and lm_eval ask a mesh (1 minute; the first time 3, and 1 GB in ~/.cache/moamesh)
+	@bash scripts/install_clients.sh
+	@$(BIN)/python -m pytest tests/gateway/other_clients.py -s $(PYTEST_ARGS)
 
 check: $(STAMPS)/packages ## lint, format, types, import directions
 	@$(BIN)/ruff check .

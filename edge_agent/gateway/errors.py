@@ -75,6 +75,12 @@ def unsupported(param: str, why: str) -> ApiError:
     return ApiError(400, f"{param} is not supported: {why}", param=param, code="unsupported_parameter")
 
 
+def too_long(said: str) -> ApiError:
+    """The prompt does not fit. Clients look for the code, LiteLLM for llama.cpp's words."""
+    message = f"the prompt exceeds the available context size: {said}"
+    return invalid(message, "messages", "context_length_exceeded")
+
+
 def unavailable(message: str, code: str, retry_after_s: float = RETRY_SOON_S) -> ApiError:
     """Nobody can answer just now."""
     return ApiError(503, message, kind="server_error", code=code, retry_after_s=retry_after_s)
@@ -93,7 +99,7 @@ def of_refusal(refusal: PromptRefusal) -> ApiError:
             # some clients look for these two words to know that waiting helps
             return too_many(f"rate limit: {said}", "overloaded", refusal.retry_after_s or 1.0)
         case RefusalReason.TOO_LARGE:
-            return invalid(said, "messages", "context_length_exceeded")
+            return too_long(said)
         case RefusalReason.STOPPING:
             return unavailable(said, "device_stopping")
         case RefusalReason.UNSUPPORTED_VERSION:

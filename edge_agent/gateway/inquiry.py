@@ -17,7 +17,7 @@ from edge_agent.client import MeshClient, NoReceiptError
 from edge_agent.core.errors import MoameshError
 from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, RefusalReason
 from edge_agent.core.messages import Prompt as MeshPrompt
-from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_many, unavailable
+from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.wire import codec
@@ -188,11 +188,7 @@ class Inquiries:
         except ValueError:
             raise invalid("messages: there is a lone surrogate in it, which is no text", "messages") from None
         if size > codec.BODY_BYTES_MAX:
-            raise invalid(
-                f"messages: {size} bytes as the mesh sends it, at most {codec.BODY_BYTES_MAX} are taken",
-                "messages",
-                "context_length_exceeded",
-            )
+            raise too_long(f"{size} bytes as the mesh sends it, at most {codec.BODY_BYTES_MAX} are taken")
 
     def _same_device(self, prompt_id: str, candidates: tuple[str, ...]) -> tuple[str, ...]:
         """A repeat goes to the device that has the answer, even if another is less busy now."""
