@@ -47,7 +47,7 @@ export default defineConfig({
     emptyOutDir: true,
     modulePreload: { polyfill: false },
     // mqtt.js and its streams take Node's global for granted; a page has none.
-    rolldownOptions: { transform: { inject: { process: "process" } } },
+    rolldownOptions: { transform: { inject: { process: "process", Buffer: ["buffer", "Buffer"] } } },
     reportCompressedSize: false, // startSize() says it, by what a start needs
   },
   test: {
