@@ -1,4 +1,4 @@
-"""The users of the meshes that are here: of one made here, and of the local one that runs."""
+"""The users of a mesh that is here: of one made here, or of the local one that runs."""
 
 from __future__ import annotations
 
@@ -16,27 +16,24 @@ from provisioning.mesh_names import mesh_names, meshes_folder
 
 
 def find_users(mesh: str | None) -> list[JsonObject]:
-    """Returns the users of the mesh of that name; without one, of the only mesh made here and of the one that runs.
+    """Returns the users of the mesh of that name; without one, of the only one made here, else of the one that runs.
 
     Raises:
         ProvisioningError: there is no such mesh, or there are several and no name was given.
         SettingsError: the local mesh's file of users is broken.
     """
     running, made = find_running(), mesh_names(meshes_folder())
-    found: list[JsonObject] = []
-    if running is not None and (mesh is None or (mesh == running.mesh and mesh not in made)):
-        found = [
+    if running is not None and (not made if mesh is None else (mesh == running.mesh and mesh not in made)):
+        return [
             {"name": user.name, "devices": _listed(user.devices), "added_at": None, "mesh": running.mesh}
             for user in FleetPeople(Path(running.folder)).users()
         ]
-        if mesh is not None or not made:
-            return found
     from edge_agent.cli.membership import open_mesh
     from edge_agent.cli.views.members import user_object
 
     opened = open_mesh(mesh)
     with opened.inventory() as inventory:
-        return [*(user_object(row) | {"mesh": opened.name} for row in inventory.users()), *found]
+        return [user_object(row) | {"mesh": opened.name} for row in inventory.users()]
 
 
 def users_table(users: Sequence[JsonObject]) -> Table:

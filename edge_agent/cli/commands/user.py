@@ -72,7 +72,7 @@ def add(
 
 @app.command("list")
 def list_users(mesh: member.MeshName = None, json: opt.Json = False) -> None:
-    """Show the users and which devices they may use, also those of a local mesh that runs."""
+    """Show the users and which devices they may use. Where no mesh was made here: of the local one that runs."""
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.user_list import find_users, users_table
 
