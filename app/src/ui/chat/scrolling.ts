@@ -2,22 +2,24 @@
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { RefObject } from "preact";
 
-/** How many exchanges are drawn at first, and how many more each time: about two screens of a desktop. */
-export const PAGE = 24;
+/** How many exchanges are drawn at first: about two screens of a desktop with short answers. */
+export const DRAWN_FIRST = 12;
+/** How many more each time: a step must fit between two frames or three, also with long answers on a slow phone. */
+export const DRAWN_MORE = 4;
 const NEAR_END_PX = 60; // about two lines: who has scrolled up no further means to stay at the end
-const REACH_PX = 1_600; // two screens of a phone: older exchanges are there before a swipe gets to them
+const REACH_PX = 2_400; // three screens of a phone: older exchanges are there before a swipe gets to them
 const APPENDED_MAX = 4; // more new exchanges at once than anyone asks are a history that has just been read
 
 /** Returns how many of `total` exchanges to draw, counted from the end, and how to draw more. */
 export function useShown(total: number): [shown: number, more: () => void] {
-  const [pages, setPages] = useState(1);
+  const [limit, setLimit] = useState(DRAWN_FIRST);
   const seen = useRef({ total, appended: 0 });
   const fresh = total - seen.current.total;
   // What is new at the end must not push out what stands at the beginning: the page would jump.
   const appended = seen.current.appended + (fresh > 0 && fresh <= APPENDED_MAX ? fresh : 0);
   seen.current = { total, appended };
-  const more = useCallback(() => setPages((now) => now + 1), []);
-  return [Math.min(PAGE * pages + appended, total), more];
+  const more = useCallback(() => setLimit((now) => now + DRAWN_MORE), []);
+  return [Math.min(limit + appended, total), more];
 }
 
 /** Calls `more` whenever the element of the returned ref is, or is nearly, in sight; `step` changes with each page drawn. */
