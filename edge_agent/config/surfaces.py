@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
+from edge_agent.config.broker import URLS_MAX, BrokerUrls
 from edge_agent.config.sections import FilePath, Section
 
 ORIGINS_MAX = 32  # web pages elsewhere that may call the API
@@ -52,6 +53,11 @@ class GatewaySection(Section):
     port: int = Field(default=8080, ge=1, le=65535, description="where it listens")
     keys_file: FilePath | None = Field(
         default=None, description="API keys (`moamesh gateway key`); none: `api-keys.json` in data_dir"
+    )
+    broker: BrokerUrls = Field(
+        default=(),
+        max_length=URLS_MAX,
+        description="where users log in (of `moamesh broker run`: mqtts://host:8884); none: where the device does",
     )
     username: str | None = Field(
         default=None, description="its own login at the broker (`moamesh user add`), where that asks for one"

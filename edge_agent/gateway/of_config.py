@@ -41,6 +41,8 @@ def options_of(config: AgentConfig) -> GatewayOptions:
 def _broker(config: AgentConfig) -> tuple[str, str]:
     """Where the device is at home, and whose certificate names it there ("" where it names the address)."""
     broker = config.broker
+    if config.gateway.broker:
+        return ",".join(config.gateway.broker), config.device.id if broker.mode == "own" else ""
     if broker.mode == "shared":
         return broker.home, ""
     if broker.local_port is not None:
