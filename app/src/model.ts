@@ -20,7 +20,7 @@ export interface Pairing {
   devices?: string[];
 }
 
-/** `refused`: the broker does not let this user in (secret changed or user removed): pairing anew helps, waiting does not. */
+/** `refused`: the broker does not let this user in (secret changed, user removed): only pairing anew helps. */
 export type Link = "unpaired" | "connecting" | "online" | "offline" | "refused";
 
 export type DeviceState = "online" | "silent" | "stopped" | "offline" | "unknown";

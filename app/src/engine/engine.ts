@@ -161,7 +161,8 @@ class AppEngine implements Engine {
     this.checkMayAsk(deviceId);
     checkOptions(options);
     const earlier = await this.history.load(chatId);
-    const before = retried === null ? earlier : earlier.filter(({ askedAt, id }) => askedAt < retried.askedAt && id !== retried.id);
+    const before =
+      retried === null ? earlier : earlier.filter(({ askedAt, id }) => askedAt < retried.askedAt && id !== retried.id);
     const messages = buildMessages(before, prompt); // throws before anything is kept
     const exchange = newExchange(chatId, deviceId, prompt, options, retried?.id ?? null);
     this.history.touchChat(chatId, prompt, exchange.askedAt);

@@ -1,8 +1,8 @@
 /**
  * Chats and exchanges as signals, read from the store when they are first wanted.
  *
- * A token changes one exchange's signal and nothing else, so it costs the same in a chat of two and of two thousand. The
- * list of a chat changes when an exchange comes, changes its state or goes.
+ * A token changes one exchange's signal and nothing else, so it costs the same in a chat of two and of two thousand.
+ * The list of a chat changes when an exchange comes, changes its state or goes.
  */
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals-core";
 import type { Chat, Exchange } from "../model";
@@ -101,7 +101,9 @@ export class History {
   }
 
   private putChat(chat: Chat): void {
-    this.chats.value = [chat, ...this.chats.peek().filter(({ id }) => id !== chat.id)].sort((a, b) => b.updatedAt - a.updatedAt);
+    this.chats.value = [chat, ...this.chats.peek().filter(({ id }) => id !== chat.id)].sort(
+      (a, b) => b.updatedAt - a.updatedAt,
+    );
     this.writer.chat(chat);
   }
 

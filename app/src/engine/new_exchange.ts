@@ -8,12 +8,16 @@ const TEMPERATURE_MAX = 5;
 
 /** Throws an Error with one line for people where a device would refuse these options. */
 export function checkOptions({ layers, fanout, deadlineS, maxOutputTokens, temperature }: Options): void {
-  const isCount = (value: number, from: number, to: number): boolean => Number.isInteger(value) && value >= from && value <= to;
+  const isCount = (value: number, from: number, to: number): boolean =>
+    Number.isInteger(value) && value >= from && value <= to;
   if (layers !== null && !isCount(layers, 0, LAYERS_MAX)) throw new Error(`Layers must be 0 to ${LAYERS_MAX}`);
   if (fanout !== null && !isCount(fanout, 0, FANOUT_MAX)) throw new Error(`The fanout must be 0 to ${FANOUT_MAX}`);
-  if (deadlineS !== null && !(deadlineS > 0 && deadlineS <= DEADLINE_MAX_S)) throw new Error("The deadline must be at most a day");
-  if (!isCount(maxOutputTokens, 1, OUTPUT_TOKENS_MAX)) throw new Error(`The length must be 1 to ${OUTPUT_TOKENS_MAX} tokens`);
-  if (!(temperature >= 0 && temperature <= TEMPERATURE_MAX)) throw new Error(`The temperature must be 0 to ${TEMPERATURE_MAX}`);
+  if (deadlineS !== null && !(deadlineS > 0 && deadlineS <= DEADLINE_MAX_S))
+    throw new Error("The deadline must be at most a day");
+  if (!isCount(maxOutputTokens, 1, OUTPUT_TOKENS_MAX))
+    throw new Error(`The length must be 1 to ${OUTPUT_TOKENS_MAX} tokens`);
+  if (!(temperature >= 0 && temperature <= TEMPERATURE_MAX))
+    throw new Error(`The temperature must be 0 to ${TEMPERATURE_MAX}`);
 }
 
 /** Returns an exchange that is to be sent. */

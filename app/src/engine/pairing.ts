@@ -1,4 +1,4 @@
-/** Reads pairing links (`moamesh pair`), strictly: whoever makes you scan a code must not get more than a connection. */
+/** Reads pairing links (`moamesh pair`), strictly: who makes you scan a code must not get more than a connection. */
 import type { Pairing } from "../model";
 import { isPrintable } from "../wire/printable";
 import { isId } from "../wire/topics";
@@ -20,7 +20,8 @@ export function pairingTextIn(address: string): string | null {
 export function parsePairing(text: string): Pairing {
   const trimmed = text.trim();
   const encoded = (pairingTextIn(trimmed) ?? trimmed.replace(/^#?pair=/, "")).replace(/=+$/, "");
-  if (encoded === "" || encoded.length > PAIRING_LENGTH_MAX || !/^[A-Za-z0-9_-]+$/.test(encoded)) throw new Error(NO_LINK);
+  if (encoded === "" || encoded.length > PAIRING_LENGTH_MAX || !/^[A-Za-z0-9_-]+$/.test(encoded))
+    throw new Error(NO_LINK);
   return check(decodeJson(encoded));
 }
 
@@ -59,7 +60,12 @@ function isText(value: unknown): value is string {
 }
 
 function isListOf(value: unknown, lengthMax: number, isItem: (text: string) => boolean): boolean {
-  return Array.isArray(value) && value.length >= 1 && value.length <= lengthMax && value.every((item) => isText(item) && isItem(item));
+  return (
+    Array.isArray(value) &&
+    value.length >= 1 &&
+    value.length <= lengthMax &&
+    value.every((item) => isText(item) && isItem(item))
+  );
 }
 
 function isBroker(text: string): boolean {

@@ -1,6 +1,6 @@
 /**
- * A clock for waiting, in seconds: it stands still without a connection and while the phone sleeps. A prompt must not be
- * given up because its page was asleep, or because the broker was away: its device works on, or gets it again.
+ * A clock for waiting, in seconds: it stands still without a connection and while the phone sleeps. A prompt must not
+ * be given up because its page was asleep, or because the broker was away: its device works on, or gets it again.
  */
 const GAP_MAX_S = 65; // browsers slow hidden pages' timers to one a minute; a longer gap is sleep
 

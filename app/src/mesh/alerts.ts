@@ -26,7 +26,7 @@ export class Alerts {
   private readonly seenOnline = new Set<string>();
   private last: readonly Alert[] = [];
 
-  /** Returns what holds at `now`, the same array as before while nothing changed. Call it at least every few seconds. */
+  /** Returns what holds at `now`: the same array while nothing changed. Call it at least every few seconds. */
   update(devices: readonly Device[], now: number): readonly Alert[] {
     const conditions = devices.flatMap((device) => this.conditionsOf(device));
     const ids = new Set(conditions.map(({ id }) => id));
@@ -70,7 +70,12 @@ function overloads({ id, status }: Device): Condition[] {
     found.push({ id: `${kind}/${id}`, severity, deviceId: id, text, afterS, untilS: Infinity });
   };
   if (status.offered_load >= 1) {
-    add("overload", "critical", `${id} is overloaded: its queue grows. Fewer layers or a lower fanout help`, LOAD_OVER_FOR_S);
+    add(
+      "overload",
+      "critical",
+      `${id} is overloaded: its queue grows. Fewer layers or a lower fanout help`,
+      LOAD_OVER_FOR_S,
+    );
   }
   if (status.offered_load > LOAD_HIGH) {
     const isOver = status.offered_load >= 1;

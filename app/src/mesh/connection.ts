@@ -95,7 +95,10 @@ export class Connection {
 
   private async run(): Promise<void> {
     if (this.brokers.length === 0) {
-      this.events.onLink("offline", "This page came over https, so that the browser allows no ws:// broker: open it over http, or pair with wss://");
+      this.events.onLink(
+        "offline",
+        "This page came over https, so that the browser allows no ws:// broker: open it over http, or pair with wss://",
+      );
       return;
     }
     this.events.onLink("connecting", "");
@@ -184,7 +187,9 @@ export class Connection {
 /** A page that came over https may not open ws://, but for this very machine. */
 export function usableBrokers(brokers: readonly string[], pageProtocol = globalThis.location?.protocol): string[] {
   if (pageProtocol !== "https:") return [...brokers];
-  return brokers.filter((url) => url.startsWith("wss:") || /^ws:\/\/(localhost|127\.0\.0\.1|\[::1\])(:|\/|$)/.test(url));
+  return brokers.filter(
+    (url) => url.startsWith("wss:") || /^ws:\/\/(localhost|127\.0\.0\.1|\[::1\])(:|\/|$)/.test(url),
+  );
 }
 
 function isRefusal(error: unknown): boolean {

@@ -4,7 +4,7 @@ import type { ChatMessage } from "../wire/messages";
 
 /** Earlier exchanges that go along at most: what small models can still keep apart. */
 export const CONTEXT_EXCHANGES_MAX = 8;
-/** Characters of earlier exchanges: some 2,000 tokens, a quarter of a small model's context; references need the rest. */
+/** Characters of earlier exchanges: some 2,000 tokens, a quarter of a small model's context; references need more. */
 export const CONTEXT_LENGTH_MAX = 8_000;
 /** Bytes of a prompt's text: what devices take by default (`prompt_bytes_max`), well below a 256 KiB body. */
 export const PROMPT_BYTES_MAX = 128 * 1024;

@@ -1,8 +1,8 @@
 /**
  * One prompt as its user sees it: what has come back, and when to send it again. Pure: time is an argument.
  *
- * The same rules as the Python client's `edge_agent/client/conversation.py`. Sending a prompt again is harmless, because
- * a device knows prompt ids it has seen: it repeats its receipt while it works and its answer when it is done. So the
+ * The same rules as the Python client's `edge_agent/client/conversation.py`. Sending a prompt again is harmless: a
+ * device knows prompt ids it has seen, and repeats its receipt while it works and its answer when it is done. So the
  * app repeats whenever something may have been lost, and drops what then comes twice.
  *
  * `now` is seconds of patience: a clock that stands still while there is no connection or the phone sleeps.
@@ -71,7 +71,7 @@ export function open(exchange: Exchange, now: number): Conversation {
   return { exchange, timing };
 }
 
-/** Takes a message about this prompt. The same object comes back if it changed nothing but the time of the next probe. */
+/** Takes a message about this prompt. The exchange in it stays the same object where the message changes nothing. */
 export function deliver(conversation: Conversation, message: DeviceToUser, now: number): Conversation {
   if (hasEnded(conversation.exchange)) return conversation;
   const timing: Timing = { ...conversation.timing, nextSendAt: now + PROBE_INTERVAL_S };
@@ -160,14 +160,21 @@ export function due(conversation: Conversation, now: number): Due {
 }
 
 /** Ends it without a word of the device. */
-export function giveUp(conversation: Conversation, why: "unreachable" | "timeout" | "cancelled" | "forbidden"): Exchange {
+export function giveUp(
+  conversation: Conversation,
+  why: "unreachable" | "timeout" | "cancelled" | "forbidden",
+): Exchange {
   const { exchange, timing } = conversation;
   const { deviceId } = exchange;
   switch (why) {
     case "cancelled":
       return { ...exchange, state: "cancelled" };
     case "timeout":
-      return { ...exchange, state: "failed", detail: `${deviceId} did not answer within ${Math.round(timing.timeoutS)} s` };
+      return {
+        ...exchange,
+        state: "failed",
+        detail: `${deviceId} did not answer within ${Math.round(timing.timeoutS)} s`,
+      };
     case "unreachable":
       return { ...exchange, state: "unreachable", detail: `${deviceId} does not respond: is it on?` };
     case "forbidden":

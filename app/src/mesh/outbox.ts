@@ -1,6 +1,6 @@
 /**
- * The prompts under way: sends them, sends them again under the same id whenever something may have been lost, and takes
- * what devices say about them. Offline it waits; nothing is given up while there is no connection.
+ * The prompts under way: sends them, sends them again under the same id whenever something may have been lost, and
+ * takes what devices say about them. Offline it waits; nothing is given up while there is no connection.
  */
 import type { Exchange } from "../model";
 import { encode } from "../wire/codec";
@@ -82,7 +82,8 @@ export class Outbox {
     const entry = this.entries.get(id);
     if (entry === undefined) return;
     this.entries.delete(id);
-    if (this.port?.isOnline) void this.port.publish(entry.conversation.exchange.deviceId, this.cancelMessage(id, entry));
+    if (this.port?.isOnline)
+      void this.port.publish(entry.conversation.exchange.deviceId, this.cancelMessage(id, entry));
     this.tick(now);
   }
 
@@ -112,7 +113,8 @@ export class Outbox {
     if (this.entries.get(exchange.id) !== entry) return; // ended meanwhile
     if (published === "forbidden") return this.end(entry, "forbidden");
     const isOvertaken = entry.conversation.timing.cancelWanted && !timing.cancelWanted;
-    if (isOvertaken) this.tick(now); // the cancel waited for the prompt to be on its way
+    if (isOvertaken)
+      this.tick(now); // the cancel waited for the prompt to be on its way
     else entry.conversation = c.addSent(entry.conversation, now, published === "taken");
   }
 

@@ -9,10 +9,10 @@ interface Figures {
 }
 
 /**
- * Predicts for a prompt with M `layers` and k `fanout` at `deviceId`, if every prompt were asked so at the rates of now.
+ * Predicts for a prompt with M `layers` and k `fanout` at `deviceId`, if every prompt were asked so at today's rates.
  *
- * Utilisation is the most loaded device's. Latency is the paper's law with each device's own sojourn α/(1-ρ): layers wait
- * for the slowest of k+1 of mean sojourn, the aggregation is the asked device's. For equal devices it is the law itself.
+ * Utilisation is the most loaded device's. Latency is the paper's law with each device's own sojourn α/(1-ρ): layers
+ * wait for the slowest of k+1 of mean sojourn, the aggregation is the asked device's. For equal devices it is the law.
  * A fanout above the number of peers counts as that number, as devices do.
  */
 export function predict(

@@ -15,7 +15,7 @@ const OPEN_TIMEOUT_MS = 3_000; // some browsers never answer in private windows:
 const PRUNE_BATCH_MAX = 500; // exchanges removed at once: a transaction must not hold up the page
 const QUOTA_PRUNE_SHARE = 0.2; // of the history, removed where the browser's room is full
 
-/** An exchange as it is stored: `open` is 1 while it is under way (an index knows no booleans), and absent afterwards. */
+/** An exchange as it is stored: `open` is 1 while it is under way (an index knows no booleans), and absent after. */
 interface StoredExchange extends Exchange {
   open?: 1;
 }

@@ -22,7 +22,9 @@ export class MemoryStore implements Store {
   }
 
   async readExchanges(chatId: string): Promise<Exchange[]> {
-    return [...this.exchanges.values()].filter((exchange) => exchange.chatId === chatId).sort((a, b) => a.askedAt - b.askedAt);
+    return [...this.exchanges.values()]
+      .filter((exchange) => exchange.chatId === chatId)
+      .sort((a, b) => a.askedAt - b.askedAt);
   }
 
   async readOpen(): Promise<Exchange[]> {

@@ -27,7 +27,10 @@ class Network {
   constructor(port: number) {
     this.server = createServer((near) => {
       const far = connect(port, "127.0.0.1");
-      for (const [from, to] of [[near, far], [far, near]] as const) {
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
         this.sockets.add(from);
         from.on("error", () => to.destroy()).on("close", () => to.destroy());
         from.pipe(to);

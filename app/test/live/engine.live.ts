@@ -169,7 +169,11 @@ test("a killed device is offline at once and alerted; one that comes back is onl
 });
 
 test("a browser that keeps nothing works all the same, and says so", async () => {
-  globalThis.indexedDB = { open: () => { throw new DOMException("denied", "SecurityError"); } } as unknown as IDBFactory;
+  globalThis.indexedDB = {
+    open: () => {
+      throw new DOMException("denied", "SecurityError");
+    },
+  } as unknown as IDBFactory;
   const page = await openPage();
   expect(page.storageWorks.value).toBe(false);
   const { id } = await page.ask(null, "device-1", "Why?", SHORT);

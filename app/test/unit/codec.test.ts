@@ -41,8 +41,22 @@ const refused: [string, string][] = [
   ["infinity", '{"v":1,"type":"prompt-receipt","prompt_id":"p","device_id":"d","expected_wait_s":1e999}'],
   ["a device name in capitals", '{"v":1,"type":"prompt-receipt","prompt_id":"p","device_id":"D","expected_wait_s":1}'],
   ["absurd nesting", `{"v":1,"type":"token-chunk","prompt_id":${"[".repeat(100_000)}`],
-  ["a list that is too long", JSON.stringify({ v: 1, type: "layer-progress", prompt_id: "p", layer: 1, layer_count: 1, asked: Array(2000).fill("d"), joined: [] })],
-  ["a layer out of bounds", JSON.stringify({ v: 1, type: "layer-progress", prompt_id: "p", layer: 9, layer_count: 9, asked: [], joined: [] })],
+  [
+    "a list that is too long",
+    JSON.stringify({
+      v: 1,
+      type: "layer-progress",
+      prompt_id: "p",
+      layer: 1,
+      layer_count: 1,
+      asked: Array(2000).fill("d"),
+      joined: [],
+    }),
+  ],
+  [
+    "a layer out of bounds",
+    JSON.stringify({ v: 1, type: "layer-progress", prompt_id: "p", layer: 9, layer_count: 9, asked: [], joined: [] }),
+  ],
 ];
 
 test.each(refused)("%s is refused", (_what, body) => {
@@ -95,8 +109,15 @@ test("topics are made and taken apart", () => {
   const inbox = inboxTopic("home", "kitchen", "alice");
   expect(parseTopic(inbox)).toEqual({ mesh: "home", device: "kitchen", channel: "answers", client: "alice" });
   expect(parseTopic("moamesh/v1/home/devices/kitchen/status")?.channel).toBe("status");
-  for (const topic of ["", "x", "moamesh/v1/home/devices/kitchen/gossip", `${inbox}/x`, "moamesh/v1/home/devices/K/status",
-    "moamesh/v1/home/devices/kitchen/answers", "moamesh/v1/home/devices/kitchen/constructor"]) {
+  for (const topic of [
+    "",
+    "x",
+    "moamesh/v1/home/devices/kitchen/gossip",
+    `${inbox}/x`,
+    "moamesh/v1/home/devices/K/status",
+    "moamesh/v1/home/devices/kitchen/answers",
+    "moamesh/v1/home/devices/kitchen/constructor",
+  ]) {
     expect(parseTopic(topic)).toBeNull();
   }
 });

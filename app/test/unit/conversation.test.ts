@@ -6,7 +6,14 @@ import { exchange, PROVENANCE } from "../support/samples";
 
 const receipt: DeviceToUser = { type: "prompt-receipt", prompt_id: "p1", device_id: "device-1", expected_wait_s: 2 };
 const chunk = (index: number, text: string): DeviceToUser => ({ type: "token-chunk", prompt_id: "p1", index, text });
-const progress = (layer: number, joined: string[] = []): DeviceToUser => ({ type: "layer-progress", prompt_id: "p1", layer, layer_count: 2, asked: ["device-1"], joined });
+const progress = (layer: number, joined: string[] = []): DeviceToUser => ({
+  type: "layer-progress",
+  prompt_id: "p1",
+  layer,
+  layer_count: 2,
+  asked: ["device-1"],
+  joined,
+});
 const answer = (outcome: Outcome, text: string): { type: "answer" } & Answer => ({
   type: "answer",
   prompt_id: "p1",
@@ -126,7 +133,10 @@ test("it times out after its deadline and a little", () => {
   const options = { ...DEFAULT_OPTIONS, deadlineS: 10 };
   const conversation = c.deliver(c.open(exchange({ options }), 0), receipt, 39);
   expect([c.due(conversation, 39.9), c.due(conversation, 40)]).toEqual(["nothing", "timeout"]);
-  expect(c.giveUp(conversation, "timeout")).toMatchObject({ state: "failed", detail: "device-1 did not answer within 40 s" });
+  expect(c.giveUp(conversation, "timeout")).toMatchObject({
+    state: "failed",
+    detail: "device-1 did not answer within 40 s",
+  });
 });
 
 test("a long word of a device is cut", () => {

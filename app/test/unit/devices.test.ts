@@ -12,7 +12,7 @@ beforeEach(() => {
 
 const state = (now: number, id = "a"): string | undefined => roster.list(now).find((device) => device.id === id)?.state;
 
-test("a device is online by its birth, silent after three of its intervals, and offline at once by its last will", () => {
+test("a device is online by its birth, silent after three intervals, and offline at once by its last will", () => {
   roster.takePresence(presence("a"), 0);
   roster.takeStatus(status("a", { interval_s: 5 }), 1_000, false);
   expect([state(16_000), state(16_001)]).toEqual(["online", "silent"]);
@@ -31,9 +31,14 @@ test("a retained status shows figures, but proves nothing; a fresh one does, als
 
 test("samples are kept of fresh figures, the newest HISTORY_SAMPLES_MAX", () => {
   roster.takeStatus(status("a"), 0, true);
-  for (let at = 1; at <= HISTORY_SAMPLES_MAX + 5; at++) roster.takeStatus(status("a", { requests_waiting: at }), at, false);
+  for (let at = 1; at <= HISTORY_SAMPLES_MAX + 5; at++)
+    roster.takeStatus(status("a", { requests_waiting: at }), at, false);
   const { history } = roster.list(0)[0]!;
-  expect([history.length, history[0]!.at, history.at(-1)!.requestsWaiting]).toEqual([HISTORY_SAMPLES_MAX, 6, HISTORY_SAMPLES_MAX + 5]);
+  expect([history.length, history[0]!.at, history.at(-1)!.requestsWaiting]).toEqual([
+    HISTORY_SAMPLES_MAX,
+    6,
+    HISTORY_SAMPLES_MAX + 5,
+  ]);
 });
 
 test("devices come in the order of ids, and one that has not changed is the same object", () => {
@@ -70,7 +75,11 @@ test("load above 0.8 warns after a while, above 1 it is critical sooner", () => 
   const high = device({ offered_load: 0.9 });
   expect(kinds(new Alerts(), high, 0, LOAD_HIGH_FOR_S - 1, LOAD_HIGH_FOR_S)).toEqual([[], [], ["warning load/a"]]);
   const over = device({ offered_load: 1.2 });
-  expect(kinds(new Alerts(), over, 0, LOAD_OVER_FOR_S, 100)).toEqual([[], ["critical overload/a"], ["critical overload/a"]]);
+  expect(kinds(new Alerts(), over, 0, LOAD_OVER_FOR_S, 100)).toEqual([
+    [],
+    ["critical overload/a"],
+    ["critical overload/a"],
+  ]);
 });
 
 test("load that falls below in between starts its time anew", () => {
@@ -87,7 +96,7 @@ test("a queue with more than 80 % of its places taken warns", () => {
   expect(kinds(new Alerts(), busy, 0, QUEUE_FOR_S)).toEqual([[], []]);
 });
 
-test("a device that was there and is gone is alerted at once, for an hour; one that never was, or stopped, is not", () => {
+test("a device that was there and is gone is alerted for an hour; one that never was, or stopped, is not", () => {
   const alerts = new Alerts();
   expect(kinds(alerts, device({}, "offline"), 0)).toEqual([[]]);
   kinds(alerts, device(), 1);

@@ -7,7 +7,9 @@ import { until } from "../until";
 
 const NOBODY = "ws://127.0.0.1:9"; // the discard port: nothing listens there
 const link = (change: object = {}): string =>
-  Buffer.from(JSON.stringify({ v: 1, mesh: "home", brokers: [NOBODY], user: "alice", secret: "x", ...change })).toString("base64url");
+  Buffer.from(
+    JSON.stringify({ v: 1, mesh: "home", brokers: [NOBODY], user: "alice", secret: "x", ...change }),
+  ).toString("base64url");
 
 type Page = ReturnType<typeof createEngine>;
 const pages: Page[] = [];

@@ -7,7 +7,10 @@ import { answered, exchange, unexpected } from "../support/samples";
 
 async function historyOf(count: number): Promise<History> {
   const store = new MemoryStore();
-  await store.write([], Array.from({ length: count }, (_, at) => answered(`old-${at}`, at)));
+  await store.write(
+    [],
+    Array.from({ length: count }, (_, at) => answered(`old-${at}`, at)),
+  );
   const history = new History(unexpected);
   await history.open(store);
   await history.load("c1");
@@ -67,7 +70,7 @@ test("what came while the chat was read is newer than what was stored", async ()
   expect(texts).toEqual(["answer 0", "new"]);
 });
 
-test("a chat has its first prompt's first line for a title, comes to the top when used, and can be renamed", async () => {
+test("a chat is called after its first prompt, comes to the top when used, and can be renamed", async () => {
   const history = await historyOf(0);
   history.touchChat("c1", `\n  ${"Why ".repeat(40)}\nmore`, 1);
   history.touchChat("c2", "Second", 2);

@@ -69,7 +69,7 @@ test("a cancel before it was ever sent ends it at once", () => {
   expect([sent, ends.map(({ state }) => state)]).toEqual([[], ["cancelled"]]);
 });
 
-test("a cancel is sent once the prompt is on its way, and again after a lost connection; the prompt never is", async () => {
+test("a cancel follows the prompt, and is sent again after a lost connection; the prompt is not", async () => {
   outbox.add(exchange(), TURNS, 0);
   outbox.cancel("p1", 0);
   await settled();

@@ -13,7 +13,10 @@ test("a link, the text after #pair=, and that with padding say the same", () => 
   for (const given of [`https://host:8080/#pair=${text}`, `#pair=${text}`, ` ${text}\n`, `pair=${text}==`]) {
     expect(parsePairing(given)).toEqual(RIGHT);
   }
-  expect(parsePairing(encode({ ...RIGHT, devices: ["kitchen"], extra: "x" }))).toEqual({ ...RIGHT, devices: ["kitchen"] });
+  expect(parsePairing(encode({ ...RIGHT, devices: ["kitchen"], extra: "x" }))).toEqual({
+    ...RIGHT,
+    devices: ["kitchen"],
+  });
   expect(pairingTextIn("https://host/#/chat/1")).toBeNull();
 });
 

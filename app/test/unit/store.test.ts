@@ -24,7 +24,11 @@ test.each(kinds)("%s gives back what was written, in order", async (_name, open)
   const store = await open();
   expect([await store.readPairing(), await store.readChats(), await store.readOpen()]).toEqual([null, [], []]);
   await store.writePairing(PAIRING);
-  const [first, second, other] = [answered("1", 1), exchange({ id: "2", askedAt: 2 }), answered("3", 3, { chatId: "c2" })];
+  const [first, second, other] = [
+    answered("1", 1),
+    exchange({ id: "2", askedAt: 2 }),
+    answered("3", 3, { chatId: "c2" }),
+  ];
   await store.write([chat("c1", 1), chat("c2", 2)], [second, other, first]);
   expect(await store.readPairing()).toEqual(PAIRING);
   expect((await store.readChats()).map(({ id }) => id)).toEqual(["c2", "c1"]);
@@ -35,7 +39,11 @@ test.each(kinds)("%s gives back what was written, in order", async (_name, open)
   await store.deleteChat("c1");
   expect([await store.readExchanges("c1"), (await store.readChats()).length]).toEqual([[], 1]);
   await store.deleteHistory();
-  expect([await store.readExchanges("c2"), await store.readChats(), await store.readPairing()]).toEqual([[], [], PAIRING]);
+  expect([await store.readExchanges("c2"), await store.readChats(), await store.readPairing()]).toEqual([
+    [],
+    [],
+    PAIRING,
+  ]);
   await store.writePairing(null);
   expect(await store.readPairing()).toBeNull();
 });
@@ -75,7 +83,9 @@ test("chats beyond the bound go, the oldest first, with what was said in them", 
 });
 
 async function fill(store: DatabaseStore, count: number): Promise<void> {
-  const exchanges = Array.from({ length: count }, (_, at) => answered(`p${at}`, at + 1, { chatId: at < 2 ? "old" : "new" }));
+  const exchanges = Array.from({ length: count }, (_, at) =>
+    answered(`p${at}`, at + 1, { chatId: at < 2 ? "old" : "new" }),
+  );
   await store.write([chat("old"), chat("new")], exchanges);
 }
 
@@ -117,7 +127,11 @@ test("a failed write is told and does not stop the next", async () => {
   const store = new MemoryStore();
   vi.spyOn(store, "write").mockRejectedValueOnce(new Error("gone"));
   const failures: unknown[] = [];
-  const writer = new Writer(store, (error) => failures.push(error), () => undefined);
+  const writer = new Writer(
+    store,
+    (error) => failures.push(error),
+    () => undefined,
+  );
   writer.exchange(exchange());
   await writer.flush();
   writer.chat(chat("c1"));

@@ -44,7 +44,12 @@ test("the most loaded device says whether the mesh is stable", () => {
 
 test("without measured service times nothing is predicted; one that is known stands for the others", () => {
   const unknown = [device("a", 0), device("b", 0)];
-  expect(predict(unknown, () => 1, "a", 1, 1)).toEqual({ latencyS: null, utilisation: null, stable: true, inferences: 3 });
+  expect(predict(unknown, () => 1, "a", 1, 1)).toEqual({
+    latencyS: null,
+    utilisation: null,
+    stable: true,
+    inferences: 3,
+  });
   expect(predict([device("a", 0), device("b", 3)], () => 0, "a", 0, 0).latencyS).toBe(3);
 });
 
