@@ -1,4 +1,4 @@
-"""What docs/ASKING.md and README show is run as it stands there, against live devices."""
+"""What docs/ASKING.md shows is run as it stands there, against live devices. (FROM-A-SHELL.md: tests/cli.)"""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,7 +49,7 @@ async def run(*command: str) -> str:
 
 
 def on_port(shell: str, port: int) -> str:
-    """A shell block against another port than MQTT's own; what it leaves reading ends after the answer."""
+    """A shell block against another port than MQTT's own."""
     return re.sub(r"\b(mosquitto_(?:pub|sub|rr))\b", rf"\1 -p {port}", shell)
 
 
@@ -58,39 +57,6 @@ async def test_the_program_in_python_gets_its_answer(fleet: LocalFleet) -> None:
     program = block("docs/ASKING.md", "MeshClient(").replace("mqtt://127.0.0.1:1883", fleet.url)
     out = await run(sys.executable, "-c", program)
     assert re.search(r"\[synthetic\].*\nanswered by device-\d in \d+\.\d s\n$", out, re.DOTALL)
-
-
-@pytest.mark.parametrize("document", ["docs/ASKING.md", "README.md"])
-async def test_a_shell_with_mqtt_311_gets_receipt_layers_tokens_and_answer(fleet: LocalFleet, document: str) -> None:
-    subscribe, publish = on_port(block(document, "mosquitto_pub -V mqttv311"), fleet.broker.port).split("&\n", 1)
-    said = await read_until_answer(subscribe, publish)
-    types = [one["type"] for one in said]
-    assert types[0] == "prompt-receipt"
-    assert {"layer-progress", "token-chunk"} <= set(types)
-    assert said[-1]["outcome"] == "answered"
-    assert {one["id"] for one in said} == {"p1"}
-
-
-async def read_until_answer(subscribe: str, publish: str) -> list[Any]:
-    """Runs the reader, the publisher once the reader has subscribed, and returns what is read up to the answer."""
-    reader = await asyncio.create_subprocess_exec(
-        "bash", "-c", f"exec stdbuf -oL {subscribe} -d", stdout=asyncio.subprocess.PIPE
-    )
-    assert reader.stdout is not None
-    said: list[Any] = []
-    try:
-        async with asyncio.timeout(RUN_TIMEOUT_S):
-            async for line in reader.stdout:
-                if line.startswith(b"Subscribed"):
-                    await run("bash", "-c", publish)
-                if line.startswith(b"{"):
-                    said.append(json.loads(line))
-                if said and said[-1]["type"] == "answer":
-                    break
-    finally:
-        reader.kill()
-        await reader.wait()
-    return said
 
 
 async def test_a_shell_with_mqtt_5_gets_the_receipt_by_its_response_topic(fleet: LocalFleet) -> None:
