@@ -18,7 +18,7 @@ from typing import Self
 
 from broker.access import People
 from broker.child import ChildProcess
-from broker.embedded_web import HINT, WebSide
+from broker.embedded_web import BUILT_WITHOUT, BUILT_WITHOUT_HINT, HINT, WebSide
 from broker.kinds import choose
 from broker.mosquitto_files import Change
 from edge_agent.wire.topics import ANY
@@ -71,6 +71,7 @@ class EmbeddedBroker:
             raise ValueError(f"the embedded broker lets everyone in and so stays on the loopback interface, not {host}")
         self._kind = choose(kind)
         self._web = WebSide(web_host, people, mesh) if web_port is not None and self._kind.has_web else None
+        self._web_hint = "" if self._kind.has_web else HINT
         self._wanted_web_port = web_port or 0
         self._web_port = self._wanted_web_port
         self._follower: asyncio.Task[None] | None = None
@@ -111,7 +112,7 @@ class EmbeddedBroker:
     @property
     def web_hint(self) -> str:
         """What to do to get a web listener where this kind has none; "" otherwise."""
-        return "" if self._kind.has_web else HINT
+        return self._web_hint
 
     @property
     def pid(self) -> int | None:
@@ -198,9 +199,11 @@ class EmbeddedBroker:
                 self._web_port = self._web_port or free_port(self._web.host)
             try:
                 await self._start_once(folder)
-            except BrokerStartError:
+            except BrokerStartError as error:
                 await self._kill()
-                if (self._wanted_port and (self._wanted_web_port or self._web is None)) or attempt == PORT_ATTEMPTS:
+                if self._web is not None and BUILT_WITHOUT in str(error):
+                    self._web, self._web_hint = None, BUILT_WITHOUT_HINT  # everything else works without
+                elif (self._wanted_port and (self._wanted_web_port or self._web is None)) or attempt == PORT_ATTEMPTS:
                     await self._stop()
                     raise
                 self._port, self._web_port = self._wanted_port, self._wanted_web_port

@@ -15,6 +15,8 @@ from edge_agent.wire.topics import ANY
 CONNECT_TIMEOUT_S = 1.0
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - whoever asks for it wants the network; the listener demands passwords
 HINT = "no WebSockets broker here: install mosquitto (`apt install mosquitto`) and start again"
+BUILT_WITHOUT = "Websockets support not available"  # mosquitto's own words
+BUILT_WITHOUT_HINT = "this mosquitto was built without WebSockets: install another build of it and start again"
 
 
 class WebSide:

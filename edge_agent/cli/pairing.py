@@ -46,6 +46,8 @@ class Paired:
     replaced: bool
     as_before: bool = False
     problem: str = ""
+    lasting: bool = True
+    """Whether it outlives the mesh's processes; a local mesh forgets its users when it ends."""
 
 
 def chosen_devices(wish: PairWish, before: Sequence[str] | None, known: bool) -> tuple[str, ...] | None:
@@ -78,5 +80,6 @@ def paired_object(paired: Paired) -> JsonObject:
         "needs_ca": link.addresses.needs_ca,
         "reach": link.addresses.reach(),
         "security": link.addresses.security(),
+        "lasting": paired.lasting,
         "problem": paired.problem,
     }

@@ -36,7 +36,12 @@ async def pair_locally(running: RunningFleet, wish: PairWish) -> Paired:
         await until_admitted(web_door(running.web), user_login(wish.user), secret)
     except NotAdmittedError as error:
         raise SettingsError(f"the broker did not take the new secret: {error}") from None
-    return Paired(PairingLink(addresses, running.mesh, wish.user, secret, devices), replaced, as_before(wish, devices))
+    return Paired(
+        PairingLink(addresses, running.mesh, wish.user, secret, devices),
+        replaced,
+        as_before(wish, devices),
+        lasting=False,
+    )
 
 
 def remove_locally(running: RunningFleet, user: str) -> None:

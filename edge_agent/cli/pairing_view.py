@@ -68,4 +68,6 @@ def _show_next(out: Console, paired: Paired) -> None:
         out.print(paired.problem, style="bad", soft_wrap=True, markup=False)
     if paired.link.addresses.here_only:
         out.print("for a phone: moamesh up --lan", style="quiet")
+    if not paired.lasting:
+        out.print("it holds until this local mesh stops", style="quiet", soft_wrap=True)
     out.print(f"shown this once; take it back: moamesh pair {user} --remove", style="quiet", soft_wrap=True)

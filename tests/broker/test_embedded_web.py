@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from broker import kinds
 from broker.access import People, UserLogin
-from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.embedded import BrokerStartError, EmbeddedBroker, answers_connect
 from broker.passwords import hash_password
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.web_login import NotAdmittedError, until_admitted, web_door
@@ -172,6 +173,24 @@ async def test_where_only_iotcore_is_there_it_says_what_to_install() -> None:
     async with EmbeddedBroker(kind="iotcore", web_port=0) as broker:
         assert broker.web_url == ""
         assert "apt install mosquitto" in broker.web_hint
+
+
+async def test_a_mosquitto_without_websockets_carries_the_mesh_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Some distributions build it so; this stands in for one by refusing the word and running the real one otherwise.
+    program = tmp_path / "mosquitto"
+    program.write_text(
+        "#!/bin/sh\n"
+        'if grep -q "^protocol websockets" "$2"; then echo "Error: Websockets support not available." >&2; exit 3; fi\n'
+        f'exec {kinds.find_mosquitto()} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    async with EmbeddedBroker(kind="mosquitto", web_port=0) as broker:
+        assert broker.web_url == ""
+        assert "built without WebSockets" in broker.web_hint
+        assert await answers_connect("127.0.0.1", broker.port)
 
 
 @pytest.mark.parametrize("url", ["mqtt://host:1", "ws://", "wss://user:pass@host:1", "ws://host:99999", "host"])
