@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.app.conftest import OpenApp
 from tests.conftest import missing
@@ -49,24 +49,21 @@ async def test_axe_finds_nothing_on_any_page(open_app: OpenApp, screen: Screen, 
     found["running"] = await violations(app.page)
     await exchange.until("answered")
     found["answered"] = await violations(app.page)
-    navigation = app.page.get_by_role("navigation", name="Main")
-    await navigation.get_by_role("link", name="Mesh").click()
+    await app.go("Mesh")
     await expect(app.device("device-1")).to_be_visible(timeout=WAIT_MS)
     found["mesh"] = await violations(app.page)
-    await navigation.get_by_role("link", name="Settings").click()
-    await expect(app.page.get_by_role("heading", name="Settings")).to_be_visible(timeout=WAIT_MS)
+    await app.go("Settings")
     found["settings"] = await violations(app.page)
     assert {page: lines for page, lines in found.items() if lines} == {}
 
 
-async def tab_to(app: AppPage, role: str, name: str) -> None:
+async def tab_to(app: AppPage, wanted: Locator) -> None:
     """Presses Tab until the element has the focus, as somebody without a mouse does."""
-    wanted = app.page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]  # one of Playwright's words
     for _ in range(TABS_MAX):
         if await wanted.evaluate("element => element === document.activeElement"):
             return
         await app.page.keyboard.press("Tab")
-    raise AssertionError(f"{name} is not reached by {TABS_MAX} presses of Tab")
+    raise AssertionError(f"{wanted} is not reached by {TABS_MAX} presses of Tab")
 
 
 async def focus_is_seen(page: Page) -> bool:
@@ -84,10 +81,10 @@ async def focus_is_seen(page: Page) -> bool:
 async def test_everything_can_be_done_with_the_keyboard_alone(open_app: OpenApp) -> None:
     app = await open_app()
     keys = app.page.keyboard
-    await tab_to(app, "slider", "Layers")
+    await tab_to(app, app.page.get_by_role("slider", name="Layers"))
     assert await focus_is_seen(app.page)
     await keys.press("Home")
-    await tab_to(app, "textbox", "Prompt")
+    await tab_to(app, app.prompt)
     await keys.type("First line")
     await keys.press("Shift+Enter")
     await keys.type("and a second")
@@ -96,9 +93,13 @@ async def test_everything_can_be_done_with_the_keyboard_alone(open_app: OpenApp)
     await expect(app.articles.first).to_have_attribute("data-state", "answered", timeout=WAIT_MS)
     await expect(app.articles.first).to_contain_text("and a second")
     # cancel: many layers, then Escape
-    await tab_to(app, "slider", "Layers")
+    depth = app.page.locator('[aria-controls="ask-options"]')
+    if await depth.get_attribute("aria-expanded") == "false":
+        await tab_to(app, depth)
+        await keys.press("Enter")
+    await tab_to(app, app.page.get_by_role("slider", name="Layers"))
     await keys.press("End")
-    await tab_to(app, "textbox", "Prompt")
+    await tab_to(app, app.prompt)
     await keys.type("Too long")
     await keys.press("Enter")
     await expect(app.articles).to_have_count(2, timeout=WAIT_MS)
@@ -106,12 +107,11 @@ async def test_everything_can_be_done_with_the_keyboard_alone(open_app: OpenApp)
     await keys.press("Escape")
     await expect(app.articles.last).to_have_attribute("data-state", "cancelled", timeout=WAIT_MS)
     for name in ("Mesh", "Settings", "Chat"):
-        await tab_to(app, "link", name)
+        link = app.page.get_by_role("navigation", name="Main").get_by_role("link", name=name, exact=True)
+        await tab_to(app, link)
         assert await focus_is_seen(app.page)
         await keys.press("Enter")
-        await expect(app.page.get_by_role("link", name=name, exact=True)).to_have_attribute(
-            "aria-current", "page", timeout=WAIT_MS
-        )
+        await expect(link).to_have_attribute("aria-current", "page", timeout=WAIT_MS)
 
 
 async def test_states_are_announced_but_not_every_token(open_app: OpenApp) -> None:

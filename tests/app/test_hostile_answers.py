@@ -58,9 +58,7 @@ async def test_hostile_answers_run_no_script_and_fetch_nothing(open_app: OpenApp
     opened: list[str] = []
     page.on("dialog", lambda dialog: opened.append(dialog.message))
     context.on("page", lambda other: opened.append(other.url))
-    await (
-        app.page.get_by_role("combobox", name="Device").locator(f'option[value="{DEVICE}"]').wait_for(state="attached")
-    )
+    await app.until_device(DEVICE)
     at = page.url.split("#")[0]
     for attack in attacks(hostile.url):
         await ask_hostile(app, hostile, attack)
@@ -87,9 +85,7 @@ async def test_what_looks_like_a_link_to_script_does_nothing_when_it_is_clicked(
     open_app: OpenApp, hostile: HostileServer
 ) -> None:
     app = await open_app()
-    await (
-        app.page.get_by_role("combobox", name="Device").locator(f'option[value="{DEVICE}"]').wait_for(state="attached")
-    )
+    await app.until_device(DEVICE)
     await ask_hostile(
         app, hostile, "[click me](javascript:window.pwned='link')\n\n<a href=\"javascript:pwned=1\">or me</a>"
     )

@@ -19,7 +19,7 @@ async def test_a_killed_device_is_shown_within_five_seconds_and_so_is_its_return
     open_app: OpenApp, mesh: LiveMesh, screen: Screen
 ) -> None:
     app = await open_app(screen)
-    await app.page.get_by_role("navigation", name="Main").get_by_role("link", name="Mesh").click()
+    await app.go("Mesh")
     devices = app.page.get_by_role("list", name="Devices").get_by_role("article")
     await expect(devices).to_have_count(4, timeout=WAIT_MS)
     await expect(app.device("device-4")).to_have_attribute("data-state", "online", timeout=WAIT_MS)
@@ -35,8 +35,8 @@ async def test_a_killed_device_is_shown_within_five_seconds_and_so_is_its_return
 
 async def test_a_full_queue_is_seen_live(open_app: OpenApp, mesh: LiveMesh) -> None:
     app = await open_app()
-    await app.page.get_by_role("navigation", name="Main").get_by_role("link", name="Mesh").click()
+    await app.go("Mesh")
     await expect(app.device("device-2")).to_have_attribute("data-state", "online", timeout=WAIT_MS)
     async with mesh.filled("device-2"):
         # one runs, the others wait
-        await expect(app.device("device-2")).to_contain_text("5", timeout=WAIT_MS)
+        await expect(app.device("device-2")).to_contain_text("5 waiting", timeout=WAIT_MS)

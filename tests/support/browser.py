@@ -160,7 +160,17 @@ class AppPage:
 
     def device(self, device_id: str) -> Locator:
         """A device of the mesh view."""
-        return self.page.locator(f'[data-device="{device_id}"]')
+        return self.page.locator(f'article[data-device="{device_id}"]')
+
+    async def go(self, name: str) -> None:
+        """Goes to another page of the app by its navigation."""
+        link = self.page.get_by_role("navigation", name="Main").get_by_role("link", name=name, exact=True)
+        await link.click()
+        await expect(link).to_have_attribute("aria-current", "page", timeout=WAIT_MS)
+
+    async def until_link(self, link: str) -> None:
+        """Waits until the connection stands so: "online", "offline", "refused"."""
+        await expect(self.connection).to_have_attribute("data-link", link, timeout=WAIT_MS)
 
     async def open(self, pairing: Pairing | None = None) -> None:
         """Opens the app, paired by link if there is one, and waits for its connection."""
@@ -169,14 +179,20 @@ class AppPage:
             await self.until_online()
 
     async def until_online(self) -> None:
-        """Waits until a prompt can be asked: connected, and devices are known."""
-        await expect(self.page.get_by_role("combobox", name="Device").locator("option").first).to_be_attached(
-            timeout=WAIT_MS
-        )
+        """Waits until the app is connected."""
+        await self.until_link("online")
+
+    async def until_device(self, device_id: str) -> None:
+        """Waits until a device is known that may be asked."""
+        options = self.page.get_by_role("combobox", name="Device").locator("option")
+        await options.filter(has_text=device_id).wait_for(state="attached")
 
     async def choose(self, device_id: str, layers: int | None = None, fanout: int | None = None) -> None:
         """Chooses who is asked, and how."""
         await self.page.get_by_role("combobox", name="Device").select_option(device_id)
+        depth = self.page.locator('[aria-controls="ask-options"]')
+        if layers is not None and await depth.get_attribute("aria-expanded") == "false":
+            await depth.click()
         for name, value in (("Layers", layers), ("Fanout", fanout)):
             if value is not None:
                 await self.page.get_by_role("slider", name=name).fill(str(value))
