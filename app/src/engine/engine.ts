@@ -36,7 +36,8 @@ class AppEngine implements Engine {
   readonly linkDetail = signal("");
   readonly pairing = signal<Pairing | null>(null);
   readonly storageWorks = signal(true);
-  private readonly mesh = new MeshView();
+  private readonly patience = new Patience();
+  private readonly mesh = new MeshView(() => this.patience.now);
   readonly devices = this.mesh.devices;
   readonly alerts = this.mesh.alerts;
   private readonly history = new History(() => (this.storageWorks.value = false));
@@ -45,7 +46,6 @@ class AppEngine implements Engine {
     () => this.pairing.peek()?.mesh ?? "",
     (exchange) => this.changed(exchange),
   );
-  private readonly patience = new Patience();
   private store: Store = new MemoryStore();
   private connection: Connection | null = null;
   private stopFollowing: () => void = () => undefined;
@@ -252,7 +252,7 @@ class AppEngine implements Engine {
     this.patience.tick(now, isOnline);
     this.connection?.tick(now);
     this.outbox.tick(this.patience.now);
-    if (isOnline) this.mesh.show(); // without a connection nobody falls silent: it is we who do not hear
+    this.mesh.show();
   }
 
   private async openStore(): Promise<Store> {

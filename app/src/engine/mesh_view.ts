@@ -8,7 +8,7 @@ import type { Broadcast } from "../wire/messages";
 
 export const SHOW_EVERY_MS = 200; // however many devices there are, the page is drawn anew at most so often for them
 
-/** Follows what devices say of themselves. */
+/** Follows what devices say of themselves. `patience`: seconds on a clock that stands still while nothing can be heard. */
 export class MeshView {
   readonly devices = signal<readonly Device[]>([]);
   readonly alerts = signal<readonly Alert[]>([]);
@@ -16,13 +16,15 @@ export class MeshView {
   private watch = new Alerts();
   private timer: ReturnType<typeof setTimeout> | null = null;
 
+  constructor(private readonly patience: () => number) {}
+
   /** Takes a presence or status. The device it is about has been compared with its topic. */
   take(message: Broadcast, retained: boolean): void {
     if (message.type === "presence") {
-      this.roster.takePresence(message, Date.now());
+      this.roster.takePresence(message, 1000 * this.patience());
       this.show();
     } else {
-      this.roster.takeStatus(message, Date.now(), retained);
+      this.roster.takeStatus(message, 1000 * this.patience(), retained, Date.now());
       this.timer ??= setTimeout(() => this.show(), SHOW_EVERY_MS);
     }
   }
@@ -31,7 +33,7 @@ export class MeshView {
   show(): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
-    const now = Date.now();
+    const now = 1000 * this.patience();
     const devices = this.roster.list(now);
     const shown = this.devices.peek();
     const isSame = devices.length === shown.length && devices.every((device, at) => device === shown[at]);

@@ -1,6 +1,6 @@
 /**
  * What people should know without looking: the alerts of docs/MONITORING.md, as one page sees them. Those wait for
- * minutes, since they wake people; here somebody is looking, so seconds do. Pure: `now` is milliseconds.
+ * minutes, since they wake people; here somebody is looking, so seconds do. Pure: `now` is milliseconds on any clock.
  */
 import type { Alert, Device } from "../model";
 
@@ -9,6 +9,7 @@ export const LOAD_HIGH_FOR_S = 30; // the load is smoothed over a minute by the 
 export const LOAD_OVER_FOR_S = 10;
 export const QUEUE_SHARE_HIGH = 0.8; // of its places: soon prompts are refused
 export const QUEUE_FOR_S = 10; // a burst may fill a queue for a moment
+export const SILENT_FOR_S = 5; // beyond the silence that makes a device silent: a page that wakes hears it by then
 export const ABSENT_FOR_MAX_S = 3600; // then it was taken away on purpose
 
 interface Condition {
@@ -60,7 +61,8 @@ export class Alerts {
 function absent({ id, state }: Device): Condition {
   const text = state === "offline" ? `${id} is offline: its connection broke off` : `${id} is silent: no news of it`;
   const severity = state === "offline" ? "critical" : "warning";
-  return { id: `absent/${id}`, severity, deviceId: id, text, afterS: 0, untilS: ABSENT_FOR_MAX_S };
+  const afterS = state === "offline" ? 0 : SILENT_FOR_S;
+  return { id: `${state}/${id}`, severity, deviceId: id, text, afterS, untilS: ABSENT_FOR_MAX_S };
 }
 
 function overloads({ id, status }: Device): Condition[] {

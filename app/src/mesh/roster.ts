@@ -1,6 +1,7 @@
 /**
  * What is known of the devices of a mesh, from their presence and status; as `edge_agent/client/roster.py`. Pure: `now`
- * is milliseconds of Date.now(), passed in.
+ * is milliseconds on one clock, passed in. Let it be one that stands still while nothing can be heard: a device is
+ * silent when it could have been heard and was not.
  *
  * A device whose process is killed is offline at once, by its last will; one that falls silent is so after three of its
  * own intervals.
@@ -39,8 +40,8 @@ export class Roster {
     if (presence.state === "online") known.heardAt = now;
   }
 
-  /** Notes live figures; retained ones are shown, but are no sign of life and no sample. */
-  takeStatus(status: DeviceStatus, now: number, retained: boolean): void {
+  /** Notes live figures; retained ones are no sign of life and no sample. `at` is when, in milliseconds of Date.now(). */
+  takeStatus(status: DeviceStatus, now: number, retained: boolean, at = now): void {
     const known = this.find(status.device_id);
     if (known === undefined) return;
     const isFirst = known.status === null;
@@ -51,7 +52,7 @@ export class Roster {
     if (retained) return;
     known.heardAt = now;
     const sample: Sample = {
-      at: now,
+      at,
       requestsWaiting: status.requests_waiting,
       utilisation: status.utilisation,
       offeredLoad: status.offered_load,

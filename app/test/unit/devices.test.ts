@@ -1,5 +1,12 @@
 import { beforeEach, expect, test } from "vitest";
-import { ABSENT_FOR_MAX_S, Alerts, LOAD_HIGH_FOR_S, LOAD_OVER_FOR_S, QUEUE_FOR_S } from "../../src/mesh/alerts";
+import {
+  ABSENT_FOR_MAX_S,
+  Alerts,
+  LOAD_HIGH_FOR_S,
+  LOAD_OVER_FOR_S,
+  QUEUE_FOR_S,
+  SILENT_FOR_S,
+} from "../../src/mesh/alerts";
 import { DEVICES_MAX, HISTORY_SAMPLES_MAX, Roster } from "../../src/mesh/roster";
 import type { Device } from "../../src/model";
 import type { DeviceStatus } from "../../src/wire/messages";
@@ -100,9 +107,9 @@ test("a device that was there and is gone is alerted for an hour; one that never
   const alerts = new Alerts();
   expect(kinds(alerts, device({}, "offline"), 0)).toEqual([[]]);
   kinds(alerts, device(), 1);
-  expect(kinds(alerts, device({}, "silent"), 2)).toEqual([["warning absent/a"]]);
-  expect(kinds(alerts, device({}, "offline"), 3, ABSENT_FOR_MAX_S + 3)).toEqual([["critical absent/a"], []]);
-  expect(kinds(alerts, device({}, "stopped"), 4)).toEqual([[]]);
+  expect(kinds(alerts, device({}, "silent"), 2, 2 + SILENT_FOR_S)).toEqual([[], ["warning silent/a"]]);
+  expect(kinds(alerts, device({}, "offline"), 8, ABSENT_FOR_MAX_S + 9)).toEqual([["critical offline/a"], []]);
+  expect(kinds(alerts, device({}, "stopped"), 9)).toEqual([[]]);
 });
 
 test("while nothing changes the alerts are the same array", () => {
