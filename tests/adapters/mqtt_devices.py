@@ -49,12 +49,12 @@ async def until(condition: Callable[[], T], what: str) -> T:
 class Device:
     """A transport whose events are kept. While `gate` is clear, `emit` waits, as a busy runtime does."""
 
-    def __init__(self, device_id: str, url: str, **settings: Any) -> None:
+    def __init__(self, device_id: str, url: str, mesh: str = "test", **settings: Any) -> None:
         self.device_id = device_id
         self.events: list[Event] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.transport = MqttTransport(MqttSettings(device_id, "test", url, **{"backoff_max_s": 0.2, **settings}))
+        self.transport = MqttTransport(MqttSettings(device_id, mesh, url, **{"backoff_max_s": 0.2, **settings}))
 
     async def emit(self, event: Event) -> None:
         await self.gate.wait()

@@ -30,6 +30,7 @@ from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel, build, discovery_birth, discovery_config, discovery_filter, topic_filter
 from tests.adapters import mqtt_devices
 from tests.client.samples import presence, status
+from tests.support.ejabberd import running_cluster
 from tests.support.home_assistant import Entities, problems
 from tests.support.polling import until
 from tests.support.secured import HOST, SecuredMesh
@@ -356,6 +357,38 @@ async def test_a_device_announces_itself_and_nobody_else_and_only_in_a_mesh_that
             await device.subscribe(topic_filter("home", "+", Channel.PRESENCE), qos=1)
             await until(lambda: bool(heard.got), "something after it")
             assert b'{"it": "opted out"}' not in [body for _, body, _ in heard.got]
+
+
+@pytest.mark.broker
+async def test_a_broker_that_refuses_the_subscription_does_not_keep_the_device_from_its_mesh(
+    mesh: SecuredMesh, tmp_path: Path
+) -> None:
+    alice = mesh.user(
+        "alice"
+    )  # and no login for Home Assistant: ejabberd refuses what mosquitto grants and leaves empty
+    (tmp_path / "cluster").mkdir()
+    async with running_cluster(mesh, tmp_path / "cluster") as cluster:
+        badge = mesh.device("kitchen")
+        device = mqtt_devices.Device(
+            "kitchen", cluster.urls[0], mesh="home", username="kitchen", tls=files_of(mesh, badge)
+        )
+        device.transport.advertise([Advert(TOPIC, b"hello", discovery_birth(), b"online")])
+        await device.transport.start(device.emit, told(state=PresenceState.OFFLINE))
+        client = open_client(
+            f"mqtts://{cluster.password_door(0).host}:{cluster.password_port}",
+            client_id="alice",
+            username=alice.username,
+            password=alice.password,
+            tls=TlsFiles(str(mesh.ca)),
+        )
+        try:
+            await device.connection(True)
+            async with client, reading(client, topic_filter("home", "+", Channel.PRESENCE)) as seen:
+                device.transport.publish_presence(told())
+                await until(lambda: bool(seen.got), "the device speaks")
+            assert device.transport.counters.connection_losses == 0
+        finally:
+            await device.transport.stop()
 
 
 def test_the_operator_cannot_announce_itself_as_a_device(mesh: SecuredMesh, tmp_path: Path) -> None:
