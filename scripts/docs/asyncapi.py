@@ -16,6 +16,7 @@ from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX
 from edge_agent.wire.topics import TABLE, Channel, Role, TopicRow
 from provisioning import messages as certificates
 from provisioning import signed
+from scripts.docs import asyncapi_home_assistant as home_assistant
 from scripts.docs.examples import all_examples
 from scripts.docs.schemas import all_schemas, type_name
 from scripts.docs.servers import security_schemes, servers
@@ -58,13 +59,13 @@ def make_document() -> Fields:
         "info": _info(),
         "defaultContentType": "application/json",
         "servers": servers(),
-        "channels": {channel.value: _channel(row) for channel, row in TABLE.items()},
-        "operations": dict(_operations()),
+        "channels": {channel.value: _channel(row) for channel, row in TABLE.items()} | home_assistant.channels(),
+        "operations": dict(_operations()) | home_assistant.operations(MQTT_BINDING),
         "components": {
             "securitySchemes": security_schemes(),
             "parameters": {name: {"description": text} for name, text in _PARAMETERS.items()},
-            "messages": {name: _message(name) for name in _message_names()},
-            "schemas": all_schemas(),
+            "messages": {name: _message(name) for name in _message_names()} | home_assistant.messages(MQTT_BINDING),
+            "schemas": all_schemas() | home_assistant.schemas(),
         },
     }
 

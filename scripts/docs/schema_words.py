@@ -11,6 +11,9 @@ from scripts.docs.schemas import REF
 
 def fields(schema: dict[str, Any]) -> Iterator[str]:
     """Yields the lines of a table with a schema's fields, or of a list of its values."""
+    if "const" in schema:
+        yield f"`{schema['const']}`, and nothing else.\n"
+        return
     if "properties" not in schema:
         yield "One of " + ", ".join(f"`{value}`" for value in schema.get("enum", ())) + ".\n"
         return

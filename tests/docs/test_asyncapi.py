@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from edge_agent.adapters.home_assistant import DeviceCard, discovery_message
 from edge_agent.wire import codec, topics
 from edge_agent.wire.topics import TABLE, Channel
 from provisioning import jobs, signed
 from provisioning import messages as certificates
 from scripts.docs import node
 from scripts.docs.asyncapi import PAGE
-from tests.docs.asyncapi_document import document, operations, problems
+from tests.docs.asyncapi_document import document, operations, problems, validator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,9 +29,9 @@ ERROR = 0
 def examples() -> list[Any]:
     messages = document()["components"]["messages"]
     return [
-        pytest.param(Channel(channel), example["payload"], id=f"{channel}-{name}")
-        for channel, row in document()["channels"].items()
-        for name in row["messages"]
+        pytest.param(channel, example["payload"], id=f"{channel}-{name}")
+        for channel in Channel
+        for name in document()["channels"][channel]["messages"]
         for example in messages[name]["examples"]
     ]
 
@@ -91,7 +92,16 @@ def test_a_device_sends_and_receives_just_what_the_topic_table_lets_it() -> None
     assert told == {
         *(("send", channel) for channel in own | both),
         *(("receive", channel) for channel in inbox | both | {"presence"}),
+        ("send", "home-assistant-config"),
+        ("receive", "home-assistant-status"),
     }
+
+
+def test_what_a_device_announces_to_home_assistant_is_as_the_document_says() -> None:
+    card = DeviceCard("home", "kitchen", "tiny", True, "1.0", 2.0)
+    assert list(validator("home-assistant-device").iter_errors(json.loads(discovery_message(card)))) == []
+    told = document()["channels"]["home-assistant-config"]["address"]
+    assert told.format(mesh="home", device="kitchen") == topics.discovery_config("home", "kitchen")
 
 
 def test_a_prompt_names_its_response_topic_and_its_answers() -> None:
