@@ -32,8 +32,8 @@ export default defineConfig({
         start_url: "./",
         scope: "./",
         display: "standalone",
-        background_color: "#101418",
-        theme_color: "#101418",
+        background_color: "#f6f6f3", // as --background of the light theme, which a first start has
+        theme_color: "#f6f6f3",
         icons: [
           { src: "icon-192.png", sizes: "192x192", type: "image/png" },
           { src: "icon-512.png", sizes: "512x512", type: "image/png" },

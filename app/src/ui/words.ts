@@ -65,14 +65,25 @@ export function exchangeWords(exchange: Exchange, link: Link): Words {
     case "cancelled":
       return { tone: "calm", title: "Cancelled", text: "You stopped this prompt." };
     case "failed":
-      return { tone: "bad", title: "Failed", text: `${device} could not answer${detail}. Trying again often helps.` };
+      return {
+        tone: "bad",
+        title: "Failed",
+        text: `${sentence(exchange, `${device} could not answer`)} Trying again often helps.`,
+      };
     case "unreachable":
       return {
         tone: "bad",
         title: "No reply",
-        text: `${device} did not confirm that it has the prompt. Is it switched on? Try again, or ask another device.`,
+        text: `${sentence(exchange, `${device} does not respond: is it on?`)} Try again, or ask another device.`,
       };
   }
+}
+
+/** What the engine or the device says of it ("the engine stopped") as a sentence. A device's name stays as it is. */
+function sentence({ detail, deviceId }: Exchange, otherwise: string): string {
+  const text = detail || otherwise;
+  const begun = text.startsWith(deviceId) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  return begun + (/[.?!]$/.test(text) ? "" : ".");
 }
 
 function notSent(link: Link): string {

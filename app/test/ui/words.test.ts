@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { describe, expect, it } from "vitest";
-import type { PromptState } from "../../src/model";
+import type { Exchange, PromptState } from "../../src/model";
 import { pictureRows } from "../../src/ui/chat/picture_rows";
 import { PROVENANCE, exchange } from "../../src/ui/dev/samples";
 import { figure, percent, rate, seconds, wholeSeconds } from "../../src/ui/format";
@@ -34,6 +34,15 @@ describe("the words of a state", () => {
       text: "kitchen has as many prompts as it can take (16 of 16 places are taken).",
     });
     expect(exchangeWords(exchange("c", "refused", { refusal: "too_large" }), "online").title).toBe("Refused");
+  });
+
+  it("begin with what the engine or the device said of a failure", () => {
+    const words = (change: Partial<Exchange>) => exchangeWords(exchange("c", "failed", change), "online").text;
+    expect(words({ detail: "the engine stopped twice" })).toBe("The engine stopped twice. Trying again often helps.");
+    expect(words({ detail: "kitchen did not answer within 330 s" })).toMatch(/^kitchen did not answer within 330 s\. /);
+    expect(words({})).toMatch(/^kitchen could not answer\. /);
+    const forbidden = { detail: "the broker does not let you ask kitchen" };
+    expect(exchangeWords(exchange("c", "unreachable", forbidden), "online").text).toContain("does not let you ask");
   });
 
   it("call an answer partial that lacks responses, and name them", () => {

@@ -3,6 +3,7 @@ import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Exchange } from "../../model";
 import { useEngine } from "../engine";
+import { count } from "../format";
 import { Icon } from "../icons";
 import { wide } from "../media";
 import { go, href } from "../route";
@@ -55,7 +56,7 @@ function Welcome(): VNode {
         <h2>Your devices answer together</h2>
         <p>
           One device takes your prompt, asks others for proposals, layer by layer, and makes the answer of them.
-          {online > 0 && ` ${online} ${online === 1 ? "is" : "are"} online now.`}
+          {online > 0 && ` ${count(online, "device")} ${online === 1 ? "is" : "are"} online.`}
         </p>
       </div>
       {!wide.value && engine.chats.value.length > 0 && (

@@ -31,7 +31,7 @@ function summary(exchange: Exchange, provenance: Provenance): string {
   const parts = [count(devices, "device"), count(all.length, "inference")];
   if (exchange.endToEndLatencyS !== null) parts.push(seconds(exchange.endToEndLatencyS));
   if (all.some((one) => one.synthetic)) parts.push("synthetic");
-  return parts.join(" · ");
+  return parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · "); // a line breaks between parts, not in them
 }
 
 function Details({ exchange, provenance }: { exchange: Exchange; provenance: Provenance }): VNode {
