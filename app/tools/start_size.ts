@@ -28,7 +28,7 @@ export function startSize(): Plugin {
     enforce: "post",
     writeBundle(_options, bundle) {
       const rows = measure(bundle);
-      const start = rows.filter((row) => row.when === "start").reduce((sum, row) => sum + row.gzip, 0);
+      const start = startBytes(rows);
       console.log(table(rows, start));
       if (start > START_BYTES_MAX) {
         this.error(`a start takes ${start} bytes of gzip, at most ${START_BYTES_MAX} are allowed`);
@@ -37,7 +37,13 @@ export function startSize(): Plugin {
   };
 }
 
-function measure(bundle: Rolldown.OutputBundle): Row[] {
+/** Returns the bytes of gzip that a start takes. */
+export function startBytes(rows: readonly Row[]): number {
+  return rows.filter((row) => row.when === "start").reduce((sum, row) => sum + row.gzip, 0);
+}
+
+/** Returns every file that a page may load, those of a start first. */
+export function measure(bundle: Rolldown.OutputBundle): Row[] {
   const start = filesOfAStart(bundle);
   return Object.values(bundle)
     .filter((file) => /\.(html|js|css)$/.test(file.fileName) && !/^(sw|registerSW|workbox-)/.test(file.fileName))
