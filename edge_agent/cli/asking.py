@@ -67,7 +67,9 @@ class _Shown:
         self._errors = errors
         self._stream = stream
         self._written = ""
-        self._pages = MarkdownStream(console()) if sys.stdout.isatty() and not raw else None
+        out = console()
+        drawn = out.is_terminal and not out.is_dumb_terminal  # a dumb one cannot take back the block that still grows
+        self._pages = MarkdownStream(out) if drawn and not raw else None
         self._status: Status | None = errors.status("sending") if errors.is_terminal else None
         if self._status is not None:
             self._status.start()

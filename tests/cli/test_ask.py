@@ -166,10 +166,13 @@ async def test_an_answer_higher_than_the_terminal_is_shown_whole(home: dict[str,
 
 
 @pytest.mark.broker
-async def test_raw_is_raw_on_a_terminal_too(home: dict[str, str], broker_url: str) -> None:
+@pytest.mark.parametrize(("option", "kind"), [("--raw", "xterm-256color"), ("--stream", "dumb")])
+async def test_raw_is_raw_on_a_terminal_too_and_so_is_a_dumb_one(
+    home: dict[str, str], broker_url: str, option: str, kind: str
+) -> None:
     async with scripted_device(broker_url, answering(MARKDOWN)) as device:
         await online(device)
-        async with in_terminal(command(broker_url, "dice?", "--raw"), home) as terminal:
+        async with in_terminal(command(broker_url, "dice?", option), home, kind=kind) as terminal:
             assert await terminal.ends() == 0
             await terminal.until(lambda: "answered by" in terminal.text)
         assert "Cut **off** the top; `dice` it." in terminal.text

@@ -11,6 +11,8 @@ import pytest
 from rich.text import Text
 from textual.widgets import Static
 
+from broker.mosquitto import MosquittoBroker
+from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.top.app import HelpScreen, TopApp
 from edge_agent.cli.top.model import SortKey
@@ -22,6 +24,7 @@ from tests.client.conftest import LocalBroker, own_broker
 from tests.client.samples import presence, status
 from tests.client.scripted_device import scripted_device
 from tests.support.polling import until
+from tests.support.secured import HOST, SecuredMesh
 from tests.support.terminals import in_terminal
 
 __all__ = ["home", "own_broker"]
@@ -157,6 +160,37 @@ async def test_the_program_finds_the_local_mesh_and_leaves_the_terminal_as_it_wa
             assert await terminal.ends() == 143
             await terminal.until(lambda: b"\x1b[?1049l" in terminal.received)
         assert "Traceback" not in terminal.text
+
+
+async def test_a_user_of_one_device_sees_that_device_over_tls_and_no_other(
+    home: dict[str, str], tmp_path: Path
+) -> None:
+    mesh = SecuredMesh(tmp_path)
+    bob, files = mesh.user("bob", ("kitchen",)), mesh.broker_files(tmp_path / "broker")
+    assert bob.password is not None
+    (tmp_path / "password").write_text(f"{bob.password}\n")
+    devices = f"mqtts://{HOST}:{files.config.listeners.devices}"
+    where = [
+        "--broker",
+        f"mqtts://{HOST}:{files.config.listeners.passwords}",
+        "--mesh",
+        "home",
+        "--ca-file",
+        str(mesh.ca),
+    ]
+    login = ["--username", "user.bob", "--password-file", str(tmp_path / "password")]
+    async with MosquittoBroker(files, lambda: mesh.people), contextlib.AsyncExitStack() as stack:
+        for name in ("garage", "kitchen"):
+            badge = mesh.device(name)
+            tls = TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key))
+            device = await stack.enter_async_context(scripted_device(devices, mesh="home", device_id=name, tls=tls))
+            await device.announce(presence(name))
+            await device.announce(status(name))
+        async with in_terminal([*MOAMESH, "top", *where, *login], home) as terminal:
+            await terminal.until(lambda: "1 of 1 online" in terminal.text and "kitchen" in terminal.text)
+            assert "garage" not in terminal.text
+            terminal.type("q")
+            assert await terminal.ends() == 0
 
 
 def test_without_a_terminal_or_a_broker_it_is_one_clear_line(home: dict[str, str]) -> None:

@@ -63,7 +63,7 @@ class Terminal:
 
 @contextlib.asynccontextmanager
 async def in_terminal(
-    command: Sequence[str], env: dict[str, str], *, columns: int = 80, lines: int = 24
+    command: Sequence[str], env: dict[str, str], *, columns: int = 80, lines: int = 24, kind: str = "xterm-256color"
 ) -> AsyncIterator[Terminal]:
     """Runs a command in a terminal of this size."""
     master, slave = pty.openpty()
@@ -77,7 +77,7 @@ async def in_terminal(
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env=kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor"},
+        env=kept | {"TERM": kind, "COLORTERM": "truecolor"},
         start_new_session=True,
     )
     os.close(slave)
