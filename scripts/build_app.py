@@ -67,7 +67,9 @@ def _install_packages() -> None:
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print("The web app's packages from npm (20 seconds)", flush=True)
-    done = _npm("ci", "--no-audit", "--no-fund", "--fetch-retries=2", "--fetch-retry-mintimeout=1000")
+    done = _npm(
+        "ci", "--no-audit", "--no-fund", "--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-factor=2"
+    )
     if done.returncode != 0:
         raise BuildError(f"its npm packages cannot be had ({_reason(done.stdout)}). Once they can: make app")
     stamp.write_text(wanted)
