@@ -6,12 +6,13 @@
  */
 import { VitePWA } from "vite-plugin-pwa";
 import { defineConfig } from "vitest/config";
-import { pageAliases } from "./tools/page_aliases.ts";
+import { nodeGlobals, pageAliases } from "./tools/page_aliases.ts";
 import { startSize } from "./tools/start_size.ts";
 
 export default defineConfig({
   base: "./", // works under any path, behind any proxy
   resolve: { alias: process.env["VITEST"] ? [] : pageAliases },
+  optimizeDeps: { rolldownOptions: { transform: { inject: nodeGlobals } } }, // for `npm run dev`
   plugins: [
     startSize(),
     VitePWA({
@@ -46,8 +47,7 @@ export default defineConfig({
     outDir: "../edge_agent/gateway/static",
     emptyOutDir: true,
     modulePreload: { polyfill: false },
-    // mqtt.js and its streams take Node's global for granted; a page has none.
-    rolldownOptions: { transform: { inject: { process: "process", Buffer: ["buffer", "Buffer"] } } },
+    rolldownOptions: { transform: { inject: nodeGlobals } },
     reportCompressedSize: false, // startSize() says it, by what a start needs
   },
   test: {

@@ -16,3 +16,9 @@ export const pageAliases = [
   { find: /^worker-timers$/, replacement: nothing }, // timerVariant is "native"
   { find: /^ws$/, replacement: nothing }, // pages have WebSocket
 ];
+
+/** Globals that mqtt.js and its packages take for granted; a page has none of them. */
+export const nodeGlobals: Record<string, string | [string, string]> = {
+  process: "process",
+  Buffer: ["buffer", "Buffer"],
+};
