@@ -9,7 +9,6 @@ import logging
 import math
 import signal
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
@@ -22,6 +21,7 @@ from edge_agent.gateway.inquiry import Inquiries
 from edge_agent.gateway.keys import KeyRing
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import CONNECTIONS_MAX, HEADER_BYTES_MAX, GatewayOptions
+from edge_agent.gateway.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def run_gateway(options: GatewayOptions, announce: Callable[[Listening], None]) 
     logging.getLogger(MQTT_LIBRARY).setLevel(logging.ERROR)
     keys = KeyRing(options.keys_file)
     _check_open(options, keys)
-    context = _tls(options)
+    tls = _tls(options)
     link = MeshLink(options)
     inquiries = Inquiries(link, options)
     with contextlib.closing(_listen(options)) as listener:
@@ -70,9 +70,9 @@ def run_gateway(options: GatewayOptions, announce: Callable[[Listening], None]) 
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(options.stop_timeout_s + TOLD_S),
             h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-            ssl_context_factory=(lambda _config, _default: context) if context is not None else None,
+            ssl_context_factory=(lambda _config, _default: tls.context) if tls is not None else None,
         )
-        server = _Server(config, inquiries, options.stop_timeout_s, lambda: announce(Listening(url, keys.needed)))
+        server = _Server(config, inquiries, tls, options.stop_timeout_s, lambda: announce(Listening(url, keys.needed)))
         asyncio.run(server.serve([listener]))
 
 
@@ -81,10 +81,17 @@ class _Server(uvicorn.Server):
     """uvicorn, but it says when it listens, and tells those whose answers it can wait for no longer."""
 
     def __init__(
-        self, config: uvicorn.Config, inquiries: Inquiries, stop_timeout_s: float, started: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        inquiries: Inquiries,
+        tls: ServerTls | None,
+        stop_timeout_s: float,
+        started: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._inquiries = inquiries
+        self._tls = tls
+        self._following: asyncio.Task[None] | None = None
         self._stop_timeout_s = stop_timeout_s
         self._announce = started
         self._closing: asyncio.Task[None] | None = None
@@ -92,6 +99,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
         await super().startup(sockets)
+        if self._tls is not None:
+            self._following = asyncio.create_task(self._tls.follow(), name="certificate")
         if self.started:
             self._announce()
 
@@ -141,8 +150,9 @@ def _is_loopback(host: str) -> bool:
 def _listen(options: GatewayOptions) -> socket.socket:
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _kind, _protocol, _name, address = found[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        family, kind, protocol, _name, address = found[0]
+        # With the protocol named: else asyncio leaves out TCP_NODELAY, and each answer waits 40 ms for an ACK.
+        listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
@@ -157,17 +167,10 @@ def _listen(options: GatewayOptions) -> socket.socket:
     return listener
 
 
-def _tls(options: GatewayOptions) -> ssl.SSLContext | None:
+def _tls(options: GatewayOptions) -> ServerTls | None:
     if options.cert_file is None or options.key_file is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(options.cert_file, options.key_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SettingsError(f"HTTPS: {options.cert_file}, {options.key_file}: {reason}") from None
-    return context
+    return ServerTls(options.cert_file, options.key_file)
 
 
 def _shown(options: GatewayOptions) -> str:

@@ -1,0 +1,68 @@
+"""HTTPS with certificate files that are followed: a renewed certificate counts from the next connection on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+from typing import final
+
+from edge_agent.core.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+FOLLOW_S = 30.0  # between looks at the files: certificates are renewed days before they end
+
+
+@final
+class ServerTls:
+    """A server's TLS.
+
+    Args:
+        cert_file, key_file: PEM; they may be one file.
+
+    Raises:
+        SettingsError: a file is missing, damaged, or not of the other.
+    """
+
+    def __init__(self, cert_file: Path, key_file: Path) -> None:
+        self._files = (cert_file, key_file)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._seen = self._signature()
+        try:
+            self.context.load_cert_chain(*self._files)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"HTTPS: {cert_file}, {key_file}: {_reason(error)}") from None
+
+    async def follow(self, every_s: float = FOLLOW_S) -> None:
+        """Takes files that changed, until it is cancelled. Damaged ones are said and the ones of before kept."""
+        while True:
+            await asyncio.sleep(every_s)
+            signature = self._signature()
+            if signature == self._seen:
+                continue
+            try:
+                _check(*self._files)
+                self.context.load_cert_chain(*self._files)
+                log.info("HTTPS: a new certificate in %s", self._files[0])
+            except (OSError, ssl.SSLError) as error:  # perhaps one of two files is not there yet: the next look tells
+                log.warning("HTTPS: %s: %s; going on with the certificate of before", self._files[0], _reason(error))
+                continue
+            self._seen = signature
+
+    def _signature(self) -> tuple[int, ...]:
+        try:
+            return tuple(number for file in self._files for number in (file.stat().st_mtime_ns, file.stat().st_ino))
+        except OSError:
+            return ()
+
+
+def _check(cert_file: Path, key_file: Path) -> None:
+    """On a context of its own: half a change must not spoil the one in use."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
+
+
+def _reason(error: OSError | ssl.SSLError) -> str:
+    return str(error.strerror or error)
