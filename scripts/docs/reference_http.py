@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from scripts.docs.schema_words import fields
 
+_METRIC = re.compile(r"^# HELP (\S+) (.+)\n# TYPE \S+ (\w+)$", re.MULTILINE)
 _HEAD = """\
 # HTTP API
 
@@ -28,32 +30,42 @@ run it, and what a client in Python looks like: [GATEWAY.md](../GATEWAY.md). A r
 
 def render() -> str:
     """Returns the page."""
-    document = openapi()
+    document, metrics = asyncio.run(_from_gateway())
     parts = [_HEAD]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             parts += _operation(f"{method.upper()} {path}", operation)
+    parts += _metrics(metrics)
     parts.append("## Parts\n")
     for name, schema in sorted(document["components"]["schemas"].items()):
         parts += [f"### {name}\n", _text(schema.get("description", "")) + "\n", *fields(schema)]
     return "\n".join(parts) + "\n"
 
 
-def openapi() -> dict[str, Any]:
-    """Returns the document as the gateway serves it; neither a port nor a broker is needed for it."""
+async def _from_gateway() -> tuple[dict[str, Any], str]:
+    """The OpenAPI document and the metrics as the gateway serves them; neither a port nor a broker is needed for it."""
     with tempfile.TemporaryDirectory() as folder:
         keys_file = Path(folder) / "api-keys.json"
         options = GatewayOptions("mqtt://127.0.0.1:1883", "home", keys_file)
         link = MeshLink(options)
         app = make_app(options, KeyRing(keys_file), link, Inquiries(link, options))
-        return asyncio.run(_fetch(app))
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+            document = (await client.get("/openapi.json")).raise_for_status().json()
+            metrics = (await client.get("/metrics")).raise_for_status().text
+    return document, metrics
 
 
-async def _fetch(app: Any) -> dict[str, Any]:
-    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
-        document: dict[str, Any] = (await client.get("/openapi.json")).raise_for_status().json()
-        return document
+def _metrics(text: str) -> Iterator[str]:
+    """What /metrics offers, out of its own HELP and TYPE lines."""
+    yield "## Metrics\n"
+    yield "What `GET /metrics` has for Prometheus. Figures of devices are those that each device told last.\n"
+    yield "| metric | type | meaning |"
+    yield "|---|---|---|"
+    for name, meaning, kind in _METRIC.findall(text):
+        if not name.endswith("_created"):
+            yield f"| `{name}` | {kind} | {meaning} |"
+    yield ""
 
 
 def _operation(title: str, operation: dict[str, Any]) -> Iterator[str]:

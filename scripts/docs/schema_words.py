@@ -54,13 +54,14 @@ def _type(schema: dict[str, Any]) -> str:
 
 def _limits(schema: dict[str, Any]) -> str:
     if "exclusiveMinimum" in schema:
-        return f" above {schema['exclusiveMinimum']}{_bounds(schema, '', 'maximum')}"
+        most = f", at most {schema['maximum']:g}" if "maximum" in schema else ""
+        return f" (above {schema['exclusiveMinimum']:g}{most})"
     if "minimum" in schema or "maximum" in schema:
         return _bounds(schema, "minimum", "maximum")
     if "minLength" in schema or "maxLength" in schema:
         return _bounds(schema, "minLength", "maxLength", " characters")
     if schema.get("pattern") == r"\S":
-        return ", not blank"
+        return " (not blank)"
     return f" `{schema['pattern']}`" if "pattern" in schema else ""
 
 
@@ -71,5 +72,5 @@ def _bounds(schema: dict[str, Any], least: str, most: str, unit: str = "") -> st
     if low is None and high is None:
         return ""
     if high is None:
-        return f", {low:g} or more{unit}"
-    return f", at most {high:g}{unit}" if low is None else f", {low:g} to {high:g}{unit}"
+        return f" ({low:g} or more{unit})"
+    return f" (at most {high:g}{unit})" if low is None else f" ({low:g} to {high:g}{unit})"

@@ -17,6 +17,7 @@ import pytest
 
 from scripts.docs.site import CONFIG, PAGES, SITE
 from tests.docs.commands import DOCUMENTS, ROOT
+from tests.support.browser import WAIT_MS, chromium_is_here, launched
 
 BUILD_TIMEOUT_S = 60.0  # 3 s on an idle machine
 _LOADS = {("link", "href"), ("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("object", "data")}
@@ -113,11 +114,11 @@ def test_links_lead_somewhere_on_the_code_host_too(document: Path) -> None:
     assert [link for link in local if not (document.parent / unquote(link)).exists()] == []
 
 
+@pytest.mark.skipif(not chromium_is_here(), reason="needs chromium: bash scripts/install_test_programs.sh")
 async def test_from_disk_search_finds_a_setting_and_nothing_asks_the_network(site: dict[Path, Read]) -> None:
-    async_api = pytest.importorskip("playwright.async_api")
-    asked, errors = [], []
-    async with async_api.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    asked: list[str] = []
+    errors: list[str] = []
+    async with launched() as browser:
         page = await browser.new_page()
         page.on("request", lambda one: asked.append(one.url))
         page.on("pageerror", lambda one: errors.append(str(one)))
@@ -126,9 +127,8 @@ async def test_from_disk_search_finds_a_setting_and_nothing_asks_the_network(sit
         await page.keyboard.press("Control+k")
         await page.keyboard.type("receipt_timeout_s")
         hit = page.locator('a[href*="reference/settings.html"]:visible').first
-        await hit.wait_for(timeout=20_000)
+        await hit.wait_for(timeout=WAIT_MS)
         await hit.click()
-        await page.wait_for_url("**/reference/settings.html*", timeout=20_000)
-        await browser.close()
+        await page.wait_for_url("**/reference/settings.html*", timeout=WAIT_MS)
     assert [url for url in asked if not url.startswith(("file:", "data:", "about:", "blob:"))] == []
     assert errors == []
