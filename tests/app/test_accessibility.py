@@ -29,6 +29,7 @@ async def violations(page: Page) -> list[str]:
     found: dict[str, Any] = await page.evaluate(
         "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES
     )
+    assert len(found["passes"]) > 10, "axe looked at nothing"
     return [
         f"{one['id']}: {one['help']}: {node['html'][:200]} {node.get('failureSummary', '')[:200]}"
         for one in found["violations"]
@@ -48,6 +49,7 @@ async def test_axe_finds_nothing_on_any_page(open_app: OpenApp, screen: Screen, 
     await exchange.until("proposing", "streaming")
     found["running"] = await violations(app.page)
     await exchange.until("answered")
+    await exchange.article.get_by_text("How it was made").click()
     found["answered"] = await violations(app.page)
     await app.go("Mesh")
     await expect(app.device("device-1")).to_be_visible(timeout=WAIT_MS)
