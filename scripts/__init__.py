@@ -1,0 +1,1 @@
+"""What people and `make` run to set up, build and draw; nothing of it ships."""
