@@ -13,11 +13,10 @@ import aiomqtt
 import pytest
 
 from broker.access import People
-from broker.embedded import EmbeddedBroker
 from broker.mosquitto import MosquittoBroker
 from broker.probe_client import Badge
 from edge_agent.adapters.home_assistant import ANNOUNCED_FILE, Announced, DeviceCard, discovery_message
-from edge_agent.adapters.mqtt import Advert, TlsFiles, adverts, open_client
+from edge_agent.adapters.mqtt import TlsFiles, open_client
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.config.surfaces import HomeAssistantSection
 from edge_agent.core.errors import SettingsError
@@ -28,9 +27,7 @@ from edge_agent.ports import ModelCard
 from edge_agent.runtime.announcing import announcements
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel, build, discovery_birth, discovery_config, discovery_filter, topic_filter
-from tests.adapters import mqtt_devices
 from tests.client.samples import presence, status
-from tests.support.ejabberd import running_cluster
 from tests.support.home_assistant import Entities, problems
 from tests.support.polling import until
 from tests.support.secured import HOST, SecuredMesh
@@ -162,42 +159,6 @@ def test_a_device_with_a_broker_of_its_own_says_why_it_cannot_be_announced(tmp_p
     own = config(tmp_path, discovery=True).model_copy(update={"broker": BrokerSection.model_construct(mode="own")})
     with pytest.raises(SettingsError, match=r"Home Assistant reads one broker(.*)discovery = false"):
         announcements(own, ModelCard("m", "f", synthetic=False))
-
-
-# --- the transport --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.broker
-async def test_an_announcement_is_kept_over_reconnects_and_sent_again_after_a_random_while_when_asked_for(
-    mosquitto: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(adverts, "REPEAT_DELAY_MAX_S", 0.2)
-    delivered: list[str] = []
-    one = Advert("x/config", b"hello", "x/status", b"online", lambda: delivered.append("x"))
-    async with mqtt_devices.user(mosquitto.url, "x/config") as reader:
-        device = mqtt_devices.Device("a", mosquitto.url)
-        device.transport.advertise([one])
-        await device.transport.start(device.emit, mqtt_devices.presence("a", PresenceState.OFFLINE))
-        try:
-            assert (await reader.arrival(1)).payload == b"hello"
-            await device.connection(True)
-            device.cut()
-            await reader.arrival(2)
-            await reader.client.publish("x/status", b"offline", 1)
-            await reader.client.publish("x/status", b"online", 1, retain=True)
-            await reader.arrival(3)
-            device.cut()  # the retained "online" that comes with the next connection asks for nothing
-            await reader.arrival(4)
-            await reader.client.publish("x/status", b"online", 1)
-            await reader.client.publish("x/status", b"online", 1)
-            await reader.arrival(5)
-            await until(lambda: len(delivered) == 5, "each was taken by the broker")
-            assert device.transport.counters.bad == 0
-        finally:
-            await device.transport.stop()
-    async with mqtt_devices.user(mosquitto.url, "x/config") as late:
-        kept = await late.arrival(1)
-        assert (kept.payload, kept.retain) == (b"hello", True)
 
 
 # --- real devices on a secured broker -------------------------------------------------------------------------------
@@ -357,38 +318,6 @@ async def test_a_device_announces_itself_and_nobody_else_and_only_in_a_mesh_that
             await device.subscribe(topic_filter("home", "+", Channel.PRESENCE), qos=1)
             await until(lambda: bool(heard.got), "something after it")
             assert b'{"it": "opted out"}' not in [body for _, body, _ in heard.got]
-
-
-@pytest.mark.broker
-async def test_a_broker_that_refuses_the_subscription_does_not_keep_the_device_from_its_mesh(
-    mesh: SecuredMesh, tmp_path: Path
-) -> None:
-    alice = mesh.user(
-        "alice"
-    )  # and no login for Home Assistant: ejabberd refuses what mosquitto grants and leaves empty
-    (tmp_path / "cluster").mkdir()
-    async with running_cluster(mesh, tmp_path / "cluster") as cluster:
-        badge = mesh.device("kitchen")
-        device = mqtt_devices.Device(
-            "kitchen", cluster.urls[0], mesh="home", username="kitchen", tls=files_of(mesh, badge)
-        )
-        device.transport.advertise([Advert(TOPIC, b"hello", discovery_birth(), b"online")])
-        await device.transport.start(device.emit, told(state=PresenceState.OFFLINE))
-        client = open_client(
-            f"mqtts://{cluster.password_door(0).host}:{cluster.password_port}",
-            client_id="alice",
-            username=alice.username,
-            password=alice.password,
-            tls=TlsFiles(str(mesh.ca)),
-        )
-        try:
-            await device.connection(True)
-            async with client, reading(client, topic_filter("home", "+", Channel.PRESENCE)) as seen:
-                device.transport.publish_presence(told())
-                await until(lambda: bool(seen.got), "the device speaks")
-            assert device.transport.counters.connection_losses == 0
-        finally:
-            await device.transport.stop()
 
 
 def test_the_operator_cannot_announce_itself_as_a_device(mesh: SecuredMesh, tmp_path: Path) -> None:
