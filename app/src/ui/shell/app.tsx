@@ -28,10 +28,10 @@ export function App(): VNode {
   return (
     <div class="shell" data-page={here.page}>
       <header class="top">
-        <a class="brand" href="#/chat" aria-label="moamesh, new chat">
+        <p class="brand">
           <img src={ICON_URL} alt="" width="26" height="26" />
-          <span>moamesh</span>
-        </a>
+          moamesh
+        </p>
         <ConnectionStatus />
       </header>
       <Navigation here={here} />
