@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from typing import Any
@@ -20,6 +21,8 @@ from edge_agent.gateway.reading import Asked, read_request
 from edge_agent.gateway.replies import Reply
 from edge_agent.gateway.schemas import ChatCompletionRequest
 from edge_agent.gateway.streaming import ClientGoneError, EventStream, events, unless_gone
+
+log = logging.getLogger(__name__)
 
 IDEMPOTENCY_HEADER = "idempotency-key"
 IDEMPOTENCY_KEY_MAX = 255  # characters, as elsewhere
@@ -56,10 +59,10 @@ class Chat:
                 return self._stream(inquiry, reply, headers)
             return await self._whole(request, inquiry, reply, headers)
         except ClientGoneError:
-            self._figures.not_answered("client_gone")
+            self._note_failure(prompt, "client_gone")
             return Response(status_code=CLIENT_GONE)
         except ApiError as error:
-            self._figures.not_answered(error.code)
+            self._note_failure(prompt, error.code)
             response = response_of(error)
             response.headers["x-request-id"] = prompt.prompt_id
             return response
@@ -71,19 +74,27 @@ class Chat:
         answer: Answer = await unless_gone(request.receive, inquiry.until_answered())
         if error := of_answer(answer):
             raise error
-        self._figures.answered(answer)
+        self._note_answer(answer)
         return JSONResponse(reply.completion(answer), headers=headers)
 
     def _stream(self, inquiry: Inquiry, reply: Reply, headers: dict[str, str]) -> Response:
         def close() -> None:
             answer = inquiry.answer
             if answer is not None:
-                self._figures.answered(answer)
+                self._note_answer(answer)
             else:
-                self._figures.not_answered(inquiry.error.code if inquiry.error else "client_gone")
+                self._note_failure(inquiry.prompt, inquiry.error.code if inquiry.error else "client_gone")
             inquiry.leave()
 
         return EventStream(events(inquiry, reply, self._options.heartbeat_s), close, headers)
+
+    def _note_answer(self, answer: Answer) -> None:
+        log.info("prompt %s: %s by %s", answer.prompt_id, answer.outcome.value, answer.device_id)
+        self._figures.answered(answer)
+
+    def _note_failure(self, prompt: Prompt, code: str) -> None:
+        log.info("prompt %s: %s", prompt.prompt_id, code)
+        self._figures.not_answered(code)
 
 
 def _prompt_id(asked: Asked, key: str, caller: str) -> str:

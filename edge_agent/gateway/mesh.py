@@ -110,7 +110,9 @@ class MeshLink:
         state = view.state(time.monotonic()) if view is not None else None
         if state in (DeviceState.ONLINE, DeviceState.SILENT, DeviceState.UNKNOWN):
             return (wanted,)
-        if settled and state is None and self._options.device_id is None:
+        if settled and state is None:
+            if self._options.device_id == wanted:
+                return (wanted,)  # a broker that keeps no presence tells us nothing of it: its receipt will
             raise ApiError(404, f"no device {wanted} is known here", param="moamesh.device", code="device_not_found")
         if settled and state is not None:
             raise unavailable(f"{wanted} is {state.value}", "no_device")

@@ -29,6 +29,15 @@ class Mesh:
     broker: str
     mesh: str
     folder: Path
+    process: subprocess.Popen[str]
+
+    def harm(self, order: str) -> None:
+        """Carries out an order of `fleet_process`; returns when it is done."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{order}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
 
 
 @dataclass
@@ -86,7 +95,7 @@ def mesh_of(folder: Path, *, devices: int = 1, engine: str = "synthetic", **plan
         text=True,
     )
     try:
-        yield Mesh(folder=folder, **_first_line(process))
+        yield Mesh(folder=folder, process=process, **_first_line(process))
     finally:
         assert process.stdin is not None
         assert process.stdout is not None
