@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from broker.access import People
@@ -341,3 +342,11 @@ def test_a_host_that_could_be_another_line_is_refused(host: str) -> None:
 def test_one_port_for_two_listeners_is_refused() -> None:
     with pytest.raises(ValueError, match="ports must be different"):
         Listeners("", 8883, 8883)
+
+
+async def test_every_listener_stays_on_the_address_it_was_given(broker: MosquittoBroker) -> None:
+    assert broker.pid is not None
+    connections = psutil.Process(broker.pid).net_connections("inet")
+    listening = {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
+    listeners = broker._files.config.listeners
+    assert listening == {(HOST, port) for port in (listeners.devices, listeners.passwords, listeners.web)}

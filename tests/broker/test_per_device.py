@@ -3,18 +3,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from broker.access import People
 from broker.mosquitto_files import BrokerFilesError, Change
 from broker.per_device import DeviceBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from broker.web_login import try_login, until_admitted
 from edge_agent.wire.topics import Channel, topic_filter
 from tests.support.polling import until
-from tests.support.secured import SecuredMesh
+from tests.support.secured import SecuredMesh, free_ports
 
 pytestmark = pytest.mark.broker
 
@@ -144,3 +147,52 @@ async def test_its_private_key_is_for_nobody_else_to_read(mesh: SecuredMesh, kit
     folder = mesh.folder / "kitchen-broker"
     assert folder.stat().st_mode & 0o077 == 0
     assert {path.name for path in folder.iterdir() if path.stat().st_mode & 0o077} == set()
+
+
+async def test_its_web_door_opens_with_the_first_user_and_closes_with_the_last(mesh: SecuredMesh) -> None:
+    (web_port,) = free_ports(1)
+    broker = mesh.device_broker("kitchen", web_port=web_port)
+    door = mesh.door(web_port, websockets=True)
+    await broker.start()
+    try:
+        with pytest.raises(ConnectRefusedError):
+            await asyncio.to_thread(try_login, door, "user.alice", "secret of alice")
+        mesh.user("alice", ("kitchen",))
+        await until_admitted(door, "user.alice", "secret of alice", within_s=WAIT_S)
+        live = ProbeClient("alice", door, Badge(username="user.alice", password="secret of alice"))
+        await asyncio.to_thread(live.connect)
+        mesh.people = People()
+        assert await asyncio.to_thread(live.wait_until_ended, REVOCATION_S)
+        async with asyncio.timeout(WAIT_S):
+            while not is_free(web_port):  # noqa: ASYNC110 - waits for another process
+                await asyncio.sleep(0.02)
+    finally:
+        await broker.stop()
+
+
+async def test_a_taken_web_port_keeps_users_out_and_leaves_the_device_its_broker(
+    mesh: SecuredMesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        broker = mesh.device_broker("kitchen", web_port=taken.getsockname()[1])
+        await broker.start()
+        try:
+            pid = broker.pid
+            mesh.user("alice")
+            await until(lambda: "users cannot come in there" in caplog.text, "it says so")
+            assert broker.pid == pid
+            assert await asyncio.to_thread(let_in, mesh.door(broker.port), mesh.device("garage"))
+        finally:
+            await broker.stop()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def let_in(door: Door, badge: Badge) -> bool:
+    with ProbeClient("garage", door, badge):
+        return True

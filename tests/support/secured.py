@@ -99,7 +99,7 @@ class SecuredMesh:
         assert badge.key is not None
         return MosquittoFiles(config, self.name, ServerFiles(badge.certificate, badge.key, self.ca, self.crl))
 
-    def device_broker(self, name: str, *, plain: bool = False) -> DeviceBroker:
+    def device_broker(self, name: str, *, plain: bool = False, web_port: int | None = None) -> DeviceBroker:
         """One device's own broker, not started yet."""
         badge = self.device(name)
         assert badge.certificate is not None
@@ -116,6 +116,8 @@ class SecuredMesh:
             HOST,
             port,
             plain_port=plain_port if plain else None,
+            web_port=web_port,
+            people=lambda: self.people,
         )
 
     def door(self, port: int, **options: bool) -> Door:
