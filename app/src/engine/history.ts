@@ -59,8 +59,10 @@ export class History {
     const one = this.signalOf(exchange.id);
     const old = one.peek();
     one.value = exchange;
-    if (old?.state !== exchange.state) list.value = withExchange(list.peek(), exchange);
     this.writer.exchange(exchange);
+    if (old?.state === exchange.state) return;
+    list.value = withExchange(list.peek(), exchange);
+    void this.writer.flush(); // at once: a page that goes away now has no time left to write
   }
 
   /** Makes a chat, named after its first prompt, or brings an old one to the top. */

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { History } from "../../src/engine/history";
 import type { Exchange } from "../../src/model";
 import { openDatabase } from "../../src/store/database";
@@ -92,4 +92,18 @@ test("a deleted chat is gone from page and store, also what was not written yet"
   expect([list.value, one.value, history.chats.value]).toEqual([[], null, []]);
   await history.flush();
   expect([await store.readExchanges("c1"), await store.readChats()]).toEqual([[], []]);
+});
+
+test("a new state is written at once, tokens are not", async () => {
+  const store = new MemoryStore();
+  const write = vi.spyOn(store, "write");
+  const history = new History(unexpected);
+  await history.open(store);
+  history.put(exchange({ state: "streaming" }));
+  history.put(exchange({ state: "streaming", answer: "a" }));
+  await Promise.resolve().then(() => undefined);
+  expect(write).toHaveBeenCalledTimes(1);
+  history.put(exchange({ state: "answered", answer: "ab" }));
+  await history.flush();
+  expect((await store.readExchanges("c1"))[0]).toMatchObject({ state: "answered", answer: "ab" });
 });
