@@ -63,7 +63,9 @@ async def test_tokens_of_a_real_model_on_four_devices_stream_into_the_page(
         grown = lengths(await exchange.witnessed())
         assert len(set(grown)) >= 3
         assert grown == sorted(grown)
-        await expect(exchange.article).to_contain_text("SmolLM2", ignore_case=True)
+        await exchange.article.get_by_text("How it was made").click()
+        await expect(exchange.article).to_contain_text(DEFAULT_MODEL, ignore_case=True)
+        await expect(exchange.article).not_to_contain_text("synthetic")
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
