@@ -11,6 +11,7 @@ import { pairWith, takePairingLink } from "./ui/settings/pairing";
 import { App } from "./ui/shell/app";
 import { say } from "./ui/shell/failure";
 import { registerServiceWorker } from "./ui/shell/update";
+import { started } from "./ui/started";
 
 async function pairByLink(engine: Engine, link: string | null): Promise<void> {
   if (link === null) return;
@@ -38,7 +39,8 @@ async function start(): Promise<void> {
     root,
   );
   registerServiceWorker();
-  await engine.start();
+  await engine.start().catch((cause: unknown) => say(`The app could not start: ${String(cause)}`));
+  started.value = true;
   await pairByLink(engine, link);
   // The same link scanned again while the app is open only changes the hash.
   addEventListener("hashchange", () => void pairByLink(engine, takePairingLink()));

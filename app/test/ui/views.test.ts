@@ -21,11 +21,13 @@ beforeEach(async () => {
   sessionStorage.clear();
   localStorage.clear();
   history.replaceState(null, "", "#/chat");
-  const [{ MemoryEngine }, { EngineProvider }, { App }] = await Promise.all([
+  const [{ MemoryEngine }, { EngineProvider }, { App }, { started }] = await Promise.all([
     import("../../src/ui/dev/memory_engine"),
     import("../../src/ui/engine"),
     import("../../src/ui/shell/app"),
+    import("../../src/ui/started"),
   ]);
+  started.value = true;
   [samples, preferences, routes] = await Promise.all([
     import("../../src/ui/dev/samples"),
     import("../../src/ui/preferences"),
@@ -75,6 +77,7 @@ function press(target: EventTarget, key: string, more: KeyboardEventInit = {}): 
 async function show(...exchanges: Exchange[]): Promise<void> {
   for (const one of exchanges) (engine.exchange(one.id) as unknown as { value: Exchange }).value = one;
   (engine.exchanges("shown") as unknown as { value: Exchange[] }).value = exchanges;
+  engine.chats.value = [{ id: "shown", title: "Shown", createdAt: 0, updatedAt: 0 }];
   routes.go({ page: "chat", chatId: "shown" });
   await drawn();
 }
@@ -198,6 +201,18 @@ describe("a long chat", () => {
     }
     expect(root.querySelectorAll("article").length).toBe(60);
     expect(find("article .prompt").textContent).toBe("Question 0: why?");
+  });
+});
+
+describe("an address", () => {
+  it("of a chat that is not here says so, and offers a new one", async () => {
+    routes.go({ page: "chat", chatId: "elsewhere" });
+    await drawn();
+    expect(find("main h1").textContent).toBe("This chat is not in this browser");
+    expect(root.querySelector("textarea")).toBeNull();
+    find<HTMLButtonElement>("main .new-chat").click();
+    await drawn();
+    expect(location.hash).toBe("#/chat");
   });
 });
 

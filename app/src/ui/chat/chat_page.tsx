@@ -15,6 +15,8 @@ import { Composer } from "./composer";
 import { Conversation } from "./conversation";
 
 export function ChatPage({ chatId }: { chatId: string | null }): VNode {
+  const chats = useEngine().chats.value;
+  if (chatId !== null && !chats.some((chat) => chat.id === chatId)) return <UnknownChat />;
   return (
     <section class="chat-page">
       <header class="page-head">
@@ -29,6 +31,17 @@ export function ChatPage({ chatId }: { chatId: string | null }): VNode {
       {chatId === null ? <Welcome /> : <Conversation key={chatId} chatId={chatId} />}
       {chatId !== null && <ChatAnnouncements chatId={chatId} />}
       <Composer key={chatId ?? ""} chatId={chatId} open={chatId === null} />
+    </section>
+  );
+}
+
+/** An address of a chat that was deleted, or is kept in another browser. */
+function UnknownChat(): VNode {
+  return (
+    <section class="chat-page unknown-chat">
+      <h1 tabIndex={-1}>This chat is not in this browser</h1>
+      <p class="muted">It was deleted, or belongs to another one: chats stay where they were asked.</p>
+      <NewChat />
     </section>
   );
 }

@@ -5,11 +5,13 @@ import { EngineProvider } from "../engine";
 import { applyTheme } from "../media";
 import { watchRoute } from "../route";
 import { App } from "../shell/app";
+import { started } from "../started";
 import { MemoryEngine } from "./memory_engine";
 
 const wanted = new URLSearchParams(location.search);
 applyTheme();
 watchRoute();
+started.value = true;
 const root = document.getElementById("app");
 if (root === null) throw new Error("the page has no #app");
 render(

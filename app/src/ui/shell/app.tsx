@@ -10,6 +10,7 @@ import { MeshPage } from "../mesh/mesh_page";
 import { href, route, type Route } from "../route";
 import { FirstRun } from "../settings/first_run";
 import { SettingsPage } from "../settings/settings_page";
+import { started } from "../started";
 import { Announcer } from "./announcer";
 import { Failure } from "./failure";
 import { ConnectionNotice, ConnectionStatus } from "./connection";
@@ -27,6 +28,9 @@ export function App(): VNode {
   const main = useFocusOnPage(here);
   return (
     <div class="shell" data-page={here.page}>
+      <button type="button" class="skip" onClick={() => toPage(main.current)}>
+        Skip to the page
+      </button>
       <header class="top">
         <p class="brand">
           <img src={ICON_URL} alt="" width="26" height="26" />
@@ -53,8 +57,9 @@ export function App(): VNode {
   );
 }
 
-function Page({ here }: { here: Route }): VNode {
+function Page({ here }: { here: Route }): VNode | null {
   const engine = useEngine();
+  if (!started.value) return null; // a moment: the first page would flash up in an app that is paired
   if (here.page === "settings") return <SettingsPage />;
   const known = here.page === "chat" && here.chatId !== null;
   if (engine.link.value === "unpaired" && !known) return <FirstRun />; // stored chats can be read without a mesh
@@ -85,8 +90,12 @@ function useFocusOnPage(here: Route): { current: HTMLElement | null } {
   useEffect(() => {
     if (before.current === here.page) return;
     before.current = here.page;
-    const prompt = matchMedia("(pointer: fine)").matches ? main.current?.querySelector<HTMLElement>("textarea") : null;
-    (prompt ?? main.current?.querySelector<HTMLElement>("h1"))?.focus();
+    toPage(main.current);
   }, [here.page]);
   return main;
+}
+
+function toPage(main: HTMLElement | null): void {
+  const prompt = matchMedia("(pointer: fine)").matches ? main?.querySelector<HTMLElement>("textarea") : null;
+  (prompt ?? main?.querySelector<HTMLElement>("h1"))?.focus();
 }
