@@ -38,6 +38,7 @@ PLAN = FleetPlan(
 async def draw(watched_s: float) -> None:
     """Runs the mesh and writes the picture."""
     async with LocalFleet(PLAN) as fleet, MeshClient(fleet.url, fleet.mesh) as client:
+        await client.discover(at_least=DEVICES)
         app = TopApp(client, MeshAddress(fleet.url, fleet.mesh), "dark")
         async with app.run_test(size=SIZE) as pilot:
             asking = asyncio.create_task(_ask(client))

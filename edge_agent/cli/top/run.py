@@ -7,6 +7,8 @@ import asyncio
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.top.app import Theme, TopApp
 
+DISCOVER_TIMEOUT_S = 1.0  # so that the first screen shows who is there; nobody waits longer for an empty mesh
+
 
 async def show_top(address: MeshAddress, theme: Theme) -> None:
     """Shows the mesh until the user leaves.
@@ -15,6 +17,7 @@ async def show_top(address: MeshAddress, theme: Theme) -> None:
         SettingsError, BrokerUnreachableError: the broker cannot be reached at the start. Later it is waited for.
     """
     async with address.client() as client:
+        await client.discover(DISCOVER_TIMEOUT_S)
         await TopApp(client, address, theme).run_async()
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # Textual takes it for a wish to leave, and tells nobody
