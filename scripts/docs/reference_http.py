@@ -77,7 +77,7 @@ def _operation(title: str, operation: dict[str, Any]) -> Iterator[str]:
     if "$ref" in body:
         name = body["$ref"].rpartition("/")[2]
         yield f"\nBody: [{name}](#{name.lower()}).\n"
-    yield from ("", "| status | |", "|---|---|")
+    yield from ("", "| status | meaning |", "|---|---|")
     for status, response in operation.get("responses", {}).items():
         yield f"| {status} | {_text(response.get('description', ''))} |"
     yield ""

@@ -18,7 +18,7 @@ def fields(schema: dict[str, Any]) -> Iterator[str]:
         yield "One of " + ", ".join(f"`{value}`" for value in schema.get("enum", ())) + ".\n"
         return
     required = schema.get("required", ())
-    yield "| field | type | |"
+    yield "| field | type | meaning |"
     yield "|---|---|---|"
     for name, one in schema["properties"].items():
         optional = "" if name in required else "optional"
