@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
-import secrets
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,18 +17,16 @@ from broker.access import People
 from broker.child import ChildProcess
 from broker.embedded_web import BUILT_WITHOUT, BUILT_WITHOUT_HINT, HINT, WebSide
 from broker.kinds import choose
+from broker.loopback import answers_connect, free_port, port_is_free
 from broker.mosquitto_files import Change
 from edge_agent.wire.topics import ANY
 
 _log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 15.0  # mosquitto takes 15 ms, iotcore the start of a Python; a busy Raspberry Pi many times that
-HEALTH_TIMEOUT_S = 1.0
 HEALTH_POLL_S = 0.02
 FOLLOW_S = 0.25  # how soon a new or removed user is seen; a look reads one small file
 PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the broker's start
-
-_CONNACK = 0x20
 
 
 class BrokerStartError(RuntimeError):
@@ -275,49 +270,3 @@ class EmbeddedBroker:
         if not await answers_connect(self._host, self._port):
             return False
         return self._web is None or await self._web.answers(self._web_port)
-
-
-async def answers_connect(host: str, port: int) -> bool:
-    """Whether a broker accepts an MQTT 5 CONNECT there: more than an open port, which iotcore has too early."""
-    client_id = f"health-{secrets.token_hex(4)}".encode()
-    variable = b"\x00\x04MQTT\x05\x02\x00\x05\x00" + len(client_id).to_bytes(2, "big") + client_id
-    try:
-        async with asyncio.timeout(HEALTH_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(bytes([0x10, len(variable)]) + variable)
-                head = await reader.readexactly(4)
-                accepted = head[0] == _CONNACK and head[3] == 0
-                if accepted:
-                    writer.write(b"\xe0\x00")
-                    await writer.drain()
-                return accepted
-            finally:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
-        return False
-
-
-def free_port(host: str) -> int:
-    """Returns a port that nobody has just now."""
-    with _tcp_socket(host) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Whether somebody could listen there just now."""
-    with _tcp_socket(host) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are over do not count
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
-
-
-def _tcp_socket(host: str) -> socket.socket:
-    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from broker.ejabberd import EjabberdNode, NodeSettings
-from broker.embedded import EmbeddedBroker, answers_connect
+from broker.embedded import EmbeddedBroker
+from broker.loopback import answers_connect
 from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_files import MosquittoFiles
 from broker.supervised import HEALTH_FAILURES_MAX, HEALTH_INTERVAL_S

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from rich.console import Console
 from rich.status import Status
 
-from broker.embedded import port_is_free
 from broker.embedded_web import ALL_INTERFACES
+from broker.loopback import port_is_free
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.model_files import ready_models
 from edge_agent.cli.watching import watch_client

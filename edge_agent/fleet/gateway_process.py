@@ -7,7 +7,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from broker.embedded import BrokerStartError, port_is_free
+from broker.embedded import BrokerStartError
+from broker.loopback import port_is_free
 from broker.supervised import Supervised
 from edge_agent.fleet.device_process import child_environment
 

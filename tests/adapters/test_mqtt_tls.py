@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from broker.child import ChildProcess
-from broker.embedded import _free_port
 from broker.kinds import find_mosquitto
+from broker.loopback import free_port
 from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.core import messages as m
 from edge_agent.core.events import Event, PeerMessageReceived
@@ -41,7 +41,7 @@ def _certificates(folder: Path) -> None:
 async def tls_url(tmp_path: Path) -> AsyncIterator[str]:
     """A mosquitto that admits only certificates of its own CA; their files are in `tmp_path`."""
     await asyncio.to_thread(_certificates, tmp_path)
-    port = _free_port("127.0.0.1")
+    port = free_port("127.0.0.1")
     config = tmp_path / "mosquitto.conf"
     config.write_text(
         f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nrequire_certificate true\n"

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from broker import child, kinds
-from broker.embedded import BrokerStartError, EmbeddedBroker, answers_connect
+from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.loopback import answers_connect
 from edge_agent.adapters.mqtt import open_client
 
 pytestmark = pytest.mark.broker

@@ -11,7 +11,8 @@ import pytest
 
 from broker import kinds
 from broker.access import People, UserLogin
-from broker.embedded import BrokerStartError, EmbeddedBroker, answers_connect
+from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.loopback import answers_connect
 from broker.passwords import hash_password
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.web_login import NotAdmittedError, until_admitted, web_door

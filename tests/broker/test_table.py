@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.child import ChildProcess
-from broker.embedded import answers_connect
+from broker.loopback import answers_connect
 from broker.probe import Attempt, Character, Findings, Probe
 from broker.probe_client import Badge, Door
 from tests.support.polling import WAIT_S
