@@ -49,12 +49,25 @@ export function followKeyboard(): void {
     if (viewport.width !== width) tallest = 0; // turned or resized
     width = viewport.width;
     tallest = Math.max(tallest, viewport.height);
+    if (viewport.offsetTop > 0) scrollTo(0, 0); // Safari has pushed the page up to show the field, which is in sight anyway
     root.style.setProperty("--viewport-height", `${viewport.height}px`);
     const coarse = matchMedia("(pointer: coarse)").matches;
     root.classList.toggle("keyboard-up", coarse && viewport.height < tallest * KEYBOARD_SHARE);
   };
   viewport.addEventListener("resize", fit);
   fit();
+}
+
+/** Whether `condition` has held for `afterMs`: what passes sooner is not worth a word. */
+export function useLasting(condition: boolean, afterMs: number): boolean {
+  const [lasting, setLasting] = useState(false);
+  useEffect(() => {
+    setLasting(false);
+    if (!condition) return;
+    const timer = setTimeout(() => setLasting(true), afterMs);
+    return () => clearTimeout(timer);
+  }, [condition, afterMs]);
+  return condition && lasting;
 }
 
 /** The time in ms of Date.now(), drawn anew every `everyMs` while `running`. */

@@ -71,6 +71,7 @@ export function Composer({ chatId, open }: ComposerProps): VNode {
         <textarea
           ref={field}
           aria-label="Prompt"
+          dir="auto"
           placeholder={deviceId === "" ? "Ask your mesh" : `Ask ${deviceId}`}
           rows={1}
           enterkeyhint="send"

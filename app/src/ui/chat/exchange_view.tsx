@@ -29,7 +29,9 @@ function draw(exchange: Exchange): VNode {
       aria-busy={underWay}
     >
       <h2 class="visually-hidden">You asked {exchange.deviceId}</h2>
-      <p class="prompt">{exchange.prompt}</p>
+      <p class="prompt" dir="auto">
+        {exchange.prompt}
+      </p>
       <div class="reply">
         <p class="reply-head">
           <strong>{exchange.deviceId}</strong>
@@ -42,7 +44,7 @@ function draw(exchange: Exchange): VNode {
         </p>
         {rows.length > 0 && <SessionPicture rows={rows} />}
         {exchange.answer !== "" && (
-          <div class="md" data-part="answer">
+          <div class="md" data-part="answer" dir="auto">
             <Markdown text={exchange.answer} live={underWay} />
           </div>
         )}

@@ -2,10 +2,10 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Device, Sample } from "../../model";
+import { LINES_MAX } from "./lines";
 
 const HEIGHT_PX = 220;
 const SHOWN_MIN_S = 60; // less would show a line of two points as if it were history
-const LINES_MAX = 8; // more colours cannot be told apart; the table has every device
 const DASHES = [[], [6, 3], [2, 3]]; // beside the colour, for who does not tell colours apart
 
 /** Draws into `box`, which must be on the page; call `destroy` when it leaves. */

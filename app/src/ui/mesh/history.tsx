@@ -6,6 +6,7 @@ import { useEngine } from "../engine";
 import { figure, percent } from "../format";
 import { dark } from "../media";
 import type { Graph } from "./graph";
+import { LINES_MAX } from "./lines";
 
 export function History(): VNode {
   const devices = useEngine().devices.value.filter((device) => device.history.length > 0);
@@ -13,6 +14,11 @@ export function History(): VNode {
     <section class="history" aria-labelledby="history-title">
       <h2 id="history-title">Requests waiting, over time</h2>
       <GraphView devices={devices} />
+      {devices.length > LINES_MAX && (
+        <p class="muted">
+          The graph has the first {LINES_MAX} of {devices.length} devices, the table all.
+        </p>
+      )}
       <details>
         <summary>The same as a table</summary>
         <HistoryTable devices={devices} />

@@ -1,6 +1,7 @@
 /** Whether the app is connected, and why if it is not. */
 import type { VNode } from "preact";
 import { useEngine } from "../engine";
+import { useLasting } from "../media";
 import { linkWords } from "../words";
 
 export function ConnectionStatus(): VNode {
@@ -15,11 +16,14 @@ export function ConnectionStatus(): VNode {
   );
 }
 
-/** What stands over the page while there is something to be done about the connection; null otherwise. */
+const OFFLINE_SAID_AFTER_MS = 2_000; // most connections are back by then, and a line that comes and goes moves the page
+
+/** What stands over the page while there is something to be said about the connection; null otherwise. */
 export function ConnectionNotice(): VNode | null {
   const engine = useEngine();
   const link = engine.link.value;
   const detail = engine.linkDetail.value;
+  const offline = useLasting(link === "offline", OFFLINE_SAID_AFTER_MS);
   if (link === "refused") {
     return (
       <p class="notice" data-tone="bad">
@@ -28,10 +32,10 @@ export function ConnectionNotice(): VNode | null {
       </p>
     );
   }
-  if (link !== "offline" || detail === "") return null;
+  if (!offline) return null;
   return (
-    <p class="notice" data-tone="warn">
-      {detail}
+    <p class="notice" data-tone="warn" title={detail}>
+      No connection to the mesh. Chats can be read, and prompts are sent when it is back.
     </p>
   );
 }
