@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.passwords import hash_password
+from broker.people_file import PeopleFile
 from edge_agent import __version__
 from edge_agent.config import load_config
 from edge_agent.core.errors import MoameshError, SettingsError
@@ -99,3 +101,22 @@ def test_damaged_operator_settings_name_their_file(settings: OperatorSettings, t
     (tmp_path / "data" / "operator-settings.json").write_text("{")
     with pytest.raises(SettingsError, match=r"operator-settings\.json"):
         settings.load()
+
+
+async def test_users_of_a_device_with_its_own_broker_are_replaced_as_a_whole(
+    settings: OperatorSettings, tmp_path: Path
+) -> None:
+    people = PeopleFile(tmp_path / "users.json")
+    actions = DeviceActions(settings, people)
+    hashed = hash_password("secret")
+    performed = await actions.perform(job(Action.USERS, alice=hashed, bob=hashed), no_progress)
+    assert (performed.detail, performed.restart) == ("lets in alice, bob", False)
+    assert [user.name for user in people.users()] == ["alice", "bob"]
+    await actions.perform(job(Action.USERS, bob=hashed), no_progress)
+    assert [user.name for user in people.users()] == ["bob"]
+    with pytest.raises(MoameshError, match="the users cannot be kept"):
+        await actions.perform(job(Action.USERS, bob="no hash\nroot:x"), no_progress)
+    assert [user.name for user in people.users()] == ["bob"]
+    assert (await actions.perform(job(Action.USERS), no_progress)).detail == "lets in nobody"
+    with pytest.raises(MoameshError, match="no broker of its own"):
+        await DeviceActions(settings).perform(job(Action.USERS, bob=hashed), no_progress)

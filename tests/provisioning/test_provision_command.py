@@ -84,6 +84,8 @@ def test_a_device_with_its_own_broker_gets_mosquitto_and_its_address(mesh: MeshF
     assert "DEBIAN_PACKAGES=mosquitto" in files["/etc/moamesh/setup.conf"]
     with mesh.inventory() as inventory:
         assert inventory.device("kitchen").ip_addresses == ("192.168.1.10",)
+    remembered = MeshFolder.open(mesh.folder).settings.own_brokers
+    assert remembered == {"kitchen": "mqtts://192.168.1.10:8883"}, "its users can be sent there"
 
 
 def test_everything_that_can_go_in_goes_in(mesh: MeshFolder, tmp_path: Path) -> None:
