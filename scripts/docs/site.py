@@ -25,6 +25,7 @@ PAGES = ROOT / "build" / "pages"
 SITE = ROOT / "build" / "site"
 OWN_PAGES = Path(__file__).resolve().parent / "pages"  # those that make sense in the site alone
 ASSETS = Path(__file__).resolve().parent / "assets"
+LOGO = ROOT / "app" / "public" / "icon.svg"  # the app's: one mesh, one sign
 SERVE_LOOK_S = 1.0  # how often `serve` looks for changed sources
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -87,6 +88,7 @@ def _contents() -> Iterator[tuple[str, bytes]]:
     for name, content in files.items():
         changed = for_site(name, pages, files).encode() if name in pages else content
         yield site_path(name), changed
+    yield "assets/logo.svg", LOGO.read_bytes()
     for path in ASSETS.rglob("*"):
         if path.is_file():
             yield f"assets/{path.relative_to(ASSETS).as_posix()}", path.read_bytes()
