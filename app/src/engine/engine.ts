@@ -40,11 +40,14 @@ class AppEngine implements Engine {
   private readonly mesh = new MeshView(() => this.patience.now);
   readonly devices = this.mesh.devices;
   readonly alerts = this.mesh.alerts;
-  private readonly history = new History(() => (this.storageWorks.value = false));
+  private readonly history = new History(
+    () => (this.storageWorks.value = false),
+    (exchange, earlier) => this.takeUp(exchange, earlier),
+  );
   readonly chats: ReadonlySignal<readonly Chat[]> = this.history.chats;
   private readonly outbox = new Outbox(
     () => this.pairing.peek()?.mesh ?? "",
-    (exchange) => this.changed(exchange),
+    (exchange) => this.history.put(exchange),
   );
   private store: Store = new MemoryStore();
   private connection: Connection | null = null;
@@ -61,20 +64,19 @@ class AppEngine implements Engine {
   }
 
   private async begin(): Promise<void> {
-    this.store = await this.openStore();
-    await this.history.open(this.store);
-    const pairing = await this.store.readPairing();
+    const pairing = await this.openStore();
     this.ticker = setInterval(() => this.tick(), TICK_MS);
     this.stopFollowing = followPage({
       onAwake: () => {
         this.tick();
         this.connection?.nudge();
+        void this.history.refresh(); // another page of this user may have asked meanwhile
       },
       onHide: () => void this.history.flush(),
     });
     this.pairing.value ??= pairing;
     if (this.pairing.peek() === null) return;
-    await this.takeUp();
+    await this.history.loadOpen();
     if (this.connection === null) this.connect(this.pairing.peek()!);
   }
 
@@ -160,10 +162,8 @@ class AppEngine implements Engine {
     await this.started;
     this.checkMayAsk(deviceId);
     checkOptions(options);
-    const earlier = await this.history.load(chatId);
-    const before =
-      retried === null ? earlier : earlier.filter(({ askedAt, id }) => askedAt < retried.askedAt && id !== retried.id);
-    const messages = buildMessages(before, prompt); // throws before anything is kept
+    const all = await this.history.load(chatId);
+    const messages = buildMessages(retried === null ? all : before(retried, all), prompt); // throws before it is kept
     const exchange = newExchange(chatId, deviceId, prompt, options, retried?.id ?? null);
     this.history.touchChat(chatId, prompt, exchange.askedAt);
     this.history.put(exchange);
@@ -182,24 +182,16 @@ class AppEngine implements Engine {
     if (this.outbox.isFull) throw new Error("Too many questions are under way: wait for an answer, or cancel one");
   }
 
-  private changed(exchange: Exchange): void {
-    this.history.put(exchange);
-  }
-
-  /** Takes up what was under way when the page was closed: sends it again under the same id. */
-  private async takeUp(): Promise<void> {
-    const now = Date.now();
-    for (const exchange of await this.history.readOpen()) {
-      const earlier = await this.history.load(exchange.chatId);
-      if (now - exchange.askedAt > 1000 * TAKE_UP_MAX_S || this.outbox.isFull) {
-        const isSent = exchange.state !== "sending";
-        const detail = isSent ? "The page was closed for too long to get the answer" : "It could not be sent in time";
-        this.changed({ ...exchange, state: isSent ? "failed" : "unreachable", detail });
-        continue;
-      }
-      const before = earlier.filter(({ askedAt, id }) => askedAt < exchange.askedAt && id !== exchange.id);
-      this.outbox.add(exchange, buildMessages(before, exchange.prompt), this.patience.now);
+  /** Takes up what was under way when its page was closed: sends it again under the same id. */
+  private takeUp(exchange: Exchange, earlier: readonly Exchange[]): void {
+    if (this.outbox.has(exchange.id)) return;
+    if (Date.now() - exchange.askedAt > 1000 * TAKE_UP_MAX_S || this.outbox.isFull) {
+      const isSent = exchange.state !== "sending";
+      const detail = isSent ? "The page was closed for too long to get the answer" : "It could not be sent in time";
+      this.history.put({ ...exchange, state: isSent ? "failed" : "unreachable", detail });
+      return;
     }
+    this.outbox.add(exchange, buildMessages(before(exchange, earlier), exchange.prompt), this.patience.now);
   }
 
   // --- the connection -------------------------------------------------------------------------------------------
@@ -255,12 +247,23 @@ class AppEngine implements Engine {
     this.mesh.show();
   }
 
-  private async openStore(): Promise<Store> {
+  /** Opens what the browser keeps, or nothing where it does not; returns the pairing that was there. */
+  private async openStore(): Promise<Pairing | null> {
     try {
-      return await openDatabase();
+      const store = await openDatabase();
+      await this.history.open(store);
+      const pairing = await store.readPairing();
+      this.store = store;
+      return pairing;
     } catch {
       this.storageWorks.value = false;
-      return new MemoryStore();
+      await this.history.open(this.store);
+      return null;
     }
   }
+}
+
+/** What had been said when it was asked. */
+function before({ id, askedAt }: Exchange, all: readonly Exchange[]): Exchange[] {
+  return all.filter((other) => other.askedAt <= askedAt && other.id !== id);
 }

@@ -5,6 +5,7 @@
  * The list of a chat changes when an exchange comes, changes its state or goes.
  */
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals-core";
+import { hasEnded } from "../mesh/conversation";
 import type { Chat, Exchange } from "../model";
 import { MemoryStore } from "../store/memory";
 import type { Store } from "../store/store";
@@ -25,7 +26,14 @@ export class History {
   private readonly lists = new Map<string, Listed>();
   private readonly signals = new Map<string, Signal<Exchange | null>>();
 
-  constructor(private readonly onStorageFailure: (error: unknown) => void) {}
+  /**
+   * `onOpen` gets what is found under way when a chat is read, of an earlier page or another one of this user, with all
+   * that was said in the chat.
+   */
+  constructor(
+    private readonly onStorageFailure: (error: unknown) => void,
+    private readonly onOpen: (exchange: Exchange, all: readonly Exchange[]) => void,
+  ) {}
 
   /** Takes what was stored; to be called before anything is asked. */
   async open(store: Store): Promise<void> {
@@ -93,8 +101,17 @@ export class History {
     await this.store.deleteHistory().catch(this.onStorageFailure);
   }
 
-  readOpen(): Promise<Exchange[]> {
-    return this.store.readOpen();
+  /** Reads the chats in which something was under way when it was last written. */
+  async loadOpen(): Promise<void> {
+    const open = await this.store.readOpen().catch(this.failed);
+    for (const { chatId } of open) await this.load(chatId);
+  }
+
+  /** Reads again what another page may have written meanwhile. */
+  async refresh(): Promise<void> {
+    await this.writer.flush();
+    this.chats.value = await this.store.readChats().catch(() => this.chats.peek() as Chat[]);
+    for (const [chatId, listed] of this.lists) await (listed.loading = this.read(chatId, listed));
   }
 
   /** Writes what is not written yet; resolves when it is. Never rejects. */
@@ -120,20 +137,21 @@ export class History {
   }
 
   private async read(chatId: string, { list }: Listed): Promise<void> {
-    const stored = await this.store.readExchanges(chatId).catch((error: unknown) => {
-      this.onStorageFailure(error);
-      return [];
-    });
+    const stored = await this.store.readExchanges(chatId).catch(this.failed);
     // what is under way has newer words in memory than in the store
     const known = new Map(list.peek().map((exchange) => [exchange.id, exchange]));
     const merged = stored.map((exchange) => known.get(exchange.id) ?? exchange);
     const added = list.peek().filter(({ id }) => !stored.some((exchange) => exchange.id === id));
-    if (merged.length > 0) list.value = [...merged, ...added];
-    for (const exchange of stored) {
-      const one = this.signalOf(exchange.id);
-      one.value ??= exchange;
-    }
+    const found = stored.filter(({ id }) => !known.has(id));
+    for (const exchange of found) this.signalOf(exchange.id).value ??= exchange;
+    if (found.length > 0) list.value = [...merged, ...added];
+    for (const exchange of found) if (!hasEnded(exchange)) this.onOpen(exchange, list.peek());
   }
+
+  private readonly failed = (error: unknown): never[] => {
+    this.onStorageFailure(error);
+    return [];
+  };
 
   private signalOf(id: string): Signal<Exchange | null> {
     let one = this.signals.get(id);

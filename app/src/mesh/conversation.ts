@@ -18,6 +18,8 @@ export const PROBE_INTERVAL_S = 20; // without news of an accepted prompt it is 
 export const ANSWER_TIMEOUT_S = 330; // where the prompt names no deadline: a device's default deadline and a little
 export const GRACE_S = 30; // beyond the prompt's own deadline, for the way back
 const DETAIL_LENGTH_MAX = 500; // characters: a few lines on a phone
+/** Characters of an answer: a whole one fits into one message of 256 KiB. */
+export const ANSWER_LENGTH_MAX = 256 * 1024;
 const GAP = " … "; // stands for chunks that were missed; the whole answer replaces it in the end
 
 /** What is known beside the exchange itself; lost with the page, and made anew when a prompt is taken up again. */
@@ -101,7 +103,7 @@ function apply(exchange: Exchange, timing: Timing, message: DeviceToUser): Excha
     case "token-chunk": {
       const missed = message.index !== timing.nextChunk && exchange.answer !== "" ? GAP : "";
       const answer = message.index === 0 ? message.text : exchange.answer + missed + message.text;
-      return { ...exchange, state: "streaming", answer };
+      return { ...exchange, state: "streaming", answer: answer.slice(0, ANSWER_LENGTH_MAX) };
     }
     case "answer":
       return {

@@ -39,6 +39,11 @@ export class Outbox {
     return this.entries.size >= PROMPTS_OPEN_MAX;
   }
 
+  /** Whether a prompt is under way here. */
+  has(id: string): boolean {
+    return this.entries.has(id);
+  }
+
   /** Through what to send from now on; null: nothing can be sent. */
   connect(port: OutboxPort | null): void {
     this.port = port;

@@ -143,3 +143,8 @@ test("a long word of a device is cut", () => {
   const long = { ...answer("failed", ""), detail: "x".repeat(10_000) };
   expect(after(long).exchange.detail.length).toBe(500);
 });
+
+test("an answer without an end is cut", () => {
+  const text = "x".repeat(c.ANSWER_LENGTH_MAX);
+  expect(after(chunk(0, text), chunk(1, "more")).exchange.answer).toBe(text);
+});

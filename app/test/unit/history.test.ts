@@ -11,7 +11,7 @@ async function historyOf(count: number): Promise<History> {
     [],
     Array.from({ length: count }, (_, at) => answered(`old-${at}`, at)),
   );
-  const history = new History(unexpected);
+  const history = new History(unexpected, unexpected);
   await history.open(store);
   await history.load("c1");
   return history;
@@ -49,7 +49,7 @@ test("a token costs the same in a chat of twenty thousand as in one of two", asy
 test("what is wanted before the store is open is read once it is", async () => {
   const store = await openDatabase();
   await store.write([], [answered("1", 1)]);
-  const history = new History(unexpected);
+  const history = new History(unexpected, unexpected);
   const [list, one] = [history.exchanges("c1"), history.exchange("1")];
   expect([list.value, one.value]).toEqual([[], null]);
   await history.open(store);
@@ -61,7 +61,7 @@ test("what is wanted before the store is open is read once it is", async () => {
 test("what came while the chat was read is newer than what was stored", async () => {
   const store = await openDatabase();
   await store.write([], [exchange({ answer: "old" }), answered("0", 0)]);
-  const history = new History(unexpected);
+  const history = new History(unexpected, unexpected);
   await history.open(store);
   const loading = history.load("c1");
   history.put(exchange({ state: "answered", answer: "new" }));
@@ -83,7 +83,7 @@ test("a chat is called after its first prompt, comes to the top when used, and c
 
 test("a deleted chat is gone from page and store, also what was not written yet", async () => {
   const store = await openDatabase();
-  const history = new History(unexpected);
+  const history = new History(unexpected, unexpected);
   await history.open(store);
   history.touchChat("c1", "Why?", 1);
   history.put(exchange());
@@ -97,7 +97,7 @@ test("a deleted chat is gone from page and store, also what was not written yet"
 test("a new state is written at once, tokens are not", async () => {
   const store = new MemoryStore();
   const write = vi.spyOn(store, "write");
-  const history = new History(unexpected);
+  const history = new History(unexpected, unexpected);
   await history.open(store);
   history.put(exchange({ state: "streaming" }));
   history.put(exchange({ state: "streaming", answer: "a" }));
@@ -106,4 +106,19 @@ test("a new state is written at once, tokens are not", async () => {
   history.put(exchange({ state: "answered", answer: "ab" }));
   await history.flush();
   expect((await store.readExchanges("c1"))[0]).toMatchObject({ state: "answered", answer: "ab" });
+});
+
+test("what another page has written shows after a refresh, and what is under way there is taken up here", async () => {
+  const [mine, other] = [await openDatabase(), await openDatabase()];
+  await mine.write([{ id: "c1", title: "mine", createdAt: 0, updatedAt: 1 }], [answered("1", 1)]);
+  const open: string[] = [];
+  const history = new History(unexpected, ({ id }, all) => open.push(`${id} of ${all.length}`));
+  await history.open(mine);
+  await history.load("c1");
+  await other.write([{ id: "c2", title: "other", createdAt: 0, updatedAt: 2 }], [exchange({ id: "2", askedAt: 2 })]);
+  await history.refresh();
+  expect(history.chats.value.map(({ title }) => title)).toEqual(["other", "mine"]);
+  expect(history.exchanges("c1").value.map(({ id }) => id)).toEqual(["1", "2"]);
+  await history.refresh();
+  expect(open).toEqual(["2 of 2"]);
 });
