@@ -58,7 +58,7 @@ async def test_tokens_of_a_real_model_on_four_devices_stream_into_the_page(
     async with LocalFleet(plan, folder=tmp_path) as fleet:
         app = await open_app(PHONE, pairing=await LiveMesh(fleet).pairing())
         await app.choose("device-1", layers=1, fanout=1)
-        exchange = await app.ask("Say hello in five words.")
+        exchange = await app.ask("Describe the moon in three sentences.")
         await exchange.until("answered", wait_ms=90_000)
         grown = lengths(await exchange.witnessed())
         assert len(set(grown)) >= 3
