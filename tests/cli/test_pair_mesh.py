@@ -15,6 +15,7 @@ import aiomqtt
 import psutil
 import pytest
 
+from broker.passwords import hash_password
 from edge_agent.core import messages as m
 from provisioning.identity_store import IdentityStore
 from tests.provisioning.home import HOST, Home
@@ -141,11 +142,7 @@ async def test_addresses_that_are_not_known_are_asked_for_and_a_silent_broker_is
 
 async def test_users_of_a_device_that_is_its_own_broker_come_to_it_by_a_signed_job(home: Home) -> None:
     port, web_port = free_ports(2)
-    agent = Agent(
-        home,
-        "kitchen",
-        f'mode = "own"\naddress = "{HOST}"\nport = {port}\nweb_port = {web_port}\nlocal_port = "none"\nmdns = false',
-    )
+    agent = Agent(home, "kitchen", own_broker(port, web_port))
     where = f"mqtts://{HOST}:{port}"
     async with agent.running() as process:
         await until(lambda: listens(process.pid, port), "the device's broker is up")
@@ -170,6 +167,31 @@ async def test_users_of_a_device_that_is_its_own_broker_come_to_it_by_a_signed_j
         async with paired_app(bob["link"], ca=home.mesh.ca_file) as app:
             assert isinstance(await app.ask("kitchen", "still there?"), m.Answer)
     assert "kitchen does not know yet" in (await told("user", "sync", "--wait", "1", status=1))["problem"]
+
+
+async def test_a_device_that_was_off_hears_of_its_users_from_mesh_serve(home: Home) -> None:
+    port, web_port = free_ports(2)
+    agent = Agent(home, "kitchen", own_broker(port, web_port))
+    async with home.broker():
+        serve = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_agent.cli.main", "mesh", "serve", "home"), stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            with home.mesh.inventory() as inventory:
+                inventory.put_user("alice", hash_password("secret"), ["kitchen"])
+            later = ("user", "sync", "--device", "kitchen", "--broker", f"mqtts://{HOST}:{port}", "--wait", "0.1")
+            assert "kitchen does not know yet" in (await told(*later, status=1))["problem"]
+            users = agent.folder / "data" / "users.json"
+            async with agent.running():
+                await until(lambda: users.exists() and "alice" in users.read_text(), "it has its user", 60.0)
+        finally:
+            serve.terminate()
+            await serve.wait()
+
+
+def own_broker(port: int, web_port: int) -> str:
+    """The section [broker] of a device that is its own broker here."""
+    return f'mode = "own"\naddress = "{HOST}"\nport = {port}\nweb_port = {web_port}\nlocal_port = "none"\nmdns = false'
 
 
 def listens(pid: int, port: int) -> bool:
