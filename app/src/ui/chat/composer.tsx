@@ -112,7 +112,8 @@ function Depth({ deviceId, open, onToggle }: { deviceId: string; open: boolean; 
     >
       <Icon name="tune" />
       <span>
-        M {layers} · k {layers === 0 ? 0 : fanout}
+        M {layers}
+        {layers > 0 && ` · k ${fanout}`}
       </span>
       {!open && <span class="muted depth-more">{prediction.stable ? predictionLine(prediction, !wide.value) : "not stable"}</span>}
     </button>

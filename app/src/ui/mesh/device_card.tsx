@@ -37,6 +37,7 @@ export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
         {presence !== null && <span>version {presence.version}</span>}
       </p>
       {status === null ? <p class="muted">No figures yet.</p> : <Figures status={status} />}
+      {status !== null && device.state !== "online" && <p class="muted last-told">Figures as last told.</p>}
       <button type="button" class="quiet small" disabled={device.state !== "online"} onClick={ask}>
         Ask {device.id}
       </button>
