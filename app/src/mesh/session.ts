@@ -55,7 +55,7 @@ export interface Session {
   /** Subscribes to all at once; returns the filters that the broker refused. Rejects when the connection is lost. */
   subscribe(subscriptions: readonly Subscription[]): Promise<string[]>;
   publish(message: Message): Promise<Published>;
-  /** Whether the broker answers within PING_TIMEOUT_S. */
+  /** Whether the broker answers; it may take PING_TIMEOUT_S, or longer while something else still comes. */
   ping(): Promise<boolean>;
   close(): void;
 }
@@ -160,8 +160,14 @@ class OpenSession implements Session {
         this.client.removeListener("packetreceive", onPacket);
         resolve(alive);
       };
-      const onPacket = (): void => settle(true); // whatever comes, somebody is there
-      const timer = setTimeout(settle, 1000 * PING_TIMEOUT_S, false);
+      const wait = () => setTimeout(settle, 1000 * PING_TIMEOUT_S, false);
+      // Other packets prove nothing: they may have been on their way when the link died. But a slow link gets its time.
+      const onPacket = ({ cmd }: { cmd: string }): void => {
+        if (cmd === "pingresp") return settle(true);
+        clearTimeout(timer);
+        timer = wait();
+      };
+      let timer = wait();
       this.client.on("packetreceive", onPacket);
       if (this.client.connected) this.client.sendPing();
     });
