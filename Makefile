@@ -67,7 +67,7 @@ bench: install compiled ## measure the protocol's cost against a bare MQTT echo,
 	@$(BIN)/python -m bench
 
 clean: ## remove .venv and caches (not models, which are in your data folder)
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist app/node_modules edge_agent/gateway/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(STAMPS)/venv:
 	@bash scripts/check_tools.sh $(PYTHON)
