@@ -17,6 +17,7 @@ import uvicorn
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.gateway.app import make_app
+from edge_agent.gateway.connections import BoundedProtocol
 from edge_agent.gateway.inquiry import Inquiries
 from edge_agent.gateway.keys import KeyRing
 from edge_agent.gateway.mesh import MeshLink
@@ -59,7 +60,7 @@ def run_gateway(options: GatewayOptions, announce: Callable[[Listening], None]) 
         url = f"{options.scheme}://{_shown(options)}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             make_app(options, keys, link, inquiries),
-            http="h11",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

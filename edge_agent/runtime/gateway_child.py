@@ -17,6 +17,7 @@ from pathlib import Path
 
 from broker.child import STOP_TIMEOUT_S
 from broker.embedded import BrokerStartError
+from broker.loopback import port_is_free
 from broker.supervised import Supervised
 from edge_agent.config import AgentConfig, EngineSection, TelemetrySection, write_config
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS
@@ -65,6 +66,7 @@ async def _keep(child: Supervised, config: AgentConfig) -> None:
     pause_s, said = RETRY_MIN_S, ""
     while True:
         try:
+            _check_port(config)
             await child.start()
         except BrokerStartError as error:
             if str(error) != said:
@@ -77,6 +79,17 @@ async def _keep(child: Supervised, config: AgentConfig) -> None:
             scheme = "https" if section.cert_file is not None else "http"
             log.info("the gateway serves %s://%s:%d/v1", scheme, section.host, section.port)
             return
+
+
+def _check_port(config: AgentConfig) -> None:
+    """Whoever has the port already would be taken for our child.
+
+    Raises:
+        BrokerStartError: somebody has it.
+    """
+    section = config.gateway
+    if not port_is_free(section.host, section.port):
+        raise BrokerStartError(f"gateway: cannot listen on {section.host}:{section.port}, another program does")
 
 
 def _command(config: AgentConfig) -> list[str]:
