@@ -45,8 +45,9 @@ _COLLECT = """
 class LoadFigures:
     """Times are milliseconds from the navigation's start.
 
-    requests, bytes: over the network until the app shows itself (compressed, with headers), without what the service
-    worker fetches afterwards for being offline. largest_file: the name of the largest and its bytes.
+    requests, bytes: over the network until the app can ask (compressed, with headers). Without the service worker,
+    which fetches the rest for being offline: a file would not count for the page if the worker asked for it first.
+    largest_file: the name of the largest and its bytes.
     interactive: the end of the last long task, or the first paint. blocked: by how much long tasks were too long.
     shift: how much the page's parts moved while it came (0 none; up to 0.1 counts as good).
     """
@@ -81,7 +82,7 @@ class _Transfers:
 
 async def load(browser: Browser, app_url: str, pairing: Pairing | None, *, slow: bool) -> LoadFigures:
     """Opens the app for the first time (nothing cached, no service worker) on a phone's screen."""
-    context = await new_context(browser, PHONE)
+    context = await new_context(browser, PHONE, service_worker=False)
     try:
         page = await context.new_page()
         session = await context.new_cdp_session(page)

@@ -85,7 +85,12 @@ async def launched() -> AsyncIterator[Browser]:
 
 
 async def new_context(
-    browser: Browser, screen: Screen = DESKTOP, scheme: Scheme = "light", scale: float = 1.0
+    browser: Browser,
+    screen: Screen = DESKTOP,
+    scheme: Scheme = "light",
+    scale: float = 1.0,
+    *,
+    service_worker: bool = True,
 ) -> BrowserContext:
     """A browser profile of its own: storage, cookies, service worker. The caller closes it."""
     context = await browser.new_context(
@@ -94,6 +99,7 @@ async def new_context(
         is_mobile=screen.touch,
         color_scheme=scheme,
         device_scale_factor=scale,
+        service_workers="allow" if service_worker else "block",
         locale="en-GB",
         timezone_id="UTC",
     )
