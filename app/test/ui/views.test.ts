@@ -161,6 +161,24 @@ describe("an exchange", () => {
     expect(ask).toHaveBeenCalledExactlyOnceWith("shown", "bath", refused.prompt, refused.options);
   });
 
+  it("that was refused can be sent again as soon as the device tells of free places", async () => {
+    const told = (at: number, waiting: number): void => {
+      engine.devices.value = engine.devices.value.map((device) =>
+        device.id !== "kitchen"
+          ? device
+          : { ...device, status: samples.status("kitchen", 1, waiting), history: [...device.history, { ...device.history[0]!, at }] },
+      );
+    };
+    const refused = samples.exchange("shown", "refused", { refusal: "overloaded", retryAfterS: 600, askedAt: Date.now() });
+    await show(refused);
+    told(refused.askedAt + 1, 16);
+    await drawn();
+    expect(button("Send again").disabled).toBe(true);
+    told(refused.askedAt + 2, 3);
+    await drawn();
+    expect(button("Send again").disabled).toBe(false);
+  });
+
   it("is read out by its states, not by its tokens", async () => {
     const spoken = (): string => find('[data-part="announcer"]').textContent;
     const running = samples.exchange("shown", "streaming", { answer: "The" });

@@ -60,16 +60,27 @@ export function ExchangeActions({ exchange }: { exchange: Exchange }): VNode | n
   );
 }
 
-/** Waits for as long as the device asked, because asking earlier would only be refused again. */
+/**
+ * Waits for as long as the device asked, because asking earlier would only be refused again; or until the device tells
+ * that it has places, if that is sooner.
+ */
 function SendAgain({ exchange, onSend }: { exchange: Exchange; onSend: () => void }): VNode {
+  const engine = useEngine();
   const dueAt = exchange.askedAt + (exchange.retryAfterS ?? 0) * 1000;
   const now = useNow(Date.now() < dueAt);
-  const leftS = Math.ceil((dueAt - now) / 1000);
+  const device = engine.devices.value.find((one) => one.id === exchange.deviceId);
+  const leftS = device !== undefined && hasRoom(device, exchange.askedAt) ? 0 : Math.ceil((dueAt - now) / 1000);
   return (
     <button type="button" class="small" disabled={leftS > 0} onClick={onSend}>
       Send again{leftS > 0 && <span class="countdown"> in {wholeSeconds(leftS)}</span>}
     </button>
   );
+}
+
+/** Whether the device has told, later than `since` (ms), that a place is free. A session holds one all along. */
+function hasRoom({ history, status }: Device, since: number): boolean {
+  if (status === null || (history.at(-1)?.at ?? 0) <= since) return false;
+  return Math.max(status.requests_waiting + status.requests_running, status.sessions_active) < status.queue_capacity;
 }
 
 /** The online device with the least to do, other than the one that was asked; null if there is none. */
