@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from typer.testing import CliRunner
+
+from edge_agent.cli.main import app
 
 START_S = 40.0  # several interpreters on two busy cores
 WAIT_S = 30.0  # far above what anything here takes, so that only a hang runs into it
@@ -130,6 +133,14 @@ def moamesh(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
     command = [sys.executable, "-m", "edge_agent.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=START_S, env=_environment(), check=False)
+
+
+def refused(*arguments: str) -> str:
+    """The one line with which a command that cannot do it ends; run in this process, which saves its start."""
+    ended = CliRunner(env=dict.fromkeys(os.environ.keys() - _environment().keys())).invoke(app, list(arguments))
+    assert ended.exit_code == 2, (arguments, ended.output)
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr
 
 
 def _environment() -> dict[str, str]:

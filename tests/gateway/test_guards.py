@@ -12,7 +12,7 @@ import pytest
 
 from edge_agent.gateway.guards import CSP
 from edge_agent.gateway.keys import add_key, remove_key
-from tests.gateway.programs import WAIT_S, Gateway, Mesh, eventually, gateway_of, moamesh
+from tests.gateway.programs import WAIT_S, Gateway, Mesh, eventually, gateway_of, refused
 
 pytestmark = pytest.mark.broker
 
@@ -23,10 +23,7 @@ def test_without_keys_it_starts_on_loopback_only(tmp_path: Path) -> None:
     keys_file = tmp_path / "none.json"
     options = ("--broker", "mqtt://127.0.0.1:1", "--port", "0", "--keys-file", str(keys_file))
     for host in ("0.0.0.0", "::", socket.gethostname()):
-        ended = moamesh("gateway", *options, "--host", host)
-        assert ended.returncode == 2, ended.stderr
-        assert "moamesh gateway key add" in ended.stderr
-        assert ended.stderr.count("\n") == 1
+        assert "moamesh gateway key add" in refused("gateway", *options, "--host", host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.1:9", "[::1]:8080", "192.168.1.4", "LOCALHOST:1"])
