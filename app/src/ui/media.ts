@@ -79,5 +79,5 @@ export function useNow(running: boolean, everyMs = 1000): number {
     const timer = setInterval(() => setNow(Date.now()), everyMs);
     return () => clearInterval(timer);
   }, [running, everyMs]);
-  return running ? Math.max(now, Date.now()) : now;
+  return Math.max(now, Date.now()); // also when nothing runs any more: whoever draws then must not see the time before
 }

@@ -179,6 +179,19 @@ describe("an exchange", () => {
     expect(button("Send again").disabled).toBe(false);
   });
 
+  it("that was refused can be sent again although it was drawn between two of its seconds", async () => {
+    vi.useFakeTimers({ toFake: ["Date", "setInterval", "clearInterval"] });
+    const refused = samples.exchange("shown", "refused", { refusal: "overloaded", retryAfterS: 2.5, askedAt: Date.now() });
+    await show(refused);
+    await vi.advanceTimersByTimeAsync(2_000);
+    await drawn();
+    vi.setSystemTime(Date.now() + 700); // past the time, before the next second
+    await show({ ...refused, detail: "the queue is full" });
+    await vi.advanceTimersByTimeAsync(5_000);
+    await drawn();
+    expect(button("Send again").disabled).toBe(false);
+  });
+
   it("is read out by its states, not by its tokens", async () => {
     const spoken = (): string => find('[data-part="announcer"]').textContent;
     const running = samples.exchange("shown", "streaming", { answer: "The" });
