@@ -49,7 +49,7 @@ export function followKeyboard(): void {
     if (viewport.width !== width) tallest = 0; // turned or resized
     width = viewport.width;
     tallest = Math.max(tallest, viewport.height);
-    if (viewport.offsetTop > 0) scrollTo(0, 0); // Safari has pushed the page up to show the field, which is in sight anyway
+    if (viewport.offsetTop > 0) scrollTo(0, 0); // Safari pushes the page up to show the field, needlessly
     root.style.setProperty("--viewport-height", `${viewport.height}px`);
     const coarse = matchMedia("(pointer: coarse)").matches;
     root.classList.toggle("keyboard-up", coarse && viewport.height < tallest * KEYBOARD_SHARE);

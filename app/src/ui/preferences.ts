@@ -48,7 +48,8 @@ export function readPreferences(text: string | null): Preferences {
     device: typeof device === "string" ? device : DEFAULTS.device,
     layers: whole(stored["layers"], LAYERS_MAX, DEFAULTS.layers),
     fanout: whole(stored["fanout"], FANOUT_MAX, DEFAULTS.fanout),
-    maxOutputTokens: OUTPUT_TOKENS_CHOICES.find((choice) => choice === stored["maxOutputTokens"]) ?? DEFAULTS.maxOutputTokens,
+    maxOutputTokens:
+      OUTPUT_TOKENS_CHOICES.find((choice) => choice === stored["maxOutputTokens"]) ?? DEFAULTS.maxOutputTokens,
     temperature:
       typeof temperature === "number" && temperature >= 0 && temperature <= 2 ? temperature : DEFAULTS.temperature,
     deadlineS: DEADLINE_CHOICES_S.find((choice) => choice === deadlineS) ?? null,

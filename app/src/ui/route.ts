@@ -1,10 +1,7 @@
 /** Which page is shown: the hash of the address, so that any file server can serve the app. */
 import { signal, type ReadonlySignal } from "@preact/signals";
 
-export type Route =
-  | { page: "chat"; chatId: string | null }
-  | { page: "mesh" }
-  | { page: "settings" };
+export type Route = { page: "chat"; chatId: string | null } | { page: "mesh" } | { page: "settings" };
 
 const CHAT_ID_LENGTH_MAX = 128; // longer is no id of ours but somebody's typing
 

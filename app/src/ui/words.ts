@@ -101,7 +101,8 @@ function accepted(exchange: Exchange): string {
 function layerText(exchange: Exchange): string {
   const now = exchange.progress.at(-1);
   if (now === undefined) return "";
-  if (now.joined.length === 0) return `Layer ${now.layer} of ${now.layer_count}: ${count(now.asked.length, "device")} asked.`;
+  if (now.joined.length === 0)
+    return `Layer ${now.layer} of ${now.layer_count}: ${count(now.asked.length, "device")} asked.`;
   if (now.layer < now.layer_count) return `Layer ${now.layer} of ${now.layer_count} is complete.`;
   return `All layers are complete; ${exchange.deviceId} makes the answer of them.`;
 }

@@ -7,6 +7,14 @@ class Observer {
 
 /** Call before the views are imported. */
 export function browserParts(): void {
-  const media = (query: string) => ({ matches: /min-width|pointer: fine/.test(query), addEventListener: () => undefined });
-  Object.assign(globalThis, { matchMedia: media, ResizeObserver: Observer, IntersectionObserver: Observer, CSS: { supports: () => true } });
+  const media = (query: string) => ({
+    matches: /min-width|pointer: fine/.test(query),
+    addEventListener: () => undefined,
+  });
+  Object.assign(globalThis, {
+    matchMedia: media,
+    ResizeObserver: Observer,
+    IntersectionObserver: Observer,
+    CSS: { supports: () => true },
+  });
 }

@@ -52,7 +52,10 @@ const find = <E extends HTMLElement>(selector: string): E => {
 /** Signals draw in a microtask; effects come after the next frame, which jsdom has not: preact then waits by itself. */
 const drawn = async (): Promise<void> => {
   let ran = false;
-  render(h(() => (useEffect(() => void (ran = true)), null), null), document.createElement("div"));
+  render(
+    h(() => (useEffect(() => void (ran = true)), null), null),
+    document.createElement("div"),
+  );
   await vi.waitFor(() => expect(ran).toBe(true), { interval: 5, timeout: 5_000 });
 };
 const button = (name: string): HTMLButtonElement => {
@@ -147,7 +150,11 @@ describe("an exchange", () => {
 
   it("that was refused can be sent again when the device said, and another device at once", async () => {
     vi.useFakeTimers({ toFake: ["Date", "setInterval", "clearInterval"] });
-    const refused = samples.exchange("shown", "refused", { refusal: "overloaded", retryAfterS: 12, askedAt: Date.now() });
+    const refused = samples.exchange("shown", "refused", {
+      refusal: "overloaded",
+      retryAfterS: 12,
+      askedAt: Date.now(),
+    });
     const retry = vi.spyOn(engine, "retry").mockResolvedValue(refused);
     const ask = vi.spyOn(engine, "ask").mockResolvedValue(refused);
     await show(refused);
@@ -166,10 +173,18 @@ describe("an exchange", () => {
       engine.devices.value = engine.devices.value.map((device) =>
         device.id !== "kitchen"
           ? device
-          : { ...device, status: samples.status("kitchen", 1, waiting), history: [...device.history, { ...device.history[0]!, at }] },
+          : {
+              ...device,
+              status: samples.status("kitchen", 1, waiting),
+              history: [...device.history, { ...device.history[0]!, at }],
+            },
       );
     };
-    const refused = samples.exchange("shown", "refused", { refusal: "overloaded", retryAfterS: 600, askedAt: Date.now() });
+    const refused = samples.exchange("shown", "refused", {
+      refusal: "overloaded",
+      retryAfterS: 600,
+      askedAt: Date.now(),
+    });
     await show(refused);
     told(refused.askedAt + 1, 16);
     await drawn();
@@ -181,7 +196,11 @@ describe("an exchange", () => {
 
   it("that was refused can be sent again although it was drawn between two of its seconds", async () => {
     vi.useFakeTimers({ toFake: ["Date", "setInterval", "clearInterval"] });
-    const refused = samples.exchange("shown", "refused", { refusal: "overloaded", retryAfterS: 2.5, askedAt: Date.now() });
+    const refused = samples.exchange("shown", "refused", {
+      refusal: "overloaded",
+      retryAfterS: 2.5,
+      askedAt: Date.now(),
+    });
     await show(refused);
     await vi.advanceTimersByTimeAsync(2_000);
     await drawn();
@@ -250,7 +269,9 @@ describe("an address", () => {
 describe("a page without a pairing", () => {
   it("says how to pair, and what to install where no browser can reach the broker", async () => {
     vi.stubGlobal("fetch", () =>
-      Promise.resolve(Response.json({ moamesh: "1", mesh: "home", device: null, web_broker: "", hint: "Install mosquitto." })),
+      Promise.resolve(
+        Response.json({ moamesh: "1", mesh: "home", device: null, web_broker: "", hint: "Install mosquitto." }),
+      ),
     );
     await engine.unpair();
     await drawn();

@@ -10,7 +10,16 @@ import { readAbout } from "../../src/ui/settings/about";
 import { exchangeWords, isPartial } from "../../src/ui/words";
 
 const STATES: PromptState[] = [
-  "sending", "accepted", "proposing", "streaming", "answered", "refused", "expired", "cancelled", "failed", "unreachable",
+  "sending",
+  "accepted",
+  "proposing",
+  "streaming",
+  "answered",
+  "refused",
+  "expired",
+  "cancelled",
+  "failed",
+  "unreachable",
 ];
 
 describe("the words of a state", () => {
@@ -54,7 +63,13 @@ describe("the words of a state", () => {
 });
 
 describe("the picture of a session", () => {
-  const layer = (number: number, asked: string[], joined: string[]) => ({ prompt_id: "", layer: number, layer_count: 2, asked, joined });
+  const layer = (number: number, asked: string[], joined: string[]) => ({
+    prompt_id: "",
+    layer: number,
+    layer_count: 2,
+    asked,
+    joined,
+  });
 
   it("is empty before anything is known", () => {
     expect(pictureRows(exchange("c", "accepted"))).toEqual([]);
@@ -63,7 +78,9 @@ describe("the picture of a session", () => {
   it("shows who was asked, who joined, who stood in and who is missing", () => {
     const progress = [layer(1, ["a", "b", "c"], ["a", "d"]), layer(2, ["a", "b"], [])];
     const rows = pictureRows(exchange("c", "proposing", { progress }));
-    expect(rows.map((row) => [row.label, row.active, row.cells.map((cell) => `${cell.deviceId} ${cell.state}`)])).toEqual([
+    expect(
+      rows.map((row) => [row.label, row.active, row.cells.map((cell) => `${cell.deviceId} ${cell.state}`)]),
+    ).toEqual([
       ["Layer 1", false, ["a joined", "b missing", "c missing", "d joined"]],
       ["Layer 2", true, ["a asked", "b asked"]],
       ["Answer", false, []],
@@ -73,7 +90,11 @@ describe("the picture of a session", () => {
   it("shows the origin aggregating once the last layer is complete", () => {
     const progress = [layer(2, ["a"], ["a"])];
     const answer = pictureRows(exchange("c", "proposing", { progress })).at(-1);
-    expect(answer).toMatchObject({ label: "Answer", active: true, cells: [{ deviceId: "kitchen", state: "aggregating" }] });
+    expect(answer).toMatchObject({
+      label: "Answer",
+      active: true,
+      cells: [{ deviceId: "kitchen", state: "aggregating" }],
+    });
   });
 
   it("is drawn from the provenance once there is one", () => {
@@ -96,7 +117,8 @@ describe("what is read from outside", () => {
       layers: 3,
       deadlineS: 60,
     });
-    for (const broken of ["", "null", "[]", "{", '"x"', '{"layers":1.5}']) expect(readPreferences(broken)).toEqual(whole);
+    for (const broken of ["", "null", "[]", "{", '"x"', '{"layers":1.5}'])
+      expect(readPreferences(broken)).toEqual(whole);
   });
 
   it("reads addresses, and takes any other for the chat page", () => {
@@ -109,7 +131,11 @@ describe("what is read from outside", () => {
 
   it("reads what the server says of itself, whatever it is", () => {
     expect(readAbout({ moamesh: "1", mesh: "home", device: null, web_broker: "", hint: "x" })).toEqual({
-      moamesh: "1", mesh: "home", device: null, webBroker: "", hint: "x",
+      moamesh: "1",
+      mesh: "home",
+      device: null,
+      webBroker: "",
+      hint: "x",
     });
     expect(readAbout({ mesh: 5 })?.mesh).toBe("");
     expect(readAbout("no")).toBeNull();
@@ -118,7 +144,15 @@ describe("what is read from outside", () => {
 
 describe("numbers for people", () => {
   it("keep the digits that matter", () => {
-    expect([0.004, 0.34, 4.23, 42.3, 120, 185, 7200].map(seconds)).toEqual(["0.00 s", "0.34 s", "4.2 s", "42 s", "2 min", "3 min 5 s", "2.0 h"]);
+    expect([0.004, 0.34, 4.23, 42.3, 120, 185, 7200].map(seconds)).toEqual([
+      "0.00 s",
+      "0.34 s",
+      "4.2 s",
+      "42 s",
+      "2 min",
+      "3 min 5 s",
+      "2.0 h",
+    ]);
     expect([0, 7.4, 65].map(wholeSeconds)).toEqual(["0 s", "7 s", "1 min 5 s"]);
     expect([0, 0.001, 0.12, 2].map(rate)).toEqual(["none", "3.6 / h", "7.2 / min", "2 / s"]);
     expect([percent(null), percent(0.456), figure(3), figure(3.25)]).toEqual(["–", "46 %", "3", "3.3"]);

@@ -115,7 +115,11 @@ function Depth({ deviceId, open, onToggle }: { deviceId: string; open: boolean; 
         M {layers}
         {layers > 0 && ` · k ${fanout}`}
       </span>
-      {!open && <span class="muted depth-more">{prediction.stable ? predictionLine(prediction, !wide.value) : "not stable"}</span>}
+      {!open && (
+        <span class="muted depth-more">
+          {prediction.stable ? predictionLine(prediction, !wide.value) : "not stable"}
+        </span>
+      )}
     </button>
   );
 }

@@ -20,7 +20,9 @@ function idlest(devices: readonly Device[]): string | null {
   const load = (device: Device): number => device.status?.offered_load ?? 0;
   const online = devices.filter((device) => device.state === "online");
   const pool = online.length > 0 ? online : devices;
-  return pool.reduce<Device | null>((best, one) => (best === null || load(one) < load(best) ? one : best), null)?.id ?? null;
+  return (
+    pool.reduce<Device | null>((best, one) => (best === null || load(one) < load(best) ? one : best), null)?.id ?? null
+  );
 }
 
 export function DevicePicker({ deviceId }: { deviceId: string }): VNode {

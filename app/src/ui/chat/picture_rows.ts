@@ -20,7 +20,7 @@ export interface Row {
   cells: Cell[];
 }
 
-/** The rows of an exchange: one for each layer known of, and one for the aggregation. Empty before anything is known. */
+/** The rows of an exchange: one for each layer known of, and one for the aggregation. Empty at first. */
 export function pictureRows(exchange: Exchange): Row[] {
   return exchange.provenance === null ? liveRows(exchange) : finalRows(exchange);
 }
@@ -66,7 +66,12 @@ function finalRows({ provenance, state }: Exchange): Row[] {
     return { label: `Layer ${layer}`, active: false, cells: [...made, ...gone] };
   });
   if (aggregation !== null) {
-    const cell: Cell = { deviceId: aggregation.device_id, state: state === "answered" ? "done" : "joined", note: "", work: aggregation };
+    const cell: Cell = {
+      deviceId: aggregation.device_id,
+      state: state === "answered" ? "done" : "joined",
+      note: "",
+      work: aggregation,
+    };
     rows.push({ label: "Answer", active: false, cells: [cell] });
   }
   return rows;

@@ -1,4 +1,4 @@
-/** How a conversation scrolls: it stays at its end while the reader is there, and older exchanges come as they are reached. */
+/** How a conversation scrolls: it stays at its end while the reader is there; older exchanges come as they are reached. */
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { RefObject } from "preact";
 
@@ -22,8 +22,12 @@ export function useShown(total: number): [shown: number, more: () => void] {
   return [Math.min(limit + appended, total), more];
 }
 
-/** Calls `more` whenever the element of the returned ref is, or is nearly, in sight; `step` changes with each page drawn. */
-export function useReached(scroller: RefObject<HTMLElement | null>, more: () => void, step: number): RefObject<HTMLDivElement | null> {
+/** Calls `more` whenever the element of the returned ref is nearly in sight; `step` changes with each page drawn. */
+export function useReached(
+  scroller: RefObject<HTMLElement | null>,
+  more: () => void,
+  step: number,
+): RefObject<HTMLDivElement | null> {
   const mark = useRef<HTMLDivElement>(null);
   const height = useRef(0);
   useLayoutEffect(() => {

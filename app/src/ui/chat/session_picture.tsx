@@ -20,7 +20,11 @@ export function SessionPicture({ rows }: { rows: Row[] }): VNode {
             {row.cells.map((cell) => (
               <CellView key={cell.deviceId + cell.state} cell={cell} />
             ))}
-            {row.cells.length === 0 && <li class="cell" data-state="later">not yet</li>}
+            {row.cells.length === 0 && (
+              <li class="cell" data-state="later">
+                not yet
+              </li>
+            )}
           </ul>
         </li>
       ))}
@@ -36,9 +40,7 @@ function CellView({ cell }: { cell: Cell }): VNode {
         {mark}
       </span>
       <span class="cell-name">{cell.deviceId}</span>
-      <span class={cell.note === "" ? "visually-hidden" : "cell-note"}>
-        {cell.note === "" ? word : cell.note}
-      </span>
+      <span class={cell.note === "" ? "visually-hidden" : "cell-note"}>{cell.note === "" ? word : cell.note}</span>
     </li>
   );
 }

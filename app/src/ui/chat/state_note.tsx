@@ -39,7 +39,8 @@ export function ExchangeActions({ exchange }: { exchange: Exchange }): VNode | n
   const again = (): void => run(engine.retry(exchange.id));
   const askOther = (device: Device): void =>
     run(engine.ask(exchange.chatId, device.id, exchange.prompt, exchange.options));
-  const other = exchange.state === "answered" || exchange.state === "cancelled" ? null : idlest(engine.devices.value, exchange);
+  const other =
+    exchange.state === "answered" || exchange.state === "cancelled" ? null : idlest(engine.devices.value, exchange);
   return (
     <div class="actions">
       {exchange.answer !== "" && <CopyButton text={exchange.answer} label="Copy answer" />}
@@ -87,5 +88,8 @@ function hasRoom({ history, status }: Device, since: number): boolean {
 function idlest(devices: readonly Device[], exchange: Exchange): Device | null {
   const others = devices.filter((device) => device.id !== exchange.deviceId && device.state === "online");
   const load = (device: Device): number => device.status?.requests_waiting ?? 0;
-  return others.reduce<Device | null>((best, device) => (best === null || load(device) < load(best) ? device : best), null);
+  return others.reduce<Device | null>(
+    (best, device) => (best === null || load(device) < load(best) ? device : best),
+    null,
+  );
 }

@@ -1,6 +1,17 @@
 /** An engine without a mesh, for looking at the views while working on them. Development only: never in a build. */
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import type { Alert, Chat, Device, Engine, Exchange, Link, Options, Pairing, Prediction, PromptState } from "../../model";
+import type {
+  Alert,
+  Chat,
+  Device,
+  Engine,
+  Exchange,
+  Link,
+  Options,
+  Pairing,
+  Prediction,
+  PromptState,
+} from "../../model";
 import { ANSWER, NAMES, PROVENANCE, device, everyState, exchange } from "./samples";
 
 const ENDED: readonly PromptState[] = ["answered", "cancelled"];
@@ -11,7 +22,12 @@ export class MemoryEngine implements Engine {
   readonly pairing: Signal<Pairing | null>;
   readonly devices: Signal<readonly Device[]>;
   readonly alerts = signal<readonly Alert[]>([
-    { id: "offline-attic", severity: "critical", deviceId: "attic", text: "attic is offline: its connection was cut 40 s ago." },
+    {
+      id: "offline-attic",
+      severity: "critical",
+      deviceId: "attic",
+      text: "attic is offline: its connection was cut 40 s ago.",
+    },
   ]);
   readonly chats = signal<readonly Chat[]>([]);
   readonly storageWorks = signal(true);
@@ -20,14 +36,29 @@ export class MemoryEngine implements Engine {
 
   constructor(paired: boolean, long: number) {
     const now = Date.now();
-    const pairing: Pairing = { v: 1, mesh: "home", brokers: ["wss://mesh.local:8885"], user: "alice", secret: "not one" };
+    const pairing: Pairing = {
+      v: 1,
+      mesh: "home",
+      brokers: ["wss://mesh.local:8885"],
+      user: "alice",
+      secret: "not one",
+    };
     this.pairing = signal(paired ? pairing : null);
     this.devices = signal(NAMES.map((name, index) => device(name, index, now)));
     if (!paired) this.link.value = "unpaired";
     this.addChat("every", "Why is the sky blue?", everyState("every"));
     const question = (index: number): Exchange =>
-      exchange("long", "answered", { prompt: `Question ${index}: why?`, answer: ANSWER, provenance: PROVENANCE, endToEndLatencyS: 3 });
-    this.addChat("long", "A long conversation", Array.from({ length: long }, (_, index) => question(index)));
+      exchange("long", "answered", {
+        prompt: `Question ${index}: why?`,
+        answer: ANSWER,
+        provenance: PROVENANCE,
+        endToEndLatencyS: 3,
+      });
+    this.addChat(
+      "long",
+      "A long conversation",
+      Array.from({ length: long }, (_, index) => question(index)),
+    );
   }
 
   async start(): Promise<void> {}
@@ -86,7 +117,13 @@ export class MemoryEngine implements Engine {
 
   private async play(id: string): Promise<void> {
     const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-    const layer = (number: number, joined: string[]) => ({ prompt_id: id, layer: number, layer_count: 1, asked: NAMES.slice(0, 3), joined });
+    const layer = (number: number, joined: string[]) => ({
+      prompt_id: id,
+      layer: number,
+      layer_count: 1,
+      asked: NAMES.slice(0, 3),
+      joined,
+    });
     const steps: Partial<Exchange>[] = [
       { state: "accepted", expectedWaitS: 1 },
       { state: "proposing", progress: [layer(1, [])] },

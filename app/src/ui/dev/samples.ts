@@ -6,11 +6,29 @@ export const NAMES = ["kitchen", "bath", "attic", "cellar"];
 
 export function status(id: string, load: number, waiting: number): DeviceStatus {
   return {
-    device_id: id, model: "SmolLM2-135M-Instruct.Q8_0", synthetic: id === "cellar", interval_s: 5,
-    requests_waiting: waiting, requests_running: waiting > 0 ? 1 : 0, requests_waiting_mean: waiting * 0.9,
-    requests_waiting_predicted: waiting, queue_capacity: 16, arrival_rate_hz: 0.12, service_time_s_mean: 1.4,
-    service_time_scv: 0.6, utilisation: Math.min(load, 1), offered_load: load, stability_margin: 0.8 - load, accepted: 41,
-    completed: 38, rejected: 2, expired: 0, cancelled: 1, failed: 0, sessions_active: 1, peers_alive: 3,
+    device_id: id,
+    model: "SmolLM2-135M-Instruct.Q8_0",
+    synthetic: id === "cellar",
+    interval_s: 5,
+    requests_waiting: waiting,
+    requests_running: waiting > 0 ? 1 : 0,
+    requests_waiting_mean: waiting * 0.9,
+    requests_waiting_predicted: waiting,
+    queue_capacity: 16,
+    arrival_rate_hz: 0.12,
+    service_time_s_mean: 1.4,
+    service_time_scv: 0.6,
+    utilisation: Math.min(load, 1),
+    offered_load: load,
+    stability_margin: 0.8 - load,
+    accepted: 41,
+    completed: 38,
+    rejected: 2,
+    expired: 0,
+    cancelled: 1,
+    failed: 0,
+    sessions_active: 1,
+    peers_alive: 3,
   };
 }
 
@@ -23,20 +41,39 @@ export function device(id: string, index: number, at: number): Device {
   }));
   const state = index === 2 ? "offline" : "online";
   const entry = {
-    device_id: id, home_broker: "", model: "SmolLM2-135M-Instruct.Q8_0", model_family: "llama", incarnation: 1, heartbeat: 9,
-    requests_waiting: 1, service_time_s_mean: 1.4,
+    device_id: id,
+    home_broker: "",
+    model: "SmolLM2-135M-Instruct.Q8_0",
+    model_family: "llama",
+    incarnation: 1,
+    heartbeat: 9,
+    requests_waiting: 1,
+    service_time_s_mean: 1.4,
   };
-  const presence = { entry, state: index === 2 ? ("offline" as const) : ("online" as const), queue_capacity: 16, version: "0.6.0" };
+  const presence = {
+    entry,
+    state: index === 2 ? ("offline" as const) : ("online" as const),
+    queue_capacity: 16,
+    version: "0.6.0",
+  };
   return { id, state, presence, status: index === 2 ? null : status(id, 0.35 + 0.3 * index, index * 4 + 1), history };
 }
 
 const work = (id: string, waited: number, served: number): Contribution => ({
-  device_id: id, model: id === "cellar" ? "synthetic" : "SmolLM2-135M-Instruct.Q8_0", waiting_time_s: waited, service_time_s: served,
-  input_tokens: 214, output_tokens: 96, input_tokens_cut: 0, synthetic: id === "cellar",
+  device_id: id,
+  model: id === "cellar" ? "synthetic" : "SmolLM2-135M-Instruct.Q8_0",
+  waiting_time_s: waited,
+  service_time_s: served,
+  input_tokens: 214,
+  output_tokens: 96,
+  input_tokens_cut: 0,
+  synthetic: id === "cellar",
 });
 
 export const PROVENANCE: Provenance = {
-  device_id: "kitchen", layer_count: 2, fanout: 2,
+  device_id: "kitchen",
+  layer_count: 2,
+  fanout: 2,
   layers: [
     [work("kitchen", 0.02, 1.41), work("bath", 0.31, 1.77), work("cellar", 1.2, 1.1)],
     [work("kitchen", 0.01, 2.01), work("bath", 0.84, 2.4)],
@@ -44,11 +81,19 @@ export const PROVENANCE: Provenance = {
   aggregation: work("kitchen", 0.01, 2.6),
   substitutes: [{ layer: 1, device_id: "cellar", instead_of: "attic", reason: "no_receipt" }],
   missing: [{ layer: 2, device_id: "attic", reason: "layer_deadline" }],
-  policies: [["peer_selection", "uniform"], ["response_selection", "all"], ["join", "all"]],
-  messages_sent: 8, messages_received: 11, restarts: 0, decisions: [],
+  policies: [
+    ["peer_selection", "uniform"],
+    ["response_selection", "all"],
+    ["join", "all"],
+  ],
+  messages_sent: 8,
+  messages_received: 11,
+  restarts: 0,
+  decisions: [],
 };
 
-export const ANSWER = `Rayleigh scattering makes the sky **blue**. Sunlight holds all colours; air scatters *short* waves most.
+export const ANSWER = `Rayleigh scattering makes the sky **blue**. Sunlight holds all colours; air scatters *short* waves
+most.
 
 ### How much more?
 
@@ -82,16 +127,36 @@ let made = 0;
 export function exchange(chatId: string, state: PromptState, change: Partial<Exchange> = {}): Exchange {
   made += 1;
   return {
-    id: `sample-${made}`, chatId, deviceId: "kitchen", askedAt: Date.now() - 4000, prompt: "Why is the sky blue?",
-    options: DEFAULT_OPTIONS, state, answer: "", detail: "", refusal: null, retryAfterS: null, expectedWaitS: null, progress: [],
-    provenance: null, endToEndLatencyS: null, retryOf: null, ...change,
+    id: `sample-${made}`,
+    chatId,
+    deviceId: "kitchen",
+    askedAt: Date.now() - 4000,
+    prompt: "Why is the sky blue?",
+    options: DEFAULT_OPTIONS,
+    state,
+    answer: "",
+    detail: "",
+    refusal: null,
+    retryAfterS: null,
+    expectedWaitS: null,
+    progress: [],
+    provenance: null,
+    endToEndLatencyS: null,
+    retryOf: null,
+    ...change,
   };
 }
 
 export function everyState(chatId: string): Exchange[] {
   const whole = { ...PROVENANCE, missing: [] };
   const progress = [
-    { prompt_id: "", layer: 1, layer_count: 2, asked: ["kitchen", "bath", "attic"], joined: ["kitchen", "bath", "cellar"] },
+    {
+      prompt_id: "",
+      layer: 1,
+      layer_count: 2,
+      asked: ["kitchen", "bath", "attic"],
+      joined: ["kitchen", "bath", "cellar"],
+    },
     { prompt_id: "", layer: 2, layer_count: 2, asked: ["kitchen", "bath", "cellar"], joined: [] },
   ];
   const done = { endToEndLatencyS: 7.62 };

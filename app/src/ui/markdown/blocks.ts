@@ -4,7 +4,7 @@
  */
 import { Lexer, type Token } from "marked";
 
-/** Longer answers are shown as they are: more than a device generates (8192 tokens), and it bounds the reader's work. */
+/** Longer answers are shown as they are. A device generates less (8192 tokens), and it bounds the reader's work. */
 export const MARKDOWN_LENGTH_MAX = 64 * 1024;
 /** A paragraph longer than this is no prose. marked needs time in its square for some (`_a_a_a...`). */
 export const PARAGRAPH_LENGTH_MAX = 8_000;
@@ -28,7 +28,8 @@ export class BlockReader {
     if (clean === this.read) return [...this.done, ...this.tail];
     if (!clean.startsWith(this.read)) this.reset();
     this.read = clean;
-    this.plain ||= clean.length > MARKDOWN_LENGTH_MAX || longestParagraph(clean, this.doneLength) > PARAGRAPH_LENGTH_MAX;
+    this.plain ||=
+      clean.length > MARKDOWN_LENGTH_MAX || longestParagraph(clean, this.doneLength) > PARAGRAPH_LENGTH_MAX;
     if (!this.plain) this.readTail(clean.slice(this.doneLength));
     if (this.plain) {
       this.done = [];

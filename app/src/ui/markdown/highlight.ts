@@ -26,7 +26,20 @@ interface Node {
 }
 
 const lowlight = createLowlight({
-  bash, c, cpp, css, go, java, javascript, json, python, rust, sql, typescript, xml, yaml,
+  bash,
+  c,
+  cpp,
+  css,
+  go,
+  java,
+  javascript,
+  json,
+  python,
+  rust,
+  sql,
+  typescript,
+  xml,
+  yaml,
 });
 
 /** Returns the code in pieces, or null where the language is not known. */

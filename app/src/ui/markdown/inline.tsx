@@ -35,7 +35,9 @@ function one(token: Tokens.Generic, depth: number): ComponentChild {
       return <Link address={token["href"] as string}>{children()}</Link>;
     case "image":
       // Never loaded: fetching it would tell its server who reads what, and when.
-      return <Link address={token["href"] as string}>Image: {(token["text"] as string) || (token["href"] as string)}</Link>;
+      return (
+        <Link address={token["href"] as string}>Image: {(token["text"] as string) || (token["href"] as string)}</Link>
+      );
     case "checkbox":
       return (token["checked"] as boolean) ? "☑ " : "☐ ";
     default:

@@ -28,7 +28,9 @@ const BlockView = memo(({ block, live }: { block: Block; live: boolean }): VNode
 
 function blocksOf(tokens: readonly Token[], depth: number, live: boolean): ComponentChild[] {
   return tokens.map((token, index) =>
-    depth > MARKDOWN_DEPTH_MAX ? token.raw : blockOf(token as Tokens.Generic, depth, live && index === tokens.length - 1),
+    depth > MARKDOWN_DEPTH_MAX
+      ? token.raw
+      : blockOf(token as Tokens.Generic, depth, live && index === tokens.length - 1),
   );
 }
 
@@ -41,7 +43,9 @@ function blockOf(token: Tokens.Generic, depth: number, live: boolean): Component
       // One level for all: where a model begins with "###" the outline of the page would have a hole.
       return <h3 class={`md-h${token["depth"] as number}`}>{text()}</h3>;
     case "code":
-      return <CodeBlock code={token["text"] as string} language={(token["lang"] as string | undefined) ?? ""} live={live} />;
+      return (
+        <CodeBlock code={token["text"] as string} language={(token["lang"] as string | undefined) ?? ""} live={live} />
+      );
     case "blockquote":
       return <blockquote>{blocksOf(token.tokens ?? [], depth + 1, live)}</blockquote>;
     case "list":

@@ -15,7 +15,12 @@ export function AlertList(): VNode {
   return (
     <ul class="alerts" role="list" aria-label="Alerts">
       {alerts.map((alert) => (
-        <li key={alert.id} class="notice" data-tone={alert.severity === "critical" ? "bad" : "warn"} data-device={alert.deviceId}>
+        <li
+          key={alert.id}
+          class="notice"
+          data-tone={alert.severity === "critical" ? "bad" : "warn"}
+          data-device={alert.deviceId}
+        >
           {alert.text}
         </li>
       ))}

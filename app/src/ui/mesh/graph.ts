@@ -61,7 +61,10 @@ export class Graph {
         x: { range: (_plot, min, max) => [Math.min(min ?? 0, (max ?? 0) - SHOWN_MIN_S), max ?? 0] },
         y: { range: (_plot, _min, max) => [0, Math.max(4, Math.ceil((max ?? 0) * 1.1))] },
       },
-      axes: [{ ...axis, space: 70, values: (_plot, times) => times.map(clock) }, { ...axis, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }],
+      axes: [
+        { ...axis, space: 70, values: (_plot, times) => times.map(clock) },
+        { ...axis, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] },
+      ],
       series: [
         {},
         ...devices.map((device, index): uPlot.Series => ({
@@ -79,7 +82,9 @@ export class Graph {
 
 /** One row of times for all, as uPlot wants it; a device has no value where it told none. */
 function align(devices: readonly Device[]): uPlot.AlignedData {
-  const times = [...new Set(devices.flatMap((device) => device.history.map((sample) => second(sample))))].sort((a, b) => a - b);
+  const times = [...new Set(devices.flatMap((device) => device.history.map((sample) => second(sample))))].sort(
+    (a, b) => a - b,
+  );
   const rows = devices.map((device) => {
     const values = new Map(device.history.map((sample) => [second(sample), sample.requestsWaiting]));
     return times.map((time) => values.get(time) ?? null);

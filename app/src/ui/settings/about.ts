@@ -26,7 +26,8 @@ export async function fetchAbout(): Promise<About | null> {
 export function readAbout(value: unknown): About | null {
   if (typeof value !== "object" || value === null) return null;
   const fields = value as Record<string, unknown>;
-  const text = (name: string): string => (typeof fields[name] === "string" ? fields[name].slice(0, TEXT_LENGTH_MAX) : "");
+  const text = (name: string): string =>
+    typeof fields[name] === "string" ? fields[name].slice(0, TEXT_LENGTH_MAX) : "";
   return {
     moamesh: text("moamesh"),
     mesh: text("mesh"),

@@ -19,14 +19,20 @@ export function AnswerSettings(): VNode {
         label="Time allowed"
         hint="An answer that is not ready by then expires."
         value={deadlineS === null ? "" : String(deadlineS)}
-        choices={[["", "as the device has it"], ...DEADLINE_CHOICES_S.map((s): [string, string] => [String(s), seconds(s)])]}
+        choices={[
+          ["", "as the device has it"],
+          ...DEADLINE_CHOICES_S.map((s): [string, string] => [String(s), seconds(s)]),
+        ]}
         onChange={(value) => prefer({ deadlineS: value === "" ? null : Number(value) })}
       />
       <Choice
         label="Temperature"
         hint="Higher: proposals differ more from each other."
         value={String(temperature)}
-        choices={[0, 0.3, 0.7, 1, 1.3].map((value) => [String(value), value === 0 ? "0, always the same" : String(value)])}
+        choices={[0, 0.3, 0.7, 1, 1.3].map((value) => [
+          String(value),
+          value === 0 ? "0, always the same" : String(value),
+        ])}
         onChange={(value) => prefer({ temperature: Number(value) })}
       />
     </div>
@@ -46,7 +52,12 @@ function Choice({ label, hint, value, choices, onChange }: ChoiceProps): VNode {
   return (
     <Fragment>
       <label for={id}>{label}</label>
-      <select id={id} value={value} aria-describedby={`${id}-hint`} onChange={(event) => onChange(event.currentTarget.value)}>
+      <select
+        id={id}
+        value={value}
+        aria-describedby={`${id}-hint`}
+        onChange={(event) => onChange(event.currentTarget.value)}
+      >
         {choices.map(([name, text]) => (
           <option key={name} value={name}>
             {text}

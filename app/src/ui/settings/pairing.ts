@@ -9,9 +9,12 @@ const PREFIX = "#pair=";
 export async function pairWith(engine: Engine, text: string): Promise<boolean> {
   const now = engine.pairing.value;
   const next = parsePairing(text);
-  const other = now !== null && (now.mesh !== next.mesh || now.user !== next.user || now.brokers[0] !== next.brokers[0]);
+  const other =
+    now !== null && (now.mesh !== next.mesh || now.user !== next.user || now.brokers[0] !== next.brokers[0]);
   if (other) {
-    const words = `This app is paired with ${now.mesh} as ${now.user}. The link pairs it with ${next.mesh} as ${next.user}, over ${next.brokers.join(", ")}: your prompts go there then.`;
+    const words =
+      `This app is paired with ${now.mesh} as ${now.user}. The link pairs it with ${next.mesh} as ${next.user}, ` +
+      `over ${next.brokers.join(", ")}: your prompts go there then.`;
     if (!(await ask("Pair with another mesh?", words, "Pair"))) return false;
   }
   await engine.pair(text);

@@ -51,7 +51,9 @@ function PairingSettings(): VNode {
   if (pairing === null) {
     return (
       <>
-        <p>Not paired. Scan the QR code of <code>moamesh pair</code> with your camera, or paste its link here.</p>
+        <p>
+          Not paired. Scan the QR code of <code>moamesh pair</code> with your camera, or paste its link here.
+        </p>
         <PairForm />
       </>
     );

@@ -70,11 +70,7 @@ function Navigation({ here }: { here: Route }): VNode {
   return (
     <nav aria-label="Main">
       {PAGES.map((page) => (
-        <a
-          key={page.name}
-          href={href(page.route)}
-          aria-current={page.route.page === here.page ? "page" : undefined}
-        >
+        <a key={page.name} href={href(page.route)} aria-current={page.route.page === here.page ? "page" : undefined}>
           <Icon name={page.icon} />
           <span>{page.name}</span>
         </a>

@@ -27,7 +27,8 @@ export function ConnectionNotice(): VNode | null {
   if (link === "refused") {
     return (
       <p class="notice" data-tone="bad">
-        The mesh does not let this app in: its secret was changed, or the user removed. <a href="#/settings">Pair again</a>
+        The mesh does not let this app in: its secret was changed, or the user removed.{" "}
+        <a href="#/settings">Pair again</a>
         {detail === "" ? "" : ` (${detail})`}
       </p>
     );
