@@ -1,0 +1,130 @@
+"""Which device a prompt goes to where the client leaves the choice, and what follows a device that cannot take it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broker.embedded import EmbeddedBroker
+from edge_agent.client import ClientSettings
+from edge_agent.core.messages import (
+    Answer,
+    ChatMessage,
+    Message,
+    Prompt,
+    PromptCancel,
+    PromptReceipt,
+    PromptRefusal,
+    RefusalReason,
+    Role,
+)
+from edge_agent.gateway import mesh as gateway_mesh
+from edge_agent.gateway.errors import ApiError
+from edge_agent.gateway.inquiry import Inquiries, Inquiry
+from edge_agent.gateway.mesh import MeshLink
+from edge_agent.gateway.options import GatewayOptions
+from tests.client.samples import presence, status
+from tests.client.scripted_device import Script, ScriptedDevice, scripted_device
+from tests.gateway.test_streaming import answer
+from tests.support.brokers import mosquitto
+from tests.support.polling import until
+
+__all__ = ["mosquitto"]
+pytestmark = pytest.mark.broker
+
+PROMPT = Prompt("p1", (ChatMessage(Role.USER, "why?"),))
+
+
+def answering(name: str) -> Script:
+    async def script(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptReceipt("p1", name, None), replace(answer("p1", f"I am {name}"), device_id=name))
+
+    return script
+
+
+def refusing(name: str, reason: RefusalReason) -> Script:
+    async def script(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptRefusal("p1", name, reason, "no", 7.0))
+
+    return script
+
+
+@contextlib.asynccontextmanager
+async def mesh_of_two(url: str, folder: Path, first: Script, second: Script) -> AsyncIterator[Inquiries]:
+    """`quick` is expected to be free sooner than `slow`; both are online."""
+    link = MeshLink(GatewayOptions(url, "test", folder / "keys.json"))
+    inquiries = Inquiries(link, GatewayOptions(url, "test", folder / "keys.json"))
+    async with (
+        scripted_device(url, first, device_id="quick") as quick,
+        scripted_device(url, second, device_id="slow") as slow,
+    ):
+        for device in (quick, slow):
+            await device.announce(presence(device.device_id))
+        await link.start()
+        try:
+            await until(lambda: len(link.online()) == 2, "both are known")
+            for device, waiting in ((quick, 1), (slow, 3)):
+                await device.announce(status(device.device_id, waiting=waiting))
+            await until(lambda: all(view.status is not None for view in link.online()), "both told their load")
+            yield inquiries
+        finally:
+            await inquiries.close()
+            await link.stop()
+
+
+async def ask(inquiries: Inquiries) -> Answer:
+    inquiry: Inquiry = await inquiries.open(PROMPT, None, keyed=False)
+    try:
+        return await inquiry.until_answered()
+    finally:
+        inquiry.leave()
+
+
+async def test_the_device_with_the_smallest_expected_wait_is_asked(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    async with mesh_of_two(mosquitto.url, tmp_path, answering("quick"), answering("slow")) as inquiries:
+        assert (await ask(inquiries)).text == "I am quick"
+
+
+@pytest.mark.parametrize("reason", [RefusalReason.OVERLOADED, RefusalReason.STOPPING])
+async def test_a_device_without_a_place_is_followed_by_the_next(
+    mosquitto: EmbeddedBroker, tmp_path: Path, reason: RefusalReason
+) -> None:
+    async with mesh_of_two(mosquitto.url, tmp_path, refusing("quick", reason), answering("slow")) as inquiries:
+        assert (await ask(inquiries)).text == "I am slow"
+
+
+async def test_a_refusal_that_another_would_share_is_passed_on(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    first = refusing("quick", RefusalReason.TOO_LARGE)
+    async with mesh_of_two(mosquitto.url, tmp_path, first, answering("slow")) as inquiries:
+        with pytest.raises(ApiError) as caught:
+            await ask(inquiries)
+    assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
+
+
+async def test_where_all_are_full_the_last_ones_word_counts(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    scripts = (refusing(name, RefusalReason.OVERLOADED) for name in ("quick", "slow"))
+    async with mesh_of_two(mosquitto.url, tmp_path, *scripts) as inquiries:
+        with pytest.raises(ApiError) as caught:
+            await ask(inquiries)
+    assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "7")
+    assert "slow" in caught.value.message
+
+
+async def test_a_device_that_says_nothing_is_left_and_told_so(
+    mosquitto: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Message] = []
+
+    async def note(_device: ScriptedDevice, message: Message) -> None:
+        heard.append(message)
+
+    monkeypatch.setattr(gateway_mesh, "SETTINGS", ClientSettings(receipt_timeout_s=0.1, sends_max=2))
+    async with mesh_of_two(mosquitto.url, tmp_path, note, answering("slow")) as inquiries:
+        assert (await ask(inquiries)).text == "I am slow"
+        await until(lambda: PromptCancel("p1") in heard, "the silent one is told that nobody waits")
