@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
 
 SHORT = 60  # messages of the chat that is compared: long enough to scroll as far
 FAR_PX = 6_000
+REACHED = 240  # messages to go back through: several pages of what is drawn at a time
 WORK_RATIO_MAX = 3.0  # of the main thread for each frame. Without windowing it was tens; noise of a busy machine is 1.5
 
 
@@ -45,7 +46,7 @@ async def test_every_message_of_a_long_history_can_be_reached(open_app: OpenApp)
     await app.choose("device-1", layers=0)
     exchange = await app.ask("The very last one.")
     await exchange.until("answered")
-    await fill(app, exchange)
+    await fill(app, exchange, REACHED)
     await expect(app.page.get_by_text("The very last one.").last).to_be_visible(timeout=WAIT_MS)
     first = app.page.get_by_text("Question 0: why", exact=False)
     for _ in range(60):
