@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from tests.app.conftest import OpenApp
 from tests.app.live_mesh import LiveMesh
-from tests.support.browser import SCREENS, WAIT_MS, Screen
+from tests.support.browser import PHONE, PLAIN_HOST, SCREENS, WAIT_MS, Screen
 
 pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
 
@@ -28,6 +28,20 @@ async def test_a_reload_without_a_network_shows_the_history(open_app: OpenApp, s
     await expect(exchange.article).to_contain_text("Remember this.")
     await app.page.context.set_offline(False)
     await app.until_online()
+
+
+async def test_on_a_plain_address_of_the_network_everything_but_the_offline_shell_works(
+    open_app: OpenApp, mesh: LiveMesh
+) -> None:
+    app = await open_app(PHONE, paired=False)
+    app.app_url = mesh.app_url.replace("127.0.0.1", PLAIN_HOST)
+    await app.open(await mesh.pairing())
+    assert await app.page.evaluate("() => [isSecureContext, 'serviceWorker' in navigator]") == [False, False]
+    await app.choose("device-1", layers=1, fanout=1)
+    exchange = await app.ask("Can you hear me over there?")
+    await exchange.until("answered")
+    await app.page.reload()
+    await exchange.until("answered")
 
 
 async def test_a_prompt_asked_without_a_network_is_sent_when_it_is_back_and_answered_once(

@@ -19,6 +19,9 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, async_p
 CHROMIUM = "/usr/bin/chromium"  # Debian's; Playwright's own would be another 150 MB to download
 WAIT_MS = 20_000  # for one thing to show; far above what anything here takes, so that only a hang runs into it
 
+PLAIN_HOST = "192.0.2.7"  # of an address range for documentation; this browser takes it for loopback
+"""As an address in a network: to a browser, plain http from there is no secure context, unlike from loopback."""
+
 Scheme = Literal["light", "dark"]
 
 
@@ -77,7 +80,8 @@ async def launched() -> AsyncIterator[Browser]:
     """A browser; each test opens its own context in it, which shares nothing with others."""
     async with async_playwright() as playwright:
         # no sandbox: tests also run as root in containers; what they load is their own
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"]
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         try:
             yield browser
         finally:
