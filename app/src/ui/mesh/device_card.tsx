@@ -9,6 +9,7 @@ import { go } from "../route";
 import { deviceWords, type Tone } from "../words";
 import { Meter } from "./meter";
 
+const TARGET_SHOWN_MAX = 0.995; // the sum of load and margin may miss 1 by what rounding left
 const FULL_SHARE = 0.8; // of its places: from here on the alert for long queues goes off too
 
 export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
@@ -62,7 +63,7 @@ function Figures({ status }: { status: DeviceStatus }): VNode {
         value={status.offered_load}
         text={`${percent(status.offered_load)}, margin ${percent(status.stability_margin)}`}
         tone={loadTone(status)}
-        mark={target > 0 && target < 1 ? target : undefined}
+        mark={target > 0 && target < TARGET_SHOWN_MAX ? target : undefined}
       />
       <dl class="figures-row">
         <Figure name="Service" value={status.service_time_s_mean > 0 ? seconds(status.service_time_s_mean) : "–"} />
