@@ -53,7 +53,7 @@ class Studio:
         """Keeps what is seen now as `app-<name>.png`."""
         if self.wanted and not any(word in name for word in self.wanted):
             return
-        await app.page.wait_for_function("() => document.getAnimations().every(one => one.playState !== 'running')")
+        await app.until_still()
         shot = Image.open(io.BytesIO(await app.page.screenshot(animations="disabled")))
         path = FOLDER / f"app-{name}.png"
         shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)

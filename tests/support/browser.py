@@ -192,6 +192,13 @@ class AppPage:
         """Waits until the app is connected."""
         await self.until_link("online")
 
+    async def until_still(self) -> None:
+        """Waits until nothing moves any more, except what moves for as long as it is there (a sign of work)."""
+        await self.page.wait_for_function(
+            "() => document.getAnimations().every(one => one.playState !== 'running'"
+            " || one.effect?.getComputedTiming().iterations === Infinity)"
+        )
+
     async def until_device(self, device_id: str) -> None:
         """Waits until a device is known that may be asked."""
         options = self.page.get_by_role("combobox", name="Device").locator("option")
