@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "img"
 COLOURS = 128  # of a picture; an interface has few, and the files stay small
 ANSWER_WAIT_MS = 180_000  # four models on two cores
 QUEUE_CAPACITY = 4
+GAP_PX = 24  # between pictures in a row
 MESH_HEIGHT = 1100  # of the mesh view's picture: devices and graphs
 
 
@@ -70,7 +71,7 @@ async def chat(studio: Studio) -> None:
             await app.choose("device-1", layers=2, fanout=2)
             exchange = await app.ask("Why is the sky blue? Answer in two sentences.")
             await exchange.until("proposing")
-            await expect(exchange.article).to_contain_text("device-", timeout=WAIT_MS)
+            await expect(exchange.article).to_contain_text("Layer 2 of 2", timeout=ANSWER_WAIT_MS)
             await studio.take(app, f"running-{screen.name}")
             await exchange.until("answered", wait_ms=ANSWER_WAIT_MS)
             await app.page.locator('[aria-controls="ask-options"]').click()  # away, as in a chat that goes on
@@ -99,7 +100,8 @@ async def mesh_view(studio: Studio) -> None:
         studio.page(PHONE, "light") as narrow,
         studio.mesh.filled("device-2"),
     ):
-        await wide.page.set_viewport_size({"width": DESKTOP.width, "height": MESH_HEIGHT})
+        await wide.page.set_viewport_size({"width": DESKTOP.width, "height": GAP_PX = 24  # between pictures in a row
+MESH_HEIGHT})
         for app in (wide, narrow):
             await app.go("Mesh")
         studio.mesh.fleet.kill("device-4")
@@ -123,6 +125,19 @@ async def alone(studio: Studio) -> None:
         await studio.take(app, "settings-phone-dark")
 
 
+def side_by_side(names: tuple[str, ...], name: str) -> None:
+    """One picture of several, in a row."""
+    pictures = [Image.open(FOLDER / f"app-{one}.png").convert("RGB") for one in names]
+    width = sum(picture.width + GAP_PX for picture in pictures) - GAP_PX
+    row = Image.new("RGB", (width, max(picture.height for picture in pictures)), "#8a8f94")
+    at = 0
+    for picture in pictures:
+        row.paste(picture, (at, 0))
+        at += picture.width + GAP_PX
+    half = row.resize((row.width // 2, row.height // 2), Image.Resampling.LANCZOS)
+    half.quantize(COLOURS, dither=Image.Dither.NONE).save(FOLDER / f"app-{name}.png", optimize=True)
+
+
 PICTURES: tuple[Callable[[Studio], Awaitable[None]], ...] = (alone, chat, refused, mesh_view)
 
 
@@ -142,6 +157,7 @@ async def main() -> None:
         studio = Studio(browser, mesh, await mesh.pairing("ada"), tuple(sys.argv[1:]))
         for picture in PICTURES:
             await picture(studio)
+    side_by_side(("running-phone", "provenance-phone", "mesh-phone-light"), "phone")
 
 
 if __name__ == "__main__":
