@@ -100,8 +100,7 @@ async def mesh_view(studio: Studio) -> None:
         studio.page(PHONE, "light") as narrow,
         studio.mesh.filled("device-2"),
     ):
-        await wide.page.set_viewport_size({"width": DESKTOP.width, "height": GAP_PX = 24  # between pictures in a row
-MESH_HEIGHT})
+        await wide.page.set_viewport_size({"width": DESKTOP.width, "height": MESH_HEIGHT})
         for app in (wide, narrow):
             await app.go("Mesh")
         studio.mesh.fleet.kill("device-4")
