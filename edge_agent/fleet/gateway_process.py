@@ -7,6 +7,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+from broker.child import STOP_TIMEOUT_S
 from broker.embedded import BrokerStartError
 from broker.loopback import port_is_free
 from broker.supervised import Supervised
@@ -16,6 +17,7 @@ KEYS_FILE = "api-keys.json"
 LOG_FILE = "gateway.log"
 START_TIMEOUT_S = 60.0  # an interpreter, FastAPI and a connection, on a small machine that starts devices besides
 HEALTH_TIMEOUT_S = 3.0
+GRACE_S = STOP_TIMEOUT_S - 2.0  # for answers under way, before it tells the devices that nobody waits, and is killed
 HEALTH_PATH = "/healthz"
 
 
@@ -43,6 +45,7 @@ class GatewayProcess:
             [
                 *(sys.executable, "-m", "edge_agent.cli.main", "gateway", "--broker", broker, "--mesh", mesh),
                 *("--host", host, "--port", str(port), "--keys-file", str(self.keys_file)),
+                *("--stop-timeout", str(GRACE_S)),
                 *(("--web-broker", web_broker) if web_broker else ()),
             ],
             self._log,

@@ -25,7 +25,7 @@ from edge_agent.gateway.names import LISTED, plan_of
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.gateway.pages import STYLE, about, app_files, docs_page
 from edge_agent.gateway.reading import no_such_model
-from edge_agent.gateway.schemas import ChatCompletionRequest, Model, ModelList
+from edge_agent.gateway.schemas import ERRORS, ChatCompletionRequest, Model, ModelList
 
 MODELS_CREATED = 1_733_443_200  # 2024-12-06: OpenAI's clients want a time, and a mesh of any models has none
 RETRY_AFTER_S = 5  # of /readyz while it is not ready
@@ -72,19 +72,32 @@ def make_app(options: GatewayOptions, keys: KeyRing, link: MeshLink, inquiries: 
 
 
 def _add_api(app: FastAPI, chat: Chat) -> None:
-    @app.get("/v1/models", summary="the mesh as models")
+    @app.get("/v1/models", summary="the mesh as models", responses=_of(401))
     async def models() -> ModelList:
         return ModelList(data=[Model(id=name, created=MODELS_CREATED) for name in LISTED])
 
-    @app.get("/v1/models/{name}", summary="one model; every M and k within the bounds exists")
+    @app.get(
+        "/v1/models/{name}",
+        summary="one model; every M and k within the bounds exists",
+        responses=_of(401, 404, "default"),
+    )
     async def model(name: str) -> Model:
         if plan_of(name) is None:
             raise no_such_model(name)
         return Model(id=name, created=MODELS_CREATED)
 
-    @app.post("/v1/chat/completions", summary="a chat, answered by the mesh; whole or as a stream", response_model=None)
+    @app.post(
+        "/v1/chat/completions",
+        summary="a chat, answered by the mesh; whole or as a stream",
+        response_model=None,
+        responses=ERRORS,
+    )
     async def completions(request: Request, body: ChatCompletionRequest) -> Response:
         return await chat.complete(request, body)
+
+
+def _of(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
+    return {status: ERRORS[status] for status in statuses}
 
 
 def _add_state(app: FastAPI, link: MeshLink, figures: Figures) -> None:

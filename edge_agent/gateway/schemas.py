@@ -89,3 +89,35 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[Model]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong, in OpenAI's four fields."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: ErrorDetail
+
+
+_STATUSES = {
+    400: "the request is none, or wants what the mesh cannot do",
+    401: "no API key, or none that is known here",
+    404: "no such model or device",
+    413: "the body is too large",
+    429: "the devices are overloaded, or too many requests are open here; Retry-After says when to try again",
+    502: "the device failed",
+    503: "no broker or no device can be reached",
+    504: "the answer was not ready in its time",
+}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": text} for status, text in _STATUSES.items()
+} | {"default": {"model": ErrorBody, "description": "any other error"}}
+"""What a chat may end with beside an answer, for the OpenAPI document. (Its "default" stands for FastAPI's own 422 too,
+which clients never see: what is not valid is a 400 here, as with OpenAI.)"""

@@ -124,6 +124,18 @@ def test_the_api_page_loads_nothing_from_elsewhere_and_runs_no_script(serving: G
     assert serving.get("/redoc").status_code == 404
 
 
+def test_the_openapi_description_tells_the_errors_that_clients_get_and_no_other(serving: Gateway) -> None:
+    told = serving.get("/openapi.json").json()["paths"]["/v1/chat/completions"]["post"]["responses"]
+    assert {"200", "400", "401", "404", "413", "429", "502", "503", "504", "default"} == set(told)
+    schema = told["429"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    described = serving.get("/openapi.json").json()["components"]["schemas"]
+    refused = serving.ask(model="no-such-model")
+    assert refused.status_code == 404
+    assert set(refused.json()) == set(described[schema]["required"]) == {"error"}
+    detail = described[schema]["properties"]["error"]["$ref"].rpartition("/")[2]
+    assert set(refused.json()["error"]) == set(described[detail]["required"])
+
+
 def test_the_openapi_description_names_every_path_and_field(serving: Gateway) -> None:
     schema = serving.get("/openapi.json").json()
     assert {"/v1/models", "/v1/chat/completions", "/healthz", "/readyz", "/metrics", "/about.json"} <= set(

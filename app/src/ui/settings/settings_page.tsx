@@ -92,10 +92,14 @@ function PairingSettings(): VNode {
   );
 }
 
+const LOOPBACK = /^ws:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|\/|$)/;
+
 function transport(brokers: readonly string[]): string {
   const plain = brokers.filter((url) => url.startsWith("ws:")).length;
   if (plain === 0) return "encrypted (TLS)";
-  return plain === brokers.length ? "plain: others in this network could read along" : "partly encrypted";
+  if (plain < brokers.length) return "partly encrypted";
+  const stays = brokers.every((url) => LOOPBACK.test(url));
+  return stays ? "plain, and never leaves this computer" : "plain: others in this network could read along";
 }
 
 function AboutThis(): VNode {
