@@ -39,11 +39,18 @@ async function start(): Promise<void> {
     root,
   );
   registerServiceWorker();
-  await engine.start().catch((cause: unknown) => say(`The app could not start: ${String(cause)}`));
-  started.value = true;
-  await pairByLink(engine, link);
-  // The same link scanned again while the app is open only changes the hash.
-  addEventListener("hashchange", () => void pairByLink(engine, takePairingLink()));
+  let pairing = engine
+    .start()
+    .catch((cause: unknown) => say(`The app could not start: ${String(cause)}`))
+    .then(() => void (started.value = true))
+    .then(() => pairByLink(engine, link));
+  // A link scanned while the app is open only changes the hash. It is taken from the address at once, also while the
+  // engine still reads what it has stored: a listener put up after that would miss it, and leave the secret standing.
+  addEventListener("hashchange", () => {
+    const another = takePairingLink();
+    pairing = pairing.then(() => pairByLink(engine, another));
+  });
+  await pairing;
 }
 
 void start();
