@@ -94,6 +94,21 @@ async def test_the_secret_leaves_the_address_bar_at_once(open_app: OpenApp, mesh
     assert "pair=" not in await app.page.evaluate("() => document.referrer + JSON.stringify(history.state)")
 
 
+async def test_a_link_followed_while_the_app_still_starts_pairs_it_and_leaves_no_secret(
+    open_app: OpenApp, mesh: LiveMesh
+) -> None:
+    app = await open_app(paired=False)
+    pairing = await mesh.pairing()
+    link = pairing.link(mesh.app_url)
+    await app.page.goto("about:blank")
+    await app.page.goto(
+        mesh.app_url, wait_until="domcontentloaded"
+    )  # its script has begun, its engine reads what it has
+    await app.page.evaluate("hash => { location.hash = hash; }", link.partition("#")[2])
+    await app.until_online()
+    assert "pair=" not in app.page.url
+
+
 @pytest.mark.parametrize("login", [None, "user.nobody", "device-1", "operator"])
 async def test_a_stranger_is_not_let_in(mesh: LiveMesh, login: str | None) -> None:
     async with web_client(mesh.fleet.web_url, login, None if login is None else "a guess") as stranger:
