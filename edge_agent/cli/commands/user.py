@@ -28,7 +28,10 @@ def add(
     ] = None,
     json: opt.Json = False,
 ) -> None:
-    """Add a user; their password is made here and shown once."""
+    """Add a user; their password is made here and shown once.
+
+    The name home-assistant is special: with it the devices may announce themselves to Home Assistant.
+    """
     from broker.passwords import hash_password
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.terminal import console, print_json
