@@ -134,15 +134,14 @@ class MeshLink:
         return MeshClient(options.broker, options.mesh, _inbox(options), access=options.access, settings=SETTINGS)
 
     async def _keep_connected(self) -> None:
-        options = self._options
         said = ""
         while True:
-            client = MeshClient(options.broker, options.mesh, _inbox(options), access=options.access, settings=SETTINGS)
+            client = self._make_client()
             try:
                 async with client:
                     await client.start_watching()
                     self._client, self._since, said = client, time.monotonic(), ""
-                    log.info("connected to %s, mesh %s", client.url, options.mesh)
+                    log.info("connected to %s, mesh %s", client.url, client.mesh)
                     await asyncio.Event().wait()  # it heals itself from now on
             except BrokerUnreachableError as error:
                 if str(error) != said:  # once, not every ten seconds for a night
