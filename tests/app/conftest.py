@@ -1,6 +1,7 @@
-"""One browser and one mesh of four live devices for all tests here: a broker, four processes, the gateway with the app.
+"""One browser and one mesh for the tests of this folder: a broker, four device processes, the gateway with the app.
 
-Everything runs in the session's event loop, because a browser and a mesh belong to the loop that started them.
+Everything runs in the session's event loop, because a browser and a mesh belong to the loop that started them. They end
+with the folder: after it nobody would run that loop, and the devices would only be in the way of other tests.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SERVICE = "deterministic:0.5"  # long enough to meet an answer half-way, short e
 QUEUE_CAPACITY = 6  # few, so that a test can fill it
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """The browser."""
     if not chromium_is_here():
@@ -42,7 +43,7 @@ async def chromium() -> AsyncIterator[Browser]:
         yield browser
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveMesh]:
     """Four devices with declared service times, their broker, and the gateway that serves the app."""
     plan = FleetPlan(

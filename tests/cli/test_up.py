@@ -82,4 +82,4 @@ async def test_without_a_gateway_nothing_is_served(tmp_path: Path) -> None:
         assert not any(" gateway " in command for command in commands)
     async with up(tmp_path, "--no-gateway", "--lan") as (process, said):
         assert said == "moamesh: --no-gateway serves nothing: leave it out, or leave out --lan and --gateway-port\n"
-    assert process.returncode == 2
+        assert await process.wait() == 2

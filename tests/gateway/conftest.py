@@ -11,7 +11,7 @@ from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of, mesh_o
 SLOW_SERVICE_S = 1.5  # long enough to be cancelled in, short enough to be waited for
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """Three devices that answer at once."""
     folder = tmp_path_factory.mktemp("mesh")
@@ -19,7 +19,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The gateway of that mesh, without keys."""
     with gateway_of(mesh.broker, mesh.mesh, tmp_path_factory.mktemp("gateway")) as running:
@@ -27,7 +27,7 @@ def gateway(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slow_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """One device that takes its time and has one place."""
     plan = {"service": f"deterministic:{SLOW_SERVICE_S}", "status_interval_s": 0.3, "agent": {"queue_capacity": 1}}
@@ -35,7 +35,7 @@ def slow_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slow_gateway(slow_mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The gateway of that mesh; a test that uses it leaves no prompt behind."""
     folder = tmp_path_factory.mktemp("slow-gateway")
