@@ -22,6 +22,7 @@ from edge_agent.core import messages as m
 from edge_agent.wire import codec, topics
 
 WAIT_S = 30.0  # an answer on two busy cores; on idle ones it takes a second
+RESEND_S = 3.0  # without a word: a device may be on its way back to a broker that restarted for a user who left
 
 
 def read_link(link: str) -> dict[str, Any]:
@@ -42,15 +43,18 @@ class PairedApp:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask(self, device: str, text: str) -> m.Message:
-        """Asks, and returns the answer or the refusal."""
+        """Asks, again while nothing is heard, as the app does; returns the answer or the refusal."""
         prompt = m.Prompt(secrets.token_hex(16), (m.ChatMessage(m.Role.USER, text),))
-        await self.send(device, prompt)
+        loop = asyncio.get_running_loop()
+        send_at = loop.time()
         async with asyncio.timeout(WAIT_S):
             while True:
-                for _, body in self.inbox:
-                    message = codec.decode(body)
-                    if isinstance(message, m.Answer | m.PromptRefusal) and message.prompt_id == prompt.prompt_id:
-                        return message
+                heard = [codec.decode(body) for _, body in self.inbox if prompt.prompt_id.encode() in body]
+                if ends := [message for message in heard if isinstance(message, m.Answer | m.PromptRefusal)]:
+                    return ends[0]
+                if not heard and loop.time() >= send_at:
+                    await self.send(device, prompt)
+                    send_at = loop.time() + RESEND_S
                 await asyncio.sleep(0.02)
 
     async def send(self, device: str, prompt: m.Prompt) -> None:
