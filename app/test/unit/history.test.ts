@@ -42,8 +42,13 @@ test("a token costs the same in a chat of twenty thousand as in one of two", asy
     return performance.now() - from;
   };
   stream(short); // compiled by now
-  const ratios = Array.from({ length: 7 }, () => stream(long) / stream(short)).sort((a, b) => a - b);
-  expect(ratios[3]).toBeLessThan(3); // a copy of the list for each token makes it hundreds
+  // the quickest of many turns: what else the machine does only ever makes one slower
+  const quickest = { short: Infinity, long: Infinity };
+  for (let turn = 0; turn < 25; turn++) {
+    quickest.long = Math.min(quickest.long, stream(long));
+    quickest.short = Math.min(quickest.short, stream(short));
+  }
+  expect(quickest.long / quickest.short).toBeLessThan(3); // a copy of the list for each token makes it hundreds
 });
 
 test("what is wanted before the store is open is read once it is", async () => {
