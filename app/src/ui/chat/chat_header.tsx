@@ -1,6 +1,6 @@
 /** A chat's title, which can be changed, and the chat deleted. */
 import type { VNode } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useEngine } from "../engine";
 import { Icon } from "../icons";
 import { go } from "../route";
@@ -46,7 +46,7 @@ export function ChatHeader({ chatId }: { chatId: string | null }): VNode {
 
 function TitleField({ title, onDone }: { title: string; onDone: (title: string) => void }): VNode {
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current?.select(), []);
+  useLayoutEffect(() => field.current?.select(), []);
   return (
     <input
       ref={field}

@@ -1,6 +1,6 @@
 /** Where a prompt is written, the device chosen, and the prompt asked or cancelled. */
 import type { TargetedKeyboardEvent, VNode } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Exchange, Options } from "../../model";
 import { useEngine } from "../engine";
 import { Icon } from "../icons";
@@ -145,15 +145,16 @@ function usePromptField(text: string): { current: HTMLTextAreaElement | null } {
     box.style.height = "auto";
     box.style.height = `${box.scrollHeight}px`;
   }, [text]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // On a phone this would bring up the keyboard over the page.
     if (matchMedia("(pointer: fine)").matches) field.current?.focus();
   }, []);
   return field;
 }
 
+/** Listens from the moment that what Escape would end is seen. */
 function useEscape(action: (() => void) | null): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (action === null) return;
     const onKey = (event: KeyboardEvent): void => {
       if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]") !== null) return;

@@ -1,6 +1,6 @@
 /** The frame of every page: navigation, connection, and the page itself. */
 import type { VNode } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { ChatList } from "../chat/chat_list";
 import { ChatPage, NewChat } from "../chat/chat_page";
 import { useEngine } from "../engine";
@@ -79,11 +79,14 @@ function Navigation({ here }: { here: Route }): VNode {
   );
 }
 
-/** Gives the focus to the heading of a page that was gone to, so that a keyboard or screen reader begins there. */
+/**
+ * Gives the focus to the heading of a page that was gone to, so that a keyboard or screen reader begins there. Before
+ * the page is painted: somebody quick on the keyboard would lose the focus to it otherwise.
+ */
 function useFocusOnPage(here: Route): { current: HTMLElement | null } {
   const main = useRef<HTMLElement>(null);
   const before = useRef(here.page);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (before.current === here.page) return;
     before.current = here.page;
     toPage(main.current);

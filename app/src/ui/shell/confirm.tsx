@@ -1,6 +1,6 @@
 /** Asks before something is lost. A native dialog: it holds the focus, and Escape means no. */
 import type { ComponentChildren, VNode } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 
 interface ConfirmProps {
   title: string;
@@ -14,7 +14,7 @@ interface ConfirmProps {
 export function Confirm({ title, action, children, onYes, onNo }: ConfirmProps): VNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const focused = document.activeElement;
     dialog.current?.showModal();
     return () => {
