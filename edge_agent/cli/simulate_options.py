@@ -29,7 +29,9 @@ Burst = Annotated[
     str | None,
     typer.Option(metavar="START,SECONDS,FACTOR", rich_help_panel=_LOAD, help="A time of FACTOR times the load."),
 ]
-Prompts = Annotated[int | None, typer.Option(rich_help_panel=_LOAD, help="Prompts in all.")]
+Prompts = Annotated[
+    int | None, typer.Option(rich_help_panel=_LOAD, help="Prompts in all; by default enough for the mesh to settle.")
+]
 WarmUp = Annotated[
     float | None, typer.Option(metavar="S", rich_help_panel=_LOAD, help="Seconds at the start not measured.")
 ]

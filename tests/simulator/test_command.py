@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from edge_agent.adapters.telemetry import read_points
 from edge_agent.cli.main import app
+from edge_agent.simulator.load.scenario import PROMPTS_PER_DEVICE, PROMPTS_TO_SETTLE_MAX, Scenario
 
 QUICK = ("--devices", "6", "--prompts", "300")
 KEYS = {
@@ -57,6 +58,18 @@ def test_quantiles_stand_in_their_order_and_load_is_as_asked_for() -> None:
     assert latency["p50"] < latency["mean"] < latency["p95"] < latency["p99"]
     assert answer["utilisation_mean"] == pytest.approx(0.5, rel=0.05)
     assert answer["latency_s"]["mean"] == pytest.approx(answer["predicted"]["latency_s"]["mean"], rel=0.1)
+
+
+def test_a_mesh_is_given_prompts_enough_to_settle_and_one_that_is_not_is_said_to_be_filling() -> None:
+    default = Scenario(devices=1000, utilisation=0.8)
+    assert default.warm_up == default.warm_up_wanted == pytest.approx(250.0)
+    assert default.duration_s >= 2 * default.warm_up
+    assert Scenario(devices=1000, utilisation=0.95).prompt_count == PROMPTS_TO_SETTLE_MAX
+    assert Scenario(devices=1000, utilisation=1.1).prompt_count == PROMPTS_PER_DEVICE * 1000, "it never settles"
+
+    filling, settled = (simulate("--devices", "6", "--utilisation", "0.8", "--prompts", str(n)) for n in (300, 400))
+    assert "--prompts 343 lets it settle first" in " ".join(filling.stdout.split())
+    assert "filling" not in settled.stdout
 
 
 def test_a_bounded_queue_refuses_and_nothing_is_left_out_of_the_count() -> None:

@@ -32,6 +32,14 @@ def print_report(console: Console, report: Report) -> None:
             style="quiet",
         )
     )
+    if scenario.warm_up < scenario.warm_up_wanted and scenario.prompt_count < scenario.prompts_to_settle:
+        console.print(
+            Text(
+                f"The mesh was still filling up when measuring began, so its figures lie below the predicted ones: "
+                f"--prompts {scenario.prompts_to_settle} lets it settle first.",
+                style="busy",
+            )
+        )
     for violation in report.violations:
         console.print(Text(f"violation: {violation}", style="bad"))
 

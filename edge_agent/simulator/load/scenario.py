@@ -17,6 +17,7 @@ from edge_agent.simulator.workload import Burst, Recorded, Workload
 
 PROMPTS_MIN = 10_000  # by default: gives 95 % intervals of a few per cent at a moderate load
 PROMPTS_PER_DEVICE = 20
+PROMPTS_TO_SETTLE_MAX = 100_000  # by default, a minute or two; who wants more says so
 _WARM_UP_SHARE_MAX = 0.5  # of the expected run, so that there is always something left to measure
 _RELAXATIONS = 10.0  # a queue forgets how it began within a few times α/(1-ρ)²
 _OVERLOADED = 0.98  # from here on that time is longer than any run; a share of the run is cut instead
@@ -128,7 +129,17 @@ class Scenario:
         """Arrivals in all."""
         if isinstance(self.workload, Recorded):
             return min(len(self.workload.times), self.prompts or len(self.workload.times))
-        return self.prompts if self.prompts is not None else max(PROMPTS_MIN, PROMPTS_PER_DEVICE * self.devices)
+        if self.prompts is not None:
+            return self.prompts
+        few = max(PROMPTS_MIN, PROMPTS_PER_DEVICE * self.devices)
+        return max(few, min(PROMPTS_TO_SETTLE_MAX, self.prompts_to_settle))
+
+    @property
+    def prompts_to_settle(self) -> int:
+        """Arrivals in all, as many to measure as in the wanted warm-up; 0 if that has no end or they are recorded."""
+        if isinstance(self.workload, Recorded) or math.isinf(self.warm_up_wanted):
+            return 0
+        return math.ceil(self.warm_up_wanted * self.rate_hz * self.devices / _WARM_UP_SHARE_MAX)
 
     @property
     def duration_s(self) -> float:
@@ -138,14 +149,20 @@ class Scenario:
         return self.prompt_count / (self.rate_hz * self.devices)
 
     @property
+    def warm_up_wanted(self) -> float:
+        """Seconds until the mesh has forgotten that it began empty; infinite where it hardly does or never."""
+        if self.warm_up_s is not None:
+            return self.warm_up_s
+        if self.load >= _OVERLOADED:
+            return math.inf
+        return _RELAXATIONS * self.mean_service_s / (1.0 - self.load) ** 2
+
+    @property
     def warm_up(self) -> float:
         """Seconds that are not measured."""
         if self.warm_up_s is not None:
             return self.warm_up_s
-        longest = _WARM_UP_SHARE_MAX * self.duration_s
-        if self.load >= _OVERLOADED:
-            return longest
-        return min(longest, _RELAXATIONS * self.mean_service_s / (1.0 - self.load) ** 2)
+        return min(_WARM_UP_SHARE_MAX * self.duration_s, self.warm_up_wanted)
 
     def slowness(self) -> tuple[float, ...]:
         """How many times longer each device takes; empty if all are equal."""
