@@ -72,7 +72,7 @@ async def web_client(url: str, login: str | None, secret: str | None):  # type: 
 async def test_a_page_that_nobody_paired_says_how_to_pair_and_shows_nothing_of_the_mesh(open_app: OpenApp) -> None:
     app = await open_app(paired=False)
     await expect(app.page.locator("body")).to_contain_text("moamesh pair", timeout=WAIT_MS)
-    assert "device-1" not in await app.page.locator("body").inner_text()
+    assert "device-1" not in await app.page.locator("body").text_content()
 
 
 async def test_a_wrong_secret_is_refused_in_words_and_shows_nothing_of_the_mesh(
@@ -83,7 +83,7 @@ async def test_a_wrong_secret_is_refused_in_words_and_shows_nothing_of_the_mesh(
     await app.page.goto(pairing.link(mesh.app_url))
     await app.until_link("refused")
     await expect(app.page.locator("body")).to_contain_text("does not let this app in")
-    assert "device-1" not in await app.page.locator("body").inner_text()
+    assert "device-1" not in await app.page.locator("body").text_content()
 
 
 async def test_the_secret_leaves_the_address_bar_at_once(open_app: OpenApp, mesh: LiveMesh) -> None:

@@ -18,13 +18,13 @@ async def test_a_reload_without_a_network_shows_the_history(open_app: OpenApp, s
     await app.choose("device-1", layers=0)
     exchange = await app.ask("Remember this.")
     await exchange.until("answered")
-    said = await exchange.answer.inner_text()
+    said = await exchange.read()
     # the worker that keeps the app's files is in charge once it controls the page
     await app.page.wait_for_function("navigator.serviceWorker.ready.then(() => true)")
     await app.page.context.set_offline(True)
     await app.page.reload()
     await exchange.until("answered")
-    assert await exchange.answer.inner_text() == said
+    assert await exchange.read() == said
     await expect(exchange.article).to_contain_text("Remember this.")
     await app.page.context.set_offline(False)
     await app.until_online()

@@ -241,6 +241,11 @@ class Exchange:
         """The answer's text."""
         return self.article.locator('[data-part="answer"]')
 
+    async def read(self) -> str:
+        """The answer as a reader sees it, once it is drawn: until then it has no inner text (`content-visibility`)."""
+        await expect(self.answer).to_have_text(re.compile(r"\S"), use_inner_text=True, timeout=WAIT_MS)
+        return await self.answer.inner_text()
+
     async def state(self) -> str:
         """Where it stands."""
         return await self.article.get_attribute("data-state") or ""
