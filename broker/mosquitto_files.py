@@ -6,7 +6,6 @@ not matter. Each file is replaced as a whole.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from broker.access import People
 from broker.kinds import PASSWORDS, PEOPLE_ACL
 from broker.mosquitto_acl import certificate_acl, loopback_acl, password_acl, password_file
 from broker.mosquitto_config import MosquittoConfig
+from edge_agent.files import PRIVATE, read_file, reason, write_atomically
 from edge_agent.wire.topics import ANY, CLAIM_LOGIN, check_id
 
 PEM_BYTES_MAX = 4 * 1024 * 1024  # a revocation list of tens of thousands of devices; beyond it something is wrong
@@ -154,7 +154,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[
     before = {name: _content(folder / name) for name in contents}
     changed = {name for name, content in contents.items() if before[name] != content}
     for name in sorted(changed):
-        _replace(folder / name, contents[name])
+        write_atomically(folder / name, contents[name], PRIVATE)  # some hold keys, none concerns others
     if not changed:
         return Change.NOTHING
     if any(name != PASSWORDS and not reloads(name) for name in changed):
@@ -174,12 +174,9 @@ def _check_free(port: int) -> None:
 
 def _read(path: Path, mark: bytes, what: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(PEM_BYTES_MAX + 1)
+        content = read_file(path, PEM_BYTES_MAX)
     except OSError as error:
-        raise BrokerFilesError(f"cannot read {path}: {error.strerror}") from None
-    if len(content) > PEM_BYTES_MAX:
-        raise BrokerFilesError(f"{path} is larger than {PEM_BYTES_MAX} bytes")
+        raise BrokerFilesError(f"cannot read {path}: {reason(error)}") from None
     if mark not in content:
         raise BrokerFilesError(f"{path} is not {what} in PEM form")
     return content
@@ -190,19 +187,3 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file as a whole or not at all, readable by its owner only: some hold keys, none concerns others."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -7,23 +7,24 @@ for its owner alone. It is either the old or the new, never half.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from broker.access import People, UserLogin
+from broker.mosquitto_files import BrokerFilesError
 from broker.passwords import check_hash
+from edge_agent.files import PRIVATE, locked, read_if_there, reason, write_atomically
 
 USERS_FILE = "users.json"
 USERS_MAX = 256  # people of one host; each is a few lines of the broker's files
 FILE_BYTES_MAX = 1024 * 1024  # far above what USERS_MAX users with all their devices take
+_WAY_OUT = "remove it and pair again"
 
 
-class PeopleFileError(Exception):
+class PeopleFileError(BrokerFilesError):
     """The file is broken, or cannot hold what is asked. One line."""
 
 
@@ -31,8 +32,7 @@ class PeopleFile:
     """Call it for everybody who may come in now; a file that is not there is nobody.
 
     Raises (when called, and from `users`):
-        PeopleFileError: the file is broken.
-        OSError: it cannot be read.
+        PeopleFileError: the file is broken or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,14 +45,15 @@ class PeopleFile:
     def users(self) -> tuple[UserLogin, ...]:
         """Returns the users, sorted by name."""
         try:
-            with self.path.open("rb") as file:
-                content = file.read(FILE_BYTES_MAX + 1)
-        except FileNotFoundError:
+            content = read_if_there(self.path, FILE_BYTES_MAX)
+        except OSError as error:
+            raise PeopleFileError(f"{self.path}: {reason(error)}: {_WAY_OUT}") from None
+        if content is None:
             return ()
         try:
             return tuple(_user(fields) for fields in json.loads(content)["users"])
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise PeopleFileError(f"{self.path} is broken ({error}): remove it and pair again") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise PeopleFileError(f"{self.path} is broken ({error}): {_WAY_OUT}") from None
 
     def replace(self, users: Iterable[UserLogin]) -> None:
         """Makes these the users, and nobody else.
@@ -66,26 +67,16 @@ class PeopleFile:
             raise PeopleFileError(f"at most {USERS_MAX} users; remove some")
         text = json.dumps({"users": [asdict(user) for user in ordered]})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f".{self.path.name}.new")
-        beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        write_atomically(self.path, text.encode(), PRIVATE)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[dict[str, UserLogin]]:
         """The users by name, for one process at a time; what the body leaves there is written, unless it raises."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.path.with_suffix(".lock")):
             users = {user.name: user for user in self.users()}
             yield users
             self.replace(users.values())
-        finally:
-            os.close(lock)
 
 
 def _user(fields: dict[str, Any]) -> UserLogin:

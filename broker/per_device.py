@@ -7,7 +7,6 @@ this one device and no others.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from broker.access import People
 from broker.health import TlsHealth
 from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import DEVICE_PORT, SMALL, Limits, Listeners, MosquittoConfig, Program, installed_program
-from broker.mosquitto_files import Change, MosquittoFiles, ServerFiles, check_crl
+from broker.mosquitto_files import PEM_BYTES_MAX, Change, MosquittoFiles, ServerFiles, check_crl
+from edge_agent.files import PUBLIC, read_file, write_atomically
 
 
 class DeviceBroker:
@@ -115,7 +115,9 @@ class DeviceBroker:
         """
         if crl is not None and crl != self._crl:
             await asyncio.to_thread(check_crl, crl)
-            beside = self._crl.with_name(f".{self._crl.name}.new")
-            await asyncio.to_thread(shutil.copyfile, crl, beside)
-            await asyncio.to_thread(beside.replace, self._crl)
+            await asyncio.to_thread(_copy, crl, self._crl)
         return await self._broker.follow()
+
+
+def _copy(crl: Path, to: Path) -> None:
+    write_atomically(to, read_file(crl, PEM_BYTES_MAX), PUBLIC)

@@ -1,27 +1,21 @@
-"""Files that are either the old or the new, never half, and never readable by others for a moment.
-
-A file is written beside its place, with its final permissions from the start, brought to the disk and renamed. A full
-disk, a kill or a power cut leaves the old file whole. What a kill left beside it is removed by the next writer.
-"""
+"""The operator's and a device's own files: `edge_agent.files`, with errors that whoever provisions can put right."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_agent import files
+from edge_agent.files import PRIVATE, PUBLIC, reason
 from provisioning.errors import ProvisioningError
 
-PRIVATE = 0o600  # keys and secrets
-PUBLIC = 0o644  # certificates and revocation lists: brokers run as users of their own
 FOLDER = 0o700
 FILE_BYTES_MAX = (
     16 * 1024 * 1024
 )  # far more than any certificate, key or revocation list; a larger file is another file
-_TEMPORARY = ".tmp"
+
+__all__ = ["FOLDER", "PRIVATE", "PUBLIC", "locked", "make_folder", "read_file", "read_if_there", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
@@ -30,18 +24,10 @@ def write_atomically(path: Path, content: bytes, mode: int) -> None:
     Raises:
         ProvisioningError: it can't be written (full disk, permissions); what was there before is still there, whole.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
-        try:
-            _write(temporary, content, mode)
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        _sync_folder(path.parent)
+        files.write_atomically(path, content, mode)
     except OSError as error:
-        raise ProvisioningError(f"{path} can't be written: {error.strerror or error}; nothing was changed") from None
+        raise ProvisioningError(f"{path} can't be written: {reason(error)}; nothing was changed") from None
 
 
 def read_file(path: Path) -> bytes:
@@ -51,13 +37,21 @@ def read_file(path: Path) -> bytes:
         ProvisioningError: it is not there, can't be read, or is far too large to be ours.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+        return files.read_file(path, FILE_BYTES_MAX)
     except OSError as error:
-        raise ProvisioningError(f"{path}: {error.strerror or error}") from None
-    if len(content) > FILE_BYTES_MAX:
-        raise ProvisioningError(f"{path} is too large to be what it should be")
-    return content
+        raise ProvisioningError(f"{path}: {reason(error)}") from None
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """Returns what is in a file of ours, `None` if nothing of that name is there.
+
+    Raises:
+        ProvisioningError: something is there that can't be read: it is damaged, not new.
+    """
+    try:
+        return files.read_if_there(path, FILE_BYTES_MAX)
+    except OSError as error:
+        raise ProvisioningError(f"{path}: {reason(error)}") from None
 
 
 def make_folder(folder: Path) -> None:
@@ -82,35 +76,9 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         ProvisioningError: the folder can't be written.
     """
-    try:
-        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE)
-    except OSError as error:
-        raise ProvisioningError(f"folder {folder} can't be locked: {error.strerror or error}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in folder.glob(f".*{_TEMPORARY}"):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(folder / ".lock"))
+        except OSError as error:
+            raise ProvisioningError(f"folder {folder} can't be locked: {reason(error)}") from None
         yield
-    finally:
-        os.close(lock)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE)
-    try:
-        os.fchmod(file, mode)  # whatever the umask says
-        view = memoryview(content)
-        while view:
-            view = view[os.write(file, view) :]
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

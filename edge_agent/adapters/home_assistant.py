@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from edge_agent.core.messages import PresenceState
+from edge_agent.files import PRIVATE, write_atomically
 from edge_agent.wire.topics import Channel, build
 
 BIRTH = b"online"
@@ -174,9 +174,4 @@ class Announced:
 
     def _write(self, topics: Iterable[str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_name(f".{self._path.name}.new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump({"topics": list(topics)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        write_atomically(self._path, json.dumps({"topics": list(topics)}).encode(), PRIVATE)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.files import PUBLIC, write_atomically
 
 DATASPLIT = "eval"  # what AlpacaEval calls the split that its prompts belong to
 FILE_BYTES_MAX = 256 * 1024 * 1024  # hundreds of thousands of prompts; beyond, the wrong file was named
@@ -54,13 +54,7 @@ def _entry(path: Path, number: int, entry: Any) -> PromptEntry:
 
 def write_outputs(path: Path, outputs: Sequence[dict[str, Any]]) -> None:
     """Writes the list at once or not at all."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(list(outputs), file, ensure_ascii=False, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_atomically(path, (json.dumps(list(outputs), ensure_ascii=False, indent=2) + "\n").encode(), PUBLIC)
 
 
 class ProvenanceFile:
@@ -76,9 +70,7 @@ class ProvenanceFile:
         self.done: dict[int, dict[str, Any]] = _answered(path) if resume else {}
         if path.exists() and not resume:
             path.replace(path.with_name(f"{path.name}.old"))
-        new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.write_text("".join(_line(fields) for fields in self.done.values()), encoding="utf-8")
-        new.replace(path)
+        write_atomically(path, "".join(_line(fields) for fields in self.done.values()).encode(), PUBLIC)
         self._file = path.open("a", encoding="utf-8")
 
     def add(self, fields: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 from edge_agent.config.model import LISTS, NONE_TEXT, AgentConfig
 from edge_agent.config.sections import Section
 from edge_agent.core.settings import AgentSettings
+from edge_agent.files import PRIVATE, write_atomically
 
 
 def write_config(config: AgentConfig, path: Path) -> None:
@@ -24,16 +24,7 @@ def write_config(config: AgentConfig, path: Path) -> None:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(to_toml(config))
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_atomically(path, to_toml(config).encode(), PRIVATE)
 
 
 def to_toml(config: AgentConfig) -> str:

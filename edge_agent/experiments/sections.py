@@ -10,6 +10,7 @@ from typing import Any, final
 
 from edge_agent.analysis.figures import Curve, Panel
 from edge_agent.core.errors import SettingsError
+from edge_agent.files import PUBLIC, write_atomically
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -37,7 +38,7 @@ def keep(folder: Path, section: Section) -> None:
         SettingsError: the folder cannot be written.
     """
     try:
-        _file(folder, section.key).write_text(json.dumps(asdict(section), indent=1), encoding="utf-8")
+        write_atomically(_file(folder, section.key), json.dumps(asdict(section), indent=1).encode(), PUBLIC)
     except OSError as error:
         raise SettingsError(f"cannot write to {folder}: {error.strerror}") from None
 

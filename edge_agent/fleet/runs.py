@@ -12,6 +12,8 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edge_agent.files import PRIVATE, write_atomically
+
 RUNS_KEPT_MAX = 5  # folders of ended runs: their logs may still be wanted, older ones are removed
 RUN_FILE = "run.json"
 
@@ -66,9 +68,7 @@ def announce(
     """Lets other commands of this user find the fleet of this process."""
     started = _start_ticks(os.getpid()) or 0
     run = RunningFleet(os.getpid(), started, broker, mesh, devices, str(folder), web, gateway, lan)
-    new = folder / f"{RUN_FILE}.new"
-    new.write_text(json.dumps(asdict(run)), encoding="utf-8")
-    new.replace(folder / RUN_FILE)
+    write_atomically(folder / RUN_FILE, json.dumps(asdict(run)).encode(), PRIVATE)
 
 
 def find_running() -> RunningFleet | None:

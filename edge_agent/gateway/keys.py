@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Final, final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.files import PRIVATE, read_if_there, reason, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ KEY_PREFIX: Final = "sk-moamesh-"  # so that people and secret scanners know wha
 KEY_BYTES: Final = 32
 KEYS_MAX: Final = 1024
 FILE_BYTES_MAX: Final = 1024 * 1024  # far above so many keys: another file was named by mistake
+_WAY_OUT: Final = "put a copy back, or move it away and make new keys (moamesh gateway key add NAME)"
 
 
 @final
@@ -54,17 +55,14 @@ def load_keys(file: Path) -> tuple[ApiKey, ...]:
         SettingsError: it cannot be read, or is no file of keys.
     """
     try:
-        with file.open("rb") as opened:
-            content = opened.read(FILE_BYTES_MAX + 1)
-        return _Content.model_validate_json(content).keys
-    except FileNotFoundError:
-        return ()
+        content = read_if_there(file, FILE_BYTES_MAX)
+        return () if content is None else _Content.model_validate_json(content).keys
     except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror or error}") from None
+        raise SettingsError(f"{file}: {reason(error)}; {_WAY_OUT}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SettingsError(f"{file}: no file of API keys: {place}: {first['msg']}") from None
+        raise SettingsError(f"{file}: no file of API keys: {place}: {first['msg']}; {_WAY_OUT}") from None
 
 
 def add_key(file: Path, name: str) -> str:
@@ -155,17 +153,9 @@ def _signature(file: Path) -> tuple[int, int, int] | None:
 
 def _write(file: Path, keys: tuple[ApiKey, ...]) -> None:
     """Replaces the file whole, readable by its owner alone: a gateway that reads meanwhile sees the old or the new."""
-    new = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
     text = json.dumps(_Content(keys=keys).model_dump(), indent=1) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(file)
+        write_atomically(file, text.encode(), PRIVATE)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise SettingsError(f"{file}: {error.strerror or error}") from None
+        raise SettingsError(f"{file} can't be written: {reason(error)}; nothing was changed") from None

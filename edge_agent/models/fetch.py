@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_agent.files import put_in_place
 from edge_agent.models.errors import ModelError
 from edge_agent.models.progress import ProgressCallback
 from edge_agent.models.registry import FileSource, ModelSpec, PypiSource, UrlSource
-from edge_agent.models.store import put_in_place, sha256_of
+from edge_agent.models.store import sha256_of
 
 
 def fetch(spec: ModelSpec, folder: Path, progress: ProgressCallback) -> tuple[str, str]:

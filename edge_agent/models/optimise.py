@@ -21,10 +21,10 @@ from enum import StrEnum
 from pathlib import Path
 
 import edge_agent
+from edge_agent.files import put_in_place
 from edge_agent.models.errors import ModelError
 from edge_agent.models.gguf import GgufHeader
 from edge_agent.models.progress import ProgressCallback, Stage
-from edge_agent.models.store import put_in_place
 
 PARAMETERS_MAX = 600_000_000
 """Up to here Q8_0 costs at most some 640 MB, and reading that for every token still allows over 10 tokens a second on

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.files import PUBLIC, write_atomically
 from edge_agent.models.errors import ModelError
 from edge_agent.models.progress import ProgressCallback, Stage, ignore_progress
 
@@ -115,23 +116,7 @@ def write_manifest(model: ModelFile) -> None:
     """Records a model, at once or not at all."""
     fields = asdict(model)
     del fields["folder"]
-    part = model.folder / f"{MANIFEST}.part"
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(fields, file, indent=2)
-        file.write("\n")
-    put_in_place(part, model.folder / MANIFEST)
-
-
-def put_in_place(part: Path, final: Path) -> None:
-    """Gives a finished file its name once its bytes are on disk: a name never stands for half a file."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_atomically(model.folder / MANIFEST, (json.dumps(fields, indent=2) + "\n").encode(), PUBLIC)
 
 
 def sha256_of(path: Path, progress: ProgressCallback = ignore_progress) -> str:

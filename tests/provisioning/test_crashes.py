@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import resource
 import subprocess
@@ -20,8 +19,8 @@ from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, read_file, write_atomically
 from provisioning.mesh import MeshFolder, MeshSettings
 from provisioning.messages import CertificateIssued, CertificateRefused, RefusalReason
-from tests.conftest import missing
 from tests.provisioning.home import Home
+from tests.support.small_disk import small_disk
 
 KILLS = 8
 SEED = 20261124
@@ -52,12 +51,7 @@ def test_a_full_disk_leaves_the_old_file_whole_and_nothing_beside_it(tmp_path: P
 
 
 def test_a_full_file_system_is_said_in_one_line_and_room_again_is_enough(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        missing("mounting a small file system needs root")
-    try:
+    with small_disk(tmp_path / "disk", kib=128) as disk:
         mesh = MeshFolder.create(disk / "home", MeshSettings("home"))
         authority = mesh.authority()
         mesh.enrol("kitchen", authority)
@@ -73,8 +67,6 @@ def test_a_full_file_system_is_said_in_one_line_and_room_again_is_enough(tmp_pat
         filler.unlink()
         serials = mesh.revoke("kitchen", authority)
         assert revocation.serials_in(read_file(mesh.crl_file)) == set(serials)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_device_with_a_full_disk_keeps_what_it_has_and_gets_the_same_certificate_later(home: Home) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from edge_agent.adapters.telemetry.files import count_lines, replace_file
+from edge_agent.adapters.telemetry.files import count_lines
 from edge_agent.adapters.telemetry.spool import Place, Spool
+from edge_agent.files import PUBLIC, write_atomically
 
 HELD_BYTES_MAX = 16 * 1024 * 1024  # over all held files of one database: far above a minute of a busy device
 
@@ -78,7 +79,7 @@ class HeldFiles:
             return
         with spool.path(number).open("rb") as file:
             file.seek(start)
-            replace_file(self._path(number), b"%d\n" % start + file.read(size))
+            write_atomically(self._path(number), b"%d\n" % start + file.read(size), PUBLIC, durable=False)
 
     def extent(self, number: int) -> tuple[int, int] | None:
         """Returns the offsets in the removed file between which its points are held; `None` if none are."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from edge_agent.adapters.telemetry.files import replace_file
 from edge_agent.adapters.telemetry.spool import Extent, Place
+from edge_agent.files import PUBLIC, write_atomically
 
 
 @final
@@ -97,7 +97,7 @@ def save_cursor(path: Path, kept: KeptCursor) -> None:
         "durable": _say(kept.durable),
         "server_start": kept.server_start,
     }
-    replace_file(path, json.dumps(content).encode())
+    write_atomically(path, json.dumps(content).encode(), PUBLIC, durable=False)
 
 
 def _say(cursor: Cursor) -> dict[str, object]:

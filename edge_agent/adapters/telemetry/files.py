@@ -74,20 +74,3 @@ def cut_unfinished_line(descriptor: int) -> int:
         size = start + tail.rfind(b"\n") + 1
         os.ftruncate(descriptor, size)
     return size
-
-
-def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Puts a file in the place of another at once: a reader, or a kill, finds the old one or the new one.
-
-    durable: also over a power cut; without it, a power cut may leave the old one or an empty one.
-
-    Raises:
-        OSError: it could not be written; the old one is still there.
-    """
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    new.replace(path)

@@ -23,8 +23,8 @@ from edge_agent.adapters.telemetry.files import (
     file_path,
     list_files,
     number_of,
-    replace_file,
 )
+from edge_agent.files import PUBLIC, write_atomically
 
 
 @final
@@ -246,7 +246,7 @@ class Spool:
         dropped = self.dropped
         files = {str(number): first for number, first in firsts.items()}
         content = {"name": name, "files": files, "dropped": dropped}
-        replace_file(_index_path(self.folder, self.owner), json.dumps(content).encode(), durable=True)
+        write_atomically(_index_path(self.folder, self.owner), json.dumps(content).encode(), PUBLIC)
         self._dropped_kept = dropped
 
 
