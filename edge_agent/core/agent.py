@@ -19,12 +19,14 @@ from edge_agent.core.events import (
     ConnectionChanged,
     DeadlineReached,
     Event,
+    HealthChanged,
     InferenceCompleted,
     InferenceFailed,
     PeerDiscovered,
     PeerMessageReceived,
     PromptCancelReceived,
     PromptReceived,
+    SendFailed,
     SessionsRestored,
     Started,
     StopRequested,
@@ -95,6 +97,8 @@ class Agent:
             TextGenerated: lambda event, now: server.text_generated(event),
             InferenceCompleted: server.completed,
             InferenceFailed: server.failed,
+            HealthChanged: self._health_changed,
+            SendFailed: requests.send_failed,
             ConnectionChanged: self._connection_changed,
             SessionsRestored: reception.restored,
             DeadlineReached: self._deadline_reached,
@@ -185,6 +189,13 @@ class Agent:
         if event.connected:
             self._sessions.layers.requests.reconnected(now)
 
+    def _health_changed(self, event: HealthChanged, now: float) -> None:
+        was_able = self._context.health.able
+        self._context.health.note(event.part, event.detail)
+        if self._context.health.able is not was_able:
+            self._membership.ability_changed()
+            self._server.ability_changed(now)
+
     def _stop_requested(self, event: StopRequested, now: float) -> None:
         self._context.stopping = True
         self._context.out.append(PublishPresence(self._membership.presence(PresenceState.STOPPED)))
@@ -231,6 +242,10 @@ class Agent:
             queue_capacity=settings.queue_capacity,
             sessions_active=len(self._sessions),
             peers_alive=len(self._membership.view),
+            bad_input=self._context.counters.bad_input,
+            able=self._context.health.able,
+            durable=self._context.health.durable,
+            problems=self._context.health.problems(),
             interval_s=figures.interval_s,
             requests_waiting_mean=figures.requests_waiting_mean,
             requests_waiting_predicted=figures.requests_waiting_predicted,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from edge_agent.core.effects import Effect
+from edge_agent.core.health import Health
 from edge_agent.core.policies import Policies
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.core.timers import Timers
@@ -63,6 +64,7 @@ class Context:
     timers: Timers = field(default_factory=Timers)
     counters: Counters = field(default_factory=Counters)
     out: list[Effect] = field(default_factory=list)
+    health: Health = field(default_factory=Health)
     connected: bool = False
     stopping: bool = False
 

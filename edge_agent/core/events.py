@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
+from edge_agent.core.health import Part
 from edge_agent.core.messages import Answer, Contribution, Message, Prompt, RefusalReason
 
 
@@ -116,6 +117,28 @@ class InferenceFailed:
 
 @final
 @dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """A part of the device is not well, in one line that says the way out; or well again, with an empty `detail`."""
+
+    part: Part
+    detail: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SendFailed:
+    """A message to another device could not be sent, whatever the network does: too large for its broker, say.
+
+    It is this device's own error: nobody is to be suspected for the silence that follows. `message_id`: the request's.
+    """
+
+    device_id: str
+    message_id: str
+    detail: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class ConnectionChanged:
     """The connection to this device's home broker came or went. Without it silence means nothing about peers."""
 
@@ -178,6 +201,8 @@ Event: TypeAlias = (
     | TextGenerated
     | InferenceCompleted
     | InferenceFailed
+    | HealthChanged
+    | SendFailed
     | ConnectionChanged
     | SessionsRestored
     | DeadlineReached

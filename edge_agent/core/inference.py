@@ -6,6 +6,7 @@ from edge_agent.core.context import Context
 from edge_agent.core.effects import CancelInference, RecordRequest, StartInference
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import InferenceCompleted, InferenceFailed, TextGenerated
+from edge_agent.core.health import Part
 from edge_agent.core.load import OfferedLoad
 from edge_agent.core.messages import BusyReason
 from edge_agent.core.meter import LoadMeter
@@ -38,6 +39,8 @@ class InferenceServer:
         """Returns why another device's item may not come in now, `None` if it may."""
         if self._context.stopping:
             return BusyReason.STOPPING
+        if not self._context.health.able:
+            return BusyReason.UNABLE
         reason = self.queue.refusal(origin, size_bytes)
         if reason is None and expires_in_s is not None:
             wait = self.expected_wait_s(now)
@@ -106,12 +109,18 @@ class InferenceServer:
         if item is None:
             return
         self.advance(now)
-        if event.retryable and item.attempts < self._context.settings.inference_attempts_max and now < item.expires_at:
+        may_retry = event.retryable and self._context.health.able and now < item.expires_at
+        if may_retry and item.attempts < self._context.settings.inference_attempts_max:
             item.attempts += 1
             self._context.out.append(_start_effect(item))
             return
         item.detail = event.detail
         self._end(item, ItemOutcome.FAILED, None, now)
+
+    def ability_changed(self, now: float) -> None:
+        """The engine can infer again, or no longer: then whoever waits for it is told at once."""
+        self.advance(now)
+        self._start_waiting(now)
 
     def advance(self, now: float) -> None:
         """Brings the meter up to `now`. Needed before every change and before reading it."""
@@ -129,16 +138,24 @@ class InferenceServer:
         self._start_waiting(now)
 
     def _start_waiting(self, now: float) -> None:
-        """Hands waiting items to the engine while it is free. An owner that is told of an expired item may submit its
-        next one or cancel others: this very loop serves them, or calls would nest as deep as the line is long."""
+        """Hands waiting items to the engine while it is free; where it cannot infer, they fail.
+
+        An owner that is told of an ended item may submit its next one or cancel others: this very loop serves them, or
+        calls would nest as deep as the line is long.
+        """
         if self._starting:
             return
         self._starting = True
-        queue = self.queue
-        while len(queue.running) < self._servers and (item := queue.pop()) is not None:
+        queue, health = self.queue, self._context.health
+        while (not health.able or len(queue.running) < self._servers) and (item := queue.pop()) is not None:
             if now >= item.expires_at:
                 self._leave(item, ItemOutcome.EXPIRED, None, now)
                 item.owner.item_ended(item, ItemOutcome.EXPIRED, None, now)
+                continue
+            if not health.able:
+                item.detail = f"this device cannot infer: {health.of(Part.ENGINE)}"
+                self._leave(item, ItemOutcome.FAILED, None, now)
+                item.owner.item_ended(item, ItemOutcome.FAILED, None, now)
                 continue
             queue.start(item, now)
             self._context.out.append(_start_effect(item))

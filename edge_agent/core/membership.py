@@ -69,6 +69,7 @@ class Membership:
             heartbeat=self._heartbeat,
             requests_waiting=len(self._server.queue.waiting),
             service_time_s_mean=self._server.meter.service_times.expected(True),
+            able=self._context.health.able,
         )
 
     def presence(self, state: PresenceState) -> Presence:
@@ -84,6 +85,12 @@ class Membership:
             self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
             for device_id, home in self._all_seeds():
                 self._send_view(device_id, home, reply_wanted=True)
+
+    def ability_changed(self) -> None:
+        """This device can infer again, or no longer: the others hear of it at once."""
+        self._heartbeat += 1
+        if self._context.connected and not self._context.stopping:
+            self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
 
     def discovered(self, device_id: str, home: str) -> None:
         """A device was seen in the local network: it is a seed from now on, asked at once who else is there."""

@@ -20,6 +20,7 @@ from edge_agent.core.chat import (
     Role,
     Sampling,
 )
+from edge_agent.core.health import Part, Problem
 from edge_agent.core.provenance import Contribution, Decision, Missing, Provenance, Substitute
 from edge_agent.core.states import ItemOutcome, Outcome
 
@@ -50,12 +51,14 @@ class PromptCancel:
 @final
 @dataclass(frozen=True, slots=True)
 class PromptReceipt:
-    """The prompt is journalled and will end exactly once. Also the reply to a repeated prompt still under way."""
+    """The prompt is accepted and will end exactly once. Also the reply to a repeated prompt still under way."""
 
     prompt_id: str
     device_id: str
     expected_wait_s: float | None
     """Expected time until the first of its inferences starts here; `None` before the first measured service time."""
+    durable: bool = True
+    """Whether it is on disk. If not (a full or failing disk), a restart of the device loses it."""
 
 
 class RefusalReason(StrEnum):
@@ -66,6 +69,7 @@ class RefusalReason(StrEnum):
     INVALID = "invalid"
     UNSUPPORTED_VERSION = "unsupported_version"
     STOPPING = "stopping"
+    UNABLE = "unable"
 
 
 @final
@@ -114,6 +118,8 @@ class Answer:
     detail: str
     end_to_end_latency_s: float
     provenance: Provenance
+    partial: bool = False
+    """Whether this is the best proposal instead of an aggregation, which `detail` says why there is none."""
 
 
 # --- device to device -------------------------------------------------------------------------------------------
@@ -152,6 +158,7 @@ class BusyReason(StrEnum):
     DEADLINE = "deadline"
     STOPPING = "stopping"
     INVALID = "invalid"
+    UNABLE = "unable"
 
 
 @final
@@ -191,6 +198,8 @@ class PeerEntry:
     heartbeat: int
     requests_waiting: int
     service_time_s_mean: float | None
+    able: bool = True
+    """Whether it can infer now; one that cannot is not asked."""
 
 
 @final
@@ -252,6 +261,14 @@ class DeviceStatus:
     failed: int
     sessions_active: int
     peers_alive: int
+    bad_input: int = 0
+    """Messages that were none, since the start."""
+    able: bool = True
+    """Whether the device can infer."""
+    durable: bool = True
+    """Whether what it accepts is on disk before its receipt."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with it, at most one for each part."""
 
 
 UserMessage: TypeAlias = Prompt | PromptCancel
@@ -276,10 +293,12 @@ __all__ = [
     "LayerProgress",
     "Message",
     "Missing",
+    "Part",
     "PeerEntry",
     "PeerMessage",
     "Presence",
     "PresenceState",
+    "Problem",
     "Prompt",
     "PromptCancel",
     "PromptOptions",

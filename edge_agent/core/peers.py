@@ -1,4 +1,7 @@
-"""The bounded view of the other devices: who is alive, what is known of each, and when it was last heard of."""
+"""The bounded view of the other devices: who is alive, what is known of each, and when it was last heard of.
+
+Those that are alive and able to infer can be asked: they are what a selection sees.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +33,25 @@ class Peer:
 
 
 class PeerView:
-    """Peers by id. The alive ones can be indexed, so that a selection need not copy them."""
+    """Peers by id. Those that can be asked can be indexed, so that a selection need not copy them."""
 
-    __slots__ = ("_alive", "_alive_at", "_graves", "_peers", "_self_id", "_size_max")
+    __slots__ = ("_askable", "_askable_at", "_graves", "_peers", "_self_id", "_size_max")
 
     def __init__(self, self_id: str, size_max: int) -> None:
         self._self_id = self_id
         self._size_max = size_max
         self._peers: dict[str, Peer] = {}
-        self._alive: list[str] = []
-        self._alive_at: dict[str, int] = {}
+        self._askable: list[str] = []
+        self._askable_at: dict[str, int] = {}
         self._graves: OrderedDict[str, tuple[int, int]] = OrderedDict()  # id -> (incarnation, heartbeat) at its death
 
     def __len__(self) -> int:
-        """The number of alive peers."""
-        return len(self._alive)
+        """The number of peers that can be asked: alive, and able to infer."""
+        return len(self._askable)
 
     def __getitem__(self, index: int) -> PeerEntry:
-        """The alive peer at `index`, for `PeerSelection`."""
-        return self._peers[self._alive[index]].entry
+        """The peer that can be asked at `index`, for `PeerSelection`."""
+        return self._peers[self._askable[index]].entry
 
     @property
     def size(self) -> int:
@@ -78,6 +81,7 @@ class PeerView:
             if age > (known.entry.incarnation, known.entry.heartbeat):
                 known.entry = entry
                 self._revive(known, now)
+                self._list(known)
             return False
         if age <= self._graves.get(device_id, (-1, -1)):
             return False
@@ -85,8 +89,7 @@ class PeerView:
             self._remove(list(self._peers)[int(draws.random() * len(self._peers))])
         self._graves.pop(device_id, None)
         self._peers[device_id] = Peer(entry, PeerStatus.ALIVE, now)
-        self._alive_at[device_id] = len(self._alive)
-        self._alive.append(device_id)
+        self._list(self._peers[device_id])
         return True
 
     def newer_than(self, entry: PeerEntry) -> PeerEntry | None:
@@ -109,13 +112,20 @@ class PeerView:
         if known is not None and known.entry.requests_waiting != requests_waiting:
             known.entry = replace(known.entry, requests_waiting=requests_waiting)
 
+    def set_unable(self, device_id: str) -> None:
+        """Takes a peer's own word that it cannot infer; it is asked again after it says that it can."""
+        known = self._peers.get(device_id)
+        if known is not None and known.entry.able:
+            known.entry = replace(known.entry, able=False)
+            self._list(known)
+
     def suspect(self, device_id: str) -> bool:
         """Stops choosing a device until there is news of it. Returns whether it was alive until now."""
         known = self._peers.get(device_id)
         if known is None or known.status is PeerStatus.SUSPECT:
             return False
         known.status = PeerStatus.SUSPECT
-        self._unlist(device_id)
+        self._list(known)
         return True
 
     def bury(self, device_id: str, incarnation: int, heartbeat: int) -> bool:
@@ -153,25 +163,37 @@ class PeerView:
         """Raises `InvariantError` if a bound does not hold or the list of the alive is off."""
         if len(self._peers) > self._size_max or len(self._graves) > _GRAVES_MAX or self._self_id in self._peers:
             raise InvariantError("the peer view is over its bound or holds the device itself")
-        alive = {device_id for device_id, peer in self._peers.items() if peer.status is PeerStatus.ALIVE}
-        if alive != set(self._alive) or any(self._alive[at] != name for name, at in self._alive_at.items()):
-            raise InvariantError("the list of alive peers is off")
+        askable = {device_id for device_id, peer in self._peers.items() if _can_be_asked(peer)}
+        if askable != set(self._askable) or any(self._askable[at] != name for name, at in self._askable_at.items()):
+            raise InvariantError("the list of peers that can be asked is off")
 
     def _revive(self, peer: Peer, now: float) -> None:
         peer.heard_at = now
         if peer.status is PeerStatus.SUSPECT:
             peer.status = PeerStatus.ALIVE
-            self._alive_at[peer.entry.device_id] = len(self._alive)
-            self._alive.append(peer.entry.device_id)
+            self._list(peer)
+
+    def _list(self, peer: Peer) -> None:
+        """Lists a peer that can be asked, and no other."""
+        device_id = peer.entry.device_id
+        if not _can_be_asked(peer):
+            self._unlist(device_id)
+        elif device_id not in self._askable_at:
+            self._askable_at[device_id] = len(self._askable)
+            self._askable.append(device_id)
 
     def _remove(self, device_id: str) -> bool:
         self._unlist(device_id)
         return self._peers.pop(device_id, None) is not None
 
     def _unlist(self, device_id: str) -> None:
-        at = self._alive_at.pop(device_id, None)
+        at = self._askable_at.pop(device_id, None)
         if at is not None:
-            last = self._alive.pop()
+            last = self._askable.pop()
             if last != device_id:
-                self._alive[at] = last
-                self._alive_at[last] = at
+                self._askable[at] = last
+                self._askable_at[last] = at
+
+
+def _can_be_asked(peer: Peer) -> bool:
+    return peer.status is PeerStatus.ALIVE and peer.entry.able

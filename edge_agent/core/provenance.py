@@ -83,3 +83,7 @@ class Provenance:
     restarts: int = 0
     """How often the session was resumed from the journal."""
     decisions: tuple[Decision, ...] = ()
+    answer_from: str = ""
+    """The device whose proposal is the answer, of one that is partial; "" if it was aggregated."""
+    reference_bytes_cut: int = 0
+    """Bytes of references that did not fit into a message to a peer, summed over the layers."""

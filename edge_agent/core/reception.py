@@ -15,6 +15,7 @@ from edge_agent.core.events import (
     RestoredSession,
     SessionsRestored,
 )
+from edge_agent.core.health import Part
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import Prompt, PromptReceipt, PromptRefusal, RefusalReason, Role
@@ -24,6 +25,7 @@ from edge_agent.core.sizes import size_of
 from edge_agent.core.states import Outcome
 
 _NEVER = float("inf")
+_UNABLE_RETRY_S = 10.0  # a model that is loaded again takes seconds
 
 
 class Reception:
@@ -97,6 +99,8 @@ class Reception:
         settings = self._context.settings
         if self._context.stopping:
             return RefusalReason.STOPPING, "this device is stopping"
+        if not self._context.health.able:
+            return RefusalReason.UNABLE, f"this device cannot infer: {self._context.health.of(Part.ENGINE)}"
         if max(size_bytes, size_of(prompt.messages)) > settings.prompt_bytes_max:
             return RefusalReason.TOO_LARGE, f"a prompt may take at most {settings.prompt_bytes_max} bytes"
         if not prompt.messages or prompt.messages[-1].role is not Role.USER or not prompt.messages[-1].content.strip():
@@ -134,7 +138,9 @@ class Reception:
         self, reply: ReplyRoute, prompt_id: str, reason: RefusalReason, detail: str, now: float | None = None
     ) -> None:
         self._context.counters.prompts_refused += 1
-        retry_after_s = None if now is None else max(self._server.expected_wait_s(now) or 0.0, 1.0)
+        retry_after_s = _UNABLE_RETRY_S if reason is RefusalReason.UNABLE else None
+        if now is not None:
+            retry_after_s = max(self._server.expected_wait_s(now) or 0.0, 1.0)
         self._context.out.append(
             SendToUser(reply, PromptRefusal(prompt_id, self._context.identity.device_id, reason, detail, retry_after_s))
         )

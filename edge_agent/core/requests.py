@@ -13,8 +13,16 @@ from typing import Protocol
 from edge_agent.core.context import Context
 from edge_agent.core.effects import SendToDevice
 from edge_agent.core.errors import InvariantError
+from edge_agent.core.events import SendFailed
 from edge_agent.core.membership import Membership
-from edge_agent.core.messages import PeerEntry, ProposalRequest, ProposalResponse, RequestCancel, RequestReceipt
+from edge_agent.core.messages import (
+    BusyReason,
+    PeerEntry,
+    ProposalRequest,
+    ProposalResponse,
+    RequestCancel,
+    RequestReceipt,
+)
 from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
 from edge_agent.core.sizes import cut_to_bytes
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
@@ -73,6 +81,8 @@ class Requests:
         self._heard(request, now)
         self._membership.view.set_load(request.device_id, receipt.requests_waiting)
         if receipt.busy is not None:
+            if receipt.busy is BusyReason.UNABLE:
+                self._membership.view.set_unable(request.device_id)
             self._end(request, RequestState.BUSY)
             self._owner.request_gone(request, receipt.busy.value, now)
             return
@@ -100,6 +110,13 @@ class Requests:
             self._end(request, RequestState.FAILED)
             reason = "empty" if response.outcome is ItemOutcome.COMPLETED else response.outcome.value
             self._owner.request_gone(request, reason, now)
+
+    def send_failed(self, event: SendFailed, now: float) -> None:
+        """A request could not be sent, by this device's own fault: another peer would be no better heard, nor worse."""
+        request = self._open.get(event.message_id)
+        if request is not None and request.device_id == event.device_id:
+            self._end(request, RequestState.LOST)
+            self._owner.request_gone(request, "not_sent", now)
 
     def timer_due(self, request_id: str, now: float) -> None:
         """The one timer of a request: it waits for a receipt, or after that for the next probe."""

@@ -109,7 +109,8 @@ REQUEST_TRANSITIONS: dict[RequestState, frozenset[RequestState]] = {
 
 _I = ItemState
 ITEM_TRANSITIONS: dict[ItemState, frozenset[ItemState]] = {
-    _I.WAITING: frozenset({_I.RUNNING, _I.EXPIRED, _I.CANCELLED}),
+    # FAILED: the engine cannot infer at all
+    _I.WAITING: frozenset({_I.RUNNING, _I.EXPIRED, _I.CANCELLED, _I.FAILED}),
     # back to RUNNING: an inference lost to an engine crash is tried once more
     _I.RUNNING: frozenset({_I.RUNNING, _I.COMPLETED, _I.EXPIRED, _I.CANCELLED, _I.FAILED}),
     _I.COMPLETED: frozenset(),

@@ -102,6 +102,8 @@ def of_refusal(refusal: PromptRefusal) -> ApiError:
             return too_long(said)
         case RefusalReason.STOPPING:
             return unavailable(said, "device_stopping")
+        case RefusalReason.UNABLE:
+            return unavailable(said, "device_unable", refusal.retry_after_s or 1.0)
         case RefusalReason.UNSUPPORTED_VERSION:
             return ApiError(502, said, kind="server_error", code="unsupported_version", retry=False)
         case RefusalReason.INVALID:

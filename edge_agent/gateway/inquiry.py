@@ -28,7 +28,7 @@ MESSAGES_MAX = 32_768  # of one prompt kept for followers: 8192 tokens, begun an
 CANCEL_TIMEOUT_S = 2.0  # for the broker to take a cancel; one that is lost costs the device work, nothing else
 KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered; a device keeps 256 answers itself
 
-_ELSEWHERE = (RefusalReason.OVERLOADED, RefusalReason.STOPPING)
+_ELSEWHERE = (RefusalReason.OVERLOADED, RefusalReason.STOPPING, RefusalReason.UNABLE)
 """Refusals of one device that another need not share."""
 
 

@@ -178,8 +178,8 @@ def test_any_mix_of_news_suspicion_and_death_keeps_the_list_of_the_alive_right()
 
 def test_a_view_that_contradicts_itself_is_noticed() -> None:
     view = view_of("a", "b")
-    view._alive.reverse()
-    with pytest.raises(InvariantError, match="alive peers is off"):
+    view._askable.reverse()
+    with pytest.raises(InvariantError, match="can be asked is off"):
         view.check_invariants()
     view = view_of("a")
     view._peers["me"] = replace(view._peers["a"])

@@ -29,6 +29,7 @@ const REFUSED: Record<NonNullable<Exchange["refusal"]>, string> = {
   invalid: "does not take this prompt",
   unsupported_version: "speaks another version of the protocol. Update the device, or reload this app",
   stopping: "is shutting down. Ask another device, or wait until it is back",
+  unable: "cannot run its model just now. Ask another device",
 };
 
 /** What to tell about an exchange as it stands. */

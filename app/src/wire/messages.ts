@@ -47,15 +47,16 @@ export interface PromptCancel {
   prompt_id: string;
 }
 
-/** The prompt is journalled and will end exactly once. Also the reply to a repeated prompt still under way. */
+/** The prompt is accepted and will end exactly once. Also the reply to a repeated prompt still under way. */
 export interface PromptReceipt {
   prompt_id: string;
   device_id: string;
   expected_wait_s: number | null;
+  durable: boolean;
 }
 
 /** Why a prompt was not accepted. */
-export type RefusalReason = "overloaded" | "too_large" | "invalid" | "unsupported_version" | "stopping";
+export type RefusalReason = "overloaded" | "too_large" | "invalid" | "unsupported_version" | "stopping" | "unable";
 
 /** The prompt was not accepted, in words. `retry_after_s` only where trying again can help. */
 export interface PromptRefusal {
@@ -128,6 +129,8 @@ export interface Provenance {
   messages_received: number;
   restarts: number;
   decisions: Decision[];
+  answer_from: string;
+  reference_bytes_cut: number;
 }
 
 /** A peer asked in the place of another. */
@@ -147,6 +150,7 @@ export interface Answer {
   detail: string;
   end_to_end_latency_s: number;
   provenance: Provenance;
+  partial: boolean;
 }
 
 /** What is told of a device in gossip. Newer is the higher (incarnation, heartbeat). */
@@ -159,6 +163,7 @@ export interface PeerEntry {
   heartbeat: number;
   requests_waiting: number;
   service_time_s_mean: number | null;
+  able: boolean;
 }
 
 /** Three-state birth and last will. */
@@ -170,6 +175,15 @@ export interface Presence {
   state: PresenceState;
   queue_capacity: number;
   version: string;
+}
+
+/** What can be well or not. */
+export type Part = "engine" | "journal" | "telemetry" | "broker" | "gateway" | "steward" | "discovery";
+
+/** What is wrong with a part, in one line that says the way out where there is one. */
+export interface Problem {
+  part: Part;
+  detail: string;
 }
 
 /**
@@ -201,6 +215,10 @@ export interface DeviceStatus {
   failed: number;
   sessions_active: number;
   peers_alive: number;
+  bad_input: number;
+  able: boolean;
+  durable: boolean;
+  problems: Problem[];
 }
 
 export type DeviceToUser = ({ type: "prompt-receipt" } & PromptReceipt) | ({ type: "prompt-refusal" } & PromptRefusal) | ({ type: "layer-progress" } & LayerProgress) | ({ type: "token-chunk" } & TokenChunk) | ({ type: "answer" } & Answer);

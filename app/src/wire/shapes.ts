@@ -40,11 +40,12 @@ export const SHAPES: Record<string, Fields> = {
     prompt_id: { shape: "string" },
     device_id: { shape: "string" },
     expected_wait_s: { shape: { nullable: "number" } },
+    durable: { shape: "boolean", default: true },
   },
   PromptRefusal: {
     prompt_id: { shape: "string" },
     device_id: { shape: "string" },
-    reason: { shape: { oneOf: ["overloaded", "too_large", "invalid", "unsupported_version", "stopping"] } },
+    reason: { shape: { oneOf: ["overloaded", "too_large", "invalid", "unsupported_version", "stopping", "unable"] } },
     detail: { shape: "string" },
     retry_after_s: { shape: { nullable: "number" }, default: null },
   },
@@ -96,6 +97,8 @@ export const SHAPES: Record<string, Fields> = {
     messages_received: { shape: "integer" },
     restarts: { shape: "integer", default: 0 },
     decisions: { shape: { list: { record: "Decision" } }, default: [] },
+    answer_from: { shape: "string", default: "" },
+    reference_bytes_cut: { shape: "integer", default: 0 },
   },
   Substitute: {
     layer: { shape: "integer" },
@@ -111,6 +114,7 @@ export const SHAPES: Record<string, Fields> = {
     detail: { shape: "string" },
     end_to_end_latency_s: { shape: "number" },
     provenance: { shape: { record: "Provenance" } },
+    partial: { shape: "boolean", default: false },
   },
   PeerEntry: {
     device_id: { shape: "string" },
@@ -121,12 +125,17 @@ export const SHAPES: Record<string, Fields> = {
     heartbeat: { shape: "integer" },
     requests_waiting: { shape: "integer" },
     service_time_s_mean: { shape: { nullable: "number" } },
+    able: { shape: "boolean", default: true },
   },
   Presence: {
     entry: { shape: { record: "PeerEntry" } },
     state: { shape: { oneOf: ["online", "stopped", "offline"] } },
     queue_capacity: { shape: "integer" },
     version: { shape: "string" },
+  },
+  Problem: {
+    part: { shape: { oneOf: ["engine", "journal", "telemetry", "broker", "gateway", "steward", "discovery"] } },
+    detail: { shape: "string" },
   },
   DeviceStatus: {
     device_id: { shape: "string" },
@@ -152,6 +161,10 @@ export const SHAPES: Record<string, Fields> = {
     failed: { shape: "integer" },
     sessions_active: { shape: "integer" },
     peers_alive: { shape: "integer" },
+    bad_input: { shape: "integer", default: 0 },
+    able: { shape: "boolean", default: true },
+    durable: { shape: "boolean", default: true },
+    problems: { shape: { list: { record: "Problem" } }, default: [] },
   },
 };
 
