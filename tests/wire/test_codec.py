@@ -51,6 +51,7 @@ def test_a_body_is_a_flat_object_with_version_and_kebab_case_type() -> None:
         "prompt_id": "p1",
         "device_id": "d1",
         "expected_wait_s": None,
+        "durable": True,
     }
     assert sorted(codec.TYPE_NAMES.values())[:4] == ["answer", "device-status", "layer-progress", "presence"]
 
