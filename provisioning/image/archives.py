@@ -1,57 +1,24 @@
-"""Reads a disk image, packed or not, as one stream of bytes.
-
-What it is packed with is told by its first bytes; a name that says something else is an error, not a guess: a card
-filled with compressed bytes does not boot.
-"""
+"""Reads a disk image, packed or not, as one stream of bytes: all that its file says it holds, or an error."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol, final
+from typing import BinaryIO, Protocol, final
 
-import zstandard
-
-from provisioning.image.errors import ImageError
-from provisioning.image.unpacked_size import unpacked_size
+from provisioning.image.errors import ImageError, corrupt, truncated
+from provisioning.image.formats import START_BYTES, Compression, compression_of, packed_with, strange_format
+from provisioning.image.stated_size import AmissError, stated_size
+from provisioning.image.streams import unpack
+from provisioning.image.zipped import open_member
 
 CHUNK_BYTES = 4 * 1024 * 1024  # large enough for a card's erase blocks, small beside any memory
-_MAGIC_BYTES = 8
-
-
-class Compression(StrEnum):
-    """How an image is packed."""
-
-    NONE = "none"
-    XZ = "xz"
-    GZIP = "gzip"
-    ZSTD = "zstd"
-    ZIP = "zip"
-
-
-_MAGIC = {
-    b"\xfd7zXZ\x00": Compression.XZ,
-    b"\x1f\x8b": Compression.GZIP,
-    b"\x28\xb5\x2f\xfd": Compression.ZSTD,
-    b"PK\x03\x04": Compression.ZIP,
-}
-_FOREIGN_MAGIC = {b"BZh": "bzip2", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar", b"QFI\xfb": "qcow2", b"KDMV": "vmdk"}
-_SUFFIXES = {
-    ".xz": Compression.XZ,
-    ".gz": Compression.GZIP,
-    ".zst": Compression.ZSTD,
-    ".zip": Compression.ZIP,
-    ".img": Compression.NONE,
-    ".raw": Compression.NONE,
-    ".iso": Compression.NONE,
-}
 
 
 class _Readable(Protocol):
@@ -68,9 +35,9 @@ class PackedImage:
     packed_bytes: int
     """The file's own size."""
     unpacked_bytes: int | None
-    """The disk's size, where the file tells it before it is read to the end."""
-    _stream: _Readable
-    _file: BinaryIO
+    """The disk's size, where the file states it."""
+    _pieces: Iterator[bytes] = field(repr=False)
+    _file: BinaryIO = field(repr=False)
 
     @property
     def packed_position(self) -> int:
@@ -78,134 +45,106 @@ class PackedImage:
         return min(self._file.tell(), self.packed_bytes)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yields the unpacked bytes in pieces of `CHUNK_BYTES`, the last one shorter.
+        """Yields the unpacked bytes in pieces of `CHUNK_BYTES`, the last one shorter. Once only.
 
         Raises:
-            ImageError: the file is corrupt or ends too soon, or cannot be read.
+            ImageError: the file is corrupt, ends too soon, holds more or less than it states, or cannot be read.
         """
-        while True:
-            try:
-                chunk = _read_fully(self._stream, CHUNK_BYTES)
-            except EOFError:
-                raise ImageError(f"{self.path} ends too soon: it is truncated; download it again") from None
-            except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, zstandard.ZstdError) as error:
-                raise ImageError(f"{self.path} is corrupt ({error}); download it again") from None
-            except OSError as error:
-                raise ImageError(f"{self.path} can't be read: {error.strerror or error}") from None
-            if not chunk:
-                return
+        given = 0
+        for chunk in _regrouped(_told(self.path, self._pieces)):
+            if given == 0:
+                _check_content(self.path, self.compression, chunk)
+            given += len(chunk)
             yield chunk
-
-
-def compression_of(path: Path) -> Compression:
-    """Tells how an image is packed.
-
-    Raises:
-        ImageError: it cannot be read, is in a format we do not unpack, or its name and its content disagree.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(_MAGIC_BYTES)
-    except OSError as error:
-        raise ImageError(f"{path} can't be read: {error.strerror}") from None
-    for magic, name in _FOREIGN_MAGIC.items():
-        if start.startswith(magic):
-            raise ImageError(f"{path} is {name}: convert it to a raw, .xz, .gz, .zst or .zip image first")
-    found = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), Compression.NONE)
-    named = _SUFFIXES.get(path.suffix.lower(), found)
-    if named is not found:
-        has = "not packed" if found is Compression.NONE else f"packed with {found}"
-        raise ImageError(f"{path} is {has}, though its name ends in {path.suffix}: download it again, or rename it")
-    return found
+        if self.unpacked_bytes is not None and given != self.unpacked_bytes:
+            if self.compression is Compression.NONE:
+                raise ImageError(f"{self.path} has changed while it was read: wait until it is whole")
+            raise corrupt(self.path, f"it holds {given:,} bytes and says {self.unpacked_bytes:,}")
+        if given == 0:
+            raise ImageError(f"{self.path} holds nothing: it is truncated, or made of an empty file; download it again")
 
 
 @contextlib.contextmanager
 def open_image(path: Path) -> Iterator[PackedImage]:
     """Opens an image for reading; see `PackedImage.chunks`.
 
+    A file whose own structure does not hold is read through here, so that it is found out before anything is written.
+
     Raises:
-        ImageError: it is not a file we can read.
+        ImageError: it is not a file we can read, or not whole.
     """
     if not path.is_file():
         raise ImageError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
     compression = compression_of(path)
     try:
-        with path.open("rb") as file, _unpacked(path, file, compression) as stream:
-            size = path.stat().st_size
-            if size == 0:
-                raise ImageError(f"{path} is empty")
-            yield PackedImage(path, compression, size, unpacked_size(path, compression), stream, file)
-    except zipfile.BadZipFile as error:
-        raise ImageError(f"{path} is corrupt ({error}); download it again") from None
+        file = path.open("rb")
+    except OSError as error:
+        raise ImageError(f"{path} can't be read: {error.strerror}") from None
+    with file:
+        packed_bytes = os.fstat(file.fileno()).st_size
+        if packed_bytes == 0:
+            raise ImageError(f"{path} is empty")
+        if compression is Compression.ZIP:
+            with open_member(path, file) as (member, size):
+                yield PackedImage(path, compression, packed_bytes, size, _read_out(member), file)
+            return
+        if compression is Compression.NONE:
+            yield PackedImage(path, compression, packed_bytes, packed_bytes, _read_out(file), file)
+            return
+        stated = _stated_size(path, file, compression)
+        file.seek(0)
+        yield PackedImage(path, compression, packed_bytes, stated, unpack(path, file, compression), file)
 
 
-@contextlib.contextmanager
-def _unpacked(path: Path, file: BinaryIO, compression: Compression) -> Iterator[_Readable]:
-    match compression:
-        case Compression.NONE:
-            yield file
-        case Compression.XZ:
-            with lzma.open(file, "rb") as stream:
-                yield stream
-        case Compression.GZIP:
-            with gzip.open(file, "rb") as stream:
-                yield stream
-        case Compression.ZSTD:
-            yield _ZstdReader(file)
-        case Compression.ZIP:
-            with zipfile.ZipFile(file) as archive, archive.open(_only_image(path, archive)) as member:
-                yield member
+def _stated_size(path: Path, file: BinaryIO, compression: Compression) -> int | None:
+    try:
+        return stated_size(file, compression)
+    except AmissError:
+        file.seek(0)
+        return sum(len(piece) for piece in _told(path, unpack(path, file, compression)))
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
-def _only_image(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    members = [info for info in archive.infolist() if not info.is_dir()]
-    images = [info for info in members if info.filename.lower().endswith(".img")]
-    chosen = images or members
-    if len(chosen) != 1:
-        raise ImageError(f"{path} holds {len(chosen)} images; unpack it and give the one you mean")
-    if chosen[0].flag_bits & 1:
-        raise ImageError(f"{path} is encrypted; unpack it first")
-    return chosen[0]
+def _check_content(path: Path, compression: Compression, chunk: bytes) -> None:
+    """An archive in an archive is no disk."""
+    start = chunk[:START_BYTES]
+    inner = packed_with(start)
+    name = strange_format(start) or (inner.value if inner is not Compression.NONE else "")
+    if name and compression is not Compression.NONE:
+        raise ImageError(f"{path} holds no image but {name}: unpack it once and give what comes out")
 
 
-class _ZstdReader:
-    """Reads zstd frames to their ends. The library's own reader takes a truncated file for a finished one."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._decompressor = zstandard.ZstdDecompressor()
-        self._frame = self._decompressor.decompressobj()
-        self._frame_begun = False
-        self._pending = b""
-
-    def read(self, size: int, /) -> bytes:
-        """Returns up to `size` bytes; b"" at the end.
-
-        Raises:
-            EOFError: the file ends within a frame.
-        """
-        while not self._pending:
-            packed = self._frame.unused_data if self._frame.eof else b""
-            if self._frame.eof:
-                self._frame, self._frame_begun = self._decompressor.decompressobj(), False
-            packed = packed or self._file.read(64 * 1024)
-            if not packed:
-                if self._frame_begun:
-                    raise EOFError
-                return b""
-            self._frame_begun = True
-            self._pending = self._frame.decompress(packed)
-        piece, self._pending = self._pending[:size], self._pending[size:]
-        return piece
+def _told(path: Path, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """What the libraries say, in our words."""
+    try:
+        yield from pieces
+    except EOFError:
+        raise truncated(path) from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise corrupt(path, str(error)) from None
+    except OSError as error:
+        if error.errno is None:  # bz2 in a zip
+            raise corrupt(path, str(error)) from None
+        raise _unreadable(path, error) from None
 
 
-def _read_fully(stream: _Readable, size: int) -> bytes:
-    """Reads until `size` bytes are there or the stream ends: only the last piece may be short."""
-    parts: list[bytes] = []
-    while size:
-        part = stream.read(size)
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    return ImageError(f"{path} can't be read: {error.strerror or error}")
+
+
+def _read_out(stream: _Readable) -> Iterator[bytes]:
+    while piece := stream.read(CHUNK_BYTES):
+        yield piece
+
+
+def _regrouped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of `CHUNK_BYTES`: only the last may be short."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        while len(held) >= CHUNK_BYTES:
+            yield bytes(held[:CHUNK_BYTES])
+            del held[:CHUNK_BYTES]
+    if held:
+        yield bytes(held)

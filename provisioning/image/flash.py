@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from provisioning.image.archives import Compression, open_image
+from provisioning.image.archives import open_image
 from provisioning.image.cmdline import FirstBoot
 from provisioning.image.errors import ImageError
+from provisioning.image.formats import Compression
 from provisioning.image.partitions import read_partitions
 from provisioning.image.seeding import SeedPut, put_seed
 from provisioning.image.targets import Target, examine, opened
@@ -28,7 +29,7 @@ class Plan:
     compression: Compression
     packed_bytes: int
     unpacked_bytes: int | None
-    """`None` where the image does not tell before it is unpacked."""
+    """`None` where the image's file does not state it."""
     target: Target
 
 
@@ -38,6 +39,7 @@ class Flashed:
     """What was written."""
 
     size: int
+    """In bytes: what the image's file states where it states it, else all that it holds to its last byte."""
     sha256: str
     """Of what was read back and compared, without the partition table, and before the seed."""
     seed: SeedPut | None
@@ -66,6 +68,8 @@ def flash(
         ImageError: something is not fit, or failed.
     """
     with open_image(plan.image) as packed, _whole_or_gone(plan.target), opened(plan.target) as descriptor:
+        if (packed.packed_bytes, packed.unpacked_bytes) != (plan.packed_bytes, plan.unpacked_bytes):
+            raise ImageError(f"{plan.image} has changed since it was looked at: wait until it is whole")
         sparse = not plan.target.is_disk
         if sparse:
             os.ftruncate(descriptor, 0)

@@ -59,6 +59,16 @@ def read_partitions(start: bytes) -> tuple[Partition, ...]:
     return found
 
 
+def disk_end(start: bytes, partitions: tuple[Partition, ...]) -> int:
+    """Returns the bytes that a disk image has at least: its partitions, and the second copy of a GPT at its end."""
+    end = max(partition.end for partition in partitions)
+    header = start[SECTOR_BYTES : 2 * SECTOR_BYTES]
+    if header[:8] == b"EFI PART" and any(start[446 + 16 * index + 4] == _GPT_PROTECTIVE for index in range(4)):
+        (second_copy,) = struct.unpack_from("<Q", header, 32)
+        end = max(end, (second_copy + 1) * SECTOR_BYTES)
+    return int(end)
+
+
 def _read_gpt(start: bytes) -> tuple[Partition, ...]:
     header = start[SECTOR_BYTES : 2 * SECTOR_BYTES]
     if header[:8] != b"EFI PART":

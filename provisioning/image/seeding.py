@@ -16,7 +16,7 @@ from typing import final
 from provisioning.image.boot_partition import BootPartition
 from provisioning.image.cmdline import FirstBoot, edit_cmdline
 from provisioning.image.errors import ImageError
-from provisioning.image.partitions import TABLE_BYTES_MAX, Partition, read_partitions
+from provisioning.image.partitions import TABLE_BYTES_MAX, Partition, disk_end, read_partitions
 from provisioning.seed.files import FIRSTRUN, META_DATA, NETWORK_CONFIG, PAYLOAD, USER_DATA, SeedFiles
 
 _CMDLINE = "cmdline.txt"
@@ -131,8 +131,8 @@ def _read_table(path: Path) -> tuple[Partition, ...]:
         raise ImageError(f"{path} can't be read: {error.strerror}") from None
     except ImageError as error:
         raise ImageError(f"{path} {error}") from None
-    if any(partition.end > size for partition in partitions):
-        raise ImageError(f"{path} is truncated: its partitions end after the file")
+    if disk_end(start, partitions) > size:
+        raise ImageError(f"{path} is truncated: the disk in it ends after the file; download it again")
     return partitions
 
 

@@ -16,7 +16,7 @@ from typing import final
 
 from provisioning.image.archives import CHUNK_BYTES, PackedImage
 from provisioning.image.errors import ImageError
-from provisioning.image.partitions import SECTOR_BYTES, Partition, read_partitions
+from provisioning.image.partitions import SECTOR_BYTES, Partition, disk_end, read_partitions
 
 HEAD_BYTES = 1024 * 1024  # partitions begin at or after it on every image of the last fifteen years
 ProgressCallback = Callable[[str, int, int], None]
@@ -64,10 +64,10 @@ def write_body(
         _write_at(target, chunk, position, sparse=sparse)
         position += len(chunk)
         progress("writing", image.packed_position, image.packed_bytes)
-    end = max(partition.end for partition in _partitions(image, head))
+    end = disk_end(head, _partitions(image, head))
     if position < end:
         raise ImageError(
-            f"{image.path} is truncated: its partitions end at byte {end:,}, the image at {position:,}; "
+            f"{image.path} is truncated: the disk in it ends at byte {end:,}, the image at {position:,}; "
             "download it again"
         )
     if sparse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import os
@@ -18,7 +19,6 @@ import pytest
 import zstandard
 
 from provisioning.image import ImageError, flash, plan_flash
-from provisioning.image.unpacked_size import unpacked_size
 from tests.conftest import missing
 from tests.provisioning.disks import (
     IMAGE_BYTES,
@@ -49,7 +49,7 @@ def zipped(data: bytes, path: Path) -> None:
 
 def two_streams(data: bytes, path: Path) -> None:
     half = len(data) // 2
-    path.write_bytes(lzma.compress(data[:half], preset=0) + lzma.compress(data[half:], preset=0))
+    path.write_bytes(lzma.compress(data[:half], preset=0) + bytes(4) + lzma.compress(data[half:], preset=0))
 
 
 ZSTD = zstandard.ZstdCompressor(level=1, write_checksum=True)  # as the zstd program does
@@ -58,10 +58,11 @@ PACKERS: dict[str, Callable[[bytes, Path], object]] = {
     "pi.img.xz": lambda data, path: path.write_bytes(lzma.compress(data, preset=0)),
     "two.img.xz": two_streams,
     "pi.img.gz": lambda data, path: path.write_bytes(gzip.compress(data, 1)),
+    "pi.img.bz2": lambda data, path: path.write_bytes(bz2.compress(data, 1)),
     "pi.img.zst": lambda data, path: path.write_bytes(ZSTD.compress(data)),
     "pi.zip": zipped,
 }
-TELLS_ITS_SIZE = set(PACKERS) - {"pi.img.gz"}
+TELLS_ITS_SIZE = set(PACKERS) - {"pi.img.gz", "pi.img.bz2"}
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +116,11 @@ def test_a_corrupt_archive_leaves_no_card(packed: Path, tmp_path: Path) -> None:
         ("pi.img.xz", gzip.compress(b"x" * 9999), "is packed with gzip, though its name ends in .xz"),
         ("pi.img", lzma.compress(b"x" * 9999), "is packed with xz, though its name ends in .img"),
         ("pi.img.gz", b"x" * 9999, "is not packed, though its name ends in .gz"),
-        ("pi.bz2", b"BZh91AY&SY", "is bzip2: convert it"),
+        ("pi.7z", b"7z\xbc\xaf\x27\x1c" + bytes(99), "is 7z: convert it"),
         ("pi.img", b"", "is empty"),
         ("pi.img", b"x" * 9999, "holds no partition table"),
         ("pi.img", bytes(510) + b"\x55\xaa" + bytes(9999), "holds an empty partition table"),
-        ("pi.img.zst", zstandard.compress(b""), "holds no partition table"),
+        ("pi.img.zst", zstandard.compress(b""), "holds nothing"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -302,12 +303,3 @@ def test_the_command_dry_runs_asks_and_reports(image: Path, tmp_path: Path) -> N
     assert "say --yes" in again.stderr
     assert run("--yes").returncode == 0
     assert sha256(tmp_path / "card") == sha256(image)
-
-
-def test_a_damaged_index_is_no_size(tmp_path: Path) -> None:
-    packed = lzma.compress(b"x" * 100_000)
-    for name, data in (("cut", packed[:-5]), ("short", packed[-10:]), ("other", packed[:-14] + b"\xff" * 14)):
-        (tmp_path / name).write_bytes(data)
-        assert unpacked_size(tmp_path / name, "xz") is None
-    (tmp_path / "padded").write_bytes(packed + bytes(8))
-    assert unpacked_size(tmp_path / "padded", "xz") == 100_000

@@ -205,7 +205,7 @@ def device(
 
 @app.command()
 def flash(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A disk image: raw, .xz, .gz, .zst or .zip.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A disk image: raw, .xz, .gz, .bz2, .zst or .zip.")],
     to: Annotated[Path, typer.Option("--to", metavar="TARGET", help="A card (/dev/sdX) or a file.")],
     seed_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Put this seed into the boot partition (`provision device`).")
