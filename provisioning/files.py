@@ -15,7 +15,16 @@ FILE_BYTES_MAX = (
     16 * 1024 * 1024
 )  # far more than any certificate, key or revocation list; a larger file is another file
 
-__all__ = ["FOLDER", "PRIVATE", "PUBLIC", "locked", "make_folder", "read_file", "read_if_there", "write_atomically"]
+__all__ = [
+    "FOLDER",
+    "PRIVATE",
+    "PUBLIC",
+    "locked",
+    "make_folder",
+    "read_file",
+    "read_if_there",
+    "write_atomically",
+]
 
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:

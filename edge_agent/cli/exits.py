@@ -8,6 +8,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from edge_agent.cli.entry import printable
+
 Result = TypeVar("Result")
 
 NOT_ANSWERED = 1  # a prompt was not answered, whatever the reason; something needed is missing
@@ -20,10 +22,16 @@ NO_WORD = 6  # the device never said that it has the prompt, or its answer did n
 INTERRUPTED = 130  # Ctrl-C, as shells say it
 TERMINATED = 143  # SIGTERM, as shells say it
 
+ERROR_CHARACTERS_MAX = 4_000  # of one error with the end of a log: what fits a screen
+
 
 def error_line(text: str) -> None:
-    """Says on stderr what went wrong: one line, below it the end of a log where there is one."""
-    print(f"moamesh: {text}", file=sys.stderr)
+    """Says on stderr what went wrong: one line, below it the end of a log where there is one.
+
+    Control characters, which may be somebody else's, are shown and not obeyed; what is far too long is cut.
+    """
+    shown = text if len(text) <= ERROR_CHARACTERS_MAX else f"{text[:ERROR_CHARACTERS_MAX]}..."
+    print(f"moamesh: {printable(shown)}", file=sys.stderr)
 
 
 def run_async(main: Coroutine[Any, Any, Result]) -> Result:

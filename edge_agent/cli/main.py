@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -32,19 +36,36 @@ from edge_agent.cli.commands import (
     up,
     user,
 )
+from edge_agent.cli.entry import check_entry
 from edge_agent.cli.exits import USER_ERROR, error_line
-from edge_agent.core.errors import MoameshError
+from edge_agent.core.errors import MoameshError, SettingsError
 from provisioning.errors import ProvisioningError
+
+_COMPLETION_VARIABLE = "_MOAMESH_COMPLETE"
 
 
 class _Commands(TyperGroup):
     """Commands whose known errors are one line on stderr and exit status 2, never a traceback."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
+        if _COMPLETION_VARIABLE not in os.environ:  # there the last word is not finished yet
+            try:
+                check_entry(self, sys.argv[1:] if args is None else args, os.environ)
+            except SettingsError as error:
+                error_line(str(error))
+                sys.exit(USER_ERROR)
+        return super().main(args, *more, **options)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer.Context is click's with more
         try:
             return super().invoke(ctx)
         except (MoameshError, ProvisioningError) as error:
             error_line(str(error))
+            raise typer.Exit(USER_ERROR) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has seen enough
+                raise
+            error_line(f"{error.filename}: {error.strerror}" if error.filename else str(error))
             raise typer.Exit(USER_ERROR) from error
 
 
@@ -88,6 +109,9 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
 
 def run() -> None:
     """The console entry."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows what it can
     sys.exit(app())
 
 

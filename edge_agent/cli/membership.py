@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # they bring cryptography along, which every command would ot
     from provisioning.authority import MeshAuthority
     from provisioning.mesh import MeshFolder
 
-PASSPHRASE_BYTES_MAX = 1024  # a passphrase file with more in it is another file
 
 MeshName = Annotated[
     str | None,
@@ -71,17 +70,8 @@ def read_passphrase(file: Path | None) -> str | None:
     """Returns the first line of a file; `None` without one.
 
     Raises:
-        ProvisioningError: it can't be read, is empty or is no passphrase file.
+        SettingsError: it can't be read, is empty or is no passphrase file.
     """
-    from provisioning.files import read_file
+    from edge_agent.config.secret_file import read_secret
 
-    if file is None:
-        return None
-    content = read_file(file)
-    try:
-        text = content.decode().partition("\n")[0].rstrip("\r") if len(content) <= PASSPHRASE_BYTES_MAX else ""
-    except UnicodeDecodeError:
-        text = ""
-    if not text:
-        raise ProvisioningError(f"{file}: its first line must be a passphrase")
-    return text
+    return None if file is None else read_secret(file, "--passphrase-file")

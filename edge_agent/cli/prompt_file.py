@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_agent.cli.entry import has_surrogates
 from edge_agent.core.errors import SettingsError
 from edge_agent.files import PUBLIC, write_atomically
 
@@ -36,7 +37,9 @@ def read_prompts(path: Path, limit: int | None) -> list[PromptEntry]:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8 text") from None
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is not JSON: {error}") from None
     if not isinstance(entries, list):
         raise SettingsError(f"{path} must hold a list of {{instruction, dataset}}")
@@ -49,7 +52,10 @@ def _entry(path: Path, number: int, entry: Any) -> PromptEntry:
     instruction = entry.get("instruction") if isinstance(entry, dict) else None
     if not isinstance(instruction, str) or not instruction.strip():
         raise SettingsError(f"{path}: entry {number} has no instruction")
-    return PromptEntry(number, instruction, str(entry.get("dataset", "")))
+    dataset = str(entry.get("dataset", ""))
+    if has_surrogates(instruction + dataset):  # JSON's escapes can write halves of characters, which nobody can send
+        raise SettingsError(f"{path}: entry {number} holds half a character (\\ud800 to \\udfff)")
+    return PromptEntry(number, instruction, dataset)
 
 
 def write_outputs(path: Path, outputs: Sequence[dict[str, Any]]) -> None:

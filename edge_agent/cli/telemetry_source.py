@@ -10,11 +10,11 @@ from typing import final
 
 from edge_agent.adapters.telemetry import ServerKind, TelemetryServer, read_database
 from edge_agent.cli.telemetry_folders import read_all
+from edge_agent.config.secret_file import read_secret
 from edge_agent.core.errors import SettingsError
 from edge_agent.wire.line_protocol import Point
 
 TOKEN_VARIABLE = "MOAMESH_INFLUX_TOKEN"  # noqa: S105 -- its name, not a token
-SECRET_BYTES_MAX = 4096  # tokens are under 100; more is another file
 AUTO = "auto"
 
 
@@ -62,12 +62,12 @@ def database_server(url: str, options: DatabaseOptions) -> TelemetryServer:
         raise SettingsError("--password-file needs --username")
     token = os.environ.get(TOKEN_VARIABLE)
     if options.token_file is not None:
-        token = _secret(options.token_file, "--token-file")
+        token = read_secret(options.token_file, "--token-file")
     server = TelemetryServer(
         url,
         kind=_kind(options.kind or AUTO),
         username=options.username,
-        password=None if options.password_file is None else _secret(options.password_file, "--password-file"),
+        password=None if options.password_file is None else read_secret(options.password_file, "--password-file"),
         token=token or None,
         ca_file=None if options.ca_file is None else str(options.ca_file),
     )
@@ -81,17 +81,3 @@ def _kind(name: str) -> ServerKind | None:
         return ServerKind(name)
     except ValueError:
         raise SettingsError(f"--kind is {', '.join([AUTO, *ServerKind])}, not {name!r}") from None
-
-
-def _secret(path: Path, option: str) -> str:
-    """The first line of a file."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(SECRET_BYTES_MAX + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise SettingsError(f"{option} {path}: {reason}") from None
-    secret = text.partition("\n")[0].rstrip("\r")
-    if len(text) > SECRET_BYTES_MAX or not secret:
-        raise SettingsError(f"{option} {path}: {'too long for a secret' if secret else 'its first line is empty'}")
-    return secret

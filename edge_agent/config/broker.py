@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from edge_agent.config.secret_file import read_secret
 from edge_agent.config.sections import BrokerUrlText, FilePath, Section
-from edge_agent.core.errors import SettingsError
 from edge_agent.wire.checks import SHORT_TEXT_LENGTH_MAX
 
-PASSWORD_BYTES_MAX = 1024  # a password file with more in it is another file
 URLS_MAX = 8  # nodes of one cluster that a device knows
 
 
@@ -103,12 +102,4 @@ def read_password_file(path: Path, said: str) -> SecretStr:
     Raises:
         SettingsError: it cannot be read or is no password file.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(PASSWORD_BYTES_MAX + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise SettingsError(f"{said} {path}: {reason}") from None
-    if len(text) > PASSWORD_BYTES_MAX:
-        raise SettingsError(f"{said} {path}: too long for a password")
-    return SecretStr(text.partition("\n")[0].rstrip("\r"))
+    return SecretStr(read_secret(path, said))

@@ -10,10 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from edge_agent.config.secret_file import read_secret
 from edge_agent.config.sections import FilePath, HttpUrlText, Section
-from edge_agent.core.errors import SettingsError
-
-SECRET_BYTES_MAX = 4096  # tokens are under 100; a file with more in it is another file
 
 
 def _check_given(url: str) -> str:
@@ -74,15 +72,4 @@ class InfluxSection(Section):
 
 
 def _read_secret(key: str, path: Path) -> SecretStr:
-    """The first line of a file."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(SECRET_BYTES_MAX + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise SettingsError(f"[[influx]] {key} {path}: {reason}") from None
-    secret = text.partition("\n")[0].rstrip("\r")
-    if len(text) > SECRET_BYTES_MAX or not secret:
-        reason = "too long for a secret" if secret else "its first line is empty"
-        raise SettingsError(f"[[influx]] {key} {path}: {reason}")
-    return SecretStr(secret)
+    return SecretStr(read_secret(path, f"[[influx]] {key}"))

@@ -284,7 +284,7 @@ def test_a_password_file_that_cannot_be_read_is_named(write, tmp_path):
     with pytest.raises(SettingsError, match=r"\[broker\] password_file .*broker-password: No such file"):
         config.broker.read_password()
     (tmp_path / "broker-password").write_text("x" * 5_000)
-    with pytest.raises(SettingsError, match="too long for a password"):
+    with pytest.raises(SettingsError, match="too long for a secret"):
         config.broker.read_password()
 
 

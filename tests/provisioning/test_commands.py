@@ -120,7 +120,7 @@ def test_a_key_with_a_passphrase_asks_for_it(tmp_path: Path) -> None:
     passphrase.write_text("another\n")
     assert "passphrase is wrong" in refused("device", "revoke", "kitchen", "--passphrase-file", str(passphrase))
     passphrase.write_text("\n")
-    assert "first line must be" in refused("device", "revoke", "kitchen", "--passphrase-file", str(passphrase))
+    assert "its first line is empty" in refused("device", "revoke", "kitchen", "--passphrase-file", str(passphrase))
     passphrase.write_text("three words long\n")
     told("device", "revoke", "kitchen", "--passphrase-file", str(passphrase))
 
