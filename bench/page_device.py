@@ -37,6 +37,10 @@ class StampedEngine:
         """The engine's own."""
         return self._engine.card
 
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """As the engine's own."""
+        self._engine.watch(on_health)
+
     async def start(self) -> None:
         """As the engine's own."""
         await self._engine.start()

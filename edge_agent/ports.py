@@ -46,11 +46,16 @@ class Engine(Protocol):
         """Known before `start`."""
         ...
 
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """Called once, before `start`. From then on `on_health` is told, from the event loop's thread, whenever the
+        engine finds that it cannot infer (in one line: what is wrong, and the way out), and "" when it can again."""
+        ...
+
     async def start(self) -> None:
-        """Loads the model; returns when it can infer.
+        """Gets ready; returns when it can infer, or has said through `on_health` that it cannot yet.
 
         Raises:
-            EngineError: it never will (no model file, wrong format, no server).
+            EngineError: it never will as it is set up (no model file, wrong format, a server that refuses).
         """
         ...
 
@@ -58,6 +63,7 @@ class Engine(Protocol):
         """Infers one item; `on_text` gets text as it is generated, only if the request asks for a stream.
 
         Cancelling the awaiting task stops generation promptly and leaves the engine ready for the next call.
+        While the engine has said that it cannot infer, it raises at once.
 
         Raises:
             EngineError: with `retryable` set if the same call may succeed when made again.

@@ -51,6 +51,9 @@ class SyntheticEngine:
         """Always marked synthetic."""
         return self._card
 
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """Nothing here can fail on its own."""
+
     async def start(self) -> None:
         """Nothing has to be loaded."""
 

@@ -1,26 +1,45 @@
-"""Runs the engine's inferences as tasks, and turns what comes of them into events."""
+"""Runs the engine's inferences as tasks, and turns what comes of them into events: exactly one end for each.
+
+An engine is a program around somebody else's program. Whatever it raises, however it breaks its contract, the item
+ends and the engine takes the next one; a defect costs one inference and one line in the log.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
+from collections.abc import Callable
+from math import isfinite
 
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.events import InferenceCompleted, InferenceFailed, TextGenerated
-from edge_agent.ports import EmitEvent, Engine
+from edge_agent.ports import EmitEvent, Engine, InferenceResult
+from edge_agent.runtime.engine_health import TRIAL, EngineHealth
+
+COUNT_MAX = 2**53  # of tokens, as on the wire
+DETAIL_CHARACTERS_MAX = 500  # of what went wrong, in one line; it travels in answers and stands in tables
+TRIAL_TIMEOUT_S = 120.0  # for one token on the slowest useful model, first reading its own template in
+CANCEL_REPEAT_S = 5.0  # a cancel that an engine has swallowed is said again
 
 log = logging.getLogger(__name__)
 
 
 class EngineDriver:
-    """One inference at a time; a cancelled one has left the engine before the next begins."""
+    """One inference at a time; a cancelled one has left the engine before the next begins.
+
+    Has the engine watched: `HealthChanged` is emitted when it cannot infer, and when it can again.
+    """
 
     def __init__(self, engine: Engine, emit: EmitEvent) -> None:
         self._engine = engine
         self._emit = emit
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._free = asyncio.Lock()
+        self._health = EngineHealth(emit, self._try_engine)
+        engine.watch(lambda trouble: self._health.said(_line(trouble)))
 
     def start(self, request: StartInference) -> None:
         """Begins an inference; `InferenceCompleted` or `InferenceFailed` follows, unless it is cancelled."""
@@ -32,16 +51,19 @@ class EngineDriver:
         """Ends an inference. No event follows for it."""
         task = self._tasks.pop(item_id, None)
         if task is not None:
+            self._leaving.add(task)
             task.cancel()
 
     async def stop(self) -> None:
         """Ends whatever runs. The engine itself is the caller's to stop."""
-        tasks = list(self._tasks.values())
+        await self._health.stop()
+        tasks = [*self._tasks.values(), *self._leaving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _forget(self, item_id: str, task: asyncio.Task[None]) -> None:
+        self._leaving.discard(task)
         if self._tasks.get(item_id) is task:
             del self._tasks[item_id]
         if not task.cancelled() and task.exception() is not None:
@@ -50,27 +72,104 @@ class EngineDriver:
     async def _run(self, request: StartInference) -> None:
         async with self._free:
             pump = _TextPump(request.item_id, self._emit) if request.stream else None
-            event: InferenceCompleted | InferenceFailed
             try:
-                result = await self._engine.infer(request, pump.put if pump else None)
-                event = InferenceCompleted(
-                    item_id=request.item_id,
-                    text=_printable(result.text),
-                    input_tokens=result.input_tokens,
-                    output_tokens=result.output_tokens,
-                    input_tokens_cut=result.input_tokens_cut,
-                    time_to_first_token_s=result.time_to_first_token_s,
-                )
-            except EngineError as error:
-                log.warning("inference %s failed: %s", request.item_id, error.detail)
-                event = InferenceFailed(request.item_id, error.detail, error.retryable)
+                event = await self._end_of(request, pump)
+                if pump:
+                    await pump.finish()
             except BaseException:
                 if pump:
                     pump.drop()
                 raise
-            if pump:
-                await pump.finish()
         await self._emit(event)
+
+    async def _end_of(self, request: StartInference, pump: _TextPump | None) -> InferenceCompleted | InferenceFailed:
+        """Does one inference and says how it ended."""
+        trouble = self._health.trouble
+        if trouble and request is not TRIAL:
+            return InferenceFailed(request.item_id, f"this device cannot infer: {trouble}", retryable=False)
+        event = await self._infer(request, pump)
+        self._health.inferred(event.detail if isinstance(event, InferenceFailed) else "")
+        return event
+
+    async def _infer(self, request: StartInference, pump: _TextPump | None) -> InferenceCompleted | InferenceFailed:
+        # In a task of its own: what is raised in it is its result, and our cancel can be told from the engine's own.
+        inference = asyncio.create_task(_contained(self._engine, request, pump.put if pump else None))
+        try:
+            await asyncio.wait([inference])
+        except asyncio.CancelledError:
+            if pump:
+                pump.drop()  # first: whatever the engine still writes is nobody's
+            await _leave(inference)
+            raise
+        if inference.cancelled():
+            return _failed(request.item_id, EngineError("the engine gave up by itself", retryable=True))
+        error = inference.exception()
+        if error is not None:
+            return _failed(request.item_id, error)
+        try:
+            return _completed(request.item_id, inference.result())
+        except Exception as wrong:  # it may be any object at all
+            return _failed(request.item_id, wrong)
+
+    async def _try_engine(self) -> str:
+        """Does the smallest inference, once the engine is free; returns what went wrong."""
+        async with self._free:
+            try:
+                async with asyncio.timeout(TRIAL_TIMEOUT_S):
+                    event = await self._infer(TRIAL, None)
+            except TimeoutError:
+                return f"a trial inference did not end within {TRIAL_TIMEOUT_S:g} s"
+        return event.detail if isinstance(event, InferenceFailed) else ""
+
+
+async def _contained(engine: Engine, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
+    try:
+        return await engine.infer(request, on_text)
+    except SystemExit as error:  # asyncio would end the whole device; that is not an engine's to decide
+        raise RuntimeError(f"it wanted to end the process: {error}") from error
+
+
+async def _leave(inference: asyncio.Task[InferenceResult]) -> None:
+    """Ends an inference that nobody wants; returns when it has left the engine, whatever it or our caller does."""
+    while not inference.done():
+        inference.cancel()
+        try:
+            await asyncio.wait([inference], timeout=CANCEL_REPEAT_S)
+        except asyncio.CancelledError:
+            continue  # asked again: it is being done
+    if not inference.cancelled():
+        inference.exception()  # taken, or asyncio would log that nobody did
+
+
+def _failed(item_id: str, error: BaseException) -> InferenceFailed:
+    if isinstance(error, EngineError):
+        detail, retryable = _line(error.detail), bool(error.retryable)
+        log.warning("inference %s failed: %s", item_id, detail)
+    else:
+        detail, retryable = f"the engine failed in a way that nobody foresaw: {_line(_named(error))}", True
+        log.error("inference %s: %s (%s)", item_id, detail, _place(error))
+    return InferenceFailed(item_id, detail, retryable)
+
+
+def _completed(item_id: str, result: InferenceResult) -> InferenceCompleted:
+    """Raises if the engine broke its contract: what is no number here would break a peer's codec."""
+    if not isinstance(result.text, str):
+        raise TypeError(f"text is {type(result.text).__name__}")
+    for name in ("input_tokens", "output_tokens", "input_tokens_cut"):
+        count = getattr(result, name)
+        if type(count) is not int or not 0 <= count <= COUNT_MAX:
+            raise ValueError(f"{name} is {_line(repr(count))}")
+    first_s = result.time_to_first_token_s
+    if isinstance(first_s, bool) or not isinstance(first_s, int | float) or not (isfinite(first_s) and first_s >= 0):
+        raise ValueError(f"time_to_first_token_s is {_line(repr(first_s))}")
+    return InferenceCompleted(
+        item_id=item_id,
+        text=_printable(result.text),
+        input_tokens=result.input_tokens,
+        output_tokens=result.output_tokens,
+        input_tokens_cut=result.input_tokens_cut,
+        time_to_first_token_s=float(first_s),
+    )
 
 
 class _TextPump:
@@ -85,7 +184,13 @@ class _TextPump:
         self._task = asyncio.create_task(self._pump())
 
     def put(self, text: str) -> None:
-        """Takes a piece; never waits."""
+        """Takes a piece; never waits.
+
+        Raises:
+            TypeError: it is no text; the engine has broken its contract.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"a piece of text is {type(text).__name__}")
         self._pieces.append(text)
         self._more.set()
 
@@ -112,3 +217,21 @@ class _TextPump:
 def _printable(text: str) -> str:
     """Replaces what UTF-8 cannot carry: a server's JSON may hold half of a surrogate pair."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _line(said: object) -> str:
+    """What went wrong as one printable line, bounded: it may hold somebody else's words."""
+    line = " ".join(str(said)[: 2 * DETAIL_CHARACTERS_MAX].split())
+    return "".join(mark if mark.isprintable() else "?" for mark in line)[:DETAIL_CHARACTERS_MAX]
+
+
+def _named(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # even that may raise
+        return type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "no place"

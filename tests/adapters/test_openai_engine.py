@@ -5,7 +5,7 @@ import importlib.util
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -234,14 +234,6 @@ async def test_an_answer_that_breaks_off_or_makes_no_sense_is_an_error(answer: b
             await engine.infer(request(), None)
     assert caught.value.retryable is retryable
     assert "\n" not in caught.value.detail
-
-
-async def test_no_server_is_an_error_at_start(unused_tcp_port_factory: Callable[[], int]) -> None:
-    engine = OpenAIEngine(f"http://127.0.0.1:{unused_tcp_port_factory()}", "m")
-    with pytest.raises(EngineError, match="no server answers") as caught:
-        await engine.start()
-    assert not caught.value.retryable
-    await engine.stop()
 
 
 async def test_a_server_that_goes_away_later_is_worth_a_retry() -> None:

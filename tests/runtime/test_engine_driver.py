@@ -38,6 +38,9 @@ class ScriptedEngine:
         finally:
             self.running -= 1
 
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """Nothing to say."""
+
     async def start(self) -> None:
         """Nothing to do."""
 

@@ -41,9 +41,10 @@ class Child:
         self._current_id = 0
         self._owed_ids: set[int] = set()
         self._watchdog: asyncio.TimerHandle | None = None
-        self._stalled = False
+        self._killed_for = ""
         self._stderr_tail = b""
         self._reading = asyncio.create_task(self._read(), name="llama-child")
+        self._is_loaded = False
         self.ended = False
         """The process is gone: whoever sends to it now learns so from `receive`."""
         self.completed = 0
@@ -128,8 +129,8 @@ class Child:
 
     def obituary(self) -> str:
         """How the process ended, in one line."""
-        if self._stalled:
-            return f"the model process made no progress for {self._stall_timeout_s:g} s and was killed"
+        if self._killed_for:
+            return f"the model process {self._killed_for} and was killed"
         code = self._process.returncode
         how = f"was killed by {_signal_name(-code)}" if code is not None and code < 0 else f"ended with status {code}"
         last_words = [
@@ -138,19 +139,38 @@ class Child:
         return f"the model process {how}" + (f": {last_words[-1]}" if last_words else "")
 
     async def _read(self) -> None:
-        """Reads all that comes, until the process is gone."""
+        """Reads all that comes, until the process is gone. However it ends, whoever waits for a word is told."""
         errors = asyncio.create_task(self._read_stderr())
         try:
             if self._process.stdout is not None:
                 while line := await self._process.stdout.readline():
                     self._heard(decode_from_child(line))
-        except (ValueError, OSError):  # unreadable, or longer than a message may be: it can't be trusted any more
+        except (
+            ValueError,
+            OSError,
+        ) as error:  # unreadable, or longer than a message may be: not to be trusted any more
+            self._killed_for = f"said something that is no message ({error})"
+        except Exception as error:  # a defect of ours must not leave anybody waiting
+            self._killed_for = f"could not be listened to ({error!r})"
+        try:
+            if self._killed_for:
+                self._kill()
+            await self._end_within(CLOSE_TIMEOUT_S)
+            await errors
+        finally:
+            self._stop_watchdog()
+            self.ended = True
+            self._inbox.put_nowait(None)
+
+    async def _end_within(self, seconds: float) -> None:
+        """Returns when the process is gone, which it must be soon: nothing more can come of it."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
+        except TimeoutError:
+            self._killed_for = self._killed_for or "closed its output"
             self._kill()
-        await self._process.wait()
-        await errors
-        self._stop_watchdog()
-        self.ended = True
-        self._inbox.put_nowait(None)
+            await self._process.wait()
 
     async def _read_stderr(self) -> None:
         if self._process.stderr is not None:
@@ -158,11 +178,16 @@ class Child:
                 self._stderr_tail = (self._stderr_tail + chunk)[-STDERR_BYTES_KEPT:]
 
     def _heard(self, message: FromChild) -> None:
-        if isinstance(message, Done):
-            self.completed += 1
         if isinstance(message, Ready | LoadFailed):
+            if self._is_loaded:
+                raise ValueError("it loads twice")
+            self._is_loaded = True
             self._inbox.put_nowait(message)
             return
+        if message.id not in self._owed_ids:  # before a request, after its end, of another life
+            raise ValueError(f"nothing is owed for {message.id}")
+        if isinstance(message, Done):
+            self.completed += 1
         if isinstance(message, Done | Cancelled | Failed):
             self._owed_ids.discard(message.id)
         if message.id == self._current_id:
@@ -180,7 +205,7 @@ class Child:
             self._watchdog = None
 
     def _on_stall(self) -> None:
-        self._stalled = True
+        self._killed_for = f"made no progress for {self._stall_timeout_s:g} s"
         self._kill()
 
     def _kill(self) -> None:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.adapters.llama.child import Child
-from edge_agent.adapters.llama.protocol import Done, Failed, Infer, Load, Progress, Text
+from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, Infer, Load, Progress, Text
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.ports import InferenceResult, ModelCard
+
+log = logging.getLogger(__name__)
 
 GGUF_MAGIC = b"GGUF"
 STALL_TIMEOUT_S = 30.0  # a sign of life comes every half second or token; the slowest useful model takes some seconds
 LOAD_TIMEOUT_BASE_S = 60.0  # starting Python and llama.cpp on a busy Raspberry Pi takes some 10 s
 LOAD_BYTES_PER_S_MIN = 5_000_000  # a poor SD card
 START_ATTEMPTS_MAX = 3  # a first start may meet a passing shortage of memory; a third failure will not pass
+RELOAD_QUIET_S = 10.0  # a reload out of the page cache takes a second or two, worth waiting for; a longer one is told
 BACKOFF_FIRST_S = 0.1
-BACKOFF_DOUBLINGS_MAX = 10
-BACKOFF_MAX_S = 30.0  # a child that dies at once must not keep the device busy with loading
+BACKOFF_MAX_S = 30.0  # a child that dies at once must not keep the device busy with loading; it is tried for ever
 HEALTHY_AFTER_S = 60.0  # a child that lived this long, or did a request, did not die of its start
+TEXT_BYTES_MAX = 256 * 1024  # of an answer: eight times what the mesh passes on
 
 
 class LlamaEngine:
@@ -34,6 +38,7 @@ class LlamaEngine:
         the model was trained for.
     instruction: the wording given with references.
     stall_timeout_s: without a sign of life for this long the child is killed.
+    reload_quiet_s: how long a new child may load before it is said that this device cannot infer.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class LlamaEngine:
         family: str = "unknown",
         instruction: str = AGGREGATION_INSTRUCTION,
         stall_timeout_s: float = STALL_TIMEOUT_S,
+        reload_quiet_s: float = RELOAD_QUIET_S,
     ) -> None:
         if threads < 1 or context_tokens < 1:
             raise ValueError("threads and context_tokens must be at least 1")
@@ -55,11 +61,16 @@ class LlamaEngine:
         self._instruction = instruction
         self._card = ModelCard(name=name or model_path.stem, family=family)
         self._stall_timeout_s = stall_timeout_s
+        self._reload_quiet_s = reload_quiet_s
+        self._on_health: Callable[[str], None] = lambda detail: None
+        self._trouble = ""
+        self._is_started = False
         self._child: Child | None = None
         self._changed = asyncio.Condition()
         self._attempts = 0
         self._last_error: EngineError | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._last_id = 0
         self._children = 0
         self.restarts = 0
@@ -75,6 +86,10 @@ class LlamaEngine:
         """Process id of the child that serves now; `None` while there is none."""
         return self._child.pid if self._child is not None else None
 
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """Has `on_health` told when the model process does not come back, and when it has."""
+        self._on_health = on_health
+
     async def start(self) -> None:
         """Loads the model in a child; returns when it can infer. Does nothing if it was started already.
 
@@ -83,7 +98,7 @@ class LlamaEngine:
         """
         if self._supervisor is not None:
             return
-        self._last_error = None
+        self._last_error, self._trouble, self._is_started = None, "", False
         self._supervisor = asyncio.create_task(self._supervise(), name="llama-supervisor")
         error: EngineError | None = None
         for _ in range(START_ATTEMPTS_MAX):
@@ -97,6 +112,7 @@ class LlamaEngine:
                 await self.stop()
                 raise
             else:
+                self._is_started = True
                 return
         await self.stop()
         raise EngineError(error.detail if error else "the model did not start", retryable=False)
@@ -105,13 +121,14 @@ class LlamaEngine:
         """Infers one item in the child; waits first for a child that is just restarting.
 
         Raises:
-            EngineError: the child died or hung (retryable), or cannot do this request at all.
+            EngineError: the child died or hung (retryable), cannot do this request at all, or does not come back.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         child = await self._live_child()
         self._last_id += 1
         texts: list[str] = []
+        bytes_left = TEXT_BYTES_MAX
         first_at: float | None = None
         try:
             await child.send_request(_to_infer(self._last_id, request))
@@ -121,6 +138,9 @@ class LlamaEngine:
                     first_at = first_at or loop.time()
                 if isinstance(message, Text):
                     texts.append(message.text)
+                    bytes_left -= len(message.text.encode("utf-8", "replace"))
+                    if bytes_left < 0:
+                        raise EngineError("the model process writes without end", retryable=False)
                     if request.stream and on_text is not None:
                         on_text(message.text)
                 elif isinstance(message, Done):
@@ -133,6 +153,8 @@ class LlamaEngine:
                     )
                 elif isinstance(message, Failed):
                     raise EngineError(message.detail, retryable=message.retryable)
+                elif isinstance(message, Cancelled):  # by nobody here
+                    raise EngineError("the model process gave up", retryable=True)
         finally:
             child.cancel(self._last_id)  # nothing, unless we are leaving early
 
@@ -145,46 +167,51 @@ class LlamaEngine:
             await self._tell()
 
     async def _live_child(self) -> Child:
-        """Waits for a child that can infer, through at most one more attempt to start one."""
+        """Waits for a child that can infer, through at most one more attempt to start one, and while it is quick."""
         if self._supervisor is None:
             raise EngineError("the engine is not running", retryable=False)
         attempts_before = self._attempts
 
         def decided() -> bool:
-            stopped = self._supervisor is None or self._failed_for_good()
-            return self._usable_child() is not None or self._attempts > attempts_before or stopped
+            failed = self._attempts > attempts_before or bool(self._trouble)
+            return self._usable_child() is not None or failed or self._supervisor is None
 
         async with self._changed:
             await self._changed.wait_for(decided)
         child = self._usable_child()
-        if child is None:
-            raise self._last_error or EngineError("the engine was stopped", retryable=False)
-        return child
+        if child is not None:
+            return child
+        if self._trouble:
+            raise EngineError(self._trouble, retryable=False)
+        raise self._last_error or EngineError("the engine was stopped", retryable=False)
 
     def _usable_child(self) -> Child | None:
         """The child, unless it has ended and its supervisor is about to notice."""
         return self._child if self._child is not None and not self._child.ended else None
 
-    def _failed_for_good(self) -> bool:
-        return self._last_error is not None and not self._last_error.retryable
-
     async def _supervise(self) -> None:
-        """Keeps a child alive until cancelled, or until it turns out that none ever will be."""
-        failures = 0
+        """Keeps a child alive until cancelled. A load that fails is tried again for ever: memory comes back, and a
+        file is copied anew."""
+        pause_s = BACKOFF_FIRST_S
         try:
-            while not self._failed_for_good():
-                lived = await self._run_one_child()
-                failures = 0 if lived else min(failures + 1, BACKOFF_DOUBLINGS_MAX)
-                await asyncio.sleep(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**failures))
-        except Exception as error:  # a defect of ours: nobody may wait for a child that never comes
-            self._last_error = EngineError(f"the supervision of the model process failed: {error!r}", retryable=False)
-            raise
+            while True:
+                try:
+                    lived = await self._run_one_child()
+                except Exception as error:  # a defect of ours costs this attempt, not all to come
+                    log.error("the supervision of the model process stumbled: %r", error)
+                    await self._failed(
+                        EngineError(f"the model process cannot be looked after: {error!r}", retryable=True)
+                    )
+                    lived = False
+                pause_s = BACKOFF_FIRST_S if lived else min(2 * pause_s, BACKOFF_MAX_S)
+                await asyncio.sleep(pause_s)
         finally:
             await self._tell()
 
     async def _run_one_child(self) -> bool:
         """Starts a child and stays with it until it ends; says whether it was a healthy one."""
         loop = asyncio.get_running_loop()
+        slow = loop.call_later(self._reload_quiet_s, self._loads_slowly)
         try:
             size = _check_file(self._model_path)
             child = await Child.start(
@@ -193,15 +220,16 @@ class LlamaEngine:
                 stall_timeout_s=self._stall_timeout_s,
             )
         except EngineError as error:
-            self._last_error = error
-            self._attempts += 1
-            await self._tell()
+            await self._failed(error)
             return False
+        finally:
+            slow.cancel()
         born = loop.time()
         self.restarts += 1 if self._children else 0
         self._children += 1
         self._child, self._last_error = child, None
         self._attempts += 1
+        self._set_trouble("")
         try:  # from here on, whatever happens, the child gets closed
             await self._tell()
             await child.wait_ended()
@@ -209,7 +237,27 @@ class LlamaEngine:
             self._child = None
             await child.close()
         self._last_error = EngineError(child.obituary(), retryable=True)
+        log.warning("%s; the model is loaded again", child.obituary())
         return child.completed > 0 or loop.time() - born >= HEALTHY_AFTER_S
+
+    async def _failed(self, error: EngineError) -> None:
+        """Notes a load that failed. At the first start the caller of `start` hears of it, later whoever watches."""
+        self._last_error = error
+        self._attempts += 1
+        if self._is_started:
+            self._set_trouble(f"{error.detail} (loading is tried again)")
+        await self._tell()
+
+    def _loads_slowly(self) -> None:
+        if self._is_started:
+            why = self._last_error.detail if self._last_error else "the model process ended"
+            self._set_trouble(f"{why}; the model is being loaded again")
+            self._telling = asyncio.create_task(self._tell())
+
+    def _set_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._on_health(trouble)
 
     async def _tell(self) -> None:
         async with self._changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -101,6 +101,9 @@ class Failed:
 ToChild: TypeAlias = Load | Infer | Cancel
 FromChild: TypeAlias = Ready | LoadFailed | Progress | Text | Done | Cancelled | Failed
 
+NUMBER_MAX = 2**53
+"""Of ids and counts: what JSON carries exactly."""
+
 _TO_CHILD = {kind.__name__: kind for kind in (Load, Infer, Cancel)}
 _FROM_CHILD = {kind.__name__: kind for kind in (Ready, LoadFailed, Progress, Text, Done, Cancelled, Failed)}
 
@@ -124,20 +127,33 @@ def decode_to_child(line: bytes) -> ToChild:
 
 
 def decode_from_child(line: bytes) -> FromChild:
-    """Reads a line of the child's.
+    """Reads a line of the child's. Its types are looked at: a process whose memory is damaged may say anything.
 
     Raises:
         ValueError: it is none.
     """
-    kind, fields = _parse(line)
+    kind, given = _parse(line)
     try:
-        return _FROM_CHILD[kind](**fields)
+        message = _FROM_CHILD[kind](**given)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a message: {error}") from None
+    for field in fields(message):
+        if not _is_a(field.type, getattr(message, field.name)):
+            raise ValueError(f"not a message: {field.name} of {kind}")
+    return message
+
+
+def _is_a(kind: object, value: object) -> bool:
+    if kind == "int":
+        return type(value) is int and 0 <= value <= NUMBER_MAX
+    return type(value).__name__ == kind
 
 
 def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
-    fields = json.loads(line)
-    if not isinstance(fields, dict):
+    try:
+        given = json.loads(line)
+    except RecursionError:
+        raise ValueError("not a message: nested without end") from None
+    if not isinstance(given, dict):
         raise ValueError("not a message: no JSON object")
-    return str(fields.pop("kind", "")), fields
+    return str(given.pop("kind", "")), given

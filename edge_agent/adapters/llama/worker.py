@@ -19,6 +19,7 @@ from typing import BinaryIO, NoReturn
 from edge_agent.adapters.llama.protocol import (
     MESSAGE_BYTES_MAX,
     Cancel,
+    Failed,
     FromChild,
     Infer,
     Load,
@@ -107,10 +108,16 @@ def main() -> None:
     except ValueError as error:
         outbox.send(LoadFailed(str(error)))
         _end("", status=1)
+    except Exception as error:  # the file is a program's input: a library may stumble over it in any way
+        outbox.send(LoadFailed(f"{first.model_path} cannot be used: {type(error).__name__}: {error}"))
+        _end("", status=1)
     outbox.send(Ready(generator.context_tokens))
     while True:
         request = inbox.next_request()
-        generator.infer(request, outbox.send, partial(inbox.is_cancelled, request.id))
+        try:
+            generator.infer(request, outbox.send, partial(inbox.is_cancelled, request.id))
+        except Exception as error:  # it has its one end all the same; whether the model still works, the next one tells
+            outbox.send(Failed(request.id, f"llama.cpp failed: {type(error).__name__}: {error}", retryable=True))
 
 
 def _die_with_parent(parent_pid: int) -> None:
