@@ -68,8 +68,8 @@ class Driven:
 
     async def can_infer(self) -> None:
         """Returns once an inference succeeds, tried a bounded number of times: each has its end, whatever it is."""
-        for number in range(TRIES_MAX):
-            end = await self.end_of(f"after-{number}")
+        for _ in range(TRIES_MAX):
+            end = await self.end_of(f"after {len(self.ends)}")
             if isinstance(end, InferenceCompleted):
                 return
             await asyncio.sleep(0.2)

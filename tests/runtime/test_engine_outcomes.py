@@ -357,14 +357,25 @@ async def test_no_trial_is_made_while_the_engine_itself_says_that_it_cannot() ->
 # --- the synthetic engine -----------------------------------------------------------------------------------------
 
 
-async def test_the_synthetic_engine_has_one_outcome_too_and_is_free_after_a_cancel_at_every_piece() -> None:
-    engine = SyntheticEngine(parse_service("deterministic:0.02"), stream_chunks=4)
+async def test_the_synthetic_engine_leaves_no_event_after_a_cancel_at_any_piece_and_is_free() -> None:
+    engine = SyntheticEngine(parse_service("deterministic:20"), stream_chunks=1000)  # pieces every fifth of a second
     async with driven(engine) as run:
         for number in range(5):
-            item = f"#{number}"
-            run.driver.start(request(item))
-            if number:
-                await until(lambda item=item, number=number: len(run.texts.get(item, "").split()) >= number, "its text")  # type: ignore[misc]  # bound now
-            run.driver.cancel(item)
-        assert isinstance(await run.end_of("last"), InferenceCompleted)
-        assert {end.item_id for end in run.ends} <= {"last", "#4"}
+            before = run.pieces
+            run.driver.start(request(f"#{number}"))
+            await until(lambda before=before, number=number: run.pieces >= before + number, "its text")  # type: ignore[misc]  # bound now
+            run.driver.cancel(f"#{number}")
+        run.driver.start(request("last"))
+        await until(lambda: "last" in run.texts, "the next one's text")
+        assert run.ends == []
+
+
+async def test_what_raises_in_a_reader_of_the_synthetic_engines_text_is_the_inferences_end() -> None:
+    engine = SyntheticEngine(parse_service("deterministic:0.001"))
+    with pytest.raises(KeyError):
+        await engine.infer(request("#1"), raises_key_error)
+    assert (await engine.infer(request("#2"), None)).text
+
+
+def raises_key_error(text: str) -> None:
+    raise KeyError(text)
