@@ -4,13 +4,17 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install app demo test test-flash test-clients check compiled bench clean broker programs model docs docs-serve
+.PHONY: help install app demo test test-long quick test-flash test-clients check compiled bench clean broker programs model docs docs-serve
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Processes that run tests side by side; WORKERS=0: in pytest's own, for a debugger or to see what tests print.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+RUN_TESTS = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+QUICK := tests/core tests/wire tests/config tests/analysis tests/test_architecture.py tests/test_policies_plugins.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # What of llama.cpp we do not use and need not compile: it saves more than half of the time.
@@ -34,8 +38,14 @@ app-if-possible: $(STAMPS)/packages
 demo: install ## four devices answer prompts together, here
 	@$(BIN)/moamesh demo
 
-test: install programs ## run every test that can run here
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: install programs ## run every test that can run here, but the long ones
+	@$(RUN_TESTS) -m "not long" $(PYTEST_ARGS)
+
+test-long: install programs ## run the long tests
+	@$(RUN_TESTS) -m long $(PYTEST_ARGS)
+
+quick: $(STAMPS)/packages ## run the tests that need no server, browser, model or compiler (under a minute)
+	@$(RUN_TESTS) -m "not long and not broker and not llm" $(QUICK) $(PYTEST_ARGS)
 
 # FLASH_ARCH=arm64: as a Raspberry Pi is. Its image takes 10 minutes to build, once; both are kept in ~/.cache/moamesh.
 FLASH_ARCH ?= amd64

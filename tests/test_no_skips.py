@@ -18,16 +18,18 @@ SKIPS = {
 FINE = "import pytest\ndef test_a(): pass\n@pytest.mark.xfail(reason='known')\ndef test_b(): raise AssertionError\n"
 
 
-def run_pytest(folder: Path, text: str, ci: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, text: str, ci: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_one.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p tests.no_skips -p no:cacheprovider -ra\n")
-    command = [sys.executable, "-m", "pytest", "--rootdir", str(folder), str(folder)]
+    command = [sys.executable, "-m", "pytest", "--rootdir", str(folder), *options, str(folder)]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"CI": ci}, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("how", SKIPS)
-def test_a_skip_fails_in_ci_and_says_why(tmp_path, how):
-    done = run_pytest(tmp_path, SKIPS[how], "true")
+@pytest.mark.parametrize(
+    ("how", "options"), [*((how, ()) for how in SKIPS), ("a call", ("-n", "2")), ("a module", ("-n", "2"))]
+)
+def test_a_skip_fails_in_ci_and_says_why(tmp_path, how, options):
+    done = run_pytest(tmp_path, SKIPS[how], "true", *options)
     assert done.returncode in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED), done.stdout
     assert "nothing may be skipped with CI=true: " in done.stdout
     assert "no broker here" in done.stdout

@@ -59,7 +59,7 @@ def test_written_out_constructors_change_nothing(tmp_path):
     assert traces(tmp_path)[1] == traces(ROOT)[1]
 
 
-@pytest.mark.timeout(900)  # a minute of compilation, where others use the machine too
+@pytest.mark.long
 def test_the_compiled_simulator_goes_the_same_way_and_keeps_its_safeguards(tmp_path):
     done = run(sys.executable, "scripts/compile_simulator.py", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr

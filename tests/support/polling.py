@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-WAIT_S = 20.0  # far above what anything here takes, so that only a hang runs into it
+from tests.support.patience import PATIENCE_S
 
 
-async def until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
+async def until(condition: Callable[[], bool], what: str, wait_s: float = PATIENCE_S) -> None:
     """Polls until `condition` holds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(wait_s):

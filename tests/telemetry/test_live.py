@@ -41,7 +41,7 @@ from tests.telemetry.reporting import report_of
 
 SMALL_SPOOL = {"file_bytes_max": 4096, "files_max": 6}  # the least that settings allow, and a handful of them
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 
 async def test_files_and_both_databases_say_the_same_of_a_live_mesh_and_so_does_the_status_topic(
