@@ -39,7 +39,7 @@ demo: install ## four devices answer prompts together, here
 	@$(BIN)/moamesh demo
 
 test: install programs ## run every test that can run here, but the long ones
-	@$(RUN_TESTS) -m "not long" $(PYTEST_ARGS)
+	@$(RUN_TESTS) $(PYTEST_ARGS)
 
 test-long: install programs ## run the long tests
 	@$(RUN_TESTS) -m long $(PYTEST_ARGS)

@@ -18,8 +18,8 @@ from edge_agent.core import messages as m
 from edge_agent.core.events import ConnectionChanged, Event
 from edge_agent.wire import topics
 from edge_agent.wire.topics import Channel
+from tests.support.patience import PATIENCE_S
 
-WAIT_S = 15.0  # far above what anything here takes, so that only a hang runs into it
 T = TypeVar("T")
 
 
@@ -39,7 +39,7 @@ def request(number: int = 0, text: str = "What is a dog?") -> m.ProposalRequest:
 async def until(condition: Callable[[], T], what: str) -> T:
     """Polls until `condition` is true and returns its value."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not (value := condition()):  # noqa: ASYNC110 - waits for many unlike things, none an asyncio.Event
                 await asyncio.sleep(0.005)
             return value

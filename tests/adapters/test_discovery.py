@@ -12,10 +12,10 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from edge_agent.adapters.discovery import SERVICE, MdnsDiscovery, own_addresses, reachable_address
 from edge_agent.core.events import Event, PeerDiscovered
 from tests.support.namespaces import Inside, Network, network
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 HOSTS = ("one", "two", "three")
-WAIT_S = 60.0
 
 
 class Seeker:
@@ -34,7 +34,7 @@ class Seeker:
 
     async def end(self) -> None:
         self._ends = True
-        await self._inside.end(WAIT_S)
+        await self._inside.end(PATIENCE_S)
 
     async def _seek(self) -> None:
         async def emit(event: Event) -> None:
@@ -62,11 +62,11 @@ async def test_devices_of_one_mesh_find_each_other_and_nobody_else() -> None:
         stranger = Seeker(net, "three", "cellar", mesh="neighbours")
         namesake = Seeker(net, "three", "kitchen", mesh="neighbours-2")
         async with seekers(kitchen, pantry, stranger, namesake):
-            await until(lambda: kitchen.has(pantry) and pantry.has(kitchen), "they find each other", WAIT_S)
+            await until(lambda: kitchen.has(pantry) and pantry.has(kitchen), "they find each other", PATIENCE_S)
             late = Seeker(net, "three", "attic")
             async with seekers(late):
-                await until(lambda: kitchen.has(late) and pantry.has(late), "the newcomer is found", WAIT_S)
-                await until(lambda: late.has(kitchen) and late.has(pantry), "it finds those before it", WAIT_S)
+                await until(lambda: kitchen.has(late) and pantry.has(late), "the newcomer is found", PATIENCE_S)
+                await until(lambda: late.has(kitchen) and late.has(pantry), "it finds those before it", PATIENCE_S)
             assert stranger.found == []
             assert namesake.found == []
             assert {event.device_id for event in kitchen.found if isinstance(event, PeerDiscovered)} == {
@@ -81,7 +81,7 @@ async def test_a_network_that_comes_up_later_is_used() -> None:
         async with seekers(booting, there):
             await asyncio.sleep(0.5)
             net.plug("one")
-            await until(lambda: booting.has(there) and there.has(booting), "they find each other", WAIT_S)
+            await until(lambda: booting.has(there) and there.has(booting), "they find each other", PATIENCE_S)
 
 
 async def test_made_up_announcements_are_passed_over() -> None:
@@ -117,8 +117,8 @@ async def test_made_up_announcements_are_passed_over() -> None:
         kitchen = Seeker(net, "one", "kitchen")
         async with seekers(kitchen):
             shouting = Inside(net.namespace("three"), shout)
-            await until(lambda: bool(kitchen.found), "the good one", WAIT_S)
-            await shouting.end(WAIT_S)
+            await until(lambda: bool(kitchen.found), "the good one", PATIENCE_S)
+            await shouting.end(PATIENCE_S)
             assert kitchen.found == [PeerDiscovered("good", "mqtts://10.77.0.3:8883")]
 
 
@@ -130,9 +130,9 @@ async def test_without_a_way_out_the_address_is_that_of_the_interface(host: str)
         found.append(reachable_address())
 
     async with network(HOSTS[:1]) as net:
-        await Inside(net.namespace(host), look).end(WAIT_S)
+        await Inside(net.namespace(host), look).end(PATIENCE_S)
         net.unplug(host)
-        await Inside(net.namespace(host), look).end(WAIT_S)
+        await Inside(net.namespace(host), look).end(PATIENCE_S)
         assert found == [net.address(host), ""]
 
 

@@ -14,11 +14,11 @@ from edge_agent.adapters.llama import LlamaEngine
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.messages import ChatMessage, Role, Sampling
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.llm
 
 STALL_TIMEOUT_S = 3.0  # short for the tests, yet far above the time of one token on a busy machine
-WAIT_MAX_S = 60.0
 POLL_S = 0.05
 
 
@@ -59,11 +59,11 @@ async def strike_in_mid_inference(engine: LlamaEngine, number: signal.Signals) -
 
 async def until(condition: Callable[[], bool]) -> None:
     """Waits for a condition that must come true within a bound."""
-    for _ in range(int(WAIT_MAX_S / POLL_S)):
+    for _ in range(int(PATIENCE_S / POLL_S)):
         if condition():
             return
         await asyncio.sleep(POLL_S)
-    raise AssertionError(f"did not come true within {WAIT_MAX_S:g} s")
+    raise AssertionError(f"did not come true within {PATIENCE_S:g} s")
 
 
 def is_gone(pid: int) -> bool:

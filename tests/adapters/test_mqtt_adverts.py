@@ -11,8 +11,9 @@ from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import Advert, TlsFiles, adverts, open_client
 from edge_agent.core.messages import PresenceState
 from edge_agent.wire.topics import Channel, build, topic_filter
-from tests.adapters.mqtt_devices import WAIT_S, Device, presence, until, user
+from tests.adapters.mqtt_devices import Device, presence, until, user
 from tests.support.ejabberd import running_cluster
+from tests.support.patience import PATIENCE_S
 from tests.support.secured import SecuredMesh
 
 
@@ -81,7 +82,7 @@ async def test_a_broker_that_refuses_the_subscription_does_not_keep_the_device_f
             async with client:
                 await client.subscribe(topic_filter("home", "+", Channel.PRESENCE), qos=1)
                 device.transport.publish_presence(presence("kitchen", PresenceState.ONLINE))
-                async with asyncio.timeout(WAIT_S):
+                async with asyncio.timeout(PATIENCE_S):
                     said = await anext(aiter(client.messages))
                 assert str(said.topic) == build("home", "kitchen", Channel.PRESENCE)
             assert device.transport.counters.connection_losses == 0

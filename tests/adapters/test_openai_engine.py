@@ -17,9 +17,9 @@ from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.messages import ChatMessage, Role, Sampling
 from tests.conftest import missing
+from tests.support.patience import PATIENCE_S
 
 API_KEY = "sk-not-to-be-seen"
-WAIT_MAX_S = 60.0
 POLL_S = 0.05
 
 
@@ -59,7 +59,7 @@ async def llama_server(default_model: Path) -> AsyncIterator[str]:
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             address = (await process.stdout.readline()).decode().strip()
         yield address
     finally:
@@ -106,7 +106,7 @@ async def test_a_cancel_makes_llama_cpps_own_server_stop_generating(llama_server
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        for _ in range(int(WAIT_MAX_S / POLL_S)):
+        for _ in range(int(PATIENCE_S / POLL_S)):
             if not await is_generating(llama_server):
                 break
             await asyncio.sleep(POLL_S)

@@ -21,8 +21,8 @@ from edge_agent.adapters.telemetry.progress import ShippingFigures
 from tests.adapters.telemetry_samples import HURRIED, REQUEST, SESSION, STATUS, new_sink, until
 from tests.support.databases import DatabaseServer, running
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.patience import PATIENCE_S
 
-WAIT_S = 60.0
 FIELD = {
     "agent_queue": "accepted",
     "agent_request": "input_tokens",
@@ -60,7 +60,7 @@ def points_in(database: DatabaseServer) -> Points:
 
 
 async def arrived(database: DatabaseServer, wanted: Points) -> None:
-    await until(lambda: points_in(database) == wanted, WAIT_S)
+    await until(lambda: points_in(database) == wanted, PATIENCE_S)
 
 
 def figures_of(sink: FileTelemetrySink) -> ShippingFigures:
@@ -90,13 +90,13 @@ async def test_a_database_that_is_killed_and_comes_back_has_every_point_once(
     sink = new_sink(folder, servers=[TelemetryServer(database.url)], report_s=0.2)
     for _ in range(300):
         sink.record_session(SESSION)
-    await until(lambda: figures_of(sink).points_sent >= 300, WAIT_S)
+    await until(lambda: figures_of(sink).points_sent >= 300, PATIENCE_S)
     database.kill()
     for _ in range(300):
         sink.record_session(SESSION)
-    await until(lambda: "waits in the spool" in caplog.text, WAIT_S)
+    await until(lambda: "waits in the spool" in caplog.text, PATIENCE_S)
     database.start()
-    await until(lambda: "points delivered after" in caplog.text, WAIT_S)
+    await until(lambda: "points delivered after" in caplog.text, PATIENCE_S)
     await sink.stop()
     await arrived(database, points_in_files(folder))
     assert caplog.text.count("cannot be reached: Connection refused") <= 1
@@ -128,15 +128,15 @@ async def test_a_spool_that_is_too_small_loses_exactly_what_it_says(database: Da
     sink = new_sink(folder, servers=[TelemetryServer(database.url)], **small)
     for number in range(2000):
         sink.record_session(replace(SESSION, substitutes=number))
-    await until(lambda: figures_of(sink).points_written == 2000, WAIT_S)
+    await until(lambda: figures_of(sink).points_written == 2000, PATIENCE_S)
     database.start()
-    await until(lambda: figures_of(sink).spool_points == 0, WAIT_S)
+    await until(lambda: figures_of(sink).spool_points == 0, PATIENCE_S)
     lost = figures_of(sink).points_lost
     await sink.stop()
     told = [point for point in read_points(folder) if point.measurement == "agent_telemetry"][-1].fields
     assert told["points_lost"] == lost > 1500
     assert told["points_written"] == 2000 == told["points_sent"] + lost
-    await until(lambda: points_in(database).total() == 2001 - lost, WAIT_S)
+    await until(lambda: points_in(database).total() == 2001 - lost, PATIENCE_S)
     assert max(points_in(database).values()) == 1
 
 
@@ -184,8 +184,8 @@ async def test_a_recorder_killed_again_and_again_has_every_point_of_its_files_in
             database.start()
     sink = new_sink(folder, servers=[TelemetryServer(database.url)])
     sink.record_session(SESSION)
-    await until(lambda: figures_of(sink).points_sent > 0, WAIT_S)
-    await until(lambda: figures_of(sink).spool_points == 0, WAIT_S)
+    await until(lambda: figures_of(sink).points_sent > 0, PATIENCE_S)
+    await until(lambda: figures_of(sink).spool_points == 0, PATIENCE_S)
     await sink.stop()
     points = points_in_files(folder)
     assert points.total() > 100
@@ -202,7 +202,7 @@ async def test_influxdb_with_a_user_is_written_to_with_the_password_only(tmp_pat
             server = TelemetryServer(database.url, username=user, password=secret)
             sink = new_sink(folder, servers=[server])
             sink.record_session(SESSION)
-            await until(lambda sink=sink: sink._spool.extent() is not None, WAIT_S)
+            await until(lambda sink=sink: sink._spool.extent() is not None, PATIENCE_S)
             await sink.stop()
             assert figures_of(sink).points_sent == (0 if secret == "wrong" else 2)
         await arrived(database, points_in_files(tmp_path / "right"))
@@ -216,7 +216,7 @@ async def test_influxdb_that_refuses_a_type_takes_the_other_points(
     for _ in range(20):
         sink.record_session(SESSION)
         sink.record_request(REQUEST)
-    await until(lambda: figures_of(sink).points_refused == 20, WAIT_S)
+    await until(lambda: figures_of(sink).points_refused == 20, PATIENCE_S)
     await sink.stop()
     assert points_in(influxdb).total() == 22, "the requests, the last word of the sink, and the other's point"
     assert "field type conflict" in caplog.text

@@ -20,9 +20,9 @@ from edge_agent.adapters.telemetry.progress import ShippingFigures
 from provisioning.authority import MeshAuthority
 from tests.adapters.telemetry_samples import HURRIED, SESSION, new_sink, until
 from tests.support.faulty_database import FaultyDatabase, Reply, Write, take
+from tests.support.patience import PATIENCE_S
 
 TOKEN = "the-token-of-this-test"
-WAIT_S = 30.0
 POINTS = 200
 
 
@@ -56,7 +56,7 @@ async def record(sink: FileTelemetrySink, folder: Path, points: int = POINTS) ->
     before = len(list(read_points(folder)))
     for number in range(points):
         sink.record_session(replace(SESSION, substitutes=number))
-    await until(lambda: len(list(read_points(folder))) == before + points, WAIT_S)
+    await until(lambda: len(list(read_points(folder))) == before + points, PATIENCE_S)
     assert sink.dropped == 0
 
 
@@ -79,7 +79,7 @@ async def mended(sink: FileTelemetrySink, folder: Path, database: FaultyDatabase
     database.behave = take
     database.let_go.set()
     recorded = len(list(read_points(folder)))
-    await until(lambda: figures_of(sink).points_sent == recorded - refused, WAIT_S)
+    await until(lambda: figures_of(sink).points_sent == recorded - refused, PATIENCE_S)
     assert len(database.points) == recorded - refused
     figures = figures_of(sink)
     assert (figures.points_lost, figures.points_refused, figures.spool_points) == (0, refused, 0)
@@ -110,14 +110,14 @@ async def test_what_a_person_must_mend_keeps_the_points_and_says_the_way_out_onc
     database.behave = lambda _: Reply(status, words)
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.writes) >= 3, WAIT_S)
+        await until(lambda: len(database.writes) >= 3, PATIENCE_S)
         await record(sink, tmp_path)
         (line,) = lines_about(caplog)
         assert line.startswith(f"telemetry to {database.url.removeprefix('http://')}/moamesh waits in the spool: ")
         assert f"answered {status}: {words}" in line
         assert says in line
         await mended(sink, tmp_path, database)
-        await until(lambda: len(recovery(caplog)) == 1, WAIT_S)
+        await until(lambda: len(recovery(caplog)) == 1, PATIENCE_S)
         assert f"{2 * POINTS} points delivered after" in recovery(caplog)[0]
 
 
@@ -137,7 +137,7 @@ async def test_400_for_bad_lines_sets_just_those_aside_with_the_servers_words(
     database.behave = take_the_good
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: figures_of(sink).points_sent + figures_of(sink).points_refused == POINTS, WAIT_S)
+        await until(lambda: figures_of(sink).points_sent + figures_of(sink).points_refused == POINTS, PATIENCE_S)
         assert (figures_of(sink).points_refused, len(database.points)) == (len(bad), POINTS - len(bad))
         (line,) = lines_about(caplog)
         assert "1 points refused, set aside in" in line
@@ -156,10 +156,10 @@ async def test_400_for_every_line_is_believed_at_once_where_the_server_says_how_
     database.behave = lambda write: Reply(400, f"partial write: points beyond retention dropped={len(write.lines)}")
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: figures_of(sink).points_refused == POINTS, WAIT_S)
+        await until(lambda: figures_of(sink).points_refused == POINTS, PATIENCE_S)
         assert len(database.writes) < 20
         await record(sink, tmp_path, 1)
-        await until(lambda: figures_of(sink).points_refused == POINTS + 1, WAIT_S)
+        await until(lambda: figures_of(sink).points_refused == POINTS + 1, PATIENCE_S)
 
 
 async def test_413_halves_the_batch_until_it_fits(
@@ -171,7 +171,7 @@ async def test_413_halves_the_batch_until_it_fits(
     database.behave = take_fifty
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path, 1000)
-        await until(lambda: figures_of(sink).points_sent == 1000, WAIT_S)
+        await until(lambda: figures_of(sink).points_sent == 1000, PATIENCE_S)
         assert len(database.points) == database.lines_taken == 1000
         assert lines_about(caplog) == [], "nothing is wrong that anybody should mend"
         refused = [write for write in database.writes if len(write.lines) > 50]
@@ -187,7 +187,7 @@ async def test_413_for_a_single_point_sets_it_aside(
     database.behave = take_but_one
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: figures_of(sink).points_sent == POINTS - 1, WAIT_S)
+        await until(lambda: figures_of(sink).points_sent == POINTS - 1, PATIENCE_S)
         assert figures_of(sink).points_refused == 1
         assert "413 too large" in lines_about(caplog)[0]
 
@@ -205,7 +205,7 @@ async def test_429_waits_as_long_as_retry_after_says(
     database.behave = be_busy
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(asked_at) >= 3, WAIT_S)
+        await until(lambda: len(asked_at) >= 3, PATIENCE_S)
         assert all(later - earlier >= 0.99 for earlier, later in pairwise(asked_at))
         (line,) = lines_about(caplog)
         assert "answered 429: rate limit" in line
@@ -216,7 +216,7 @@ async def test_a_retry_after_of_a_year_is_not_believed(database: FaultyDatabase,
     database.behave = lambda _: Reply(429, "rate limit", {"Retry-After": "31536000"})
     async with sink_of(tmp_path, database, pace=replace(HURRIED, retry_after_max_s=0.2)) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.writes) >= 2, WAIT_S)
+        await until(lambda: len(database.writes) >= 2, PATIENCE_S)
         await mended(sink, tmp_path, database)
 
 
@@ -226,7 +226,7 @@ async def test_500_is_tried_again_until_it_works(
     database.behave = lambda _: Reply(500, "engine: out of disk")
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.writes) >= 4, WAIT_S)
+        await until(lambda: len(database.writes) >= 4, PATIENCE_S)
         (line,) = lines_about(caplog)
         assert "answered 500: engine: out of disk" in line
         await mended(sink, tmp_path, database)
@@ -238,7 +238,7 @@ async def test_a_server_that_hangs_delays_nothing_and_is_named(
     database.behave = database.hang
     async with sink_of(tmp_path, database, timeout_s=0.3) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.writes) >= 2, WAIT_S)
+        await until(lambda: len(database.writes) >= 2, PATIENCE_S)
         await record(sink, tmp_path, 5000)
         (line,) = lines_about(caplog)
         assert line.endswith(f"{database.url} did not answer within 0.3 s")
@@ -251,7 +251,7 @@ async def test_a_server_that_closes_in_the_midst_of_its_answer_gets_the_points_a
     database.behave = database.break_off
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.writes) >= 3, WAIT_S)
+        await until(lambda: len(database.writes) >= 3, PATIENCE_S)
         (line,) = lines_about(caplog)
         assert f"{database.url} broke off its answer" in line
         await mended(sink, tmp_path, database)
@@ -274,7 +274,7 @@ async def test_tls_with_a_wrong_name_sends_nothing_and_says_what_to_do(
                 if works:
                     await mended(sink, folder, database)
                 else:
-                    await until(lambda: bool(lines_about(caplog)), WAIT_S)
+                    await until(lambda: bool(lines_about(caplog)), PATIENCE_S)
             if not works:
                 (line,) = lines_about(caplog)
                 assert "its certificate is not trusted: " in line
@@ -291,7 +291,7 @@ async def test_tls_of_an_unknown_authority_sends_nothing(tmp_path: Path, caplog:
     with FaultyDatabase(files).serving() as database:
         async with sink_of(tmp_path / "telemetry", database) as sink:
             await record(sink, tmp_path / "telemetry")
-            await until(lambda: bool(lines_about(caplog)), WAIT_S)
+            await until(lambda: bool(lines_about(caplog)), PATIENCE_S)
         assert "its authority as ca_file" in lines_about(caplog)[0]
         assert not database.writes
 
@@ -303,7 +303,7 @@ async def test_a_server_that_is_not_there_is_named_once_and_its_recovery_too(
     nobody._server.server_close()
     async with sink_of(tmp_path, nobody) as sink:
         await record(sink, tmp_path)
-        await until(lambda: bool(lines_about(caplog)), WAIT_S)
+        await until(lambda: bool(lines_about(caplog)), PATIENCE_S)
         (line,) = lines_about(caplog)
         assert line.endswith(f"{nobody.url} cannot be reached: Connection refused")
     async with sink_of(tmp_path, database) as sink:  # another place is another cursor, and gets all of the spool
@@ -320,7 +320,7 @@ async def test_stopping_ends_within_its_bound_while_a_server_hangs_and_the_next_
     pace = replace(HURRIED, stop_s=0.5)
     async with sink_of(tmp_path, database, pace=pace) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.writes) >= 1, WAIT_S)
+        await until(lambda: len(database.writes) >= 1, PATIENCE_S)
         began = loop.time()
         await sink.stop()
         assert loop.time() - began < 5.0, "ten times the bound; the server would hang for a minute"
@@ -337,7 +337,7 @@ async def test_the_token_goes_to_the_server_and_into_no_log_line_or_file(
     database.behave = lambda _: Reply(401, f"the token {TOKEN} is wrong")
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.writes) >= 2, WAIT_S)
+        await until(lambda: len(database.writes) >= 2, PATIENCE_S)
         assert database.writes[0].headers["Authorization"] == f"Token {TOKEN}"
         assert "the token *** is wrong" in lines_about(caplog)[0]
         assert TOKEN not in repr(sink._shippers[0]._server)
@@ -353,12 +353,12 @@ async def test_a_server_that_becomes_another_is_asked_again_what_it_is(
 
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
-        await until(lambda: len(database.points) == POINTS, WAIT_S)
+        await until(lambda: len(database.points) == POINTS, PATIENCE_S)
         assert {write.path for write in database.writes} == {"/api/v2/write"}
         assert database.writes[0].parameters == {"bucket": ["moamesh"], "precision": ["ns"]}
         database.behave, database.version = know_only_write, "1.6.7"
         await record(sink, tmp_path)
-        await until(lambda: len(database.points) == 2 * POINTS, WAIT_S)
+        await until(lambda: len(database.points) == 2 * POINTS, PATIENCE_S)
         assert database.writes[-1].parameters == {"db": ["moamesh"], "precision": ["ns"]}
 
 
@@ -371,12 +371,12 @@ async def test_two_databases_are_two_cursors_and_one_that_is_down_holds_nobody_u
         sink = new_sink(tmp_path, servers=servers, report_s=3600.0)
         try:
             await record(sink, tmp_path)
-            await until(lambda: len(database.points) == POINTS, WAIT_S)
+            await until(lambda: len(database.points) == POINTS, PATIENCE_S)
             assert not dead.points
-            await until(lambda: len(dead.writes) >= 2, WAIT_S)
+            await until(lambda: len(dead.writes) >= 2, PATIENCE_S)
             dead.behave = take
             dead.let_go.set()
-            await until(lambda: len(dead.points) == POINTS, WAIT_S)
+            await until(lambda: len(dead.points) == POINTS, PATIENCE_S)
         finally:
             await sink.stop()
     assert len(files_like(tmp_path, "*.cursor")) == 2

@@ -11,13 +11,13 @@ from tests.app.conftest import OpenApp
 from tests.support.browser import PHONE, WAIT_MS, AppPage
 from tests.support.page_history import MESSAGES, fill
 from tests.support.page_scroll import ScrollFigures, scroll
+from tests.support.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
 
 SHORT = 60  # messages of the chat that is compared: long enough to scroll as far
 FAR_PX = 6_000
 REACHED = 240  # messages to go back through: several pages of what is drawn at a time
-GO_BACK_S = 60.0  # seconds here; only a history that cannot be reached runs into it
 WORK_RATIO_MAX = 3.0  # of the main thread for each frame. Without windowing it was tens; noise of a busy machine is 1.5
 
 _GO_BACK = r"""
@@ -61,7 +61,7 @@ async def test_every_message_of_a_long_history_can_be_reached(open_app: OpenApp)
     await expect(app.page.get_by_text("The very last one.").last).to_be_visible(timeout=WAIT_MS)
     first = app.page.get_by_text("Question 0: why", exact=False).first
     log = app.page.get_by_role("log", name="Conversation")
-    async with asyncio.timeout(GO_BACK_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not await first.is_visible():  # false also while it is not drawn yet
             await log.evaluate(_GO_BACK)
     await expect(first).to_be_visible()

@@ -19,12 +19,12 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from tests.support.ejabberd import HOSTS
+from tests.support.patience import PATIENCE_S
 from tests.support.secured import HOST, free_ports
 
 pytestmark = pytest.mark.broker
 
 COMMAND = (sys.executable, "-m", "edge_agent.cli.main")
-WAIT_S = 60.0
 
 
 class Operator:
@@ -43,7 +43,12 @@ class Operator:
 
     def do(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S, check=False
+            [*COMMAND, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
 
     @contextlib.asynccontextmanager
@@ -54,12 +59,12 @@ class Operator:
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 yield json.loads(await process.stdout.readline())
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGINT)
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 assert await process.wait() == 130
 
     async def check(self, url: str, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -17,16 +17,16 @@ from broker.probe_client import ConnectRefusedError, ProbeClient
 from broker.verdict import Kind
 from edge_agent.wire.topics import Channel, topic_filter
 from tests.support.ejabberd import HOSTS, Cluster, running_cluster
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import SecuredMesh
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 NAMES = {f"node{number}@{host}" for number, host in enumerate(HOSTS, 1)}
-WAIT_S = 60.0
 
 
-def crosses(cluster: Cluster, sender: int, reader: int, wait_s: float = WAIT_S) -> bool:
+def crosses(cluster: Cluster, sender: int, reader: int, wait_s: float = PATIENCE_S) -> bool:
     """Whether a message from a device at one node reaches a device at another."""
     mesh = cluster.mesh
     topic = topic_filter(mesh.name, "garage", Channel.REPLIES)
@@ -73,9 +73,9 @@ async def test_who_is_shut_out_loses_the_live_session_and_every_right(tmp_path: 
         await asyncio.to_thread(live.connect)
         cluster.revoked = ("garage",)
         mesh.revoke(mesh.device("garage"))
-        assert await asyncio.to_thread(live.wait_until_ended, WAIT_S)
+        assert await asyncio.to_thread(live.wait_until_ended, PATIENCE_S)
         await asyncio.to_thread(live.close)
-        await until(lambda: all(node.revision for node in cluster.nodes), "both nodes took it over", WAIT_S)
+        await until(lambda: all(node.revision for node in cluster.nodes), "both nodes took it over", PATIENCE_S)
 
         def publish(who: str) -> list[bool]:
             with ProbeClient("again", cluster.door(0), mesh.device(who)) as client:
@@ -98,11 +98,11 @@ async def test_a_new_user_gets_in_with_their_rights_or_not_yet(tmp_path: Path) -
                         alice.subscribe([answers])
                         with ProbeClient("kitchen", cluster.door(0), mesh.device("kitchen")) as kitchen:
                             kitchen.publish([(answers, b"answer", False)])
-                        return alice.wait_for(b"answer", WAIT_S)
+                        return alice.wait_for(b"answer", PATIENCE_S)
                 except ConnectRefusedError:
                     pass
 
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             assert await asyncio.to_thread(reads_as_soon_as_let_in)
 
 
@@ -130,18 +130,18 @@ async def test_nodes_that_were_parted_find_each_other_again(tmp_path: Path, monk
     monkeypatch.setattr("broker.erlang.TICK_S", 4)
     monkeypatch.setattr("broker.ejabberd_config.TICK_S", 4)
     monkeypatch.setattr("broker.ejabberd.CLUSTER_CHECK_S", 2.0)
-    monkeypatch.setattr("broker.supervised.HEALTH_INTERVAL_S", WAIT_S)  # what hangs here is meant to
+    monkeypatch.setattr("broker.supervised.HEALTH_INTERVAL_S", PATIENCE_S)  # what hangs here is meant to
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
         first, second = cluster.nodes
         assert first.pid is not None
         os.kill(first.pid, signal.SIGSTOP)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while len(await second.running_nodes()) == 2:
                 pass
         os.kill(first.pid, signal.SIGCONT)
         # what the first one believes of the other is from before it stood still: only a message that arrives tells
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not await asyncio.to_thread(crosses_by_now, cluster, 0, 1):
                 pass
         assert set(await first.running_nodes()) == set(await second.running_nodes()) == NAMES
@@ -152,7 +152,7 @@ async def test_a_crash_is_mended_without_being_asked(tmp_path: Path) -> None:
     async with running_cluster(mesh, tmp_path) as cluster:
         second = cluster.nodes[1]
         await second._child._child.kill()
-        await until(lambda: second.restarts == 1 and second.running, "it was started again", WAIT_S)
+        await until(lambda: second.restarts == 1 and second.running, "it was started again", PATIENCE_S)
 
         def let_in() -> bool:
             try:
@@ -161,7 +161,7 @@ async def test_a_crash_is_mended_without_being_asked(tmp_path: Path) -> None:
             except ConnectRefusedError:
                 return False
 
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not await asyncio.to_thread(let_in):
                 pass
         assert set(await second.running_nodes()) == NAMES

@@ -22,12 +22,12 @@ from broker.mosquitto_files import BrokerFilesError, Change, MosquittoFiles, Ser
 from broker.passwords import hash_password, matches
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from edge_agent.wire.topics import Channel, topic_filter
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import HOST, SecuredMesh, free_ports
 
 pytestmark = pytest.mark.broker
 
-WAIT_S = 20.0
 REVOCATION_S = 5.0  # promised to users
 
 
@@ -60,7 +60,7 @@ def let_in(door: Door, badge: Badge) -> bool:
 
 
 async def until_let_in(door: Door, badge: Badge) -> None:
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not await asyncio.to_thread(let_in, door, badge):
             pass
 
@@ -104,7 +104,7 @@ async def test_a_used_claim_cuts_nobody_off_and_gets_nobody_in(mesh: SecuredMesh
     await until_let_in(door, claim)
     mesh.people = People()
     await until(lambda: broker.revision == 2, "both changes were taken over")
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while await asyncio.to_thread(let_in, door, claim):
             pass
     assert broker.pid == pid
@@ -123,7 +123,7 @@ async def test_a_user_of_one_device_gets_another_when_it_is_granted(mesh: Secure
     login = replace(mesh.people.users[0], devices=("kitchen", "garage"))
     mesh.people, before = People((login,)), broker.revision
     await until(lambda: broker.revision > before, "the grant was taken over")
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not await asyncio.to_thread(asks, "garage"):  # mosquitto reads its files when it comes to it
             pass
 
@@ -144,9 +144,9 @@ async def test_a_browser_gets_in_by_websockets_with_the_same_rights(mesh: Secure
             taken = user.publish(
                 [(topic("kitchen", Channel.PROPOSALS), b"", False), (topic("kitchen", Channel.PROMPTS), b"ask", False)]
             )
-            device.wait_for(b"ask", WAIT_S)
+            device.wait_for(b"ask", PATIENCE_S)
             device.publish([(topic("kitchen", Channel.ANSWERS, who), who.encode(), False) for who in ("bob", "alice")])
-            user.wait_for(b"alice", WAIT_S)
+            user.wait_for(b"alice", PATIENCE_S)
             return [m.payload for m in user.received] == [b"alice"], taken
 
     assert await asyncio.to_thread(talk) == (True, [False, True])
@@ -166,7 +166,7 @@ async def test_a_last_will_cannot_say_what_its_client_may_not(mesh: SecuredMesh,
                 except ConnectRefusedError:
                     continue
                 dying.drop()
-            ear.wait_for(b"kitchen is dead", WAIT_S)
+            ear.wait_for(b"kitchen is dead", PATIENCE_S)
             return [message.payload for message in ear.received]
 
     assert await asyncio.to_thread(wills_that_arrive) == [b"kitchen is dead"]
@@ -193,7 +193,7 @@ async def test_who_takes_anothers_client_id_gets_none_of_its_messages(
             owner = ProbeClient("kitchen-itself", door, mesh.device("kitchen"))
             owner.connect()
             owner.publish([(topic("kitchen", Channel.PRESENCE), b"end", False)])
-            heard = thief.wait_for(b"end", WAIT_S)
+            heard = thief.wait_for(b"end", PATIENCE_S)
             owner.close()
             thief.close()
             return heard, [message.payload for message in thief.received]
@@ -249,7 +249,7 @@ async def test_what_is_retained_survives_the_restart_that_a_revocation_is(
     def hear() -> bool:
         with ProbeClient("attic", door, mesh.device("attic")) as attic:
             attic.subscribe([presence])
-            return attic.wait_for(b"online", WAIT_S)
+            return attic.wait_for(b"online", PATIENCE_S)
 
     await asyncio.to_thread(say)
     mesh.revoke(mesh.device("garage"))
@@ -298,7 +298,7 @@ async def test_a_packet_over_the_limit_ends_its_connection_and_no_other(mesh: Se
             ProbeClient("garage", mesh.door(port), mesh.device("garage")) as loud,
         ):
             loud.publish([(topic("kitchen", Channel.REPLIES), b"x" * 20_000, False)])
-            return loud.wait_until_ended(WAIT_S), other.ended
+            return loud.wait_until_ended(PATIENCE_S), other.ended
 
     async with MosquittoBroker(files):
         assert await asyncio.to_thread(flood) == (True, False)

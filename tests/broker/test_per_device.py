@@ -16,12 +16,12 @@ from broker.per_device import DeviceBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.web_login import try_login, until_admitted
 from edge_agent.wire.topics import Channel, topic_filter
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import SecuredMesh, free_ports
 
 pytestmark = pytest.mark.broker
 
-WAIT_S = 20.0
 REVOCATION_S = 5.0  # promised to users
 
 
@@ -49,7 +49,7 @@ def delivered(door: Door, sender: Badge, reader: Badge, where: str) -> bool:
         mouth.publish([(where, b"probe", False)])
         with ProbeClient("kitchen-itself", door, reader) as end:
             end.publish([(topic(Channel.PRESENCE), b"end", False)])
-        assert ear.wait_for(b"end", WAIT_S)
+        assert ear.wait_for(b"end", PATIENCE_S)
         return any(message.payload == b"probe" for message in ear.received)
 
 
@@ -133,7 +133,7 @@ async def test_who_is_on_the_device_itself_has_a_users_rights_without_a_name(mes
             with ProbeClient("k", door, own) as device, ProbeClient("local", Door("127.0.0.1", port), Badge()) as user:
                 device.subscribe([topic(Channel.PROMPTS), topic(Channel.PROPOSALS)])
                 user.publish([(topic(Channel.PROPOSALS), b"forbidden", False), (topic(Channel.PROMPTS), b"ask", False)])
-                came = device.wait_for(b"ask", WAIT_S)
+                came = device.wait_for(b"ask", PATIENCE_S)
                 return came, [message.payload == b"forbidden" for message in device.received]
 
         came, forbidden = await asyncio.to_thread(talk)
@@ -158,12 +158,12 @@ async def test_its_web_door_opens_with_the_first_user_and_closes_with_the_last(m
         with pytest.raises(ConnectRefusedError):
             await asyncio.to_thread(try_login, door, "user.alice", "secret of alice")
         mesh.user("alice", ("kitchen",))
-        await until_admitted(door, "user.alice", "secret of alice", within_s=WAIT_S)
+        await until_admitted(door, "user.alice", "secret of alice", within_s=PATIENCE_S)
         live = ProbeClient("alice", door, Badge(username="user.alice", password="secret of alice"))
         await asyncio.to_thread(live.connect)
         mesh.people = People()
         assert await asyncio.to_thread(live.wait_until_ended, REVOCATION_S)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not is_free(web_port):  # noqa: ASYNC110 - waits for another process
                 await asyncio.sleep(0.02)
     finally:

@@ -12,7 +12,7 @@ from broker.child import ChildProcess
 from broker.loopback import answers_connect
 from broker.probe import Attempt, Character, Findings, Probe
 from broker.probe_client import Badge, Door
-from tests.support.polling import WAIT_S
+from tests.support.patience import PATIENCE_S
 from tests.support.secured import SecuredMesh, free_ports
 
 pytestmark = pytest.mark.broker
@@ -143,7 +143,7 @@ async def _probe(folder: Path, *, web: bool) -> Findings:
 
 
 async def _until_open(port: int) -> None:
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not await answers_connect("127.0.0.1", port):  # noqa: ASYNC110 -- waits for another process
             await asyncio.sleep(0.02)
 

@@ -26,10 +26,11 @@ from edge_agent.core.messages import (
     TokenChunk,
 )
 from edge_agent.core.states import Outcome
-from tests.cli.test_live_commands import MOAMESH, TIMEOUT_S, home
+from tests.cli.test_live_commands import MOAMESH, home
 from tests.client.conftest import broker_url, own_broker
 from tests.client.samples import answer, presence, status
 from tests.client.scripted_device import Script, ScriptedDevice, scripted_device
+from tests.support.patience import PATIENCE_S
 from tests.support.terminals import in_terminal
 
 __all__ = ["broker_url", "home", "own_broker"]
@@ -98,7 +99,7 @@ async def ask(env: dict[str, str], url: str, *arguments: str, stdin: bytes = b""
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(PATIENCE_S):
         out, errors = await process.communicate(stdin)
     return process.returncode, out.decode(), errors.decode()
 

@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from edge_agent.cli.exits import EXPIRED, REFUSED
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 MOAMESH = [sys.executable, "-m", "edge_agent.cli.main"]
 QUICK = ["--engine", "synthetic", "--service", "deterministic:0.05"]
-TIMEOUT_S = 90.0
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 def moamesh(home: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*MOAMESH, *arguments], env=home, input=stdin, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        [*MOAMESH, *arguments], env=home, input=stdin, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 
@@ -48,7 +48,7 @@ def mesh_up(home: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait(TIMEOUT_S)
+                process.wait(PATIENCE_S)
 
 
 def test_demo_prints_one_json_object_with_all_that_made_the_answers(home: dict[str, str]) -> None:
@@ -97,7 +97,7 @@ def test_ask_finds_the_local_mesh_and_keeps_the_answer_apart_from_the_rest(home:
         children = psutil.Process(up.pid).children(recursive=True)
         assert len(children) >= 4
         up.send_signal(signal.SIGINT)
-        assert up.wait(TIMEOUT_S) == 130
+        assert up.wait(PATIENCE_S) == 130
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
     assert moamesh(home, "ask", "why?").returncode == 2
@@ -116,7 +116,7 @@ def test_interrupting_a_question_cancels_it(home: dict[str, str]) -> None:
         with subprocess.Popen(command, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
             await_running(home)
             asking.send_signal(signal.SIGINT)
-            assert asking.wait(TIMEOUT_S) == 130
+            assert asking.wait(PATIENCE_S) == 130
             assert asking.stderr is not None
             assert b"Traceback" not in asking.stderr.read()
         await_running(home, running=0)
@@ -175,7 +175,7 @@ def test_a_device_that_dies_in_a_run_is_reported_and_the_others_go_on(home: dict
             if any("device-3" in part for part in child.cmdline())
         )
         victim.kill()
-        out, _ = demo.communicate(timeout=TIMEOUT_S)
+        out, _ = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 1
     answers = {answer["device_id"]: answer for answer in json.loads(out)["answers"]}
     assert answers.pop("device-3")["outcome"] == "device_died"

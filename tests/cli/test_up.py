@@ -15,9 +15,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.patience import PATIENCE_S
+
 pytestmark = pytest.mark.broker
 
-WAIT_S = 60.0  # two busy cores; five seconds on idle ones
 SYNTHETIC = ("--engine", "synthetic", "--service", "deterministic:0.02", "--devices", "1")
 
 
@@ -35,7 +36,7 @@ async def up(folder: Path, *options: str) -> AsyncIterator[tuple[asyncio.subproc
     assert process.stdout is not None
     said = ""
     try:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while "● online" not in said and (line := await process.stdout.readline()):
                 said += line.decode()
         yield process, said
@@ -50,15 +51,15 @@ async def test_it_says_where_app_and_api_are_and_takes_everything_with_it(tmp_pa
         found = re.search(r"app: (http://127\.0\.0\.1:\d+) +API for OpenAI clients: \1/v1", said)
         assert found is not None, said
         assert "moamesh pair NAME" in said
-        async with httpx.AsyncClient(timeout=WAIT_S) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             assert (await client.get(f"{found[1]}/v1/models")).status_code == 200
         started = psutil.Process(process.pid).children(recursive=True)
         assert len(started) >= 3, "a broker, a gateway, a device"
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await process.communicate()
         assert process.returncode == 130
-    _, alive = await asyncio.to_thread(psutil.wait_procs, started, WAIT_S)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, started, PATIENCE_S)
     assert alive == []
 
 
@@ -69,7 +70,7 @@ async def test_for_the_network_it_says_so_and_shows_the_key(tmp_path: Path) -> N
         url = re.search(r"app: (\S+)", said)
         assert key is not None
         assert url is not None
-        async with httpx.AsyncClient(timeout=WAIT_S) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             assert (await client.get(f"{url[1]}/v1/models")).status_code == 401
             keyed = {"Authorization": f"Bearer {key[1]}"}
             assert (await client.get(f"{url[1]}/v1/models", headers=keyed)).status_code == 200

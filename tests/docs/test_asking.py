@@ -14,10 +14,10 @@ import pytest
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from tests.docs.commands import ROOT
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
-RUN_TIMEOUT_S = 40.0  # a second each on an idle machine
 _BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -42,7 +42,7 @@ async def run(*command: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(RUN_TIMEOUT_S):
+    async with asyncio.timeout(PATIENCE_S):
         out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     return out.decode()

@@ -18,8 +18,8 @@ import pytest
 from scripts.docs.site import CONFIG, PAGES, SITE
 from tests.docs.commands import DOCUMENTS, ROOT
 from tests.support.browser import WAIT_MS, chromium_is_here, launched
+from tests.support.patience import PATIENCE_S
 
-BUILD_TIMEOUT_S = 60.0  # 3 s on an idle machine
 _LOADS = {("link", "href"), ("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("object", "data")}
 _NAMED_ONLY = {"canonical", "prev", "next", "alternate"}  # links that a browser follows only when told to
 
@@ -51,7 +51,7 @@ class Read(HTMLParser):
 def site() -> dict[Path, Read]:
     """Every page of a fresh build, read."""
     command = [sys.executable, "-m", "scripts.docs", "build"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return {path: Read(path) for path in SITE.rglob("*.html")}
 

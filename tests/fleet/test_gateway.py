@@ -14,13 +14,13 @@ from edge_agent.fleet.local import FleetError, LocalFleet
 from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from edge_agent.fleet.runs import find_running
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import free_ports
 
 pytestmark = pytest.mark.broker
 
 HELLO = {"model": "local", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8}
-TIMEOUT_S = 30.0  # a request on two busy cores
 
 
 def plan(*, gateway_port: int = 0, lan: bool = False) -> FleetPlan:
@@ -37,7 +37,7 @@ async def test_on_this_host_it_answers_without_a_key_and_nobody_else_reaches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    async with LocalFleet(plan()) as fleet, httpx.AsyncClient(base_url=fleet.gateway_url, timeout=TIMEOUT_S) as client:
+    async with LocalFleet(plan()) as fleet, httpx.AsyncClient(base_url=fleet.gateway_url, timeout=PATIENCE_S) as client:
         answer = (await client.post("/v1/chat/completions", json=HELLO)).json()
         assert answer["choices"][0]["message"]["content"]
         about = (await client.get("/about.json")).json()
@@ -58,7 +58,7 @@ async def test_in_the_network_it_asks_for_a_key(tmp_path: Path) -> None:
         host = lan_address() or "127.0.0.1"  # a machine without network still asks for the key
         assert fleet.reached(fleet.gateway_url) == fleet.gateway_url.replace("127.0.0.1", host)
         keyed = {"Authorization": f"Bearer {fleet.api_key}"}
-        async with httpx.AsyncClient(base_url=fleet.reached(fleet.gateway_url), timeout=TIMEOUT_S) as client:
+        async with httpx.AsyncClient(base_url=fleet.reached(fleet.gateway_url), timeout=PATIENCE_S) as client:
             assert (await client.post("/v1/chat/completions", json=HELLO)).status_code == 401
             assert (await client.post("/v1/chat/completions", json=HELLO, headers=keyed)).status_code == 200
             assert (await client.get("/about.json")).json()["web_broker"] == fleet.reached(fleet.web_url)

@@ -19,9 +19,8 @@ import httpx
 from typer.testing import CliRunner
 
 from edge_agent.cli.main import app
+from tests.support.patience import PATIENCE_S
 
-START_S = 40.0  # several interpreters on two busy cores
-WAIT_S = 30.0  # far above what anything here takes, so that only a hang runs into it
 POLL_S = 0.02
 
 
@@ -61,13 +60,13 @@ class Gateway:
         return int(self.url.rpartition(":")[2])
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=WAIT_S, **options)
+        return httpx.get(self.url + path, timeout=PATIENCE_S, **options)
 
     def ask(self, text: str = "why?", model: str = "local", **fields: Any) -> httpx.Response:
         """A chat completion, without any client library."""
         headers = {**self.headers, **fields.pop("headers", {})}
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
-        return httpx.post(f"{self.api}/chat/completions", json=body, headers=headers, timeout=WAIT_S)
+        return httpx.post(f"{self.api}/chat/completions", json=body, headers=headers, timeout=PATIENCE_S)
 
     def figure(self, name: str, **labels: str) -> float:
         """One figure of /metrics; 0 where it is not there yet."""
@@ -79,7 +78,7 @@ class Gateway:
         return 0.0
 
 
-def eventually(holds: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
+def eventually(holds: Callable[[], bool], what: str, wait_s: float = PATIENCE_S) -> None:
     """Polls until `holds`."""
     ends_at = time.monotonic() + wait_s
     while not holds():
@@ -103,7 +102,7 @@ def mesh_of(folder: Path, *, devices: int = 1, engine: str = "synthetic", **plan
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.close()
-        process.wait(WAIT_S)
+        process.wait(PATIENCE_S)
         process.stdout.close()
 
 
@@ -118,7 +117,7 @@ def gateway_of(broker: str, mesh: str, folder: Path, *options: str) -> Iterator[
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGTERM)  # the second does not wait for answers
-        process.wait(WAIT_S)
+        process.wait(PATIENCE_S)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -132,7 +131,7 @@ def start_gateway(*options: str) -> subprocess.Popen[str]:
 def moamesh(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
     command = [sys.executable, "-m", "edge_agent.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=START_S, env=_environment(), check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=_environment(), check=False)
 
 
 def refused(*arguments: str) -> str:
@@ -149,7 +148,7 @@ def _environment() -> dict[str, str]:
 
 def _first_line(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], START_S)
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
     line = process.stdout.readline() if ready else ""
     if not line:
         process.kill()

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.programs import WAIT_S, Gateway, eventually, gateway_of, mesh_of
+from tests.gateway.programs import Gateway, eventually, gateway_of, mesh_of
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -27,7 +28,7 @@ def error_of(response: httpx.Response, status: int, code: str | None) -> dict[st
 
 def post(gateway: Gateway, content: bytes, **headers: str) -> httpx.Response:
     headers = {"content-type": "application/json", **headers}
-    return httpx.post(f"{gateway.api}/chat/completions", content=content, headers=headers, timeout=WAIT_S)
+    return httpx.post(f"{gateway.api}/chat/completions", content=content, headers=headers, timeout=PATIENCE_S)
 
 
 def test_what_is_no_json_is_said(gateway: Gateway) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from edge_agent.gateway.guards import CSP
 from edge_agent.gateway.keys import add_key, remove_key
-from tests.gateway.programs import WAIT_S, Gateway, Mesh, eventually, gateway_of, refused
+from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of, refused
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -42,7 +43,7 @@ def test_without_keys_another_name_is_refused_as_dns_rebinding(gateway: Gateway,
 def test_a_page_elsewhere_cannot_send_a_prompt_without_being_asked(gateway: Gateway) -> None:
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"):
         response = httpx.post(
-            f"{gateway.api}/chat/completions", content=b"{}", headers={"content-type": content_type}, timeout=WAIT_S
+            f"{gateway.api}/chat/completions", content=b"{}", headers={"content-type": content_type}, timeout=PATIENCE_S
         )
         assert response.status_code == 415
         assert response.json()["error"]["code"] == "not_json"
@@ -127,7 +128,7 @@ def test_a_body_over_the_bound_is_refused_also_where_its_length_is_not_told(gate
         f"{gateway.api}/chat/completions",
         content=pieces(),
         headers={"content-type": "application/json"},
-        timeout=WAIT_S,
+        timeout=PATIENCE_S,
     )
     assert response.status_code == 413
 
@@ -144,7 +145,7 @@ def test_requests_beyond_the_bound_are_told_to_come_again(slow_mesh: Mesh, tmp_p
             assert second.status_code == 429
             assert second.json()["error"]["code"] == "too_many_requests"
             assert second.headers["retry-after"] == "1"
-            assert first.result(WAIT_S).status_code == 200
+            assert first.result(PATIENCE_S).status_code == 200
         assert gateway.ask().status_code == 200, "the place is free again"
 
 
@@ -154,5 +155,5 @@ def test_a_request_that_stops_half_way_costs_nobody_anything(gateway: Gateway) -
         half.sendall(b"Content-Length: 1000\r\n\r\n{")
         began = time.monotonic()
         assert gateway.ask().status_code == 200
-        assert time.monotonic() - began < WAIT_S
+        assert time.monotonic() - began < PATIENCE_S
     assert gateway.ask().status_code == 200

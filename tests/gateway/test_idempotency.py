@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from edge_agent.gateway.keys import add_key
-from tests.gateway.programs import WAIT_S, Gateway, Mesh, eventually, gateway_of
+from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -56,7 +57,7 @@ def test_the_same_at_the_same_time_is_one_prompt(slow_gateway: Gateway) -> None:
     before = slow_gateway.figure("moamesh_device_accepted_total", device="device-1")
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(keyed, slow_gateway, "e") for _ in range(3)]
-        answers = [one.result(WAIT_S) for one in asked]
+        answers = [one.result(PATIENCE_S) for one in asked]
     assert len({answer["id"] for answer in answers}) == 1
     assert len({answer["choices"][0]["message"]["content"] for answer in answers}) == 1
     eventually(
@@ -70,7 +71,7 @@ def test_a_client_that_comes_back_gets_the_answer_it_left(slow_gateway: Gateway)
     headers = {"idempotency-key": "f"}
     cancelled = slow_gateway.figure("moamesh_device_cancelled_total", device="device-1")
     url = f"{slow_gateway.api}/chat/completions"
-    with httpx.stream("POST", url, json=body, headers=headers, timeout=WAIT_S) as response:
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=PATIENCE_S) as response:
         first_id = json.loads(next(line for line in response.iter_lines() if line)[6:])["id"]
     again = keyed(slow_gateway, "f", "come back")
     assert again["id"] == first_id

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from provisioning.authority import MeshAuthority
-from tests.gateway.programs import WAIT_S, Gateway, Mesh, eventually, gateway_of, mesh_of, moamesh, refused
+from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of, mesh_of, moamesh, refused
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -51,8 +52,8 @@ def test_a_stop_lets_the_answer_under_way_end(slow_mesh: Mesh, tmp_path: Path) -
         asked = pool.submit(gateway.ask)
         eventually(lambda: gateway.figure("moamesh_device_requests_running", device="device-1") > 0, "it is asked")
         gateway.process.send_signal(signal.SIGTERM)
-        assert asked.result(WAIT_S).status_code == 200
-        assert gateway.process.wait(WAIT_S) == 0
+        assert asked.result(PATIENCE_S).status_code == 200
+        assert gateway.process.wait(PATIENCE_S) == 0
 
 
 def test_a_stop_waits_no_longer_than_its_bound_and_tells_both_ends(
@@ -68,10 +69,10 @@ def test_a_stop_waits_no_longer_than_its_bound_and_tells_both_ends(
         asked = pool.submit(gateway.ask, model="moa", moamesh={"layers": 8, "fanout": 0})
         eventually(lambda: gateway.figure("moamesh_device_requests_running", device="device-1") > 0, "it is asked")
         gateway.process.send_signal(signal.SIGTERM)
-        response = asked.result(WAIT_S)
+        response = asked.result(PATIENCE_S)
         assert response.status_code == 503
         assert response.json()["error"]["code"] == "stopping"
-        assert gateway.process.wait(WAIT_S) == 0
+        assert gateway.process.wait(PATIENCE_S) == 0
     eventually(lambda: cancelled() > before, "the device knows that nobody waits any more")
 
 
@@ -84,11 +85,11 @@ def test_it_serves_https_with_the_meshs_own_authority(mesh: Mesh, tmp_path: Path
     with gateway_of(mesh.broker, mesh.mesh, tmp_path, "--tls-cert", str(cert), "--tls-key", str(key)) as gateway:
         assert gateway.url.startswith("https://")
         trusted = ssl.create_default_context(cafile=str(tmp_path / "ca" / "ca.pem"))
-        assert httpx.get(f"{gateway.url}/healthz", verify=trusted, timeout=WAIT_S).status_code == 200
+        assert httpx.get(f"{gateway.url}/healthz", verify=trusted, timeout=PATIENCE_S).status_code == 200
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(f"{gateway.url}/healthz", timeout=WAIT_S)
+            httpx.get(f"{gateway.url}/healthz", timeout=PATIENCE_S)
         with pytest.raises(httpx.HTTPError):
-            httpx.get(gateway.url.replace("https", "http") + "/healthz", timeout=WAIT_S)
+            httpx.get(gateway.url.replace("https", "http") + "/healthz", timeout=PATIENCE_S)
 
 
 def test_it_is_small_in_memory(gateway: Gateway) -> None:
@@ -129,7 +130,7 @@ def test_a_device_keeps_its_gateway_running_and_takes_it_along_when_it_stops(tmp
             assert "sk-not-for-the-child" not in written
         finally:
             device.send_signal(signal.SIGTERM)
-            device.wait(WAIT_S)
+            device.wait(PATIENCE_S)
         assert not _ready(gateway)
 
 
@@ -155,7 +156,7 @@ def test_a_device_whose_gateway_cannot_start_answers_all_the_same(tmp_path: Path
             assert json.loads(asked.stdout)["outcome"] == "answered"
         finally:
             device.send_signal(signal.SIGTERM)
-            assert device.wait(WAIT_S) == 0
+            assert device.wait(PATIENCE_S) == 0
 
 
 def _ready(gateway: Gateway) -> bool:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.gateway.programs import WAIT_S, Gateway, Mesh, eventually, gateway_of, mesh_of
+from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of, mesh_of
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -31,7 +32,7 @@ def streamed(gateway: Gateway, mesh: Mesh, order: str) -> tuple[str, list[str]]:
     lines: list[str] = []
     texts: list[str] = []
     url = f"{gateway.api}/chat/completions"
-    with httpx.stream("POST", url, json=body, timeout=WAIT_S) as response, ThreadPoolExecutor(1) as pool:
+    with httpx.stream("POST", url, json=body, timeout=PATIENCE_S) as response, ThreadPoolExecutor(1) as pool:
         harming = None
         for line in response.iter_lines():
             lines.append(line)
@@ -41,7 +42,7 @@ def streamed(gateway: Gateway, mesh: Mesh, order: str) -> tuple[str, list[str]]:
                 if texts and harming is None:
                     harming = pool.submit(mesh.harm, order)
         assert harming is not None
-        harming.result(WAIT_S)
+        harming.result(PATIENCE_S)
     return "".join(texts), lines
 
 
@@ -62,7 +63,7 @@ def test_a_whole_answer_comes_once_all_the_same(harmed: tuple[Mesh, Gateway], or
         asked = pool.submit(gateway.ask, model="moa-m2-k0")
         eventually(lambda: gateway.figure("moamesh_gateway_in_flight") >= 2, "it is under way")
         mesh.harm(order)
-        response = asked.result(WAIT_S)
+        response = asked.result(PATIENCE_S)
     assert response.status_code == 200, response.text
     assert response.json()["choices"][0]["message"]["content"]
     eventually(lambda: gateway.get("/readyz").status_code == 200, "all is well again")

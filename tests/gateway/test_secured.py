@@ -16,8 +16,9 @@ from edge_agent.config.surfaces import GatewaySection
 from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.device_process import DeviceProcess
 from edge_agent.gateway.of_config import options_of
-from tests.gateway.programs import WAIT_S, eventually
+from tests.gateway.programs import eventually
 from tests.gateway.test_process import free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.secured import HOST, SecuredMesh
 
 
@@ -64,13 +65,13 @@ async def test_a_members_gateway_is_a_user_of_the_mesh_with_a_password_of_its_ow
 
         def ready() -> bool:
             try:
-                return httpx.get(f"{url}/readyz", timeout=WAIT_S).status_code == 200
+                return httpx.get(f"{url}/readyz", timeout=PATIENCE_S).status_code == 200
             except httpx.HTTPError:
                 return False
 
         await asyncio.to_thread(eventually, ready, "the gateway sees its device")
         body = {"model": "local", "messages": [{"role": "user", "content": "why?"}]}
-        answered = await asyncio.to_thread(httpx.post, f"{url}/v1/chat/completions", json=body, timeout=WAIT_S)
+        answered = await asyncio.to_thread(httpx.post, f"{url}/v1/chat/completions", json=body, timeout=PATIENCE_S)
         assert answered.status_code == 200, answered.text
         assert answered.json()["moamesh"]["device"] == "kitchen"
 

@@ -37,8 +37,9 @@ from edge_agent.gateway.replies import Reply
 from edge_agent.gateway.schemas import ChatCompletionRequest
 from edge_agent.gateway.streaming import SentText, events
 from tests.client.scripted_device import ScriptedDevice, scripted_device
-from tests.gateway.programs import WAIT_S, Gateway
+from tests.gateway.programs import Gateway
 from tests.support.brokers import mosquitto
+from tests.support.patience import PATIENCE_S
 
 __all__ = ["mosquitto"]  # a fixture
 
@@ -101,7 +102,7 @@ def test_an_answer_that_was_cut_is_no_other_answer() -> None:
 def test_pieces_arrive_while_the_answer_is_being_made(slow_gateway: Gateway) -> None:
     """Deterministic service in equal pieces: they must not come all at the end."""
     body = {"model": "local", "stream": True, "messages": [{"role": "user", "content": "why?"}]}
-    with httpx.stream("POST", f"{slow_gateway.api}/chat/completions", json=body, timeout=WAIT_S) as response:
+    with httpx.stream("POST", f"{slow_gateway.api}/chat/completions", json=body, timeout=PATIENCE_S) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["cache-control"] == "no-cache"
         pieces = (line for line in response.iter_lines() if '"content":"' in line and '"content":""' not in line)

@@ -14,7 +14,8 @@ from broker.passwords import hash_password
 from edge_agent.config import load_config
 from edge_agent.core.errors import SettingsError
 from edge_agent.management.claim import claim_identity
-from tests.provisioning.home import GIVE_UP_S, Home
+from tests.provisioning.home import Home
+from tests.support.patience import PATIENCE_S
 
 CLAIM = [sys.executable, "-m", "edge_agent.cli.main", "device", "claim"]
 
@@ -48,7 +49,7 @@ def invitation_file(home: Home, **changes: str) -> Path:
     return path
 
 
-async def run_claim(home: Home, invitation: Path, give_up_s: float = GIVE_UP_S) -> tuple[int, str, str]:
+async def run_claim(home: Home, invitation: Path, give_up_s: float = PATIENCE_S) -> tuple[int, str, str]:
     command = [*CLAIM, str(invitation), "--config", str(settings_file(home)), "--timeout", f"{give_up_s:g}", "--json"]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     out, err = await process.communicate()

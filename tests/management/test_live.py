@@ -16,9 +16,8 @@ from edge_agent import __version__
 from edge_agent.cli.job_run import ask_and_watch, open_desk
 from provisioning.claiming import claim
 from provisioning.jobs import Action, Value
-from tests.provisioning.home import GIVE_UP_S, Home
-
-WAIT_S = 60.0  # two busy cores; each job takes about two seconds on idle ones
+from tests.provisioning.home import Home
+from tests.support.patience import PATIENCE_S
 
 
 class Device:
@@ -33,7 +32,7 @@ class Device:
     async def claim(self) -> None:
         invitation = self.home.invite(self.device_id)
         self.store = self.home.store(self.device_id, invitation)
-        await claim(self.store, invitation.secret, self.home.claimant(invitation, self.store), give_up_s=GIVE_UP_S)
+        await claim(self.store, invitation.secret, self.home.claimant(invitation, self.store), give_up_s=PATIENCE_S)
         (self.folder / "agent.toml").write_text(
             f"""
             [device]
@@ -69,7 +68,7 @@ class Device:
         finally:
             if process.returncode is None:
                 process.terminate()
-                await asyncio.wait_for(process.wait(), WAIT_S)
+                await asyncio.wait_for(process.wait(), PATIENCE_S)
 
     def certificate(self) -> x509.Certificate:
         certificate = self.store.certificate()
@@ -89,7 +88,7 @@ class Device:
                 action,
                 arguments or {},
                 broker_url=self.home.url(self.home.device_port),
-                wait_s=WAIT_S,
+                wait_s=PATIENCE_S,
                 show=False,
             )
         finally:
@@ -98,11 +97,11 @@ class Device:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / 0.05)):
+    for _ in range(int(PATIENCE_S / 0.05)):
         if condition():
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"not within {WAIT_S:g} s: {what}")
+    raise AssertionError(f"not within {PATIENCE_S:g} s: {what}")
 
 
 @pytest.fixture

@@ -20,16 +20,15 @@ from edge_agent.core.settings import AgentSettings
 from edge_agent.core.states import Outcome
 from provisioning.authority import MeshAuthority
 from tests.support.namespaces import Inside, Network, network
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 MESH = "test"
 LOCAL_URL = "mqtt://127.0.0.1:1883"
-START_S = 90.0  # six agents and their brokers on two busy cores
-END_S = 120.0
 AGENT = AgentSettings(
     gossip_interval_s=0.5, suspect_after_s=3.0, dead_after_s=8.0, status_interval_s=1.0, receipt_timeout_s=1.0
 )
-PATIENT = ClientSettings(connect_timeout_s=START_S, sends_max=12)
+PATIENT = ClientSettings(connect_timeout_s=PATIENCE_S, sends_max=12)
 
 
 @dataclass
@@ -65,7 +64,7 @@ class User:
         """Asks no more and waits for what is open."""
         self.asking = False
         self._ends = True
-        await self._inside.end(END_S)
+        await self._inside.end(PATIENCE_S)
 
     async def _live(self) -> None:
         async with MeshClient(LOCAL_URL, MESH, settings=PATIENT) as client, asyncio.TaskGroup() as open_prompts:
@@ -129,7 +128,7 @@ class OwnBrokers:
         self.users[name] = User(name, self.net.namespace(name), **{"deadline_s": 45.0, "interval_s": 0.7, **options})
         return self.users[name]
 
-    async def until_all_know(self, names: Sequence[str], what: str, wait_s: float = START_S) -> None:
+    async def until_all_know(self, names: Sequence[str], what: str, wait_s: float = PATIENCE_S) -> None:
         """Waits until each of these counts all the others as alive."""
         wanted = len(names) - 1
 

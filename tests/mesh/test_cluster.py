@@ -24,6 +24,7 @@ from edge_agent.fleet.device_process import DeviceProcess
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode
 from tests.support.ejabberd import Cluster, running_cluster
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import SecuredMesh
 
@@ -33,7 +34,6 @@ DEVICES = ("device-1", "device-2", "device-3")
 DEADLINE_S = 90.0
 INTERVAL_S = 0.5
 """Between two prompts: three inferences of 0.05 s each, on three devices. What is tested is loss, not speed."""
-WAIT_S = 120.0
 AGAIN_S = 2.0  # without a receipt a prompt is sent again, as every client does
 
 
@@ -72,7 +72,7 @@ class User:
         reply_to = topics.build(mesh, device, topics.Channel.ANSWERS, self._name)
         body = json.dumps(json.loads(encode(prompt)) | {"reply_to": reply_to}).encode()
         topic = topics.build(mesh, device, topics.Channel.PROMPTS)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while prompt.prompt_id not in self.receipts | set(self.answers):
                 for client in list(self._clients.values()):
                     with contextlib.suppress(aiomqtt.MqttError):
@@ -162,21 +162,21 @@ async def test_either_node_is_killed_under_load_and_no_accepted_prompt_is_lost(t
         user = User(cluster)
         async with devices_of(cluster, tmp_path) as processes, user.connected():
             first = await user.ask(DEVICES[0])  # the devices are up
-            await until(lambda: first in user.answers, "the first answer", WAIT_S)
+            await until(lambda: first in user.answers, "the first answer", PATIENCE_S)
             asked: list[str] = []
             stop = asyncio.Event()
             load = asyncio.create_task(ask_on(user, asked, stop))
 
             async def more_answers(count: int) -> None:
                 wanted = len(user.answers) + count
-                await until(lambda: len(user.answers) >= wanted, f"{count} more answers", WAIT_S)
+                await until(lambda: len(user.answers) >= wanted, f"{count} more answers", PATIENCE_S)
 
             await more_answers(4)
             for node in cluster.nodes:
                 await _while_dead(node.kill, node.start, more_answers)
             stop.set()
             await load
-            await until(lambda: set(asked) <= set(user.answers), "all that was accepted is answered", WAIT_S)
+            await until(lambda: set(asked) <= set(user.answers), "all that was accepted is answered", PATIENCE_S)
             assert user.refused == []
             assert {answer.outcome for given in user.answers.values() for answer in given} == {Outcome.ANSWERED}
             assert user.receipts <= set(user.answers), "a prompt was accepted and not answered"

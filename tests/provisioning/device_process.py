@@ -14,7 +14,8 @@ from edge_agent.wire.topics import claim_login
 from provisioning.claiming import claim
 from provisioning.identity_store import IdentityStore
 from provisioning.mqtt_link import BrokerAccess, mqtt_connect
-from tests.provisioning.home import GIVE_UP_S, PAUSE_S
+from tests.provisioning.home import PAUSE_S
+from tests.support.patience import PATIENCE_S
 
 
 async def main(invitation: dict[str, str], folder: Path) -> None:
@@ -24,7 +25,7 @@ async def main(invitation: dict[str, str], folder: Path) -> None:
     access = BrokerAccess(
         invitation["claim_broker"], "claiming", store.ca_file, username=login, password=invitation["secret"]
     )
-    await claim(store, invitation["secret"], mqtt_connect(access), give_up_s=GIVE_UP_S, pause_min_s=PAUSE_S)
+    await claim(store, invitation["secret"], mqtt_connect(access), give_up_s=PATIENCE_S, pause_min_s=PAUSE_S)
     member = BrokerAccess(
         json.loads(json.dumps(invitation["brokers"]))[0],
         store.device_id,

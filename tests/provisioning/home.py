@@ -24,10 +24,10 @@ from provisioning.messages import Message, RevocationList, TrustUpdate, encode
 from provisioning.mqtt_link import BrokerAccess, mqtt_connect
 from provisioning.registrar import Registrar
 from provisioning.service import RegistrarService
+from tests.support.patience import PATIENCE_S
 from tests.support.secured import HOST, free_ports
 
 MESH = "home"
-GIVE_UP_S = 60.0  # two busy cores; a claim takes well under a second on idle ones
 PAUSE_S = 0.1
 
 
@@ -83,7 +83,7 @@ class Home:
             service = RegistrarService(self.mesh, registrar, inventory, self.operator())
             task = asyncio.create_task(service.run())
             try:
-                async with asyncio.timeout(GIVE_UP_S):
+                async with asyncio.timeout(PATIENCE_S):
                     await service.listening.wait()
                 yield
                 assert not task.done(), task

@@ -21,8 +21,8 @@ from provisioning.mesh import Invitation
 from provisioning.messages import CertificateRefused, ClaimRequest, Message, RefusalReason, decode, encode
 from provisioning.proofs import claim_proof, proof_key
 from provisioning.records import DeviceState
-from tests.provisioning.home import GIVE_UP_S, MESH, PAUSE_S, Home, in_days
-from tests.support.polling import WAIT_S
+from tests.provisioning.home import MESH, PAUSE_S, Home, in_days
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 CERTIFICATES = build(MESH, "kitchen", Channel.CERTIFICATES)
@@ -30,7 +30,7 @@ CERTIFICATES = build(MESH, "kitchen", Channel.CERTIFICATES)
 
 async def claimed(home: Home, store: IdentityStore, invitation: Invitation) -> None:
     connect = home.claimant(invitation, store)
-    await claim(store, invitation.secret, connect, give_up_s=GIVE_UP_S, pause_min_s=PAUSE_S)
+    await claim(store, invitation.secret, connect, give_up_s=PATIENCE_S, pause_min_s=PAUSE_S)
 
 
 async def connects(connect: Connect) -> bool:
@@ -49,16 +49,16 @@ async def drained(link: Link) -> None:
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not await condition():  # noqa: ASYNC110 -- waits for another process
                 await asyncio.sleep(0.05)
             return
-    raise AssertionError(f"did not happen in {WAIT_S} s: {what}")
+    raise AssertionError(f"did not happen in {PATIENCE_S} s: {what}")
 
 
 async def asked(connect: Connect, channel: Channel, message: Message, device_id: str = "kitchen") -> Message:
     """Says something on a device's channel and returns what is answered."""
-    async with asyncio.timeout(GIVE_UP_S), connect() as link:
+    async with asyncio.timeout(PATIENCE_S), connect() as link:
         await link.subscribe(build(MESH, device_id, Channel.CERTIFICATES))
         await link.publish(build(MESH, device_id, channel), encode(message))
         return decode((await link.receive()).body, Channel.CERTIFICATES)
@@ -120,7 +120,7 @@ async def test_a_lost_answer_is_asked_for_again_and_is_the_same_certificate(
     async with home.broker(), home.serving():
         connect = losing(home.claimant(invitation, store), lost)
         certificate = await claim(
-            store, invitation.secret, connect, give_up_s=GIVE_UP_S, pause_min_s=PAUSE_S, answer_timeout_s=1.0
+            store, invitation.secret, connect, give_up_s=PATIENCE_S, pause_min_s=PAUSE_S, answer_timeout_s=1.0
         )
     assert len(lost) == 1
     assert "the same certificate sent again" in caplog.text
@@ -138,7 +138,7 @@ async def test_a_used_claim_is_refused_with_another_key(home: Home) -> None:
         first = await asked(connect, Channel.CLAIMS, store.claim_request(invitation.secret))
         assert not isinstance(first, CertificateRefused)
         with pytest.raises(RefusedError, match=r"the claim of kitchen was used with another key.*\(used\)"):
-            await claim(other, invitation.secret, home.claimant(invitation, other), give_up_s=GIVE_UP_S)
+            await claim(other, invitation.secret, home.claimant(invitation, other), give_up_s=PATIENCE_S)
     assert other.certificate() is None
 
 
@@ -193,7 +193,7 @@ async def test_a_claim_waits_for_a_service_that_comes_later(home: Home, caplog: 
                 store,
                 invitation.secret,
                 connect,
-                give_up_s=GIVE_UP_S,
+                give_up_s=PATIENCE_S,
                 pause_min_s=PAUSE_S,
                 answer_timeout_s=0.2,
             )
@@ -212,7 +212,7 @@ async def test_a_member_renews_with_a_new_key_and_both_certificates_work_until_t
     store = home.joined("kitchen")
     before = store.identity_file.read_bytes()
     async with home.broker(), home.serving():
-        certificate = await renew(store, home.member(store), give_up_s=GIVE_UP_S, pause_min_s=PAUSE_S)
+        certificate = await renew(store, home.member(store), give_up_s=PATIENCE_S, pause_min_s=PAUSE_S)
         after = store.identity_file.read_bytes()
         assert after != before
         old = store.folder / "previous.pem"
@@ -233,7 +233,7 @@ async def test_a_revoked_device_is_cut_off_and_cannot_come_back(home: Home) -> N
             await link.subscribe(CERTIFICATES)
             home.mesh.revoke("kitchen", home.authority)
             with pytest.raises(LinkError):
-                await asyncio.wait_for(drained(link), WAIT_S)
+                await asyncio.wait_for(drained(link), PATIENCE_S)
         await broker.follow()  # it is back
         assert await connects(home.member(garage))
         assert not await connects(home.member(store))

@@ -14,7 +14,8 @@ import pytest
 
 from edge_agent.cli.views.members import invitation_object
 from tests.conftest import missing
-from tests.provisioning.home import GIVE_UP_S, Home
+from tests.provisioning.home import Home
+from tests.support.patience import PATIENCE_S
 
 _LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
@@ -37,7 +38,7 @@ async def test_a_device_claims_and_joins_whatever_its_clock_says(home: Home, sta
         device = await create_subprocess_exec(
             sys.executable, *command, env=os.environ | clock, stdout=PIPE, stderr=PIPE
         )
-        output, errors = await wait_for(device.communicate(), GIVE_UP_S)
+        output, errors = await wait_for(device.communicate(), PATIENCE_S)
     assert output.decode().strip() == f"a member in {start[:4]}", errors.decode()[-2000:]
 
 

@@ -18,7 +18,7 @@ from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import Listeners, MosquittoConfig, installed_program
 from broker.mosquitto_files import MosquittoFiles, ServerFiles
 from provisioning.mesh import MeshFolder
-from tests.provisioning.home import GIVE_UP_S
+from tests.support.patience import PATIENCE_S
 from tests.support.secured import HOST, free_ports
 
 pytestmark = pytest.mark.broker
@@ -82,7 +82,7 @@ async def test_no_secret_leaves_the_files_that_hold_it(tmp_path: Path) -> None:
 
     async def moamesh(*arguments: str) -> str:
         process = await start(*MOAMESH, *arguments)
-        output, errors = await asyncio.wait_for(process.communicate(), GIVE_UP_S)
+        output, errors = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         logs.append(errors.decode())
         assert process.returncode == 0, errors.decode()
         return output.decode()
@@ -99,7 +99,7 @@ async def test_no_secret_leaves_the_files_that_hold_it(tmp_path: Path) -> None:
             service = await start(*MOAMESH, "mesh", "serve", *locked)
             command = [sys.executable, "-m", "tests.provisioning.device_process", str(secret_file)]
             device = await start(*command, str(tmp_path / "device"))
-            output, errors = await asyncio.wait_for(device.communicate(), GIVE_UP_S)
+            output, errors = await asyncio.wait_for(device.communicate(), PATIENCE_S)
             assert output.decode().startswith("a member"), errors.decode()
             logs.append(errors.decode())
             logs.append(await moamesh("device", "list"))
@@ -108,7 +108,7 @@ async def test_no_secret_leaves_the_files_that_hold_it(tmp_path: Path) -> None:
             logs.append(await moamesh("device", "revoke", "kitchen", *locked))
             await broker.follow()
             service.terminate()
-            served = (await asyncio.wait_for(service.communicate(), GIVE_UP_S))[1].decode()
+            served = (await asyncio.wait_for(service.communicate(), PATIENCE_S))[1].decode()
             assert "kitchen: claim accepted" in served
             assert "Traceback" not in served
             logs.append(served)

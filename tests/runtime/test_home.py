@@ -20,10 +20,9 @@ from edge_agent.core.messages import Answer, PromptOptions
 from edge_agent.core.settings import AgentSettings
 from edge_agent.runtime import home as homes
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import HOST, SecuredMesh, free_ports
-
-START_S = 60.0  # a Python process and its broker on two busy cores
 
 
 def config_of(folder: Path, **broker: object) -> AgentConfig:
@@ -70,7 +69,7 @@ async def until_listening(port: int) -> None:
             return True
         return False
 
-    async with asyncio.timeout(START_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not await connects():  # noqa: ASYNC110 - another process's port has no event
             await asyncio.sleep(0.05)
 
@@ -80,7 +79,7 @@ async def test_a_device_keeps_its_own_broker_running_and_takes_it_along_when_it_
     config = config_of(tmp_path)
     async with agent(config, tmp_path) as process:
         await until_listening(config.broker.local_port or 0)
-        options = PromptOptions(layers=0, deadline_s=START_S)
+        options = PromptOptions(layers=0, deadline_s=PATIENCE_S)
         async with MeshClient(f"mqtt://{HOST}:{config.broker.local_port}", "test") as client:
             assert isinstance(await client.ask_to_end("kitchen", "why?", options), Answer)
             first = broker_of(process)

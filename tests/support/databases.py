@@ -19,10 +19,9 @@ import httpx
 import pytest
 
 from tests.conftest import missing
+from tests.support.patience import PATIENCE_S
 
 DATABASE = "moamesh"
-START_TIMEOUT_S = 60.0  # both are up in half a second on an idle machine
-STOP_TIMEOUT_S = 20.0
 LOG_TAIL_BYTES = 2_000
 
 # All on loopback, nothing sent home, no statistics of its own, small caches. The first bind-address is of backups; left
@@ -99,7 +98,7 @@ class DatabaseServer:
             return
         self._process.terminate()
         try:
-            self._process.wait(STOP_TIMEOUT_S)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -159,7 +158,7 @@ class DatabaseServer:
 
     def _await_answer(self) -> None:
         path = "/ping" if self.kind == "influxdb" else "/health"
-        ends_at = time.monotonic() + START_TIMEOUT_S
+        ends_at = time.monotonic() + PATIENCE_S
         while time.monotonic() < ends_at:
             assert self._process is not None
             if self._process.poll() is not None:
@@ -168,7 +167,7 @@ class DatabaseServer:
                 if httpx.get(self.url + path, timeout=5.0).is_success:
                     return
             time.sleep(0.02)
-        raise AssertionError(f"{self.kind} does not answer after {START_TIMEOUT_S:.0f} s:\n{self.log_tail()}")
+        raise AssertionError(f"{self.kind} does not answer after {PATIENCE_S:.0f} s:\n{self.log_tail()}")
 
     def _prepare_influxdb(self) -> None:
         if self._auth:  # the first user may be made without one; again it is no error with the same password

@@ -19,10 +19,10 @@ from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.ports import Engine, TelemetrySink
 from edge_agent.runtime.host import AgentHost
+from tests.support.patience import PATIENCE_S
 
 MESH = "test"
 QUICK = AgentSettings(gossip_interval_s=0.2, status_interval_s=0.5, receipt_timeout_s=0.5, probe_interval_s=1.0)
-WAIT_S = 20.0  # far above what anything here takes, so that only a hang runs into it
 
 
 @dataclass
@@ -83,7 +83,7 @@ async def mesh_of(size: int, url: str, folder: Path, **options: object) -> Async
         await asyncio.gather(*(device.stop() for device in devices))
 
 
-async def until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
+async def until(condition: Callable[[], bool], what: str, wait_s: float = PATIENCE_S) -> None:
     """Polls until `condition` holds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(wait_s):

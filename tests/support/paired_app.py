@@ -20,8 +20,8 @@ from paho.mqtt.properties import Properties
 from broker.web_login import web_door
 from edge_agent.core import messages as m
 from edge_agent.wire import codec, topics
+from tests.support.patience import PATIENCE_S
 
-WAIT_S = 30.0  # an answer on two busy cores; on idle ones it takes a second
 RESEND_S = 3.0  # without a word: a device may be on its way back to a broker that restarted for a user who left
 
 
@@ -47,7 +47,7 @@ class PairedApp:
         prompt = m.Prompt(secrets.token_hex(16), (m.ChatMessage(m.Role.USER, text),))
         loop = asyncio.get_running_loop()
         send_at = loop.time()
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 heard = [codec.decode(body) for _, body in self.inbox if prompt.prompt_id.encode() in body]
                 if ends := [message for message in heard if isinstance(message, m.Answer | m.PromptRefusal)]:
@@ -115,7 +115,7 @@ async def paired_app(link: str, *, ca: Path | None = None, spies: bool = False) 
 
 async def _enter(client: aiomqtt.Client) -> None:
     """Connects; a broker that restarts just now is tried again, as the app does."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await client.__aenter__()

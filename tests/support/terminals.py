@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import pyte
 
-WAIT_S = 60.0  # for a program to start and answer on a machine that is busy elsewhere
+from tests.support.patience import PATIENCE_S
+
 LINES_KEPT = 2_000  # that scrolled off the screen
 READ_BYTES = 65_536
 
@@ -49,15 +50,15 @@ class Terminal:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Waits until something is so."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while not holds():  # noqa: ASYNC110 -- what is waited for has no event
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"not within {WAIT_S:.0f} s; the screen:\n{self.text}") from None
+            raise AssertionError(f"not within {PATIENCE_S:.0f} s; the screen:\n{self.text}") from None
 
     async def ends(self) -> int:
         """Waits until the program ends; returns its exit status."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
 
 

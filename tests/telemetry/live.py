@@ -34,7 +34,6 @@ DEVICES, LAYERS, FANOUT, SERVICE_S = 4, 1, 2, 0.1
 SEED = 51  # of 1 to 100 the one whose draws come nearest to the asked arrivals, at each device: within 2 % in 120 s
 LOADED_S = 120.0 if FULL else 20.0
 OUTAGE_S = 60.0 if FULL else 8.0
-CATCH_UP_S = 90.0  # a shipper waits up to half a minute between tries
 
 COUNTED = {name: next(iter(fields)) for name, fields in FIELDS.items()} | {"agent_telemetry": "points_written"}
 """For each measurement a field that all its points have."""

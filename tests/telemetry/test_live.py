@@ -20,8 +20,8 @@ from edge_agent.wire.line_protocol import Point
 from edge_agent.wire.measurements import FIELDS
 from tests.support.databases import DATABASE, DatabaseServer
 from tests.support.hosts import until
+from tests.support.patience import PATIENCE_S
 from tests.telemetry.live import (
-    CATCH_UP_S,
     DEVICES,
     LOAD,
     LOADED_S,
@@ -80,7 +80,7 @@ async def test_killed_servers_and_a_killed_agent_cost_no_point_and_double_none(
     databases = (influxdb, victoria_metrics)
     folder = tmp_path / "fleet"
     async with live_mesh(folder, databases) as mesh:
-        await until(lambda: all(fewest_in(database) > 20 for database in databases), "points arrive", CATCH_UP_S)
+        await until(lambda: all(fewest_in(database) > 20 for database in databases), "points arrive", PATIENCE_S)
         for database in databases:
             database.kill()
         await asyncio.sleep(OUTAGE_S / 3)
@@ -95,7 +95,7 @@ async def test_killed_servers_and_a_killed_agent_cost_no_point_and_double_none(
             await until(
                 lambda one=database: by_device(counts_in(one)) > recorded,
                 "the spools are sent",
-                CATCH_UP_S,  # type: ignore[misc]  # default binds
+                PATIENCE_S,  # type: ignore[misc]  # default binds
             )
     points = points_in(folder)
     assert len({(point.time_ns, point.tags["device_id"]) for point in points}) == len(points)
@@ -113,7 +113,7 @@ async def test_a_spool_too_small_for_an_outage_loses_as_many_points_as_it_report
     # the files hold some 8 seconds of a device; the database that stays up gets all that was produced
     folder = tmp_path / "fleet"
     async with live_mesh(folder, (influxdb, victoria_metrics), telemetry=SMALL_SPOOL) as mesh:
-        await until(lambda: fewest_in(influxdb) > 10, "points arrive", CATCH_UP_S)
+        await until(lambda: fewest_in(influxdb) > 10, "points arrive", PATIENCE_S)
         influxdb.kill()
         enough = {device: newest_file(folder, device) + SMALL_SPOOL["files_max"] + 3 for device in mesh.fleet.devices}
         await until(
@@ -122,7 +122,7 @@ async def test_a_spool_too_small_for_an_outage_loses_as_many_points_as_it_report
         influxdb.start()
         back_ns = time.time_ns()
         await until(
-            lambda: all(newest_in(influxdb)[device] > back_ns for device in enough), "all devices go on", CATCH_UP_S
+            lambda: all(newest_in(influxdb)[device] > back_ns for device in enough), "all devices go on", PATIENCE_S
         )
     victoria_metrics.flush()
     told = last_words(points_in(folder))

@@ -176,7 +176,7 @@ def run_burst(layer_plan: str, service_s: float, seed: int) -> BurstRun:
     )
 
 
-@pytest.mark.parametrize("service_s", [1.0, 60.0])
+@pytest.mark.parametrize("service_s", [1.0, pytest.param(60.0, marks=pytest.mark.long)])  # 60: gossip by the million
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_burst_of_ten_times_the_load_costs_no_accepted_prompt_and_is_over_within_60_services(
     service_s: float, seed: int

@@ -8,6 +8,8 @@ from edge_agent.core.stability import capacity_factor
 from edge_agent.simulator.load.run import LoadRun
 from edge_agent.simulator.load.scenario import Scenario
 
+pytestmark = pytest.mark.long
+
 DEVICES, SLOW, SLOW_FACTOR = 20, 4, 3.0
 SERVICES_S = [SLOW_FACTOR] * SLOW + [1.0] * (DEVICES - SLOW)
 CAPACITY_HZ = capacity_factor(SERVICES_S, [1.0] * DEVICES, 2, 2)  # no policy can be stable above it: 1/9
