@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import ssl
 import threading
@@ -45,7 +46,7 @@ class Write:
         """Stores the lines, by what makes a point one: series and time."""
         with self.database.lock:
             for line in self.lines:
-                series, _, time_ns = line.split(" ")
+                series, _, time_ns = re.split(r"(?<!\\) ", line)
                 self.database.points[series, time_ns] = line
                 self.database.lines_taken += 1
 
@@ -125,7 +126,7 @@ class FaultyDatabase:
             def do_POST(self) -> None:
                 body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
                 address = urlsplit(self.path)
-                lines = body.decode().splitlines()
+                lines = body.decode().removesuffix("\n").split("\n")
                 parameters = parse_qs(address.query)
                 write = Write(address.path, lines, dict(self.headers), parameters, database, self.connection)
                 database.writes.append(write)

@@ -48,7 +48,14 @@ def read_lines(path: Path, at: int, end: int, points_max: int, bytes_max: int) -
                 break
             data += chunk
     data = data[: data.rfind(b"\n") + 1]
-    return b"".join(data.splitlines(keepends=True)[:points_max]) if data.count(b"\n") > points_max else data
+    return first_lines(data, points_max)
+
+
+def first_lines(data: bytes, count: int) -> bytes:
+    """Returns the first so many lines. Only a newline ends one: what a disk damaged may hold any other character."""
+    if data.count(b"\n") <= count:
+        return data
+    return b"".join(line + b"\n" for line in data.split(b"\n", count)[:count])
 
 
 class HeldFiles:

@@ -131,7 +131,8 @@ class DatabaseWriter:
     def write(self, lines: bytes, timeout_s: float) -> None:
         """Writes lines; returns when the database has taken them all.
 
-        VictoriaMetrics takes lines that it cannot read too (204), leaves them out and says so in its own log alone.
+        VictoriaMetrics answers 204 to lines that it cannot read or keep as well, leaves them out and says so in its own
+        log alone. So only lines are given to it that it can: see `vetting`.
 
         Raises:
             WriteError: it has not, or nobody knows.
@@ -180,14 +181,14 @@ class DatabaseWriter:
         words = _one_line(text)
         said = f"{self._server.url} answered {answer.status}: {words}"
         trouble, way_out = _judge(answer.status, words, self._server)
-        dropped = _DROPPED.search(text)
+        dropped = _DROPPED.findall(text)  # the last one: the words before may quote a point
         return WriteError(
             said + (f"; {way_out}" if way_out else ""),
             trouble,
             str(answer.status),
             words=f"{answer.status} {words}",
             retry_after_s=_retry_after_s(answer.headers),
-            dropped=int(dropped[1]) if dropped else None,
+            dropped=int(dropped[-1]) if dropped else None,
         )
 
     def _words(self, answer: _Answer) -> str:

@@ -68,9 +68,14 @@ def last_time_ns(folder: Path, owner: str) -> int:
 def cut_unfinished_line(descriptor: int) -> int:
     """Removes what a crash left of a last line (half a line may read as a wrong one) and returns the size."""
     size = os.fstat(descriptor).st_size
-    start = max(0, size - _TAIL_BYTES)
-    tail = os.pread(descriptor, size - start, start)
-    if tail and not tail.endswith(b"\n"):
-        size = start + tail.rfind(b"\n") + 1
-        os.ftruncate(descriptor, size)
-    return size
+    end = size
+    while end > 0:  # a power cut may leave more than a line: zeros up to the size that the file was to have
+        start = max(0, end - _TAIL_BYTES)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(descriptor, end)
+    return end

@@ -29,6 +29,7 @@ from edge_agent.adapters.telemetry.server import (
     start_of_victoria_metrics,
 )
 from edge_agent.adapters.telemetry.spool import Place, Spool
+from edge_agent.adapters.telemetry.vetting import first_lot
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,12 @@ class Shipper:
             if not self._stopping.is_set():
                 self._news.wait()
             return False
+        lot = first_lot(batch)
+        batch = lot.batch
+        if lot.aside:
+            self._progress.take_back(unsure)
+            self._set_aside(batch, lot.aside)
+            return True
         try:
             self._send(writer, batch)
         except WriteError as failure:
@@ -175,7 +182,9 @@ class Shipper:
         if failure.trouble in (Trouble.BAD_LINES, Trouble.TOO_LARGE):
             self._failures = 0
             if batch.points == 1 or (failure.trouble is Trouble.BAD_LINES and failure.dropped == batch.points):
-                self._set_aside(batch, failure)
+                if failure.trouble is Trouble.TOO_LARGE:
+                    self._ceiling = self._pace.batch_points_max  # it was this one point, not the number of them
+                self._set_aside(batch, failure.words)
                 return True
             self._limit = batch.points // 2
             if failure.trouble is Trouble.TOO_LARGE:
@@ -188,11 +197,9 @@ class Shipper:
             self._progress.take_back(unsure)
         raise failure
 
-    def _set_aside(self, batch: Batch, failure: WriteError) -> None:
-        if failure.trouble is Trouble.TOO_LARGE:
-            self._ceiling = self._pace.batch_points_max  # it was this one point, not the number of them
+    def _set_aside(self, batch: Batch, words: str) -> None:
         try:
-            self._refused.add(batch.data, failure.words)
+            self._refused.add(batch.data, words)
         except OSError as error:
             log.warning("telemetry to %s: %s cannot be written: %s", self.label, self._refused.path, error)
         self._progress.refused(batch)
@@ -201,7 +208,7 @@ class Shipper:
         if now - self._refused_told_at >= REFUSED_LOG_S:
             log.warning(
                 "telemetry to %s: %d points refused, set aside in %s: %s",
-                *(self.label, self._refused_untold, self._refused.path, failure.words),
+                *(self.label, self._refused_untold, self._refused.path, words),
             )
             self._refused_told_at, self._refused_untold = now, 0
 

@@ -169,11 +169,21 @@ class FileTelemetrySink:
                 shipper.start()
 
     def _lines(self, batch: list[tuple[int, Record]]) -> list[str]:
-        points = (
-            to_point(record, mesh=self._mesh, device_id=self._device_id, model=self._model, time_ns=time_ns)
-            for time_ns, record in batch
-        )
-        return [line for line in map(encode, points) if line]
+        """The lines of what was recorded. One that no line can say is dropped and counted."""
+        lines = []
+        for time_ns, record in batch:
+            try:
+                point = to_point(record, mesh=self._mesh, device_id=self._device_id, model=self._model, time_ns=time_ns)
+                line = encode(point)
+            except Exception as error:  # whatever a record holds must not end this thread
+                log.warning("a measurement is dropped, no line can say it: %s: %s", type(error).__name__, error)
+                line = ""
+            if line:
+                lines.append(line)
+            else:
+                self._unwritten += 1
+                self._spool.dropped += 1
+        return lines
 
     def _report(self) -> None:
         """Writes `agent_telemetry`: what became of the points, one point for each database."""
