@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, open_client
 from edge_agent.adapters.mqtt.link import Link
 from edge_agent.core import messages as m
-from edge_agent.core.events import ConnectionChanged, Event
+from edge_agent.core.events import ConnectionChanged, Event, HealthChanged
 from edge_agent.wire import topics
 from edge_agent.wire.topics import Channel
 from tests.support.patience import PATIENCE_S
@@ -47,16 +48,23 @@ async def until(condition: Callable[[], T], what: str) -> T:
 
 
 class Device:
-    """A transport whose events are kept. While `gate` is clear, `emit` waits, as a busy runtime does."""
+    """A transport whose events are kept, those about its health apart.
+
+    While `gate` is clear, `emit` waits, as a busy runtime does.
+    """
 
     def __init__(self, device_id: str, url: str, mesh: str = "test", **settings: Any) -> None:
         self.device_id = device_id
         self.events: list[Event] = []
+        self.health: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.transport = MqttTransport(MqttSettings(device_id, mesh, url, **{"backoff_max_s": 0.2, **settings}))
 
     async def emit(self, event: Event) -> None:
+        if isinstance(event, HealthChanged):
+            self.health.append(event.detail)
+            return
         await self.gate.wait()
         self.events.append(event)
 
@@ -88,12 +96,13 @@ class Device:
 
 
 @contextlib.asynccontextmanager
-async def device(device_id: str, url: str, **settings: Any) -> AsyncIterator[Device]:
-    """A connected device, stopped in the end."""
+async def device(device_id: str, url: str, *, connected: bool = True, **settings: Any) -> AsyncIterator[Device]:
+    """A device, stopped in the end; `connected` waits for its home broker first."""
     one = Device(device_id, url, **settings)
     await one.transport.start(one.emit, presence(device_id, m.PresenceState.OFFLINE))
     try:
-        await one.connection(True)
+        if connected:
+            await one.connection(True)
         yield one
     finally:
         one.gate.set()
@@ -115,22 +124,32 @@ class User:
         await until(lambda: len(self.got) >= count, f"message {count}; have {self.got}")
         return self.got[count - 1]
 
-    async def prompt(
-        self, body: bytes, *, to: str = "a", response: str | None = None, correlation: bytes | None = None
+    async def prompt(self, body: bytes, *, to: str = "a", **properties: Any) -> None:
+        """Publishes to a device's prompts; see `publish`."""
+        await self.publish(topics.build("test", to, Channel.PROMPTS), body, **properties)
+
+    async def publish(
+        self,
+        topic: str,
+        body: bytes,
+        *,
+        response: str | None = None,
+        correlation: bytes | None = None,
+        qos: int = 1,
+        retain: bool = False,
     ) -> None:
         properties = Properties(PacketTypes.PUBLISH)
         if response is not None:
             properties.ResponseTopic = response
         if correlation is not None:
             properties.CorrelationData = correlation
-        topic = topics.build("test", to, Channel.PROMPTS)
-        await self.client.publish(topic, body, qos=1, properties=properties)
+        await self.client.publish(topic, body, qos=qos, retain=retain, properties=properties)
 
 
 @contextlib.asynccontextmanager
 async def user(url: str, *filters: str) -> AsyncIterator[User]:
     """A user subscribed to `filters`."""
-    async with open_client(url, client_id="user") as client:
+    async with open_client(url, client_id=f"user-{secrets.token_hex(4)}") as client:
         one = User(client)
         for topic in filters:
             await client.subscribe(topic, qos=1)

@@ -166,18 +166,18 @@ async def test_stopping_is_quick_and_harmless_at_any_moment(mosquitto: EmbeddedB
 
 async def test_what_arrives_while_a_device_restarts_is_kept_by_a_broker_that_can(mosquitto: EmbeddedBroker) -> None:
     async with device("a", mosquitto.url) as a:
-        async with device("b", mosquitto.url):
+        async with device("b", mosquitto.url, install="b1"):
             pass
         a.transport.send_to_device("b", "", request(5), 60.0)
         await until(lambda: a.transport.counters.delivered, "the broker")
-        async with device("b", mosquitto.url) as b:
+        async with device("b", mosquitto.url, install="b1") as b:
             await b.arrival(PeerMessageReceived)
             assert ids(b) == ["r5"]
 
 
 async def test_nothing_is_acknowledged_before_the_runtime_took_it(mosquitto: EmbeddedBroker) -> None:
     async with device("a", mosquitto.url) as a:
-        async with device("b", mosquitto.url) as b:
+        async with device("b", mosquitto.url, install="b1") as b:
             b.gate.clear()
             for number in range(5):
                 a.transport.send_to_device("b", "", request(number), None)
@@ -187,7 +187,7 @@ async def test_nothing_is_acknowledged_before_the_runtime_took_it(mosquitto: Emb
             assert home._link is not None
             home._task.cancel()  # type: ignore[union-attr]  # chunks  # the runtime dies before it took any of them
             await until(lambda: home._link is None, "the end")
-        async with device("b", mosquitto.url) as b:
+        async with device("b", mosquitto.url, install="b1") as b:
             await until(lambda: len(ids(b)) == 5, "all five again")
 
 

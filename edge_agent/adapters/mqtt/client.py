@@ -18,6 +18,8 @@ from paho.mqtt.client import MQTT_LOG_ERR, CleanStartOption
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_agent.adapters.mqtt.limits import BrokerLimits
+from edge_agent.adapters.mqtt.reasons import HungUpError, WordlessError
 from edge_agent.adapters.mqtt.trust import TlsFiles, make_context
 
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
@@ -100,6 +102,7 @@ def open_client(
     names: tuple[str, ...] = (),
     on_certificate: Callable[[frozenset[str]], None] | None = None,
     session_expiry_s: int = 0,
+    on_limits: Callable[[BrokerLimits], None] | None = None,
 ) -> aiomqtt.Client:
     """Returns a client that is not connected yet: use it once, in `async with`, and make a new one to reconnect.
 
@@ -108,7 +111,7 @@ def open_client(
 
     Over TLS nothing is sent before the broker has shown a certificate that `tls` trusts and that names the URL's host
     or, where `tls` has the mesh's own authority, one of `names`. What it names is then told to `on_certificate`, in the
-    thread that connects.
+    thread that connects. `on_limits` is told what the broker takes, before `async with` is entered.
 
     Raises:
         ValueError: `url` is no broker URL.
@@ -137,7 +140,19 @@ def open_client(
     )
     client._client.connect_timeout = CONNECT_TIMEOUT_S  # aiomqtt has no argument for it; the default is 5 s
     _fail_early(client)
+    if on_limits is not None:
+        _tell_limits(client, on_limits)
     return client
+
+
+def _tell_limits(client: aiomqtt.Client, on_limits: Callable[[BrokerLimits], None]) -> None:
+    on_connect: Callable[..., None] = client._on_connect
+
+    def connected(paho: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
+        on_limits(BrokerLimits.of(properties))
+        on_connect(paho, userdata, flags, reason, properties)
+
+    client._client.on_connect = connected
 
 
 def _fail_early(client: aiomqtt.Client) -> None:
@@ -155,10 +170,27 @@ def _fail_early(client: aiomqtt.Client) -> None:
             last_error = text
 
     def hung_up(paho: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
-        if not client._connected.done():
-            why = last_error or reason
-            client._connected.set_exception(aiomqtt.MqttError(f"the broker hung up before its CONNACK: {why}"))
+        connected, lost = client._connected, client._disconnected
+        if not connected.done():
+            connected.set_exception(HungUpError(_hung_up_words(last_error)))
+        elif connected.exception() is None and not lost.done() and _is_made_up(flags, reason):
+            lost.set_exception(WordlessError(_lost_words(reason)))
         on_disconnect(paho, userdata, flags, reason, properties)
 
     client._client.on_log = note
     client._client.on_disconnect = hung_up
+
+
+def _is_made_up(flags: Any, reason: Any) -> bool:
+    """Whether it is paho's own word for a connection that is gone, and the broker said nothing."""
+    return bool(reason.is_failure and not flags.is_disconnect_packet_from_server)
+
+
+def _hung_up_words(last_error: str) -> str:
+    """An alert of TLS says why; that the socket was reset says no more than that it was closed."""
+    return f"the broker hung up before its CONNACK{f': {last_error}' if 'SSL' in last_error else ''}"
+
+
+def _lost_words(reason: Any) -> str:
+    silent = "keep alive" in str(reason).casefold()
+    return "no longer answers" if silent else "the connection broke: the broker ended, or the network did"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -19,12 +19,27 @@ from typing import final
 import aiomqtt
 
 from edge_agent.adapters.mqtt.client import CONNECT_TIMEOUT_S, BrokerUrl, open_client
+from edge_agent.adapters.mqtt.limits import PACKET_OVERHEAD, BrokerLimits
 from edge_agent.adapters.mqtt.link import Incoming, Link
 from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outbox, Outgoing
+from edge_agent.adapters.mqtt.reasons import (
+    PACKET_TOO_LARGE,
+    QOS_NOT_SUPPORTED,
+    RETAIN_NOT_SUPPORTED,
+    SESSION_TAKEN_OVER,
+    THROWN_OUT,
+    RefusedError,
+    Trouble,
+    WordlessError,
+    code_of,
+    explain,
+    of_code,
+)
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.troubles import Troubles
 
-_log = logging.getLogger(__name__)
-
+THROWN_OUT_WITHIN_S = 60.0  # longer than two clones leave each other alone
+THROWN_OUT_MAX = 3  # a broker's restart and a bad moment of the network look the same, but not three times in a row
 END_TIMEOUT_S = CONNECT_TIMEOUT_S + 1.0  # a connect under way cannot be cancelled, only outlasted
 
 
@@ -49,6 +64,7 @@ class Connection:
         home: its addresses.
         owner: the device whose home it is: over TLS, a broker of that name is the right one whatever its address.
         own: whether it is this device's own home, which alone is shown the password.
+        on_trouble: told in one line what is wrong with the broker, and "" when it is well again.
     """
 
     def __init__(
@@ -63,6 +79,7 @@ class Connection:
         own: bool = False,
         inbox: Inbox | None = None,
         will: aiomqtt.Will | None = None,
+        on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         self.home = home
         self._at = rng.randrange(len(home))  # devices spread over the nodes of a cluster
@@ -76,6 +93,13 @@ class Connection:
         self._own = own
         self._inbox = inbox
         self._will = will
+        self._limits = BrokerLimits()  # as of the last connect, or as a refused one taught
+        self._packet_bytes_learned = math.inf  # what a broker hung up on without having named a limit
+        self._connected_at: float | None = None
+        self._thrown_out = 0  # connections in a row that were let in at once, and soon lost without a word
+        self._troubles = Troubles(
+            lambda: str(self.url), on_trouble, steady_s=settings.steady_s, refused_steady_s=settings.refused_steady_s
+        )
         self._outbox = Outbox(settings.outgoing_max, settings.outgoing_bytes_max, counters)
         self._in_flight: dict[int, Outgoing] = {}
         self._greeting: Outgoing | None = None
@@ -120,6 +144,8 @@ class Connection:
         if self._stopping.is_set() or (item.priority <= VOLATILE_MAX and not self._hopeful):
             self._counters.dropped += 1
             return
+        if not self._fits_a_body(item):
+            return
         self._idle.clear()
         self._outbox.put(item)
         self._pump()
@@ -154,36 +180,87 @@ class Connection:
         loop = asyncio.get_running_loop()
         attempt = 0
         while not self._stopping.is_set():
-            began = loop.time()
+            self._connected_at = None
             try:
-                await self._connect_once()
+                trouble = await self._connect_once()
             except (aiomqtt.MqttError, OSError, ValueError) as error:  # ValueError: unusable certificate files
+                if self._can_do_with_less(error):
+                    continue
                 self._counters.connect_failures += 1
+                self._thrown_out = 0
                 self._drop_volatile()
-                _log.info("broker %s: %s", self.url, error)
+                trouble = explain(error)
+            if self._stopping.is_set():
+                return
+            began = self._connected_at
+            steady = began is not None and loop.time() - began >= self._troubles.steady_s
+            if trouble is not None:
+                self._counters.take_overs += trouble.code == SESSION_TAKEN_OVER
+                if self._thrown_out >= THROWN_OUT_MAX:
+                    trouble = THROWN_OUT
+                self._troubles.failed(trouble, steady=steady)
             self._at = (self._at + 1) % len(self.home)
-            attempt = 0 if loop.time() - began >= self._settings.steady_s else attempt + 1
+            attempt = 0 if steady else attempt + 1
             await self._back_off(attempt)
 
     async def _back_off(self, attempt: int) -> None:
         # Full jitter: after a broker's restart a whole mesh comes back, and should not come back at once. The pause
         # grows with each round of the addresses: one that is dead must not keep a device from those that live.
-        rounds = attempt // len(self.home)
-        longest = min(self._settings.backoff_max_s, self._settings.backoff_min_s * 2 ** min(rounds, 32))
+        settings, rounds = self._settings, attempt // len(self.home)
+        most_s = settings.refused_backoff_max_s if self._troubles.lasting else settings.backoff_max_s
+        longest = min(most_s, settings.backoff_min_s * 2 ** min(rounds, 32))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), self._rng.uniform(0.0, longest))
 
-    async def _connect_once(self) -> None:
+    def _can_do_with_less(self, error: Exception) -> bool:
+        """Whether the broker refused only what our last will asks for; the next try then asks for less."""
+        code, limits = code_of(getattr(error, "rc", None)), self._limits
+        if code == RETAIN_NOT_SUPPORTED and limits.retain:
+            self._limits = replace(limits, retain=False)
+        elif code == QOS_NOT_SUPPORTED and limits.qos_max > 0:
+            self._limits = replace(limits, qos_max=0)
+        return limits is not self._limits
+
+    async def _connect_once(self) -> Trouble | None:
+        """Connects, and returns once the connection is lost: why, `None` if it was left."""
         link = Link(self._client(), self._settings.incoming_max, self._counters, self._published)
+        steady: asyncio.TimerHandle | None = None
+        loop = asyncio.get_running_loop()
         try:
             async with link.client:
                 link.opened()
-                if self._inbox is not None:
-                    await link.subscribe(self._inbox.filters)
-                    await link.subscribe(self._inbox.optional_filters, required=False)
+                self._limits = link.limits
+                refused = await self._subscribe(link, self._inbox) if self._inbox is not None else []
+                self._connected_at = loop.time()
+                self._troubles.connected(link.limits if self._own else BrokerLimits(), refused)
+                steady = loop.call_later(self._troubles.steady_s, self._troubles.steady)
                 await self._serve(link)
         finally:
+            if steady is not None:
+                steady.cancel()
             link.close_socket()
+        if link.lost_by is None:
+            return None
+        trouble = explain(link.lost_by)
+        soon = loop.time() - self._connected_at < THROWN_OUT_WITHIN_S
+        self._thrown_out = self._thrown_out + 1 if soon and isinstance(link.lost_by, WordlessError) else 0
+        return trouble
+
+    async def _subscribe(self, link: Link, inbox: Inbox) -> list[tuple[str, str]]:
+        """Subscribes to what is to be read; returns what may not be and can be done without, as (filter, reason).
+
+        Who else is there, which takes a wildcard, is also learnt by gossip.
+
+        Raises:
+            RefusedError: an inbox of this device's may not be read.
+        """
+        needless: list[tuple[str, str]] = []
+        for topic, code in await link.subscribe((*inbox.filters, *inbox.optional_filters)):
+            reason = of_code(code)
+            if topic in dict(inbox.filters) and "+" not in topic:
+                raise RefusedError(replace(reason, detail=f"subscription to {topic} refused: {reason.detail}"))
+            needless.append((topic, f"subscription to {topic} refused: {reason.detail}"))
+        return needless
 
     async def _serve(self, link: Link) -> None:
         self._counters.connects += 1
@@ -202,7 +279,7 @@ class Connection:
                     await self._inbox.take(message)
                 link.acknowledge(message)
         finally:
-            self._lost()
+            self._lost(code_of(getattr(link.lost_by, "rc", None)))
         if self._inbox is not None and not self._stopping.is_set():
             await self._inbox.changed(False)
 
@@ -211,7 +288,7 @@ class Connection:
         return open_client(
             self.url,
             client_id=self._client_id,
-            will=self._will,
+            will=self._will_now(),
             receive_maximum=settings.incoming_max,
             username=settings.username if self._own else None,
             password=settings.password if self._own else None,
@@ -220,6 +297,13 @@ class Connection:
             on_certificate=self._certificate_shown,
             session_expiry_s=settings.session_expiry_s if self._own else 0,
         )
+
+    def _will_now(self) -> aiomqtt.Will | None:
+        """The last will as the broker takes it, as far as that is known."""
+        will, limits = self._will, self._limits
+        if will is None:
+            return None
+        return aiomqtt.Will(will.topic, will.payload, min(will.qos, limits.qos_max), will.retain and limits.retain)
 
     def _certificate_shown(self, names: frozenset[str]) -> None:
         self._names_host = self.url.host in names
@@ -233,14 +317,45 @@ class Connection:
             item = self._outbox.pop(now)
             if item is None:
                 break
-            if not link.fits(item):
-                self._counters.refused += 1
-                continue
-            self._publish(link, item, now)
+            if self._fits_the_broker(link, item):
+                self._publish(link, item, now)
         self._note_idle()
 
     def _window(self, link: Link) -> float:
-        return min(self._settings.in_flight_max, link.in_flight_max)
+        return min(self._settings.in_flight_max, link.limits.in_flight_max)
+
+    def _fits_a_body(self, item: Outgoing) -> bool:
+        """Whether whoever reads it takes a body of this size, whatever the broker does; maybe in fewer words."""
+        most = self._settings.body_bytes_max
+        return self._cut_to(item, most) or self._refuse(
+            item, f"{len(item.payload):,} bytes do not fit: a message may have {most:,}"
+        )
+
+    def _fits_the_broker(self, link: Link, item: Outgoing) -> bool:
+        """Whether the broker takes it, maybe in fewer words."""
+        size = packet_bytes(item)
+        if self._cut_to(item, min(link.room(item), self._packet_bytes_learned - size + len(item.payload))):
+            return True
+        limit = int(min(link.limits.packet_bytes_max, self._packet_bytes_learned))
+        return self._refuse(item, f"{size:,} bytes do not fit: the broker {self.url} takes packets of {limit:,}")
+
+    def _cut_to(self, item: Outgoing, room: float) -> bool:
+        if len(item.payload) <= room:
+            return True
+        smaller = item.shrink(int(room)) if item.shrink is not None and room > 0 else None
+        if smaller is None:
+            return False
+        item.payload = smaller
+        return True
+
+    def _refuse(self, item: Outgoing, why: str) -> bool:
+        """Tells whoever sent it that it never will be. Returns `False`, for its callers to hand on."""
+        self._counters.refused += 1
+        if item.on_refused is not None:
+            item.on_refused(why)
+        else:
+            self._troubles.remark(f"a message to {item.topic} is not sent: {why}")
+        return False
 
     def _publish(self, link: Link, item: Outgoing, now: float) -> None:
         number = link.publish(item, now)
@@ -253,25 +368,33 @@ class Connection:
         self._counters.repeated += item.sends > 1
         self._in_flight[number] = item
 
-    def _published(self, number: int, taken: bool) -> None:
+    def _published(self, number: int, code: int) -> None:
         item = self._in_flight.pop(number, None)
         if item is None:
             return
         self._pump()
-        if not taken:
-            self._counters.refused += 1
-            _log.warning("broker %s refused a message to %s", self.url, item.topic)
+        if code:
+            why = f"refused a message to {item.topic}: {of_code(code).detail}"
+            self._troubles.stand(f"write {item.topic}", why)
+            self._refuse(item, f"the broker {self.url} {why}")
         elif item.qos:
             self._counters.delivered += 1
+            self._troubles.settle(f"write {item.topic}")
             if item.on_delivered is not None:
                 item.on_delivered()
 
-    def _lost(self) -> None:
+    def _lost(self, code: int) -> None:
         self._link = None
         self._counters.connection_losses += not self._stopping.is_set()
-        again = [item for item in self._in_flight.values() if item.qos and item.sends < self._settings.sends_max]
-        self._counters.dropped += len(self._in_flight) - len(again)
+        under_way = list(self._in_flight.values())
         self._in_flight.clear()
+        if code == PACKET_TOO_LARGE and under_way:
+            self._packet_bytes_learned = packet_bytes(max(under_way, key=packet_bytes)) - 1  # `_pump` refuses it then
+        again = [item for item in under_way if item.qos and item.sends < self._settings.sends_max]
+        for item in under_way:
+            if item.qos and item.sends >= self._settings.sends_max:
+                self._refuse(item, f"the connection to {self.url} broke each of the {item.sends} times it was sent")
+        self._counters.dropped += len(under_way) - len(again)
         self._outbox.put_back(again)
         self._drop_volatile()
 
@@ -283,3 +406,8 @@ class Connection:
     def _note_idle(self) -> None:
         if not self.waiting:
             self._idle.set()
+
+
+def packet_bytes(item: Outgoing) -> int:
+    """How large a packet it makes, rounded up."""
+    return item.size + len(item.correlation) + PACKET_OVERHEAD

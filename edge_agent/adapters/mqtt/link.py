@@ -8,13 +8,12 @@ under way. Only this file and `client` reach into aiomqtt to do better. All of i
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import aiomqtt
 from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, MQTTMessage
@@ -23,12 +22,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.outbox import Outgoing
+from edge_agent.adapters.mqtt.reasons import code_of
 from edge_agent.adapters.mqtt.settings import Counters
 
-_log = logging.getLogger(__name__)
-
-_PACKET_OVERHEAD = 64  # headers and properties of a publish beside topic and payload, rounded up
+T = TypeVar("T")
+_WILD = frozenset("+#")
 
 
 @final
@@ -48,16 +48,18 @@ class Incoming:
 class Link:
     """Wraps a client before it connects; use `async with link.client`, then `opened()`.
 
-    on_published(mid, taken): a broker acknowledged or refused a message (QoS 1), or it is on the socket (QoS 0).
+    on_published(mid, code): a broker acknowledged a message (QoS 1), or it is on the socket (QoS 0), and code is 0; or
+    the broker refused it, with the code of its reason.
     """
 
     def __init__(
-        self, client: aiomqtt.Client, incoming_max: int, counters: Counters, on_published: Callable[[int, bool], None]
+        self, client: aiomqtt.Client, incoming_max: int, counters: Counters, on_published: Callable[[int, int], None]
     ) -> None:
         self.client = client
-        self.packet_bytes_max: float = math.inf
-        self.in_flight_max: float = math.inf
+        self.limits = BrokerLimits()
         """What the broker allows, as told in its CONNACK."""
+        self.lost_by: BaseException | None = None
+        """Why the connection was lost, once it was; `None` if it ended as it should."""
         self._paho = client._client
         self._loop = asyncio.get_running_loop()
         self._incoming_max = incoming_max
@@ -91,31 +93,47 @@ class Link:
         """Closes the socket if it is still open, as after a connect that timed out or was cancelled half-way."""
         self._paho._sock_close()
 
-    async def subscribe(self, filters: tuple[tuple[str, int], ...], *, required: bool = True) -> None:
-        """Subscribes to (filter, QoS) pairs; returns after the broker granted them.
+    async def subscribe(self, filters: tuple[tuple[str, int], ...]) -> list[tuple[str, int]]:
+        """Subscribes to (filter, QoS) pairs; returns those that the broker did not grant, with its reason codes.
+
+        Filters with a wildcard are left out where the broker has said that it allows none.
 
         Raises:
-            aiomqtt.MqttError: the connection broke, or one that is `required` was not granted.
+            aiomqtt.MqttError: the connection broke.
         """
-        if not filters:
-            return
-        options = [(topic, SubscribeOptions(qos)) for topic, qos in filters]
-        codes = await self.client.subscribe(options)
-        for (topic, _), code in zip(filters, codes, strict=True):
-            if isinstance(code, ReasonCode) and code.is_failure:
-                if required:
-                    raise aiomqtt.MqttError(f"subscription to {topic} refused: {code}")
-                _log.warning("subscription to %s refused: %s", topic, code)
+        allowed = [(topic, qos) for topic, qos in filters if self.limits.wildcards or not _WILD.intersection(topic)]
+        if not allowed:
+            return []
+        options = [(topic, SubscribeOptions(qos)) for topic, qos in allowed]
+        codes = await self._unless_lost(self.client.subscribe(options))
+        return [(topic, code_of(code)) for (topic, _), code in zip(allowed, codes, strict=True) if code_of(code)]
+
+    async def _unless_lost(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Awaits an answer of the broker's; aiomqtt would wait its whole timeout, 10 s, for one that has hung up."""
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(answer)
+        lost: asyncio.Future[Any] = self.client._disconnected
+        try:
+            await asyncio.wait({waiting, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise lost.exception() or aiomqtt.MqttError("the connection was ended")
+            result: T = waiting.result()
+            return result
+        finally:
+            waiting.cancel()
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def fits(self, item: Outgoing) -> bool:
-        """Whether the broker takes packets of this size; a larger one would make it break the connection."""
-        return item.size + len(item.correlation) + _PACKET_OVERHEAD <= self.packet_bytes_max
+    def room(self, item: Outgoing) -> float:
+        """How large the payload of `item` may be; on a larger packet the broker would break the connection."""
+        return self.limits.body_bytes_max(item.topic, len(item.correlation))
 
     def publish(self, item: Outgoing, now: float) -> int | None:
-        """Hands a message to the socket's buffer. Returns its number, or `None` if the connection is lost."""
-        info = self._paho.publish(item.topic, item.payload, item.qos, item.retain, _properties(item, now))
+        """Hands a message to the socket's buffer. Returns its number, or `None` if the connection is lost.
+
+        Where the broker retains nothing, or takes no QoS 1, it goes without: the protocol needs neither.
+        """
+        qos, retain = min(item.qos, self.limits.qos_max), item.retain and self.limits.retain
+        info = self._paho.publish(item.topic, item.payload, qos, retain, _properties(item, now))
         return info.mid if info.rc == MQTT_ERR_SUCCESS else None
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -142,14 +160,14 @@ class Link:
     def _connected(
         self, client: Any, userdata: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
-        self.packet_bytes_max = getattr(properties, "MaximumPacketSize", math.inf)
-        self.in_flight_max = getattr(properties, "ReceiveMaximum", math.inf)
+        self.limits = BrokerLimits.of(properties)
         self._paho.on_log = None  # why a connect failed is of use no more, and every packet would be logged
         self._aiomqtt_on_connect(client, userdata, flags, reason, properties)
 
     def _message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:
         self._counters.received += 1
-        if message.qos == 0 and len(self._backlog) >= self._incoming_max:
+        # Where QoS 0 is all there is, a message at QoS 0 may be a prompt; the pause alone then bounds the backlog.
+        if message.qos == 0 < self.limits.qos_max and len(self._backlog) >= self._incoming_max:
             self._counters.gossip_dropped += 1
             return
         properties = message.properties
@@ -170,7 +188,7 @@ class Link:
 
     def _published(self, client: Any, userdata: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
         # Not from inside paho's callback: it has not yet counted this message as done, and holds its lock.
-        self._loop.call_soon(self._on_published, mid, not reason.is_failure)
+        self._loop.call_soon(self._on_published, mid, code_of(reason))
 
     def _register_write(self, client: Any, userdata: Any, sock: Any) -> None:
         # aiomqtt registers in the loop's next turn. By then the socket may be closed and its number somebody else's,
@@ -186,7 +204,7 @@ class Link:
 
     def _lost(self, disconnected: asyncio.Future[None]) -> None:
         if not disconnected.cancelled():
-            disconnected.exception()  # retrieved, so that asyncio does not report it as forgotten
+            self.lost_by = disconnected.exception()
         self._ended = True
         self._arrived.set()
 

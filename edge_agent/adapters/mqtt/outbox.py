@@ -30,7 +30,11 @@ VOLATILE_MAX = Priority.PROGRESS
 @final
 @dataclass(slots=True)
 class Outgoing:
-    """A message on its way to one broker. `expires_at` is on the loop's clock."""
+    """A message on its way to one broker. `expires_at` is on the loop's clock.
+
+    shrink: makes a payload of at most so many bytes that says the same in fewer words, `None` where there is none.
+    on_refused: told in words why it will never be sent.
+    """
 
     topic: str
     payload: bytes
@@ -40,6 +44,8 @@ class Outgoing:
     correlation: bytes = b""
     expires_at: float | None = None
     on_delivered: Callable[[], None] | None = None
+    shrink: Callable[[int], bytes | None] | None = None
+    on_refused: Callable[[str], None] | None = None
     sequence: int = 0
     sends: int = 0
 

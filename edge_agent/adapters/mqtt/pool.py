@@ -60,7 +60,7 @@ class AwayPool:
 
     def _dial(self, home: tuple[BrokerUrl, ...], device_id: str) -> Connection:
         # A name of its own: should two URLs mean one broker, the second must not take over the first one's session.
-        client_id = f"{self._settings.device_id}-{secrets.token_hex(4)}"
+        client_id = f"{self._settings.client_id}.{secrets.token_hex(4)}"
         connection = Connection(home, self._settings, self._counters, self._rng, client_id=client_id, owner=device_id)
         connection.start()
         self._open[home, device_id] = connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
 from edge_agent.adapters.mqtt.client import parse_home
@@ -10,12 +11,16 @@ from edge_agent.core.errors import SettingsError
 from edge_agent.wire.codec import BODY_BYTES_MAX
 from edge_agent.wire.topics import check_id
 
+INSTALL_BYTES = 6  # random, in hexadecimal: nobody meets another's by accident, or guesses it
+
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
     """How a device reaches brokers.
 
     home: where this device is connected and reads its inboxes: a URL, or those of a cluster's nodes, commas between.
+    install: tells this installation's session at a broker from those of other meshes and clones; the same after a
+        restart, so that a broker that can keeps what arrives meanwhile. One that is made here lasts as long as this.
     home_aliases: other URLs by which peers may name the same broker (its address in the local network, say).
     username, password: for the home broker only; strangers' brokers never see them. `tls` is shown to all of them.
     """
@@ -23,6 +28,7 @@ class MqttSettings:
     device_id: str
     mesh: str
     home: str
+    install: str = field(default_factory=lambda: secrets.token_hex(INSTALL_BYTES))
     home_aliases: tuple[str, ...] = ()
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -38,6 +44,8 @@ class MqttSettings:
     backoff_min_s: float = 0.1  # first pause before reconnecting: a restarted broker is back within this
     backoff_max_s: float = 10.0  # longest pause: bounds what a broker hears from a mesh while it is down
     steady_s: float = 5.0  # a connection that held this long resets the pause
+    refused_backoff_max_s: float = 60.0  # between tries where only somebody can mend it: a wrong password, a clone
+    refused_steady_s: float = 600.0  # a connection that held this long after such a thing shows that it is mended
     flush_s: float = 2.0  # how long a stop waits for queued messages
     raw_max: int = 16  # management messages that wait while one is being taken; their senders repeat what was dropped
     session_expiry_s: int = 120  # brokers that can keep what arrives while this device restarts
@@ -46,6 +54,7 @@ class MqttSettings:
         try:
             check_id(self.device_id, "device_id")
             check_id(self.mesh, "mesh")
+            check_id(self.install, "install")
             for home in (self.home, *self.home_aliases):
                 parse_home(home)
         except ValueError as error:
@@ -56,6 +65,11 @@ class MqttSettings:
                 raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.backoff_max_s < self.backoff_min_s:
             raise SettingsError("backoff_max_s must not be below backoff_min_s")
+
+    @property
+    def client_id(self) -> str:
+        """This device's name for its session at its home broker. No id holds a dot, so no two can be the same."""
+        return f"{self.mesh}.{self.device_id}.{self.install}"
 
 
 @dataclass(slots=True)
@@ -84,3 +98,7 @@ class Counters:
     """Messages to a home broker whose URL is unusable."""
     raw_dropped: int = 0
     """Management messages that came while too many waited."""
+    take_overs: int = 0
+    """Times that another client took this device's session over."""
+    notices_dropped: int = 0
+    """Things to tell the core that came while it was far behind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import aiomqtt
 
@@ -12,12 +13,15 @@ from edge_agent.adapters.mqtt.adverts import Advert, Adverts
 from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
 from edge_agent.adapters.mqtt.link import Incoming
+from edge_agent.adapters.mqtt.notices import Notices
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
 from edge_agent.adapters.mqtt.pool import AwayPool
 from edge_agent.adapters.mqtt.raw import RawInbox, TakeRaw, check_watchable
 from edge_agent.adapters.mqtt.reader import Reader
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
-from edge_agent.core.events import BadInputReceived, ConnectionChanged, ReplyRoute
+from edge_agent.adapters.mqtt.shrinking import shrink
+from edge_agent.core.events import BadInputReceived, ConnectionChanged, HealthChanged, ReplyRoute, SendFailed
+from edge_agent.core.health import Part
 from edge_agent.core.messages import (
     DeviceStatus,
     DeviceToUser,
@@ -25,6 +29,7 @@ from edge_agent.core.messages import (
     Message,
     PeerMessage,
     Presence,
+    ProposalRequest,
     TokenChunk,
     ViewExchange,
 )
@@ -49,6 +54,7 @@ class MqttTransport:
         self._raw: RawInbox | None = None
         self._adverts: Adverts | None = None
         self._emit: EmitEvent | None = None
+        self._notices = Notices(self.counters)
 
     @property
     def connected(self) -> bool:
@@ -80,6 +86,7 @@ class MqttTransport:
         returned for it, and nothing more is read while it waits (beyond a small bound).
         """
         self._emit = emit
+        self._notices.start(emit)
         will = self._presence(last_will)
         settings = self._settings
         filters = topics.device_subscriptions(settings.mesh, settings.device_id)
@@ -95,23 +102,30 @@ class MqttTransport:
             settings,
             self.counters,
             self._rng,
-            client_id=settings.device_id,
+            client_id=settings.client_id,
             owner=settings.device_id,
             own=True,
             inbox=Inbox(filters, self._take, self._connection_changed, self._adverts.filters if self._adverts else ()),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
+            on_trouble=lambda detail: self._notices.put(HealthChanged(Part.BROKER, detail)),
         )
         self._home.start()
 
     def send_to_device(
         self, device_id: str, home_broker: str, message: PeerMessage, expires_in_s: float | None
     ) -> None:
-        """Queues a message for another device's inbox at its home broker; "" is our own."""
+        """Queues a message for another device's inbox at its home broker; "" is our own.
+
+        A request that is found to be too large, or that the broker refuses, comes back as `SendFailed`.
+        """
         if not topics.is_id(device_id):
             self.counters.dropped += 1  # ids from peers are checked when read; this one is from elsewhere
             return
         priority = Priority.BACKGROUND if isinstance(message, ViewExchange) else Priority.PEERS
-        self._send(device_id, home_broker, self._outgoing(device_id, message, priority), expires_in_s)
+        item = self._outgoing(device_id, message, priority)
+        if isinstance(message, ProposalRequest):
+            item.on_refused = self._failed(device_id, message.request_id)
+        self._send(device_id, home_broker, item, expires_in_s)
 
     def publish_raw(
         self,
@@ -151,6 +165,7 @@ class MqttTransport:
                 Priority.PROGRESS if passing else Priority.USERS,
                 correlation=bytes.fromhex(reply.correlation),
                 on_delivered=on_delivered,
+                shrink=lambda bytes_max: shrink(message, bytes_max, reply.body_id),
             )
         )
 
@@ -179,6 +194,7 @@ class MqttTransport:
             stopping.append(self._home.stop(self._settings.flush_s))
         await asyncio.gather(*stopping)
         self._home = None
+        await self._notices.stop()
         if self._raw is not None:
             await self._raw.stop()
 
@@ -214,7 +230,11 @@ class MqttTransport:
     def _outgoing(self, device_id: str, message: Message, priority: Priority) -> Outgoing:
         row = topics.row_for(message)
         topic = topics.build(self._settings.mesh, device_id, row.channel)
-        return Outgoing(topic, encode(message), row.qos, row.retain, priority)
+        smaller = partial(shrink, message)
+        return Outgoing(topic, encode(message), row.qos, row.retain, priority, shrink=smaller)
+
+    def _failed(self, device_id: str, message_id: str) -> Callable[[str], None]:
+        return lambda why: self._notices.put(SendFailed(device_id, message_id, why))
 
     def _send(self, device_id: str, home_broker: str, item: Outgoing, expires_in_s: float | None) -> None:
         connection = self._connection_for(device_id, home_broker)
