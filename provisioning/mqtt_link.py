@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -33,6 +34,7 @@ _quiet.setLevel(logging.CRITICAL)
 class BrokerAccess:
     """Where to connect and as whom. Files are read at every connect, so that renewed ones count.
 
+    client_id: what the session's name at the broker begins with.
     ca_file: whom to trust; the broker's certificate must be of it and name the URL's host.
     certificate_file, key_file: who we are, or `username` and `password`.
     crl_file: brokers that are revoked; a file that is not there is none.
@@ -95,7 +97,8 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
         client = aiomqtt.Client(
             host,
             port,
-            identifier=access.client_id,
+            # never the same twice: beside another mesh or a second run it would end the other's session
+            identifier=f"{access.client_id}.{secrets.token_hex(4)}",
             protocol=aiomqtt.ProtocolVersion.V5,
             username=access.username,
             password=access.password,

@@ -90,8 +90,9 @@ class MeshClient:
         self._settings = settings or ClientSettings()
         self._conversations: dict[str, Conversation] = {}
         self._watchers: list[Watcher] = []
-        # Not the inbox's name alone: two sessions of one user would take the connection from each other, for ever.
-        identifier = f"{self.client_id}-{secrets.token_hex(4)}"
+        # Not the inbox's name alone: two sessions of one user, or of two meshes on one broker, would throw each other
+        # out, for ever.
+        identifier = f"{self.mesh}.{self.client_id}.{secrets.token_hex(4)}"
         self._connection = Connection(home, access, identifier, self._settings, self._on_message, self._on_connect)
 
     async def __aenter__(self) -> Self:

@@ -23,6 +23,7 @@ from edge_agent.ports import Discovery, Engine, Transport
 from edge_agent.runtime.databases import telemetry_servers
 from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
+from edge_agent.runtime.installation import installation
 
 
 def make_host(config: AgentConfig, home: Home, transport: Transport) -> AgentHost:
@@ -143,6 +144,7 @@ def make_transport(config: AgentConfig, home: Home) -> MqttTransport:
             device_id=config.device.id,
             mesh=config.device.mesh,
             home=home.connect,
+            install=installation(config.data_dir),
             home_aliases=(home.advertised, *home.aliases),
             username=broker.username,
             password=password.get_secret_value() if password else None,
