@@ -1,7 +1,8 @@
 """Bytes to messages and back. The only place that knows how a message looks on the wire.
 
 A body is one flat JSON object in UTF-8: `{"v": 1, "type": "prompt", ...the fields of the message class}`, the type in
-kebab-case. Reading is strict: nothing unknown, nothing converted ("2" is no number, 1.5 no integer), no NaN. Whatever
+kebab-case. Reading is strict: nothing unknown, nothing converted ("2" is no number, 1.5 no integer), no NaN. What is
+around the object is no part of it: a byte order mark before it, blanks and the zeros of a C string behind it. Whatever
 is wrong with the bytes ends as one `ProtocolError`; nothing else is ever raised by `decode` and `decode_prompt`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, final, get_args
@@ -19,11 +21,13 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check
+from edge_agent.wire.salvage import Salvage, utf_16_of
 
 SCHEMA_VERSION = 1
 BODY_BYTES_MAX = 256 * 1024  # a prompt with its references, and what every broker here can be told to let through
 DETAIL_LENGTH_MAX = 160  # one line in a log or an app; never a large echo of what somebody sent
 REPLY_TO_LENGTH_MAX = 256  # longer than any topic of ours
+_AROUND = b"\0 \t\r\n"  # what may follow a body and says nothing
 
 _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _CONFIG_ATTRIBUTE = "__pydantic_config__"  # where pydantic looks for the settings of a plain dataclass
@@ -116,7 +120,7 @@ def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> UserInput:
             fields.setdefault("prompt_id", body_id)
         message_id = _message_id(fields)
     except ProtocolError as error:
-        raise UserInputError(error, reply_to, body_id) from None
+        raise _with_what_is_left(error, body, reply_to, body_id) from None
     try:
         kind = _kind(fields, get_args(m.UserMessage))
         if kind is m.Prompt:
@@ -127,18 +131,44 @@ def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> UserInput:
         raise UserInputError(error, reply_to, body_id) from None
 
 
+def _with_what_is_left(error: ProtocolError, body: bytes, reply_to: str, body_id: str) -> UserInputError:
+    """Adds where to tell the sender, and of what, as far as that can still be read."""
+    left = Salvage(body)
+    body_id = body_id or left.text("id", MESSAGE_ID_LENGTH_MAX)
+    error.message_id = error.message_id or left.text("prompt_id", MESSAGE_ID_LENGTH_MAX) or body_id
+    return UserInputError(error, reply_to or left.text("reply_to", REPLY_TO_LENGTH_MAX), body_id)
+
+
 def _read(body: bytes, bytes_max: int) -> dict[str, Any]:
     if len(body) > bytes_max:
         raise ProtocolError(m.RefusalReason.TOO_LARGE, f"body: {len(body)} bytes, at most {bytes_max} are taken")
+    bare = body.removeprefix(BOM_UTF8).rstrip(_AROUND)
+    if not bare:
+        raise _invalid("body: empty")
     try:
-        value = from_json(body.decode(), allow_inf_nan=False)
-    except UnicodeDecodeError:
-        raise _invalid("body: not UTF-8") from None
+        value = from_json(bare.decode(), allow_inf_nan=False)
+    except UnicodeDecodeError as error:
+        if utf_16_of(body):
+            raise _invalid("body: UTF-16, must be UTF-8") from None
+        raise _invalid(f"body: not UTF-8: byte {error.object[error.start]:#04x} at {error.start}") from None
     except ValueError as error:
-        raise _invalid(f"body: not JSON: {error}") from None
+        if utf_16_of(body):
+            raise _invalid("body: UTF-16, must be UTF-8") from None
+        raise _invalid(f"body: not JSON: {error}{_hint(bare)}") from None
     if not isinstance(value, dict):
         raise _invalid("body: not a JSON object")
     return value
+
+
+def _hint(body: bytes) -> str:
+    """What was probably meant."""
+    if body[:1] == b"{" and body[1:].lstrip()[:1] == b"'":
+        return " (names and texts stand in \", not in ')"
+    if b"NaN" in body or b"Infinity" in body:
+        return " (JSON has no NaN and no Infinity)"
+    if any(letter in body for letter in b"\n\r\t"):
+        return " (a line break or tab within a text is written \\n or \\t)"
+    return ""
 
 
 def _kind(fields: dict[str, Any], types: Iterable[type]) -> type:

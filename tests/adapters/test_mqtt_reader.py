@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.adapters.mqtt.link import Incoming
-from edge_agent.adapters.mqtt.reader import CORRELATION_BYTES_MAX, Reader
+from edge_agent.adapters.mqtt.reader import CORRELATION_BYTES_MAX, RETAINED_SEEN_MAX, Reader
 from edge_agent.core import messages as m
 from edge_agent.core.events import BadInputReceived, Event, PeerMessageReceived, PromptReceived, ReplyRoute
 from edge_agent.wire import topics
@@ -44,9 +44,35 @@ def test_whatever_arrives_becomes_one_event_or_none_and_a_way_back_is_always_our
     assert route is None or topics.is_own_answer(route.topic, "test", "a")
 
 
-def test_a_retained_message_in_an_inbox_is_refused() -> None:
-    event = read(PROMPTS, encode(PROMPT), response=ANSWERS, retain=True)
-    assert event == BadInputReceived(m.RefusalReason.INVALID, "prompts: must not be retained")
+def test_a_retained_message_in_an_inbox_is_refused_once_and_says_how_to_clear_it() -> None:
+    reader = Reader("test", "a", 1000)
+
+    def retained(topic: str, body: bytes, response: str = "") -> BadInputReceived | None:
+        event = reader.read(Incoming(topic, body, 1, True, 1, response, b""))
+        assert event is None or isinstance(event, BadInputReceived)
+        return event
+
+    first = retained(PROMPTS, encode(PROMPT), ANSWERS)
+    assert first is not None
+    assert (first.message_id, first.reply) == ("p1", ReplyRoute(ANSWERS))
+    assert f"`mosquitto_pub -r -n -t {PROMPTS}` removes it" in first.detail
+    assert retained(PROMPTS, encode(PROMPT), ANSWERS) is None, "as at the next connect"
+    assert retained(PROMPTS, encode(m.PromptCancel("p1")), ANSWERS) is not None
+    broken = retained(PROMPTS, b'{"id": "p2", "reply_to": "%s", }' % ANSWERS.encode())
+    assert broken is not None
+    assert broken.reply == ReplyRoute(ANSWERS, "", "p2")
+    jobs = retained(topics.build("test", "a", Channel.JOBS), b"{}")
+    assert jobs is not None
+    assert jobs.detail.startswith("jobs: retained")
+    for number in range(200):
+        retained(PROMPTS, b"%d" % number)
+    assert len(reader._retained_seen) == RETAINED_SEEN_MAX
+
+
+def test_a_management_body_that_is_too_large_is_named_as_such() -> None:
+    event = read(topics.build("test", "a", Channel.JOBS), b"x" * 300_000)
+    assert isinstance(event, BadInputReceived)
+    assert event.detail.startswith("jobs: 300000 bytes")
 
 
 def test_an_overlong_correlation_is_refused_and_not_kept() -> None:

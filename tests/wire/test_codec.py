@@ -116,8 +116,13 @@ def test_a_message_with_bytes_changed_or_cut_is_read_or_refused(message: m.Messa
 @pytest.mark.parametrize(
     ("data", "detail"),
     [
-        (b"", "body: not JSON"),
-        (b"\xff\xfe", "body: not UTF-8"),
+        (b"", "body: empty"),
+        (b"\xef\xbb\xbf\0\0\r\n", "body: empty"),
+        (b"\xff\xfe", "body: UTF-16"),
+        ("{}".encode("utf-16"), "body: UTF-16"),
+        ("{}".encode("utf-16-be"), "body: UTF-16"),
+        (b'{"a": "\xe4"}', "body: not UTF-8: byte 0xe4 at 7"),
+        (b"{}\0{", "body: not JSON"),
         (b"[]", "body: not a JSON object"),
         (body(v=...), "v: the schema version is missing"),
         (body(type=...), "type: must be prompt or prompt-cancel here"),

@@ -10,6 +10,7 @@ from functools import partial
 import aiomqtt
 
 from edge_agent.adapters.mqtt.adverts import Advert, Adverts
+from edge_agent.adapters.mqtt.bad_input import BadInputLog
 from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
 from edge_agent.adapters.mqtt.link import Incoming
@@ -55,6 +56,7 @@ class MqttTransport:
         self._adverts: Adverts | None = None
         self._emit: EmitEvent | None = None
         self._notices = Notices(self.counters)
+        self._bad_input = BadInputLog()
 
     @property
     def connected(self) -> bool:
@@ -209,7 +211,9 @@ class MqttTransport:
         event = self._reader.read(incoming)
         if event is None or self._emit is None:
             return
-        self.counters.bad += isinstance(event, BadInputReceived)
+        if isinstance(event, BadInputReceived):
+            self.counters.bad += 1
+            self._bad_input.note(incoming.topic, len(incoming.payload), event, asyncio.get_running_loop().time())
         await self._emit(event)
 
     async def _connection_changed(self, connected: bool) -> None:
