@@ -9,6 +9,7 @@ import random
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.results import AskOutcome, AskResult, End, result_object
 from edge_agent.cli.terminal import console, print_json, safe_text
 from edge_agent.cli.views.provenance import provenance_tree
-from edge_agent.client import AskTimeoutError, MeshClient, NoReceiptError
+from edge_agent.client import CANDIDATES_MAX, ELSEWHERE, AskTimeoutError, MeshClient, NoReceiptError, least_busy
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import (
     Answer,
@@ -30,6 +31,7 @@ from edge_agent.core.messages import (
     LayerProgress,
     PromptOptions,
     PromptReceipt,
+    PromptRefusal,
     Role,
     TokenChunk,
 )
@@ -131,7 +133,7 @@ class _Shown:
 class Question:
     """What is asked, and how its answer is shown.
 
-    device_id: who is asked; `None` picks one that is online.
+    device_id: who is asked; `None` picks the least busy that is online, and the next one if that refuses for now.
     system: what the devices are told before the prompt; "" is nothing.
     raw: the text as it came, also on a terminal.
     """
@@ -159,9 +161,8 @@ async def ask_one(address: MeshAddress, question: Question) -> int:
     """
     errors = console(stderr=True)
     async with address.client() as client:
-        device_id = await _choose_device(client, address, question.device_id, errors)
-        shown = _Shown(errors, stream=question.stream and not question.json, raw=question.raw)
-        result = await _ask(client, device_id, question, shown)
+        candidates = await _choose_devices(client, address, question.device_id, errors)
+        result = await _ask_in_turn(client, candidates, question, errors)
     if question.json:
         print_json(result_object(result))
     elif result.answer is not None:
@@ -195,19 +196,38 @@ def duration_words(seconds: float) -> str:
     return f"about {count} {unit}{'' if count == 1 else 's'}"
 
 
-async def _choose_device(client: MeshClient, address: MeshAddress, wanted: str | None, errors: Console) -> str:
-    online = [view.device_id for view in await client.discover()]
+async def _choose_devices(client: MeshClient, address: MeshAddress, wanted: str | None, errors: Console) -> list[str]:
+    """Returns whom to ask, one after the other should they refuse: the one that was named, or the least busy."""
+    views = await client.discover()
+    online = [view.device_id for view in views]
     if wanted is not None:
         if wanted not in online:  # it may be restarting, and where presence is not retained we cannot know
             errors.print(
                 f"{wanted} is not online; waiting for it (online: {', '.join(online) or 'none'})", style="busy"
             )
-        return wanted
+        return [wanted]
     if not online:
         raise SettingsError(f"no device is online in mesh {address.mesh!r} at {address.broker}")
-    chosen = random.choice(online)  # noqa: S311 - spreads users over devices, guards nothing
-    errors.print(f"asking {chosen} (one of {len(online)} online; --device picks another)", style="quiet")
-    return chosen
+    able = least_busy(views, random.Random())  # noqa: S311 - breaks ties, guards nothing
+    if not able:
+        raise SettingsError(
+            f"none of the {len(online)} devices online in mesh {address.mesh!r} can infer just now "
+            "(`moamesh status` shows why)"
+        )
+    errors.print(f"asking {able[0]} (one of {len(online)} online; --device picks another)", style="quiet")
+    return list(able[:CANDIDATES_MAX])
+
+
+async def _ask_in_turn(client: MeshClient, candidates: Sequence[str], question: Question, errors: Console) -> AskResult:
+    """Asks the first, and the next one where a refusal is one device's alone."""
+    for device_id, then in zip(candidates, (*candidates[1:], None), strict=True):
+        shown = _Shown(errors, stream=question.stream and not question.json, raw=question.raw)
+        result = await _ask(client, device_id, question, shown)
+        end = result.end
+        if then is None or not (isinstance(end, PromptRefusal) and end.reason in ELSEWHERE):
+            break
+        errors.print(f"{device_id}: {safe_text(end.detail)}; asking {then}", style="busy", soft_wrap=True)
+    return result
 
 
 async def _ask(client: MeshClient, device_id: str, question: Question, shown: _Shown) -> AskResult:

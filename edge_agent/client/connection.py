@@ -6,13 +6,23 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_agent.adapters.mqtt import BrokerUrl, open_client
+from edge_agent.adapters.mqtt import (
+    BrokerLimits,
+    BrokerUrl,
+    RefusedError,
+    code_of,
+    explain,
+    of_code,
+    open_client,
+    unless_lost,
+)
 from edge_agent.client.access import Access
 from edge_agent.client.conversation import ClientSettings
 
@@ -54,7 +64,11 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self.connected = asyncio.Event()
+        self.refused = asyncio.Event()
+        """Set while every address has refused us for good, longer than a broker takes to hear of a new user."""
         self.last_error = ""
+        self.limits = BrokerLimits()
+        """What the broker takes, as of the last connect."""
 
     def start(self) -> None:
         """Begins connecting in the background."""
@@ -74,8 +88,12 @@ class Connection:
             return
         self._subscriptions[topic_filter] = qos
         if self._client is not None:
-            with contextlib.suppress(aiomqtt.MqttError):  # the reconnect that follows subscribes
-                await self._client.subscribe(topic_filter, qos)
+            with contextlib.suppress(aiomqtt.MqttError):  # the next connect subscribes again, and says what is wrong
+                await self._subscribe(self._client, {topic_filter: qos})
+
+    def room(self, topic: str, response_topic: str, correlation: bytes) -> float:
+        """How large a body the broker takes with these beside it."""
+        return self.limits.body_bytes_max(topic, len(response_topic.encode()) + len(correlation))
 
     async def publish(
         self, topic: str, body: bytes, qos: int, response_topic: str, correlation: bytes, expires_in_s: float | None
@@ -88,6 +106,7 @@ class Connection:
             properties.MessageExpiryInterval = max(1, round(expires_in_s))
         if self._client is None:
             return False
+        qos = min(qos, self.limits.qos_max)
         publishing = asyncio.ensure_future(self._client.publish(topic, body, qos, properties=properties))
         lost = asyncio.ensure_future(self._lost.wait())  # aiomqtt would wait for its whole timeout, 10 s
         try:
@@ -104,23 +123,31 @@ class Connection:
         return True
 
     async def _run(self) -> None:
-        backoff_s = self._settings.backoff_min_s
-        tried = 0
+        settings, loop = self._settings, asyncio.get_running_loop()
+        backoff_s = settings.backoff_min_s
+        tried, refusals, since = 0, 0, loop.time()
         while True:
             try:
                 async with self._open() as client:
-                    await self._subscribe_all(client)
-                    backoff_s, tried = self._settings.backoff_min_s, 0
+                    await self._subscribe(client, self._subscriptions)
+                    backoff_s, tried, refusals = settings.backoff_min_s, 0, 0
+                    self.refused.clear()
                     await self._read(client)
             except (aiomqtt.MqttError, OSError, ValueError) as error:  # the latter two: unusable certificate files
-                self.last_error = str(error)
-                log.debug("connection to %s: %s", self._home[self._at], error)
+                trouble = explain(error)
+                self.last_error = trouble.detail
+                refusals = refusals + 1 if trouble.lasting else 0
+                since = since if refusals > 1 else loop.time()
+                if refusals >= len(self._home) and loop.time() - since >= settings.refused_after_s:
+                    self.refused.set()
+                log.debug("connection to %s: %s", self._home[self._at], trouble.detail)
             self._at = (self._at + 1) % len(self._home)
             tried += 1
             # jitter: the clients of a broker that comes back must not come back at the same moment
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
             if tried % len(self._home) == 0:  # longer with each round: one dead address must not hide a living one
-                backoff_s = min(2 * backoff_s, self._settings.backoff_max_s)
+                most_s = settings.refused_backoff_max_s if refusals else settings.backoff_max_s
+                backoff_s = min(2 * backoff_s, most_s)
 
     def _open(self) -> aiomqtt.Client:
         access = self._access
@@ -131,11 +158,26 @@ class Connection:
             password=access.password,
             tls=access.tls,
             names=(access.broker_of,) if access.broker_of else (),
+            on_limits=self._note_limits,
         )
 
-    async def _subscribe_all(self, client: aiomqtt.Client) -> None:
-        if self._subscriptions:
-            await client.subscribe(list(self._subscriptions.items()))
+    def _note_limits(self, limits: BrokerLimits) -> None:
+        self.limits = limits
+
+    async def _subscribe(self, client: aiomqtt.Client, filters: Mapping[str, int]) -> None:
+        """Subscribes to what the broker allows; without wildcards `MeshClient.ask` names each device.
+
+        Raises:
+            RefusedError: this user may not read that.
+        """
+        allowed = [(topic, qos) for topic, qos in filters.items() if self.limits.wildcards or not _is_wild(topic)]
+        if not allowed:
+            return
+        codes = await unless_lost(client, client.subscribe(allowed))
+        for (topic, _), code in zip(allowed, codes, strict=True):
+            if code_of(code):
+                reason = of_code(code_of(code))
+                raise RefusedError(replace(reason, detail=f"subscription to {topic} refused: {reason.detail}"))
 
     async def _read(self, client: aiomqtt.Client) -> None:
         self._client = client
@@ -149,3 +191,7 @@ class Connection:
             self._client = None
             self._lost.set()
             self.connected.clear()
+
+
+def _is_wild(topic_filter: str) -> bool:
+    return "+" in topic_filter or "#" in topic_filter

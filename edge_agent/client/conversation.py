@@ -46,6 +46,8 @@ class ClientSettings:
     grace_s: float = 30.0  # beyond the prompt's own deadline, for the way back
     backoff_min_s: float = 0.2  # between connection attempts, doubling, with jitter
     backoff_max_s: float = 5.0
+    refused_backoff_max_s: float = 30.0  # where a broker refuses for good, until somebody mends it
+    refused_after_s: float = 2.0  # a broker of ours hears of a new user within a second
 
 
 class Conversation:

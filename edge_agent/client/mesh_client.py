@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import astuple, dataclass
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +29,7 @@ from edge_agent.core.messages import (
     PromptCancel,
     PromptOptions,
     PromptRefusal,
+    RefusalReason,
     Role,
     UserMessage,
 )
@@ -37,9 +39,22 @@ PROMPTS_OPEN_MAX = 10_000  # of one client at a time: bounds its memory when a c
 WATCH_UNREAD_MAX = 4096  # broadcasts a slow watcher may lag behind
 DISCOVER_SETTLE_S = 0.3  # retained presences come in one burst; a pause this long says that the burst is over
 DISCOVER_POLL_S = 0.05
+DISCOVER_UNRETAINED_S = 12.0  # two status intervals of a device with default settings, and a little
 
 Watcher = Callable[[Presence | DeviceStatus, bool], None]
 """Sees each broadcast, and whether it was a retained one; must be quick and not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A message to a device, as `Connection.publish` takes it."""
+
+    topic: str
+    body: bytes
+    qos: int
+    answers: str
+    correlation: bytes
+    expires_in_s: float | None
 
 
 class BrokerUnreachableError(MoameshError):
@@ -59,7 +74,7 @@ class MeshClient:
         access: a user name, password and certificates, where the broker wants them.
 
     Raises (on entering):
-        BrokerUnreachableError: no connection within `settings.connect_timeout_s`.
+        BrokerUnreachableError: no connection within `settings.connect_timeout_s`, or the broker refuses for good.
 
     Raises (at once):
         SettingsError: `url` has no broker URL, or `mesh` or `client_id` is not 1 to 64 of a-z, 0-9 and -.
@@ -99,16 +114,23 @@ class MeshClient:
         await self._connection.subscribe(*self._answers)  # in place before any prompt can be published
         self._connection.start()
         try:
-            async with asyncio.timeout(self._settings.connect_timeout_s):
-                await self._connection.connected.wait()
-        except TimeoutError:
-            await self._connection.stop()
-            reason = self._connection.last_error or "no answer"
-            raise BrokerUnreachableError(f"cannot reach the broker {self.url}: {reason}") from None
+            if not await self._connected_in_time():
+                reason = self._connection.last_error or "no answer"
+                raise BrokerUnreachableError(f"cannot reach the broker {self.url}: {reason}")
         except BaseException:
             await self._connection.stop()
             raise
         return self
+
+    async def _connected_in_time(self) -> bool:
+        connection = self._connection
+        ways = [asyncio.ensure_future(event.wait()) for event in (connection.connected, connection.refused)]
+        try:
+            await asyncio.wait(ways, timeout=self._settings.connect_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            return connection.connected.is_set()
+        finally:
+            for way in ways:
+                way.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -133,6 +155,8 @@ class MeshClient:
     ) -> AsyncGenerator[DeviceToUser, None]:
         """Asks a device; yields what it says until the answer or the refusal, which is the last.
 
+        What the broker or a device would not take for its size is refused here at once, as the device would refuse it.
+
         A `TokenChunk` with index 0 starts the text (over); the `Answer` has all of it. Wrap in `contextlib.aclosing`
         when you may leave the loop early; leaving does not cancel the prompt, `cancel` does.
 
@@ -150,12 +174,18 @@ class MeshClient:
         prompt = Prompt(prompt_id or secrets.token_hex(16), turns, options or PromptOptions())
         if len(self._conversations) >= PROMPTS_OPEN_MAX or prompt.prompt_id in self._conversations:
             raise SettingsError(f"prompt {prompt.prompt_id} is already open, or {PROMPTS_OPEN_MAX} others are")
+        sending = self._sending(device_id, prompt)
+        if not self._connection.limits.wildcards:
+            await self._connection.subscribe(sending.answers, self._answers[1])
         conversation = Conversation(prompt, device_id, self._settings, time.monotonic(), timeout_s)
         self._conversations[prompt.prompt_id] = conversation
         try:
             while True:
                 if conversation.is_due(time.monotonic()):
-                    taken = await self._send(device_id, prompt)
+                    if (too_large := self._too_large(sending)) is not None:
+                        yield PromptRefusal(prompt.prompt_id, device_id, RefusalReason.TOO_LARGE, too_large)
+                        return
+                    taken = await self._send(sending)
                     conversation.add_sent(time.monotonic(), taken=taken)
                 while (message := conversation.take()) is not None:
                     yield message
@@ -189,9 +219,9 @@ class MeshClient:
 
     async def cancel(self, device_id: str, prompt_id: str) -> bool:
         """Tells the device that this answer is no longer wanted; returns whether the broker took the message."""
-        return await self._send(device_id, PromptCancel(prompt_id))
+        return await self._send(self._sending(device_id, PromptCancel(prompt_id)))
 
-    async def _send(self, device_id: str, message: UserMessage) -> bool:
+    def _sending(self, device_id: str, message: UserMessage) -> _Sending:
         row = topics.row_for(message)
         try:
             topic = topics.build(self.mesh, device_id, row.channel)
@@ -200,8 +230,20 @@ class MeshClient:
         except ValueError as error:
             raise SettingsError(str(error)) from None
         deadline_s = message.options.deadline_s if isinstance(message, Prompt) else None
-        correlation = message.prompt_id.encode()
-        return await self._connection.publish(topic, body, row.qos, answers, correlation, deadline_s)
+        return _Sending(topic, body, row.qos, answers, message.prompt_id.encode(), deadline_s)
+
+    def _too_large(self, sending: _Sending) -> str | None:
+        """Says in words why it would not be taken for its size, `None` if it will be."""
+        size = len(sending.body)
+        if size > codec.BODY_BYTES_MAX:
+            return f"{size:,} bytes as the mesh sends it; a message may have {codec.BODY_BYTES_MAX:,}"
+        room = self._connection.room(sending.topic, sending.answers, sending.correlation)
+        if size > room:
+            return f"{size:,} bytes as the mesh sends it; the broker {self.url} takes {int(room):,}"
+        return None
+
+    async def _send(self, sending: _Sending) -> bool:
+        return await self._connection.publish(*astuple(sending))
 
     # --- watching -------------------------------------------------------------------------------------------------
 
@@ -233,8 +275,11 @@ class MeshClient:
 
     async def discover(self, timeout_s: float = 3.0, *, at_least: int = 1) -> tuple[DeviceView, ...]:
         """Returns the devices online: at once when `at_least` are known and no new one came for `DISCOVER_SETTLE_S`,
-        else what there is after `timeout_s`."""
+        else what there is after `timeout_s`; later where the broker retains nothing, and a status must be waited for.
+        """
         await self.start_watching()
+        if not self._connection.limits.retain:
+            timeout_s = max(timeout_s, DISCOVER_UNRETAINED_S)
         ends_at = time.monotonic() + timeout_s
         known, settled_at = -1, ends_at
         while (now := time.monotonic()) < ends_at:

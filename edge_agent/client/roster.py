@@ -43,6 +43,13 @@ class DeviceView:
         """Whether its answers are made by the synthetic load engine."""
         return self.status is not None and self.status.synthetic
 
+    @property
+    def able(self) -> bool:
+        """Whether it can infer, by its last word; its presence is told at once when that changes."""
+        if self.presence is not None:
+            return self.presence.entry.able
+        return self.status is None or self.status.able
+
     def state(self, now: float) -> DeviceState:
         """What to call the device at `now` (the same clock as `heard_at`).
 

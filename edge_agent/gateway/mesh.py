@@ -10,7 +10,15 @@ import socket
 import time
 from collections import Counter
 
-from edge_agent.client import BrokerUnreachableError, ClientSettings, DeviceState, DeviceView, MeshClient
+from edge_agent.client import (
+    CANDIDATES_MAX,
+    BrokerUnreachableError,
+    ClientSettings,
+    DeviceState,
+    DeviceView,
+    MeshClient,
+    least_busy,
+)
 from edge_agent.gateway.errors import ApiError, invalid, unavailable
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.wire.topics import is_id
@@ -23,7 +31,7 @@ SETTINGS = ClientSettings(
 BROKER_WAIT_S = 5.0  # for a broker that is away: a restart of mosquitto takes well under a second
 DEVICES_WAIT_S = 3.0  # after connecting: presences that the broker kept come at once, others with the next status
 POLL_S = 0.05
-CANDIDATES_MAX = 3  # devices tried one after the other where the client leaves the choice: one overloaded is no answer
+RETRY_S = 5.0  # after a broker that refuses at once; one that is away takes twice as long to be found out
 
 
 class MeshLink:
@@ -119,15 +127,8 @@ class MeshLink:
         return ()
 
     def _best(self) -> tuple[str, ...]:
-        views = sorted(self.online(), key=self._expected_wait)
-        return tuple(view.device_id for view in views[:CANDIDATES_MAX])
-
-    def _expected_wait(self, view: DeviceView) -> tuple[float, float, float]:
-        status = view.status
-        there = status.requests_waiting + status.requests_running if status is not None else 0
-        items = max(there, self.open_at[view.device_id])
-        service_time_s = status.service_time_s_mean if status is not None else 0.0
-        return items * service_time_s, items, random.random()  # noqa: S311 - breaks ties, guards nothing
+        ties = random.Random()  # noqa: S311 - breaks ties, guards nothing
+        return least_busy(self.online(), ties, self.open_at)[:CANDIDATES_MAX]
 
     def _make_client(self) -> MeshClient:
         options = self._options
@@ -147,6 +148,7 @@ class MeshLink:
                 if str(error) != said:  # once, not every ten seconds for a night
                     log.warning("%s; trying on", error)
                     said = str(error)
+                await asyncio.sleep(RETRY_S)
             finally:
                 self._client = None
 

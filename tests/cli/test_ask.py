@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -105,7 +106,8 @@ async def ask(env: dict[str, str], url: str, *arguments: str, stdin: bytes = b""
 
 
 def command(url: str, *arguments: str) -> list[str]:
-    return [*MOAMESH, "ask", *arguments, "--broker", url, "--mesh", "test", "--device", "device-1"]
+    named = () if "--mesh" in arguments else ("--mesh", "test", "--device", "device-1")
+    return [*MOAMESH, "ask", *arguments, "--broker", url, *named]
 
 
 @pytest.mark.broker
@@ -220,6 +222,30 @@ async def test_each_way_not_to_be_answered_has_its_exit_status_and_words(
         end, out, _ = await ask(home, broker_url, "why?", "--json")
         assert end == expected
         assert json.loads(out)["retry_after_s"] == (34.2 if expected == BUSY else None)
+
+
+@pytest.mark.broker
+async def test_who_names_no_device_gets_the_least_busy_and_after_its_refusal_the_next(
+    home: dict[str, str], broker_url: str
+) -> None:
+    full = refusing(RefusalReason.OVERLOADED, "the queue is full", 34.2)
+    async with (
+        scripted_device(broker_url, full, device_id="free") as free,
+        scripted_device(broker_url, answering("Because."), device_id="busy") as busy,
+        scripted_device(broker_url, answering("Never."), device_id="broken") as broken,
+    ):
+        for device, waiting in ((free, 0), (busy, 9), (broken, 0)):
+            told = presence(device.device_id)
+            told = replace(told, entry=replace(told.entry, able=device is not broken))
+            await device.announce(told)
+            await device.announce(replace(status(device.device_id, waiting=waiting), able=device is not broken))
+        end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test")
+        assert (end, out) == (0, "Because.\n")
+        assert "asking free (one of 3 online" in errors
+        assert "free: the queue is full; asking busy" in errors
+        assert not broken.prompts
+        end, _, errors = await ask(home, broker_url, "why?", "--mesh", "test", "--device", "free")
+        assert end == BUSY, "a device that was named is asked alone"
 
 
 @pytest.mark.broker

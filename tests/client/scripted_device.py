@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
-from edge_agent.adapters.mqtt import TlsFiles, open_client
+from edge_agent.adapters.mqtt import BrokerLimits, TlsFiles, open_client
 from edge_agent.core.messages import DeviceToUser, Message, Prompt
 from edge_agent.wire import codec, topics
 
@@ -24,6 +24,7 @@ class ScriptedDevice:
     heard: list[Message] = field(default_factory=list)
     correlations: list[bytes] = field(default_factory=list)
     reply_to: str = ""
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -31,12 +32,13 @@ class ScriptedDevice:
 
     async def say(self, *messages: DeviceToUser) -> None:
         for message in messages:
-            await self.client.publish(self.reply_to, codec.encode(message), 1)
+            await self.client.publish(self.reply_to, codec.encode(message), min(1, self.limits.qos_max))
 
     async def announce(self, message: Message) -> None:
         row = topics.row_for(message)
         topic = topics.build(self.mesh, self.device_id, row.channel)
-        await self.client.publish(topic, codec.encode(message), row.qos, retain=row.retain)
+        qos, retain = min(row.qos, self.limits.qos_max), row.retain and self.limits.retain
+        await self.client.publish(topic, codec.encode(message), qos, retain=retain)
 
 
 Script = Callable[[ScriptedDevice, Message], Awaitable[None]]
@@ -56,8 +58,9 @@ async def scripted_device(
     tls: TlsFiles | None = None,
 ) -> AsyncIterator[ScriptedDevice]:
     """Runs `script` for each message from a user."""
-    async with open_client(url, client_id=f"{device_id}-script", tls=tls) as client:
-        device = ScriptedDevice(client, mesh, device_id)
+    told: list[BrokerLimits] = []
+    async with open_client(url, client_id=f"{device_id}-script", tls=tls, on_limits=told.append) as client:
+        device = ScriptedDevice(client, mesh, device_id, limits=told[-1])
         await client.subscribe(topics.build(mesh, device_id, topics.Channel.PROMPTS), 1)
 
         async def listen() -> None:

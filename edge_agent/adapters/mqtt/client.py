@@ -5,12 +5,13 @@ Used by a device's transport and by clients on the user's side.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeVar, final
 from urllib.parse import SplitResult, urlsplit
 
 import aiomqtt
@@ -30,6 +31,7 @@ CONNECT_TIMEOUT_S = 3.0  # a broker in reach answers in milliseconds; the thread
 _library_log = logging.getLogger(f"{__name__}.library")
 _library_log.addHandler(logging.NullHandler())
 
+T = TypeVar("T")
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}(%[A-Za-z0-9]+)?")  # names, IPv4 and IPv6 with a zone
 # Without it every small message waits for the delayed acknowledgement of the one before: 44 ms instead of 1.
@@ -143,6 +145,24 @@ def open_client(
     if on_limits is not None:
         _tell_limits(client, on_limits)
     return client
+
+
+async def unless_lost(client: aiomqtt.Client, answer: Coroutine[Any, Any, T]) -> T:
+    """Awaits an answer of the broker's; aiomqtt would wait its whole timeout, 10 s, for one that has hung up.
+
+    Raises:
+        aiomqtt.MqttError: the connection was lost.
+    """
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(answer)
+    lost: asyncio.Future[Any] = client._disconnected
+    try:
+        await asyncio.wait({waiting, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise lost.exception() or aiomqtt.MqttError("the connection was ended")
+        result: T = waiting.result()
+        return result
+    finally:
+        waiting.cancel()
 
 
 def _tell_limits(client: aiomqtt.Client, on_limits: Callable[[BrokerLimits], None]) -> None:

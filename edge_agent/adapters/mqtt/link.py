@@ -11,9 +11,9 @@ import asyncio
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import aiomqtt
 from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, MQTTMessage
@@ -22,12 +22,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_agent.adapters.mqtt.client import unless_lost
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.outbox import Outgoing
 from edge_agent.adapters.mqtt.reasons import code_of
 from edge_agent.adapters.mqtt.settings import Counters
 
-T = TypeVar("T")
 _WILD = frozenset("+#")
 
 
@@ -105,21 +105,8 @@ class Link:
         if not allowed:
             return []
         options = [(topic, SubscribeOptions(qos)) for topic, qos in allowed]
-        codes = await self._unless_lost(self.client.subscribe(options))
+        codes = await unless_lost(self.client, self.client.subscribe(options))
         return [(topic, code_of(code)) for (topic, _), code in zip(allowed, codes, strict=True) if code_of(code)]
-
-    async def _unless_lost(self, answer: Coroutine[Any, Any, T]) -> T:
-        """Awaits an answer of the broker's; aiomqtt would wait its whole timeout, 10 s, for one that has hung up."""
-        waiting: asyncio.Future[Any] = asyncio.ensure_future(answer)
-        lost: asyncio.Future[Any] = self.client._disconnected
-        try:
-            await asyncio.wait({waiting, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                raise lost.exception() or aiomqtt.MqttError("the connection was ended")
-            result: T = waiting.result()
-            return result
-        finally:
-            waiting.cancel()
 
     # --- out --------------------------------------------------------------------------------------------------------
 

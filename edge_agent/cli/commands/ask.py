@@ -12,7 +12,7 @@ from edge_agent.cli import options as opt
 def ask(
     prompt: Annotated[str | None, typer.Argument(help='What to ask; "-" or nothing reads standard input.')] = None,
     device: Annotated[
-        str | None, typer.Option("--device", "-D", metavar="ID", help="The device to ask; by default any one online.")
+        str | None, typer.Option("--device", "-D", metavar="ID", help="The device to ask; by default the least busy.")
     ] = None,
     system: Annotated[
         str,
