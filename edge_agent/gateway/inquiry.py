@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from edge_agent.client import MeshClient, NoReceiptError
+from edge_agent.client import ELSEWHERE, MeshClient, NoReceiptError
 from edge_agent.core.errors import MoameshError
-from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, RefusalReason
+from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal
 from edge_agent.core.messages import Prompt as MeshPrompt
 from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 MESSAGES_MAX = 32_768  # of one prompt kept for followers: 8192 tokens, begun anew a few times; the answer has it all
 CANCEL_TIMEOUT_S = 2.0  # for the broker to take a cancel; one that is lost costs the device work, nothing else
 KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered; a device keeps 256 answers itself
-
-_ELSEWHERE = (RefusalReason.OVERLOADED, RefusalReason.STOPPING, RefusalReason.UNABLE)
-"""Refusals of one device that another need not share."""
 
 
 class Inquiry:
@@ -241,7 +238,7 @@ class Inquiries:
             async for message in asking:
                 if not isinstance(message, PromptRefusal):
                     inquiry.take(message)
-                elif may_refuse and message.reason in _ELSEWHERE:
+                elif may_refuse and message.reason in ELSEWHERE:
                     return False
                 else:
                     inquiry.fail(of_refusal(message))

@@ -46,6 +46,7 @@ class MeshLink:
         self._make_client()  # not used: what is wrong with the settings is to be said before we listen
         self._client: MeshClient | None = None
         self._since = 0.0
+        self._dropped = 0
         self._task: asyncio.Task[None] | None = None
         self.open_at: Counter[str] = Counter()
         """Prompts of this gateway open at each device: newer than the device's own figures."""
@@ -64,6 +65,11 @@ class MeshLink:
     def connected(self) -> bool:
         """Whether the broker is connected at this moment."""
         return self._client is not None and self._client.connected
+
+    @property
+    def dropped(self) -> int:
+        """Messages of devices that could not be used, since the start."""
+        return self._dropped + (self._client.dropped if self._client is not None else 0)
 
     def devices(self) -> tuple[DeviceView, ...]:
         """Every device heard of."""
@@ -150,6 +156,7 @@ class MeshLink:
                     said = str(error)
                 await asyncio.sleep(RETRY_S)
             finally:
+                self._dropped += client.dropped
                 self._client = None
 
 

@@ -35,7 +35,7 @@ _STATUS_GAUGES = (
     "stability_margin",
     "peers_alive",
 )
-_STATUS_COUNTERS = ("accepted", "completed", "rejected", "expired", "cancelled", "failed")
+_STATUS_COUNTERS = ("accepted", "completed", "rejected", "expired", "cancelled", "failed", "bad_input")
 
 
 @final
@@ -122,6 +122,10 @@ class _MeshFigures(Collector):
         connected = GaugeMetricFamily("moamesh_gateway_broker_connected", "1 while the mesh's broker is connected.")
         connected.add_metric((), float(self._link.connected))
         yield connected
+        unread = "Messages of devices that were not understood, came twice or belonged to no open prompt."
+        dropped = CounterMetricFamily("moamesh_gateway_messages_dropped", unread)
+        dropped.add_metric((), float(self._link.dropped))
+        yield dropped
         now = time.monotonic()
         views = self._link.devices()
         up = GaugeMetricFamily("moamesh_device_online", "1 while a device can be asked.", labels=("device",))

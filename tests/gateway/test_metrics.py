@@ -57,9 +57,11 @@ def test_prompts_and_tokens_are_counted(gateway: Gateway) -> None:
 def test_the_mesh_is_shown_as_its_devices_tell_it(gateway: Gateway) -> None:
     now = figures(gateway)
     assert now[key("moamesh_gateway_broker_connected")] == 1
+    assert key("moamesh_gateway_messages_dropped_total") in now
     for device in ("device-1", "device-2", "device-3"):
         assert now[key("moamesh_device_online", device=device)] == 1
         assert key("moamesh_device_stability_margin", device=device) in now
+        assert now[key("moamesh_device_bad_input_total", device=device)] == 0
     accepted = key("moamesh_device_accepted_total", device="device-2")
     before = now[accepted]
     gateway.ask(moamesh={"device": "device-2"})
