@@ -52,19 +52,21 @@ def make_device(
     service: str = "deterministic:0.01",
     make_transport: Callable[[MqttSettings], MqttTransport] = MqttTransport,
     telemetry: TelemetrySink | None = None,
+    mesh: str = MESH,
 ) -> Device:
     """Puts a device together; the caller runs it. telemetry: in the place of files in `folder`."""
+    folder.mkdir(exist_ok=True)
     engine = SyntheticEngine(parse_service(service), seed=int.from_bytes(name.encode()))
     identity = DeviceIdentity(name, model=engine.card.name, model_family=engine.card.family, synthetic=True)
     draws = random.Random(name)
     agent = Agent(identity, settings, RandomStreams(random.SystemRandom(), draws, draws))
-    transport = make_transport(MqttSettings(name, MESH, url, backoff_max_s=0.5))
+    transport = make_transport(MqttSettings(name, mesh, url, backoff_max_s=0.5))
     host = AgentHost(
         agent,
         engine,
         transport,
         SqliteJournal(folder / f"{name}.journal"),
-        telemetry or FileTelemetrySink(folder / f"{name}-telemetry", mesh=MESH, device_id=name, model=engine.card.name),
+        telemetry or FileTelemetrySink(folder / f"{name}-telemetry", mesh=mesh, device_id=name, model=engine.card.name),
     )
     return Device(name, agent, host, engine, transport)
 

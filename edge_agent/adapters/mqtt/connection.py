@@ -2,15 +2,13 @@
 
 A home may have several addresses, the nodes of a cluster: each new try goes to the next one, and none is preferred.
 
-The outbox belongs to it, so what waits survives a broken connection. What was published and not acknowledged is
-published again: repeats are harmless in this protocol, losses are not.
+What waits to be sent belongs to it (`sender`), and so survives a broken connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -19,11 +17,10 @@ from typing import final
 import aiomqtt
 
 from edge_agent.adapters.mqtt.client import CONNECT_TIMEOUT_S, BrokerUrl, open_client
-from edge_agent.adapters.mqtt.limits import PACKET_OVERHEAD, BrokerLimits
+from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.link import Incoming, Link
-from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outbox, Outgoing
+from edge_agent.adapters.mqtt.outbox import Outgoing
 from edge_agent.adapters.mqtt.reasons import (
-    PACKET_TOO_LARGE,
     QOS_NOT_SUPPORTED,
     RETAIN_NOT_SUPPORTED,
     SESSION_TAKEN_OVER,
@@ -35,6 +32,7 @@ from edge_agent.adapters.mqtt.reasons import (
     explain,
     of_code,
 )
+from edge_agent.adapters.mqtt.sender import Sender
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
 
@@ -94,21 +92,18 @@ class Connection:
         self._inbox = inbox
         self._will = will
         self._limits = BrokerLimits()  # as of the last connect, or as a refused one taught
-        self._packet_bytes_learned = math.inf  # what a broker hung up on without having named a limit
         self._connected_at: float | None = None
         self._thrown_out = 0  # connections in a row that were let in at once, and soon lost without a word
         self._troubles = Troubles(
             lambda: str(self.url), on_trouble, steady_s=settings.steady_s, refused_steady_s=settings.refused_steady_s
         )
-        self._outbox = Outbox(settings.outgoing_max, settings.outgoing_bytes_max, counters)
-        self._in_flight: dict[int, Outgoing] = {}
-        self._greeting: Outgoing | None = None
-        self._link: Link | None = None
+        self._sender = Sender(settings, counters, self._troubles, lambda: str(self.url))
         self._task: asyncio.Task[None] | None = None
-        self._hopeful = True  # until the first failure, what is worth nothing later may wait for the connect
         self._stopping = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+
+    @property
+    def _link(self) -> Link | None:
+        return self._sender.link
 
     @property
     def connected(self) -> bool:
@@ -133,7 +128,7 @@ class Connection:
     @property
     def waiting(self) -> int:
         """Messages queued or not acknowledged yet."""
-        return len(self._outbox) + len(self._in_flight)
+        return self._sender.waiting
 
     def start(self) -> None:
         """Begins connecting, in the background."""
@@ -141,18 +136,14 @@ class Connection:
 
     def send(self, item: Outgoing) -> None:
         """Sends `item` now if the connection has room, else queues it."""
-        if self._stopping.is_set() or (item.priority <= VOLATILE_MAX and not self._hopeful):
+        if self._stopping.is_set():
             self._counters.dropped += 1
-            return
-        if not self._fits_a_body(item):
-            return
-        self._idle.clear()
-        self._outbox.put(item)
-        self._pump()
+        else:
+            self._sender.send(item)
 
     def greet(self, item: Outgoing) -> None:
         """Sends `item` now if connected, and again first of all at every connect (a broker may have forgotten it)."""
-        self._greeting = item
+        self._sender.greeting = item
         if self._link is not None:
             self.send(replace(item))
 
@@ -164,7 +155,7 @@ class Connection:
     async def stop(self, flush_s: float) -> None:
         """Waits at most `flush_s` seconds until all is acknowledged, then disconnects so that no will fires."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), flush_s)
+            await asyncio.wait_for(self._sender.idle.wait(), flush_s)
         self._stopping.set()
         if self._link is not None:
             self._link.end()
@@ -188,7 +179,7 @@ class Connection:
                     continue
                 self._counters.connect_failures += 1
                 self._thrown_out = 0
-                self._drop_volatile()
+                self._sender.drop_volatile()
                 trouble = explain(error)
             if self._stopping.is_set():
                 return
@@ -223,7 +214,7 @@ class Connection:
 
     async def _connect_once(self) -> Trouble | None:
         """Connects, and returns once the connection is lost: why, `None` if it was left."""
-        link = Link(self._client(), self._settings.incoming_max, self._counters, self._published)
+        link = Link(self._client(), self._settings.incoming_max, self._counters, self._sender.published)
         steady: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         try:
@@ -264,11 +255,7 @@ class Connection:
 
     async def _serve(self, link: Link) -> None:
         self._counters.connects += 1
-        self._link = link
-        self._hopeful = True
-        if self._greeting is not None:
-            self._outbox.put_back([replace(self._greeting)])
-        self._pump()
+        self._sender.attach(link)
         if self._stopping.is_set():
             link.end()
         try:
@@ -279,7 +266,8 @@ class Connection:
                     await self._inbox.take(message)
                 link.acknowledge(message)
         finally:
-            self._lost(code_of(getattr(link.lost_by, "rc", None)))
+            self._counters.connection_losses += not self._stopping.is_set()
+            self._sender.lost(code_of(getattr(link.lost_by, "rc", None)))
         if self._inbox is not None and not self._stopping.is_set():
             await self._inbox.changed(False)
 
@@ -307,107 +295,3 @@ class Connection:
 
     def _certificate_shown(self, names: frozenset[str]) -> None:
         self._names_host = self.url.host in names
-
-    # --- out --------------------------------------------------------------------------------------------------------
-
-    def _pump(self) -> None:
-        """Publishes what is waiting, up to the number that may be under way."""
-        now = asyncio.get_running_loop().time()
-        while (link := self._link) is not None and len(self._in_flight) < self._window(link):
-            item = self._outbox.pop(now)
-            if item is None:
-                break
-            if self._fits_the_broker(link, item):
-                self._publish(link, item, now)
-        self._note_idle()
-
-    def _window(self, link: Link) -> float:
-        return min(self._settings.in_flight_max, link.limits.in_flight_max)
-
-    def _fits_a_body(self, item: Outgoing) -> bool:
-        """Whether whoever reads it takes a body of this size, whatever the broker does; maybe in fewer words."""
-        most = self._settings.body_bytes_max
-        return self._cut_to(item, most) or self._refuse(
-            item, f"{len(item.payload):,} bytes do not fit: a message may have {most:,}"
-        )
-
-    def _fits_the_broker(self, link: Link, item: Outgoing) -> bool:
-        """Whether the broker takes it, maybe in fewer words."""
-        size = packet_bytes(item)
-        if self._cut_to(item, min(link.room(item), self._packet_bytes_learned - size + len(item.payload))):
-            return True
-        limit = int(min(link.limits.packet_bytes_max, self._packet_bytes_learned))
-        return self._refuse(item, f"{size:,} bytes do not fit: the broker {self.url} takes packets of {limit:,}")
-
-    def _cut_to(self, item: Outgoing, room: float) -> bool:
-        if len(item.payload) <= room:
-            return True
-        smaller = item.shrink(int(room)) if item.shrink is not None and room > 0 else None
-        if smaller is None:
-            return False
-        item.payload = smaller
-        return True
-
-    def _refuse(self, item: Outgoing, why: str) -> bool:
-        """Tells whoever sent it that it never will be. Returns `False`, for its callers to hand on."""
-        self._counters.refused += 1
-        if item.on_refused is not None:
-            item.on_refused(why)
-        else:
-            self._troubles.remark(f"a message to {item.topic} is not sent: {why}")
-        return False
-
-    def _publish(self, link: Link, item: Outgoing, now: float) -> None:
-        number = link.publish(item, now)
-        if number is None:  # just lost: `_serve` is about to notice
-            self._link = None
-            self._outbox.put_back([item])
-            return
-        item.sends += 1
-        self._counters.sent += 1
-        self._counters.repeated += item.sends > 1
-        self._in_flight[number] = item
-
-    def _published(self, number: int, code: int) -> None:
-        item = self._in_flight.pop(number, None)
-        if item is None:
-            return
-        self._pump()
-        if code:
-            why = f"refused a message to {item.topic}: {of_code(code).detail}"
-            self._troubles.stand(f"write {item.topic}", why)
-            self._refuse(item, f"the broker {self.url} {why}")
-        elif item.qos:
-            self._counters.delivered += 1
-            self._troubles.settle(f"write {item.topic}")
-            if item.on_delivered is not None:
-                item.on_delivered()
-
-    def _lost(self, code: int) -> None:
-        self._link = None
-        self._counters.connection_losses += not self._stopping.is_set()
-        under_way = list(self._in_flight.values())
-        self._in_flight.clear()
-        if code == PACKET_TOO_LARGE and under_way:
-            self._packet_bytes_learned = packet_bytes(max(under_way, key=packet_bytes)) - 1  # `_pump` refuses it then
-        again = [item for item in under_way if item.qos and item.sends < self._settings.sends_max]
-        for item in under_way:
-            if item.qos and item.sends >= self._settings.sends_max:
-                self._refuse(item, f"the connection to {self.url} broke each of the {item.sends} times it was sent")
-        self._counters.dropped += len(under_way) - len(again)
-        self._outbox.put_back(again)
-        self._drop_volatile()
-
-    def _drop_volatile(self) -> None:
-        self._hopeful = False
-        self._outbox.drop_volatile()
-        self._note_idle()
-
-    def _note_idle(self) -> None:
-        if not self.waiting:
-            self._idle.set()
-
-
-def packet_bytes(item: Outgoing) -> int:
-    """How large a packet it makes, rounded up."""
-    return item.size + len(item.correlation) + PACKET_OVERHEAD
