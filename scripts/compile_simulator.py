@@ -2,6 +2,11 @@
 
     python scripts/compile_simulator.py [FOLDER]          FOLDER is build/compiled if not given
     python build/compiled/simulate.py --devices 1000 ...  takes what `moamesh simulate` takes
+    python build/compiled/campaign.py --seeds 1..100000   fault seeds in every core, one JSON object as the answer
+
+The folder can be carried to another machine of the same kind (processor, C library not older, CPython of the same
+minor version): `campaign.py` needs nothing else there, since `packages` holds what it imports; `simulate.py` needs the
+packages of the project.
 
 The pure Python stays the source: the folder holds a copy of the package in which some modules are machine code. Runs
 go the same way, event by event; tests/simulator/test_compiled.py compares their traces. The copy is for nothing else:
@@ -13,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import os
 import shutil
 import sys
@@ -24,8 +30,21 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "compiled"
 _COMPILED = (
     "core/**/*.py",
+    "simulator/checkers/*.py",
     "simulator/cluster.py",
     "simulator/complete_view.py",
+    "simulator/faults/actions.py",
+    "simulator/faults/broker.py",
+    "simulator/faults/disks.py",
+    "simulator/faults/engines.py",
+    "simulator/faults/hardware.py",
+    "simulator/faults/journal.py",
+    "simulator/faults/mesh.py",
+    "simulator/faults/plan.py",
+    "simulator/faults/post.py",
+    "simulator/faults/sizes.py",
+    "simulator/faults/transport.py",
+    "simulator/faults/users.py",
     "simulator/network.py",
     "simulator/service.py",
     "simulator/trace.py",
@@ -33,8 +52,9 @@ _COMPILED = (
     "simulator/load/measurement.py",
     "simulator/load/run.py",
 )
-"""What takes the time of a run. Checkers and ablations stay Python: they look into objects and exchange methods."""
-
+"""What takes the time of a run. Ablations stay Python: they exchange methods."""
+_PACKAGES = ("annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection")
+"""What `wire.codec`, which says how large messages are, imports: carried along for machines without it."""
 
 _LAUNCHER = """\
 \"\"\"Runs `moamesh simulate` with the compiled copy beside this file.\"\"\"
@@ -42,8 +62,21 @@ import sys
 
 from edge_agent.cli.main import run
 
-sys.argv[1:1] = ["simulate"]
-run()
+if __name__ == "__main__":  # processes that it starts import this file as well
+    sys.argv[1:1] = ["simulate"]
+    run()
+"""
+_CAMPAIGN = """\
+\"\"\"Runs fault seeds with the compiled copy beside this file, and the packages beside that.\"\"\"
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent / "packages"))
+
+from edge_agent.simulator.faults.__main__ import main
+
+if __name__ == "__main__":  # processes that it starts import this file as well
+    sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -136,7 +169,24 @@ def compile_package(folder: Path) -> None:
     setup(name="compiled", packages=[], ext_modules=extensions, script_args=["-q", "build_ext", "--inplace", "-j2"])
     shutil.rmtree(folder / "build")  # C and object files
     (folder / "simulate.py").write_text(_LAUNCHER, encoding="utf-8")
+    (folder / "campaign.py").write_text(_CAMPAIGN, encoding="utf-8")
+    _copy_packages(folder / "packages")
     _stamp(folder).write_text(version)
+
+
+def _copy_packages(folder: Path) -> None:
+    """Copies what a campaign imports beside this project, as it is installed here."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in _PACKAGES:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:
+            sys.exit(f"{name} is not installed: run make install")
+        source = Path(found.origin)
+        if source.name == "__init__.py":
+            shutil.copytree(source.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            folder.mkdir(exist_ok=True)
+            shutil.copy2(source, folder / source.name)
 
 
 def is_current(folder: Path = FOLDER) -> bool:

@@ -61,13 +61,21 @@ Gossip = Annotated[
 Seed = Annotated[int, typer.Option(help="Decides everything.")]
 Faults = Annotated[
     str | None,
-    typer.Option(metavar="all|NAME,...", rich_help_panel=_FAULTS, help="Break a mesh at random instead, by seed."),
+    typer.Option(
+        metavar="all|list|NAME,...",
+        rich_help_panel=_FAULTS,
+        help="Break a mesh at random instead, by seed; `list` says what may go wrong.",
+    ),
 ]
 Seeds = Annotated[
     str | None, typer.Option(metavar="A..B", rich_help_panel=_FAULTS, help="Seeds to run, up to the first violation.")
 ]
 Without = Annotated[
     str | None, typer.Option(metavar="SAFEGUARD", rich_help_panel=_FAULTS, help="Take a safeguard away: is it missed?")
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", metavar="N", rich_help_panel=_FAULTS, help="Processes for seeds.")]
+GoOn = Annotated[
+    bool, typer.Option("--go-on", rich_help_panel=_FAULTS, help="Run every seed and count what breaks, first to last.")
 ]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png|svg|html", rich_help_panel=_OUTPUT, help="Draw the run.")]
 Telemetry = Annotated[

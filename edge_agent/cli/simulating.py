@@ -8,10 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edge_agent.cli.exits import NOT_ANSWERED
 from edge_agent.cli.terminal import console, print_json
-from edge_agent.cli.views.simulation import print_campaign, print_report
+from edge_agent.cli.views.simulation import print_campaign, print_fault_kinds, print_report
 from edge_agent.simulator.faults.ablations import check_safeguard
-from edge_agent.simulator.faults.campaign import parse_seeds, run_campaign
-from edge_agent.simulator.faults.plan import parse_faults
+from edge_agent.simulator.faults.campaign import check_jobs, parse_seeds, run_campaign
+from edge_agent.simulator.faults.kinds import BY_NAME_ONLY, EXPLANATIONS, FaultKind, parse_faults
 from edge_agent.simulator.load.picture import check_picture, write_picture
 from edge_agent.simulator.load.report import make_report
 from edge_agent.simulator.load.run import LoadRun
@@ -42,21 +42,39 @@ def simulate_load(scenario: Scenario, *, plot: Path | None, telemetry: Path | No
     return NOT_ANSWERED if report.violations else 0
 
 
-def simulate_faults(faults: str, seeds: str, safeguard: str | None, *, json: bool) -> int:
+def simulate_faults(
+    faults: str, seeds: str, safeguard: str | None, jobs: int = 1, *, go_on: bool = False, json: bool
+) -> int:
     """Runs fault seeds and prints what came of them; returns the exit status."""
+    if faults == "list":
+        _print_kinds(json=json)
+        return 0
     allowed, wanted = parse_faults(faults), parse_seeds(seeds)
+    check_jobs(jobs)
     if safeguard is not None:
         check_safeguard(safeguard)
     with _bar() as bar:
         task = bar.add_task("seeds", total=len(wanted))
         campaign = run_campaign(
-            wanted, allowed, safeguard=safeguard, progress=lambda done: bar.update(task, completed=done)
+            wanted,
+            allowed,
+            safeguard=safeguard,
+            jobs=jobs,
+            go_on=go_on,
+            progress=lambda done: bar.update(task, completed=done),
         )
     if json:
         print_json(campaign.as_object())
     if not json or campaign.found is not None:
         print_campaign(console(stderr=json), campaign, faults, safeguard)
     return campaign.exit_code
+
+
+def _print_kinds(*, json: bool) -> None:
+    if json:
+        print_json({kind.value: EXPLANATIONS[kind] for kind in FaultKind})
+    else:
+        print_fault_kinds(console(), EXPLANATIONS, BY_NAME_ONLY)
 
 
 def _bar() -> Progress:

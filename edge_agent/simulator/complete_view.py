@@ -85,6 +85,9 @@ class CompleteView(PeerView):
     def set_load(self, device_id: str, requests_waiting: int) -> None:
         """Load is read from the devices themselves."""
 
+    def set_unable(self, device_id: str) -> None:
+        """Everyone can infer."""
+
     def suspect(self, device_id: str) -> bool:
         """Everyone is alive."""
         return False

@@ -1,7 +1,7 @@
 """The network between devices: delays, losses, doubles, reordering, partitions, and a broker that may go.
 
-A message goes from its sender to the broker and from there to its receiver. A sender without a connection keeps its
-messages in a bounded outbox; a receiver without one gets them from the broker later, if that keeps them, or never.
+A message goes from its sender to the broker and from there to its receiver. A receiver without a connection gets it
+from the broker later, if that keeps it, or never. What a sender does without one is its transport's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from edge_agent.core.errors import SettingsError
 from edge_agent.core.events import Event
 from edge_agent.core.service_time import ServiceTime
 
-OUTBOX_MAX = 256  # messages a sender keeps without a connection: more than a device has under way
 BROKER_QUEUE_MAX = 256  # messages a broker keeps for one that is away; beyond that it drops in silence, as brokers do
 
 
@@ -26,7 +25,7 @@ class NetworkSettings:
     delay: the least time a message takes, in seconds; jitter: a random time on top, if any.
     reordered: share that takes up to `reorder_s` more and lets later ones pass; all others keep their order.
     broker_keeps: whether the broker keeps messages for a device that is away (a session of MQTT).
-    outbox_keeps: whether a sender keeps what it could not send (it always loses it when it dies).
+    outbox_keeps: whether a sender keeps what it could not send to other devices (it always loses it when it dies).
     """
 
     delay_s: float = 0.0
@@ -63,19 +62,11 @@ class Network:
         self._side = [0] * devices
         self._rng = rng
         self._post = post
-        self._outboxes: list[deque[tuple[float, int, Event]]] = [deque() for _ in range(devices)]
         self._kept: list[deque[Event]] = [deque() for _ in range(devices)]
         self._last: dict[tuple[int, int], float] = {}
 
     def send(self, now: float, sender: int, receiver: int, event: Event, expires_in_s: float | None = None) -> None:
-        """Takes a message at `now`."""
-        if sender >= 0 and not self.connected[sender]:
-            outbox = self._outboxes[sender]
-            if self.settings.outbox_keeps and len(outbox) < OUTBOX_MAX:
-                outbox.append((now + expires_in_s if expires_in_s is not None else float("inf"), receiver, event))
-            else:
-                self.lost += 1
-            return
+        """Takes a message at `now`, from a device that is connected."""
         if sender >= 0 and self._side[sender] != self._side[receiver]:
             self.lost += 1
             return
@@ -92,22 +83,16 @@ class Network:
             self.lost += 1
         return False
 
-    def disconnect(self, device: int, *, forget: bool = False) -> None:
-        """A device loses its connection; `forget`: its outbox is gone too, with its process."""
+    def disconnect(self, device: int) -> None:
+        """A device loses its connection."""
         self.connected[device] = False
-        if forget:
-            self._outboxes[device].clear()
 
     def connect(self, now: float, device: int) -> None:
-        """A device is connected again: what was kept for it and by it goes on its way."""
+        """A device is connected again: what the broker kept for it goes on its way."""
         self.connected[device] = True
         kept, self._kept[device] = self._kept[device], deque()
         for event in kept:
             self._post(now, device, event)
-        outbox, self._outboxes[device] = self._outboxes[device], deque()
-        for expires_at, receiver, event in outbox:
-            if now < expires_at:
-                self.send(now, device, receiver, event, None if expires_at == float("inf") else expires_at - now)
 
     def forget_kept(self) -> None:
         """The broker restarts without what it kept."""

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from edge_agent.adapters.telemetry import read_points
 from edge_agent.cli.main import app
+from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.load.scenario import PROMPTS_PER_DEVICE, PROMPTS_TO_SETTLE_MAX, Scenario
 
 QUICK = ("--devices", "6", "--prompts", "300")
@@ -114,6 +115,7 @@ def test_slow_devices_aggregation_and_delay_lengthen_the_latency() -> None:
         ["--burst", "1,2"],
         ["--faults", "luck"],
         ["--faults", "all", "--seeds", "9..1"],
+        ["--faults", "all", "--jobs", "0"],
         ["--faults", "all", "--without", "nothing"],
     ],
 )
@@ -201,4 +203,23 @@ def test_faults_as_json() -> None:
     answer = json.loads(simulate("--faults", "loss,crash", "--seeds", "1..3", "--json").stdout)
     assert answer["seeds_run"] == 3
     assert answer["violations"] == []
+    assert answer["first_failing_seed"] is None
+    assert answer["prompts_accepted"] == answer["prompts_ended"] == answer["prompts_told"] > 0
     assert math.isfinite(answer["events"])
+
+
+def test_the_kinds_of_faults_are_listed() -> None:
+    kinds = json.loads(simulate("--faults", "list", "--json").stdout)
+    assert set(kinds) == set(FaultKind)
+    said = simulate("--faults", "list").stdout
+    assert all(kind in said for kind in FaultKind)
+
+
+def test_seeds_in_several_processes_come_to_the_same_and_all_of_them_are_run_if_asked_for() -> None:
+    arguments = ("--faults", "all", "--seeds", "1..30", "--without", "cancel", "--go-on", "--json")
+    one, two = (json.loads(simulate(*arguments, "--jobs", jobs).stdout) for jobs in ("1", "2"))
+    assert one == two
+    assert one["seeds_run"] == 30
+    (broken, *_) = one["violations"]
+    assert broken["count"] > 1
+    assert broken["first_seeds"][0] == one["first_failing_seed"]

@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.events import DeadlineReached, Event, StopRequested
+from edge_agent.core.events import Event, StopRequested
 from edge_agent.core.messages import Sampling
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.stability import end_to_end_latency_s, mean_requests_waiting
@@ -87,16 +87,6 @@ def test_parted_sides_hear_nothing_of_each_other_until_they_are_healed() -> None
     posted.network.heal(NetworkSettings())
     posted.send(receiver=1)
     assert [receiver for _, receiver, _ in posted.events] == [2, 1]
-
-
-def test_an_outbox_keeps_what_its_device_could_not_send_while_it_has_not_expired() -> None:
-    posted = Posted()
-    posted.network.disconnect(0)
-    posted.network.send(10.0, 0, 1, StopRequested(), expires_in_s=1.0)
-    posted.network.send(10.0, 0, 1, DeadlineReached(), expires_in_s=60.0)
-    assert posted.events == []
-    posted.network.connect(20.0, 0)
-    assert posted.events == [(20.0, 1, DeadlineReached())]
 
 
 @pytest.mark.parametrize(("keeps", "arriving"), [(True, 1), (False, 0)])

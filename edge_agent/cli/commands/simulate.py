@@ -32,15 +32,16 @@ def simulate(
     faults: simopt.Faults = None,
     seeds: simopt.Seeds = None,
     without: simopt.Without = None,
+    jobs: simopt.Jobs = 1,
+    go_on: simopt.GoOn = False,
     plot: simopt.Plot = None,
     telemetry: simopt.Telemetry = None,
     json: opt.Json = False,
 ) -> None:
     """Simulate a mesh: figures under load beside what theory predicts, or faults by the seed.
 
-    With --faults each seed draws a mesh and breaks it; the command stops at the first broken promise and prints how to
-    repeat it. Exit status 3: the program crashed, 4: something happened that must not (safety), 5: something that must
-    happen did not (liveness).
+    With --faults each seed draws a mesh and breaks it, up to the first broken promise; how to repeat that is printed.
+    Exit status 3: a crash, 4: something happened that must not (safety), 5: something that must did not (liveness).
     """
     from edge_agent.cli.simulating import simulate_faults, simulate_load
     from edge_agent.core.service_time import parse_service
@@ -49,7 +50,7 @@ def simulate(
     from edge_agent.simulator.workload import read_arrivals
 
     if faults is not None or seeds is not None or without is not None:
-        raise typer.Exit(simulate_faults(faults or "all", seeds or str(seed), without, json=json))
+        raise typer.Exit(simulate_faults(faults or "all", seeds or f"{seed}", without, jobs, go_on=go_on, json=json))
     recorded = read_arrivals(arrivals, devices) if arrivals else None
     if utilisation is None and arrival_rate_hz is None:
         utilisation, arrival_rate_hz = (None, recorded.rate_hz(devices)) if recorded else (0.8, None)

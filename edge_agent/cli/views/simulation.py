@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from edge_agent.simulator.faults.campaign import Campaign
+from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.load.report import Report
 from edge_agent.simulator.load.rows import report_rows, subtitle
 
@@ -44,14 +47,26 @@ def print_report(console: Console, report: Report) -> None:
         console.print(Text(f"violation: {violation}", style="bad"))
 
 
+def print_fault_kinds(console: Console, explanations: Mapping[FaultKind, str], by_name: Collection[FaultKind]) -> None:
+    """What may go wrong, by name."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for kind, text in explanations.items():
+        table.add_row(Text(kind.value, style="name"), text + (" (not in `all`)" if kind in by_name else ""))
+    console.print(table)
+
+
 def print_campaign(console: Console, campaign: Campaign, faults: str, safeguard: str | None) -> None:
     """How many seeds held; of the first that did not, its trace and the command that repeats it."""
-    found = campaign.found
+    found, tally = campaign.found, campaign.tally
     if found is None:
         first, last = campaign.seeds.start, campaign.seeds.stop - 1
         held = f"seeds {first} to {last} hold" if first != last else f"seed {first} holds"
         console.print(
-            Text(f"{held}: {campaign.accepted} accepted prompts, {campaign.events} events, no violation", style="good")
+            Text(
+                f"{held}: {tally.accepted} accepted prompts, {tally.ended} ended, {tally.told} told, {tally.excused} "
+                f"excused (their disk was lost), {tally.events} events, no violation",
+                style="good",
+            )
         )
         return
     for line in found.trace:
@@ -59,6 +74,11 @@ def print_campaign(console: Console, campaign: Campaign, faults: str, safeguard:
     console.print(Text(f"\nseed {found.seed}: {found.verdict}: {found.checker}", style="bad"))
     console.print(Text(found.detail), soft_wrap=True)
     console.print(Text(f"{found.plan}", style="quiet"), soft_wrap=True)
-    console.print(Text(f"trace {found.trace_hash}; {campaign.seeds_run - 1} seeds before it held", style="quiet"))
+    if tally.seeds_run > 1 and (len(tally.broken) > 1 or any(broken.count > 1 for broken in tally.broken.values())):
+        for broken in tally.broken.values():
+            seeds = ", ".join(str(seed) for seed in broken.seeds)
+            line = f"{broken.checker}: {broken.count} of {tally.seeds_run} seeds, first {seeds}"
+            console.print(Text(line, style="quiet"))
+    console.print(Text(f"trace {found.trace_hash}; {tally.seeds_run} seeds run", style="quiet"))
     extra = f" --without {safeguard}" if safeguard else ""
     console.print(Text(f"to repeat it: moamesh simulate --faults {faults} --seeds {found.seed}{extra}", style="name"))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from edge_agent.core.settings import AgentSettings
+from edge_agent.simulator.checkers.answers_kept import AnswersKept
 from edge_agent.simulator.checkers.base import Checker, Violation
 from edge_agent.simulator.checkers.bounds import Bounds
+from edge_agent.simulator.checkers.durable import Durable
 from edge_agent.simulator.checkers.ends_once import EndsOnce
 from edge_agent.simulator.checkers.first_come import FirstCome
 from edge_agent.simulator.checkers.in_time import InTime
 from edge_agent.simulator.checkers.nothing_left import NothingLeft
+from edge_agent.simulator.checkers.one_end import OneEnd
 from edge_agent.simulator.checkers.only_wanted import OnlyWanted
+from edge_agent.simulator.checkers.owed import Owed
 from edge_agent.simulator.checkers.served_once import ServedOnce
+from edge_agent.simulator.checkers.sizes import Sizes
+from edge_agent.simulator.checkers.unable import Unable
 from edge_agent.simulator.checkers.views_converge import ViewsConverge
 
 __all__ = ["Checker", "EndsOnce", "Violation", "all_checkers"]
@@ -20,11 +26,17 @@ def all_checkers(settings: AgentSettings) -> list[Checker]:
     """Returns one of each, for devices with these settings. `EndsOnce` comes first."""
     return [
         EndsOnce(),
+        OneEnd(),
+        Owed(),
+        Durable(),
+        AnswersKept(settings),
         Bounds(settings),
         FirstCome(),
         ServedOnce(),
         OnlyWanted(),
         InTime(),
+        Unable(),
+        Sizes(),
         NothingLeft(),
         ViewsConverge(settings.view_size_max),
     ]

@@ -24,6 +24,10 @@ class InTime(Checker):
         """Deadlines given before are not looked at any more."""
         self._due = {key: due for key, due in self._due.items() if key[0] != device}
 
+    def held_up(self, device: int, now: float) -> None:
+        """What came due while it handled nothing is late, and ends now."""
+        self._due = {key: max(due, now) if key[0] == device else due for key, due in self._due.items()}
+
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks at one device."""
         for effect in effects:

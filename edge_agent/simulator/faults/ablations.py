@@ -11,17 +11,20 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from edge_agent.core import membership, peer_service
+from edge_agent.core import membership, peer_service, peers
+from edge_agent.core.agent import Agent
 from edge_agent.core.effects import JournalAnswer, JournalPrompt, SendToUser
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.events import PromptReceived, SessionsRestored
+from edge_agent.core.events import Event, InferenceFailed, PromptReceived, SessionsRestored
 from edge_agent.core.messages import Answer, BusyReason, PromptReceipt
 from edge_agent.core.peer_service import PeerService
-from edge_agent.core.peers import PeerView
+from edge_agent.core.peers import Peer, PeerStatus, PeerView
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.reception import Reception
 from edge_agent.core.requests import Requests
 from edge_agent.core.sessions import Sessions
+from edge_agent.simulator.faults.disks import Disks
+from edge_agent.simulator.faults.engines import ENDLESS_S, Engines
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,14 @@ def _pop_last(self: InferenceQueue) -> Item | None:
     return self.waiting.popitem(last=True)[1] if self.waiting else None
 
 
+def _can_be_asked_while_unable(peer: Peer) -> bool:
+    return peer.status is PeerStatus.ALIVE
+
+
+def _no_outcome(self: Engines, seconds: float, item_id: str) -> tuple[float, Event]:
+    return ENDLESS_S, InferenceFailed(item_id, "never heard of", retryable=False)
+
+
 _RECEIVE, _RESTORED, _END = Reception.prompt_received, Reception.restored, Sessions.end
 _QUEUE = InferenceQueue.__init__
 _numbers = count()
@@ -121,6 +132,18 @@ ABLATIONS = {
         ((PeerView, "newer_than", lambda self, entry: None),),
     ),
     "seeds": Ablation("seeds are asked again and again", ((membership, "_SEED_EVERY", 10**9),)),
+    "engine-outcome": Ablation(
+        "every inference has an outcome, whatever the engine raises", ((Engines, "unforeseen", _no_outcome),)
+    ),
+    "engine-health": Ablation(
+        "a device that cannot infer says so and takes nothing on", ((Agent, "_health_changed", _nothing),)
+    ),
+    "able-peers": Ablation(
+        "who cannot infer is not asked by those who know", ((peers, "_can_be_asked", _can_be_asked_while_unable),)
+    ),
+    "not-durable": Ablation(
+        "a receipt says when its prompt could not be written", ((Disks, "note_failure", _nothing),)
+    ),
 }
 
 

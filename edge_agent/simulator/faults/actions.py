@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_agent.core.events import StopRequested
+from edge_agent.simulator.faults import hardware
+from edge_agent.simulator.faults.hardware import within
+from edge_agent.simulator.faults.journal import Disk
+from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.faults.mesh import FaultMesh, pick
-from edge_agent.simulator.faults.plan import FAULTS_S, FaultKind
+from edge_agent.simulator.faults.plan import FAULTS_S
 
 _TIMES_MAX = 4  # how often a kind of fault strikes, at most
 _YEAR_S = 3.15e7
@@ -25,6 +29,7 @@ def schedule_faults(mesh: FaultMesh) -> None:
         FaultKind.WEDGE: _wedge,
         FaultKind.CLOCK: _jump_clock,
         FaultKind.CHURN: _churn,
+        **hardware.STRIKES,
     }
     for kind, strike in strikes.items():
         for _ in range(mesh.rng.randint(1, _TIMES_MAX) if kind in mesh.plan.kinds else 0):
@@ -35,13 +40,20 @@ def heal(mesh: FaultMesh) -> None:
     """Ends every fault: the network is whole, engines work, every device that did not leave is up and connected."""
     mesh.trace.note(mesh.now, "all faults end")
     mesh.network.heal(mesh.plan.quiet_network)
-    mesh.engine_faults = False
-    mesh.broker_up = True
+    mesh.engines.faults = False
+    mesh.broker.up = True
     mesh.cluster.crash_after.clear()
+    for clone in mesh.clones:
+        if clone not in mesh.gone:
+            mesh.leave(clone)
     for device in range(mesh.plan.devices):
-        mesh.slowness[device] = 1.0
-        mesh.wedged[device] = False
+        mesh.engines.slowness[device] = 1.0
+        mesh.engines.wedged[device] = False
+        mesh.disks.journals[device].write_s = 0.0
+        mesh.disks.change(device, Disk.WELL)
+        mesh.thaw(device)
         mesh.start(device)
+        mesh.engines.reload(device)
         mesh.connect(device)
 
 
@@ -49,38 +61,34 @@ def _bound(strike: Callable[[FaultMesh], None], mesh: FaultMesh) -> Callable[[],
     return lambda: strike(mesh)
 
 
-def _in(mesh: FaultMesh, longest_s: float, action: Callable[[], None]) -> None:
-    mesh.cluster.at(mesh.now + mesh.rng.uniform(0.1, longest_s), action)
-
-
 def _partition(mesh: FaultMesh) -> None:
-    sides = [mesh.rng.randint(0, 1) for _ in range(mesh.plan.devices)]
+    sides = [mesh.rng.randint(0, 1) for _ in range(mesh.cluster.size)]
     mesh.trace.note(mesh.now, f"partition {sides}")
     mesh.network.split(sides)
-    _in(mesh, FAULTS_S, lambda: mesh.network.split([0] * mesh.plan.devices))
+    within(mesh, FAULTS_S, lambda: mesh.network.split([0] * mesh.cluster.size))
 
 
 def _outage(mesh: FaultMesh) -> None:
     mesh.trace.note(mesh.now, "the broker goes")
-    mesh.broker_up = False
-    for device in range(mesh.plan.devices):
+    mesh.broker.up = False
+    for device in range(mesh.cluster.size):
         mesh.disconnect(device)
     if mesh.rng.random() < 0.5:
         mesh.network.forget_kept()
 
     def back() -> None:
         mesh.trace.note(mesh.now, "the broker is back")
-        mesh.broker_up = True
-        for device in range(mesh.plan.devices):
-            _in(mesh, 3.0, lambda device=device: mesh.connect(device))  # type: ignore[misc]  # bound now, not later
+        mesh.broker.up = True
+        for device in range(mesh.cluster.size):
+            within(mesh, 3.0, lambda device=device: mesh.connect(device))  # type: ignore[misc]  # bound now, not later
 
-    _in(mesh, 20.0, back)
+    within(mesh, 20.0, back)
 
 
 def _disconnect(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
     mesh.disconnect(device)
-    _in(mesh, 20.0, lambda: mesh.connect(device))
+    within(mesh, 20.0, lambda: mesh.connect(device))
 
 
 def _crash(mesh: FaultMesh) -> None:
@@ -91,52 +99,52 @@ def _crash(mesh: FaultMesh) -> None:
     elif mesh.cluster.agents[device] is not None:
         mesh.cluster.crash_after[device] = mesh.rng.randint(0, _EFFECTS_MAX)
     if mesh.rng.random() < 0.3:
-        mesh.clocks[device].boots += 1
-    _in(mesh, 20.0, lambda: mesh.start(device))
+        mesh.disks.clocks[device].boots += 1
+    within(mesh, 20.0, lambda: mesh.start(device))
 
 
 def _lose_disk(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
     mesh.crash(device)
     mesh.lose_disk(device)
-    _in(mesh, 20.0, lambda: mesh.start(device))
+    within(mesh, 20.0, lambda: mesh.start(device))
 
 
 def _slow(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
-    mesh.slowness[device] = mesh.rng.choice((3.0, 10.0))
+    mesh.engines.slowness[device] = mesh.rng.choice((3.0, 10.0))
 
     def over() -> None:
-        mesh.slowness[device] = 1.0
+        mesh.engines.slowness[device] = 1.0
 
-    _in(mesh, 30.0, over)
+    within(mesh, 30.0, over)
 
 
 def _wedge(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
     mesh.trace.note(mesh.now, f"the engine of d{device} hangs")
-    mesh.wedge(device)
+    mesh.engines.wedge(device)
 
     def over() -> None:
-        mesh.wedged[device] = False
+        mesh.engines.wedged[device] = False
 
-    _in(mesh, 30.0, over)
+    within(mesh, 30.0, over)
 
 
 def _jump_clock(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
     jump = mesh.rng.choice((-_YEAR_S, -60.0, 60.0, _YEAR_S))
     mesh.trace.note(mesh.now, f"the wall clock of d{device} jumps by {jump:g} s")
-    mesh.clocks[device].offset_s += jump
+    mesh.disks.clocks[device].offset_s += jump
     if mesh.rng.random() < 0.5:  # a jump is only seen over a reboot: time since boot counts otherwise
         mesh.crash(device)
-        mesh.clocks[device].boots += 1
-        _in(mesh, 10.0, lambda: mesh.start(device))
+        mesh.disks.clocks[device].boots += 1
+        within(mesh, 10.0, lambda: mesh.start(device))
 
 
 def _churn(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
-    up = mesh.plan.devices - len(mesh.gone)
+    up = mesh.plan.devices - len(mesh.gone.difference(mesh.clones))
     # the first seed stays: a device that comes back without a disk must know somebody who is still there
     if mesh.rng.random() < 0.3 and up > 2 and device:
         mesh.trace.note(mesh.now, f"d{device} leaves for good")
@@ -144,4 +152,4 @@ def _churn(mesh: FaultMesh) -> None:
         return
     mesh.cluster.handle(device, StopRequested())
     mesh.crash(device)
-    _in(mesh, 20.0, lambda: mesh.start(device))
+    within(mesh, 20.0, lambda: mesh.start(device))

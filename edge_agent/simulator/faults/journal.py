@@ -2,15 +2,17 @@
 is left by it.
 
 While the machine stays up, its time since boot counts; over a reboot only the wall clock is left, which may have been
-set meanwhile. A step backwards counts as no time at all.
+set meanwhile. A step backwards counts as no time at all. A disk may be full, read-only or damaged: then writes fail.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeAlias
 
 from edge_agent.core import effects as fx
+from edge_agent.core.errors import JournalError
 from edge_agent.core.events import ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer, Contribution
 
@@ -38,10 +40,25 @@ class _Row:
     layers: dict[int, tuple[tuple[str, Contribution], ...]] = field(default_factory=dict)
 
 
+class Disk(StrEnum):
+    """What a disk is like. Writing raises unless it is `WELL`."""
+
+    WELL = ""
+    FULL = "no space on the disk"
+    READ_ONLY = "the disk is read-only"
+    UNSYNCED = "the disk did not confirm the write"  # the record may be there all the same: here it is
+    DAMAGED = "the file is damaged"
+
+
 class SimulatedJournal:
-    """What is on one device's disk."""
+    """What is on one device's disk.
+
+    Recording raises `JournalError` while the disk is not well. `write_s`: how long each write takes.
+    """
 
     def __init__(self, clock: DeviceClock) -> None:
+        self.disk = Disk.WELL
+        self.write_s = 0.0
         self._clock = clock
         self._rows: dict[Key, _Row] = {}
         self._answers: dict[Key, tuple[Answer, ReplyRoute, bool]] = {}
@@ -54,31 +71,52 @@ class SimulatedJournal:
 
     def record_prompt(self, effect: fx.JournalPrompt, now: float) -> None:
         """An accepted prompt."""
+        self._begin()
         key = (effect.reply.topic, effect.prompt.prompt_id)
         self._answers.pop(key, None)
         self._rows.setdefault(key, _Row(effect, self._clock.moment(now)))
+        self._sync()
 
     def record_layer(self, effect: fx.JournalLayer, now: float) -> None:
         """A joined layer."""
+        self._begin()
         row = self._rows.get((effect.reply.topic, effect.prompt_id))
         if row is not None:
             self._count_time(row, now)
             row.layers[effect.layer] = effect.responses
+        self._sync()
 
     def record_answer(self, effect: fx.JournalAnswer) -> None:
         """The end of a prompt, not delivered yet. The first end stays."""
+        self._begin()
         key = (effect.reply.topic, effect.answer.prompt_id)
         self._rows.pop(key, None)
         self._answers.setdefault(key, (effect.answer, effect.reply, False))
+        self._sync()
 
     def mark_delivered(self, topic: str, prompt_id: str) -> None:
         """The broker has taken an answer."""
+        self._begin()
         kept = self._answers.get((topic, prompt_id))
         if kept is not None:
             self._answers[topic, prompt_id] = (kept[0], kept[1], True)
+        self._sync()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept."""
+        return not self._rows and not self._answers
+
+    def set_aside(self) -> None:
+        """A damaged file is put away, and an empty journal begins."""
+        self.disk = Disk.WELL
+        self._rows.clear()
+        self._answers.clear()
 
     def restore(self, now: float) -> SessionsRestored:
-        """Returns what is kept, and counts a restart."""
+        """Returns what is kept, and counts a restart. A damaged journal is set aside by it."""
+        if self.disk is Disk.DAMAGED:
+            self.set_aside()
         sessions = []
         for row in self._rows.values():
             row.restarts += 1
@@ -99,6 +137,14 @@ class SimulatedJournal:
             )
         answers = tuple(RestoredAnswer(*kept) for kept in self._answers.values())
         return SessionsRestored(tuple(sessions), answers)
+
+    def _begin(self) -> None:
+        if self.disk not in (Disk.WELL, Disk.UNSYNCED):
+            raise JournalError(self.disk.value)
+
+    def _sync(self) -> None:
+        if self.disk is Disk.UNSYNCED:
+            raise JournalError(self.disk.value)
 
     def _count_time(self, row: _Row, now: float) -> None:
         wall, boot, passed = self._clock.moment(now)

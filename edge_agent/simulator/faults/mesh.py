@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 
-from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
 from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
-from edge_agent.core.messages import Answer, Presence
 from edge_agent.core.settings import DeviceIdentity
-from edge_agent.simulator.checkers import Checker, EndsOnce
-from edge_agent.simulator.cluster import RESPONSE_TEXT, Cluster
-from edge_agent.simulator.faults.journal import DeviceClock, SimulatedJournal
+from edge_agent.simulator.checkers import Checker
+from edge_agent.simulator.cluster import Cluster
+from edge_agent.simulator.faults.broker import Broker
+from edge_agent.simulator.faults.disks import Disks
+from edge_agent.simulator.faults.engines import Engines
 from edge_agent.simulator.faults.plan import Plan
+from edge_agent.simulator.faults.post import Post
 from edge_agent.simulator.faults.users import Users
 from edge_agent.simulator.network import Network
 from edge_agent.simulator.randomness import stream
@@ -22,13 +22,12 @@ from edge_agent.simulator.service import DeclaredService
 from edge_agent.simulator.trace import Trace
 
 _SEEDS = 2  # devices that everyone asks for a first view
-_HANG_LIMIT_S = 10.0  # after which an engine's supervisor ends a hung inference
-_DELIVERED_S = 0.05  # from sending an answer to knowing that the broker has it
-_WILL_AFTER_S = 3.0  # from a death to the broker's word of it
+_TRY_AGAIN_S = 0.5  # until a device that handles nothing just now tries again to connect
+_TAKE_BACK_S = (0.5, 3.0)  # until a device whose session was taken over takes it back
 
 
 class FaultMesh:
-    """A cluster with journals, users, a network and wills. `checkers[0]` must be `EndsOnce`."""
+    """A cluster with journals, users, a network, a broker and engines."""
 
     def __init__(self, plan: Plan, trace: Trace, checkers: list[Checker]) -> None:
         self.plan = plan
@@ -36,35 +35,40 @@ class FaultMesh:
         self.checkers = checkers
         self.rng = stream(plan.seed, "faults")
         names = [f"d{number}" for number in range(plan.devices)]
-        service = DeclaredService(plan.service, aggregation_factor=1.5)
-        self.cluster = Cluster(names, service, stream(plan.seed, "service"), trace)
-        self.network = Network(plan.network, plan.devices, stream(plan.seed, "network"), self.cluster.post)
-        self.cluster.network = self.network
-        self.users = Users(self.cluster, stream(plan.seed, "users"), self._to_device)
-        self.broker_up = True
-        self.gone: set[int] = set()
-        self.slowness = [1.0] * plan.devices
-        self.wedged = [False] * plan.devices
-        self.clocks = [DeviceClock() for _ in names]
-        self.journals = [SimulatedJournal(clock) for clock in self.clocks]
-        self.engine_faults = True
-        self._engine_rng = stream(plan.seed, "engine")
+        self.clones = self._draw_clones()
+        names += [names[original] for original in self.clones.values()]
+        cluster = Cluster(
+            names, DeclaredService(plan.service, aggregation_factor=1.5), stream(plan.seed, "service"), trace
+        )
+        self.cluster = cluster
+        self.network = Network(plan.network, len(names), stream(plan.seed, "network"), cluster.post)
+        self.broker = Broker(plan, self.network, stream(plan.seed, "broker"), cluster.at, lambda: cluster.now)
+        self.engines = Engines(plan, cluster)
+        self.disks = Disks(cluster, trace, checkers)
+        self.users = Users(cluster, plan, stream(plan.seed, "users"))
+        self.post = Post(plan, cluster, self.network, self.broker, self.users, self.disks, checkers)
+        self.users.send = self.post.user_sends
+        self.gone: set[int] = set(self.clones)  # a clone comes when it is its time
+        self._twins = {**self.clones, **{original: clone for clone, original in self.clones.items()}}
         self._streams = [
-            RandomStreams(*(stream(plan.seed, f"{use} of {name}") for use in ("ids", "peer selection", "gossip")))
-            for name in names
+            RandomStreams(*(stream(plan.seed, f"{use} of d{number}") for use in ("ids", "peer selection", "gossip")))
+            for number in range(len(names))
         ]
-        self._wills: dict[int, Presence] = {}
-        self._retained: dict[int, Presence] = {}
-        self._to_users: list[deque[fx.SendToUser]] = [deque() for _ in names]
-        self._lives = [0] * plan.devices
-        self._interpret()
+        cluster.network = self.network
+        cluster.observers = list(checkers)
+        cluster.finish = self.engines.finish
+        cluster.on_crash = self.crash
+        cluster.on_thaw = self._thawed
+
+    def _draw_clones(self) -> dict[int, int]:
+        """Clones by their number, and whose id each has."""
+        first, rng = self.plan.devices, stream(self.plan.seed, "clones")
+        return {first + number: rng.randrange(first) for number in range(self.plan.clones)}
 
     @property
     def now(self) -> float:
         """Simulated seconds."""
         return self.cluster.now
-
-    # --- devices --------------------------------------------------------------------------------------------------
 
     def start(self, device: int) -> None:
         """Starts a device that is down, with what its journal keeps, and connects it."""
@@ -74,14 +78,18 @@ class FaultMesh:
         identity = DeviceIdentity(name, model="simulated", model_family=f"family-{device % 2}")
         seeds = tuple((other, "") for other in self.cluster.names[:_SEEDS])
         agent = Agent(identity, plan.settings, self._streams[device], seeds=seeds)
-        self._lives[device] += 1
         for checker in self.checkers:
             checker.restarted(device)
-        journal = self.journals[device]
+        journal = self.disks.journals[device]
         restored = journal.restore(now)
         self.trace.note(now, f"d{device} starts with {len(restored.sessions)} unfinished prompts")
         self.network.disconnect(device)
+        self.engines.restarted(device)
+        self.disks.restarted(device)
+        transport = self.post.restarted(device)
+        # what these events lead to is carried out before the transport has started: the runtime does it so
         self.cluster.start(device, agent, journal.next_incarnation(now), restored)
+        transport.start()
         self.connect(device)
 
     def crash(self, device: int) -> None:
@@ -91,17 +99,14 @@ class FaultMesh:
         self.trace.note(self.now, f"d{device} dies")
         self.cluster.crash_after.pop(device, None)
         self.cluster.stop(device)
-        self.network.disconnect(device, forget=True)
-        self._to_users[device].clear()
-        self.wedged[device] = False
-        will = self._wills.pop(device, None)
-        if will is not None and self.plan.presence and self.broker_up:
-            self.cluster.at(self.now + _WILL_AFTER_S, lambda: self._publish(device, will))
+        self.network.disconnect(device)
+        self.post.restarted(device)
+        self.broker.gone(device)
 
     def lose_disk(self, device: int) -> None:
         """What a device had accepted is lost with its journal; nobody can be blamed for it."""
         self.trace.note(self.now, f"d{device} loses its disk")
-        self.journals[device] = SimulatedJournal(self.clocks[device])
+        self.disks.replace(device)
         for checker in self.checkers:
             checker.excused(device)
 
@@ -114,96 +119,54 @@ class FaultMesh:
             checker.excused(device)
 
     def connect(self, device: int) -> None:
-        """A device reaches its broker."""
+        """A device reaches its broker; if another has its id, it takes over that one's session."""
         agent = self.cluster.agents[device]
-        if agent is None or self.network.connected[device] or not self.broker_up:
+        if agent is None or self.network.connected[device] or not self.broker.up:
             return
-        self._wills[device] = agent.last_will()
+        if self.cluster.is_held(device):
+            self.cluster.at(self.now + _TRY_AGAIN_S, lambda: self.connect(device))
+            return
+        twin = self._twins.get(device, -1)
+        if twin >= 0 and self.network.connected[twin]:
+            self.trace.note(self.now, f"d{device} takes over the session of d{twin}")
+            self.disconnect(twin)
+            self.cluster.at(self.now + self.rng.uniform(*_TAKE_BACK_S), lambda: self.connect(twin))
+        self.post.number[self.cluster.names[device]] = device
+        kept = self.broker.connected(device, agent.last_will())
         self.network.connect(self.now, device)
+        self.post.transports[device].connect(self.now)
         self.cluster.handle(device, ev.ConnectionChanged(True))
-        if self.plan.presence and self.plan.retained:
-            for other, presence in self._retained.items():
-                if other != device:
-                    self.cluster.post(self.now, device, ev.PeerMessageReceived(presence))
-        waiting, self._to_users[device] = self._to_users[device], deque()
-        for effect in waiting:
-            self._to_user(device, effect)
+        for presence in kept:
+            self.cluster.post(self.now, device, ev.PeerMessageReceived(presence))
 
     def disconnect(self, device: int) -> None:
         """A device loses its broker."""
         if self.cluster.agents[device] is not None and self.network.connected[device]:
             self.network.disconnect(device)
+            self.post.transports[device].lose()
             self.cluster.handle(device, ev.ConnectionChanged(False))
 
-    def wedge(self, device: int) -> None:
-        """A device's engine hangs, with what it runs; its supervisor ends each hung inference after a while."""
-        self.wedged[device] = True
-        item_id = self.cluster.running_item(device)
-        if item_id:
-            self.cluster.end_inference(device, _HANG_LIMIT_S, ev.InferenceFailed(item_id, "hung", retryable=True))
+    def freeze(self, device: int) -> None:
+        """A device handles nothing for a while."""
+        self.trace.note(self.now, f"d{device} is frozen")
+        self.cluster.freeze(device)
 
-    # --- what effects come to ---------------------------------------------------------------------------------------
+    def cut_off(self, device: int) -> None:
+        """The broker has heard nothing of a frozen device for too long: its connection is gone, its will is sent."""
+        if self.cluster.is_held(device) and self.network.connected[device]:
+            self.trace.note(self.now, f"the broker gives d{device} up")
+            self.disconnect(device)
+            self.broker.gone(device)
+            self.connect(device)
 
-    def _interpret(self) -> None:
-        cluster = self.cluster
-        cluster.observers = list(self.checkers)
-        cluster.finish = self._finish
-        cluster.on_crash = self.crash
-        cluster.on_effect(
-            fx.JournalPrompt, lambda device, effect: self.journals[device].record_prompt(effect, cluster.now)
-        )
-        cluster.on_effect(
-            fx.JournalLayer, lambda device, effect: self.journals[device].record_layer(effect, cluster.now)
-        )
-        cluster.on_effect(fx.JournalAnswer, lambda device, effect: self.journals[device].record_answer(effect))
-        cluster.on_effect(fx.SendToUser, self._to_user)
-        cluster.on_effect(fx.PublishPresence, lambda device, effect: self._publish(device, effect.presence))
+    def thaw(self, device: int) -> None:
+        """A frozen device goes on."""
+        self.trace.note(self.now, f"d{device} goes on")
+        self.cluster.thaw(device)
 
-    def _finish(self, device: int, request: fx.StartInference, seconds: float) -> tuple[float, ev.Event]:
-        seconds *= self.slowness[device]
-        chance = self._engine_rng.random()
-        if self.wedged[device]:
-            return _HANG_LIMIT_S, ev.InferenceFailed(request.item_id, "hung", retryable=True)
-        if self.engine_faults and chance < self.plan.engine_crash_share:
-            return seconds / 2, ev.InferenceFailed(request.item_id, "crashed", retryable=True)
-        if self.engine_faults and chance > 1.0 - self.plan.engine_failure_share:
-            return seconds / 2, ev.InferenceFailed(request.item_id, "broken", retryable=False)
-        if request.stream:
-            self.cluster.post(self.now + seconds / 2, device, ev.TextGenerated(request.item_id, "some "))
-        return seconds, ev.InferenceCompleted(request.item_id, RESPONSE_TEXT, 5, 5, 0, seconds / 2)
-
-    def _to_device(self, device: int, event: ev.Event) -> None:
-        if self.broker_up:
-            self.network.send(self.now, -1, device, event)
-
-    def _to_user(self, device: int, effect: fx.SendToUser) -> None:
-        if not self.network.connected[device]:
-            self._to_users[device].append(effect)
-            return
-        self.users.receive(device, effect.reply.topic, effect.message)
-        if isinstance(effect.message, Answer):
-            ends = self.checkers[0]
-            if isinstance(ends, EndsOnce):
-                ends.told(device, effect.reply.topic, effect.message)
-            life, topic, prompt_id = self._lives[device], effect.reply.topic, effect.message.prompt_id
-            self.cluster.at(self.now + _DELIVERED_S, lambda: self._delivered(device, life, topic, prompt_id))
-
-    def _delivered(self, device: int, life: int, topic: str, prompt_id: str) -> None:
-        if self._lives[device] == life and self.cluster.agents[device] is not None:
-            self.journals[device].mark_delivered(topic, prompt_id)
-
-    def _publish(self, device: int, presence: Presence) -> None:
-        if not self.plan.presence or not self.broker_up:
-            return
-        self._retained[device] = presence
-        for other in range(self.plan.devices):
-            if other != device:
-                self.network.send(
-                    self.now,
-                    device if self.network.connected[device] else -1,
-                    other,
-                    ev.PeerMessageReceived(presence),
-                )
+    def _thawed(self, device: int) -> None:
+        for checker in self.checkers:
+            checker.held_up(device, self.now)
 
 
 def pick(rng: random.Random, mesh: FaultMesh) -> int:

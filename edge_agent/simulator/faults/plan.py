@@ -7,67 +7,21 @@ trouble is always drowned by another.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import final
 
-from edge_agent.core.errors import SettingsError
 from edge_agent.core.service_time import Distribution, ServiceTime
 from edge_agent.core.settings import AgentSettings
+from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.network import NetworkSettings
+from edge_agent.simulator.randomness import stream
 
 FAULTS_S = 60.0  # how long faults go on: enough for each fault to meet sessions in every stage
 _KIND_CHANCE = 0.5
-
-
-class FaultKind(StrEnum):
-    """What may go wrong."""
-
-    LOSS = "loss"
-    DOUBLING = "doubling"
-    REORDERING = "reordering"
-    PARTITION = "partition"
-    OUTAGE = "outage"
-    DISCONNECT = "disconnect"
-    CRASH = "crash"
-    DISK = "disk"
-    SLOW = "slow"
-    WEDGE = "wedge"
-    ENGINE = "engine"
-    CLOCK = "clock"
-    CHURN = "churn"
-
-
-EXPLANATIONS = {
-    FaultKind.LOSS: "messages between devices are lost",
-    FaultKind.DOUBLING: "messages arrive twice",
-    FaultKind.REORDERING: "messages are late and let later ones pass",
-    FaultKind.PARTITION: "groups of devices cannot reach each other, though each has its broker",
-    FaultKind.OUTAGE: "the broker goes and comes back, with or without what it kept",
-    FaultKind.DISCONNECT: "a device loses its connection for a while",
-    FaultKind.CRASH: "a device dies between two effects and starts again with its journal",
-    FaultKind.DISK: "a device dies and starts again without its journal",
-    FaultKind.SLOW: "a device is several times slower for a while",
-    FaultKind.WEDGE: "an engine hangs until its supervisor ends it",
-    FaultKind.ENGINE: "inferences fail, once or for good",
-    FaultKind.CLOCK: "a device's wall clock jumps, by seconds or by years",
-    FaultKind.CHURN: "devices join late, leave for good, stop and come back",
-}
-
-
-def parse_faults(text: str) -> tuple[FaultKind, ...]:
-    """Reads `all` or names separated by commas.
-
-    Raises:
-        SettingsError: a name is not known.
-    """
-    if text == "all":
-        return tuple(FaultKind)
-    try:
-        return tuple(FaultKind(name.strip()) for name in text.split(","))
-    except ValueError:
-        names = ", ".join(FaultKind)
-        raise SettingsError(f"faults: {text!r} is not `all` or some of: {names}") from None
+_LATER_KIND_CHANCE = 0.25  # of those that came later: twice as many at once would drown each other
+_FEW = 4  # kinds asked for by name: so few are in every seed
+_FIRST_KINDS = 13  # those of before, whose draws stay
+_REPEATED_PROMPTS = (280, 400)  # more than the 256 answers that were once kept
 
 
 @final
@@ -92,6 +46,19 @@ class Plan:
     """Whether it hands the last presence of each device to those who connect."""
     engine_crash_share: float
     engine_failure_share: float
+    engine_exception_share: float
+    engine_endless_share: float
+    will_share: float
+    """Of the deaths of devices that their broker tells of."""
+    outbox_max: int
+    """Messages that a device keeps without a connection."""
+    packet_bytes_max: int | None
+    """The largest packet that the broker takes; `None`: it says none."""
+
+    @property
+    def clones(self) -> int:
+        """Devices with the id of another."""
+        return 1 if FaultKind.CLONE in self.kinds else 0
 
     def __str__(self) -> str:
         kinds = ", ".join(kind for kind in FaultKind if kind in self.kinds) or "none"
@@ -103,10 +70,17 @@ class Plan:
 
 
 def draw_plan(seed: int, allowed: tuple[FaultKind, ...], rng: random.Random) -> Plan:
-    """Returns what the seed decides. `allowed` kinds are each present by chance."""
+    """Returns what the seed decides. `allowed` kinds are each present by chance; a few of them always are."""
     # every kind is drawn for, allowed or not: leaving one out does not change the rest of the plan
-    drawn = {kind: rng.random() < _KIND_CHANCE for kind in FaultKind}
-    kinds = frozenset(kind for kind in allowed if drawn[kind])
+    later = stream(seed, "plan, later kinds")
+    every = tuple(FaultKind)
+    drawn = {kind: rng.random() < _KIND_CHANCE for kind in every[:_FIRST_KINDS]}
+    drawn |= {kind: later.random() < _LATER_KIND_CHANCE for kind in every[_FIRST_KINDS:]}
+    kinds = frozenset(allowed if len(allowed) <= _FEW else (kind for kind in allowed if drawn[kind]))
+    return _with_later_kinds(_draw(seed, kinds, rng), later)
+
+
+def _draw(seed: int, kinds: frozenset[FaultKind], rng: random.Random) -> Plan:
     devices = rng.randint(2, 6)
     settings = _draw_settings(rng, devices)
     base = NetworkSettings(
@@ -116,15 +90,12 @@ def draw_plan(seed: int, allowed: tuple[FaultKind, ...], rng: random.Random) -> 
         outbox_keeps=rng.random() < 0.7,
     )
     shares = [rng.choice((0.02, 0.1, 0.3)) for _ in range(3)]
-    network = NetworkSettings(
-        base.delay_s,
-        base.jitter,
+    network = replace(
+        base,
         lost=shares[0] if FaultKind.LOSS in kinds else 0.0,
         doubled=shares[1] if FaultKind.DOUBLING in kinds else 0.0,
         reordered=shares[2] if FaultKind.REORDERING in kinds else 0.0,
         reorder_s=rng.choice((0.5, 5.0)),
-        broker_keeps=base.broker_keeps,
-        outbox_keeps=base.outbox_keeps,
     )
     engine = (rng.choice((0.05, 0.3)), rng.choice((0.0, 0.1)))
     return Plan(
@@ -141,6 +112,42 @@ def draw_plan(seed: int, allowed: tuple[FaultKind, ...], rng: random.Random) -> 
         retained=rng.random() < 0.5,
         engine_crash_share=engine[0] if FaultKind.ENGINE in kinds else 0.0,
         engine_failure_share=engine[1] if FaultKind.ENGINE in kinds else 0.0,
+        engine_exception_share=0.0,
+        engine_endless_share=0.0,
+        will_share=1.0,
+        outbox_max=1_024,
+        packet_bytes_max=None,
+    )
+
+
+def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
+    """What the kinds that came later ask for. Their draws are all made, whichever of them there are."""
+    kinds, settings = plan.kinds, plan.settings
+    exceptions, endless = rng.choice((0.02, 0.1, 0.3)), rng.choice((0.02, 0.1))
+    wills, retained = rng.choice((0.0, 0.5)), rng.random() < 0.5
+    packet = rng.choice((None, 65_536, 131_072, 262_144, 300_000))
+    wide, fanout, layers = rng.random() < 0.4, rng.randint(5, 8), rng.randint(1, 3)
+    prompts, repeated = rng.randint(4, 10), rng.randint(*_REPEATED_PROMPTS)
+    outbox_max = rng.choice((64, 256, 1_024))  # a device has 32 places: their ends fit into any of these
+    if FaultKind.SIZES in kinds:
+        plan = replace(plan, prompts=prompts, packet_bytes_max=packet)
+        settings = replace(settings, layers=layers, fanout=fanout if wide else settings.fanout)
+        if wide:  # short of devices, since each needs many, but not of time
+            plan = replace(plan, devices=fanout + 2)
+            settings = replace(settings, queue_capacity=max(settings.queue_capacity, 8), origin_share=1.0)
+    if FaultKind.REPEATS in kinds:
+        plan = replace(plan, prompts=repeated, service=replace(plan.service, mean_s=0.02))
+        settings = replace(settings, layers=0, queue_capacity=max(settings.queue_capacity, 8))
+    if FaultKind.ENDLESS in kinds:  # without a deadline nothing would ever end them, and rightly so
+        settings = replace(settings, deadline_s=settings.deadline_s or 60.0)
+    if FaultKind.RETAIN in kinds:
+        plan = replace(plan, presence=True, retained=retained, will_share=wills)
+    return replace(
+        plan,
+        settings=settings,
+        engine_exception_share=exceptions if FaultKind.EXCEPTION in kinds else 0.0,
+        engine_endless_share=endless if FaultKind.ENDLESS in kinds else 0.0,
+        outbox_max=outbox_max if FaultKind.TRANSPORT in kinds else plan.outbox_max,
     )
 
 

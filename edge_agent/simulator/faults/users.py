@@ -19,11 +19,17 @@ from edge_agent.core.messages import (
     Sampling,
 )
 from edge_agent.simulator.cluster import Cluster
+from edge_agent.simulator.faults.kinds import FaultKind
+from edge_agent.simulator.faults.plan import Plan
+from edge_agent.simulator.faults.sizes import body_size, draw_prompt, is_too_large
+from edge_agent.simulator.randomness import stream
 
 _SENDS_MAX = 4
 _RETRY_S = 5.0
 _CANCEL_CHANCE = 0.1
 _LATE_REPEAT_CHANCE = 0.1  # asks again for an answer that is there
+_LATE_REPEAT_S = 20.0  # mean time until then
+_VERY_LATE_S = (20.0, 70.0)  # and where repeats are what is looked at: after many other answers
 
 
 @dataclass(slots=True)
@@ -37,11 +43,13 @@ class _Asked:
 class Users:
     """All users. `send(device, event)` takes what they say to a device on its way."""
 
-    def __init__(self, cluster: Cluster, rng: random.Random, send: Callable[[int, Event], None]) -> None:
+    def __init__(self, cluster: Cluster, plan: Plan, rng: random.Random) -> None:
+        self.send: Callable[[int, Event], None] = lambda device, event: None
         self._cluster = cluster
+        self._plan = plan
         self._rng = rng
-        self._send = send
-        self._asked: dict[tuple[int, str, str], _Asked] = {}
+        self._later_rng = stream(plan.seed, "users, later kinds")
+        self._asked: dict[tuple[str, str, str], _Asked] = {}
 
     def ask(self, number: int, at: float, device: int, layers: int, fanout: int) -> None:
         """Has somebody ask a device something at a time; repeats and cancels follow by chance."""
@@ -53,22 +61,30 @@ class Users:
             deadline_s=rng.choice((None, None, 5.0, 30.0)),
         )
         text = "a question " * rng.randint(1, 3)
+        if FaultKind.SIZES in self._plan.kinds:
+            text = draw_prompt(self._later_rng)
         prompt = Prompt(f"p{number}", (ChatMessage(Role.USER, text),), options)
         if rng.random() < 0.2:
             prompt = replace(prompt, options=replace(options, join=rng.randint(1, fanout + 1)))
         # few users: the same id of two of them must stay two prompts
         event = PromptReceived(prompt, ReplyRoute(f"answers/u{rng.randint(0, 2)}"), len(text))
-        asked = self._asked[device, event.reply.topic, prompt.prompt_id] = _Asked(device, event)
+        if is_too_large(body_size(prompt), self._plan.packet_bytes_max):
+            return  # a user's own client says so
+        name = self._cluster.names[device]
+        asked = self._asked[name, event.reply.topic, prompt.prompt_id] = _Asked(device, event)
         self._cluster.at(at, lambda: self._try(asked))
         if rng.random() < _CANCEL_CHANCE:
             cancel = PromptCancelReceived(prompt.prompt_id, event.reply)
-            self._cluster.at(at + rng.expovariate(0.2), lambda: self._send(device, cancel))
+            self._cluster.at(at + rng.expovariate(0.2), lambda: self.send(device, cancel))
+        late = rng.expovariate(1 / _LATE_REPEAT_S)
+        if FaultKind.REPEATS in self._plan.kinds:
+            late = self._later_rng.uniform(*_VERY_LATE_S)
         if rng.random() < _LATE_REPEAT_CHANCE:
-            self._cluster.at(at + rng.expovariate(0.05), lambda: self._send(device, event))
+            self._cluster.at(at + late, lambda: self.send(device, event))
 
     def receive(self, device: int, topic: str, message: DeviceToUser) -> None:
         """A device's word reaches its user."""
-        asked = self._asked.get((device, topic, message.prompt_id))
+        asked = self._asked.get((self._cluster.names[device], topic, message.prompt_id))
         if asked is not None and isinstance(message, PromptReceipt | PromptRefusal | Answer):
             asked.heard = True
 
@@ -76,5 +92,5 @@ class Users:
         if asked.heard or asked.sends >= _SENDS_MAX:
             return
         asked.sends += 1
-        self._send(asked.device, asked.event)
+        self.send(asked.device, asked.event)
         self._cluster.at(self._cluster.now + _RETRY_S, lambda: self._try(asked))

@@ -1,0 +1,40 @@
+"""Nobody is told two different ends of one prompt."""
+
+from __future__ import annotations
+
+from edge_agent.core.messages import Answer
+from edge_agent.simulator.checkers.base import Checker
+
+
+class OneEnd(Checker):
+    """Looks with the users' eyes: at what reached them, whatever the device believes."""
+
+    name = "nobody is told two different ends"
+
+    def __init__(self) -> None:
+        self._heard: dict[tuple[int, str, str], Answer] = {}
+        self._unkept: set[tuple[int, str, str]] = set()
+
+    def excused(self, device: int) -> None:
+        """A device without its disk does not know what it has answered."""
+        self._heard = {key: answer for key, answer in self._heard.items() if key[0] != device}
+
+    def journal_damaged(self, device: int) -> None:
+        """Once it restarts, it does not know what it has answered."""
+        self._unkept |= {key for key in self._heard if key[0] == device}
+
+    def end_not_kept(self, device: int, topic: str, prompt_id: str) -> None:
+        """Once it restarts, it does not know this answer."""
+        self._unkept.add((device, topic, prompt_id))
+
+    def restarted(self, device: int) -> None:
+        """What could not be written is forgotten."""
+        for key in [key for key in self._unkept if key[0] == device]:
+            self._unkept.discard(key)
+            self._heard.pop(key, None)
+
+    def told(self, device: int, topic: str, answer: Answer) -> None:
+        """An answer has reached its user."""
+        key = (device, topic, answer.prompt_id)
+        if self._heard.setdefault(key, answer) != answer:
+            raise self.broken(f"{topic} heard two ends of prompt {answer.prompt_id} from d{device}")

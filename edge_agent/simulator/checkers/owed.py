@@ -1,0 +1,71 @@
+"""What is owed to users reaches them before it counts as delivered, and nothing stays owed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from edge_agent.core.agent import Agent
+from edge_agent.core.effects import Effect, JournalAnswer
+from edge_agent.core.events import Event, SessionsRestored
+from edge_agent.core.messages import Answer
+from edge_agent.simulator.checkers.base import Checker
+
+Key: TypeAlias = tuple[int, str, str]
+"""(device, reply topic, prompt id)."""
+
+
+class Owed(Checker):
+    """Follows each end from its journalling to the broker's word, over restarts."""
+
+    name = "nothing stays owed"
+
+    def __init__(self) -> None:
+        self._owed: set[Key] = set()
+        self._told: set[Key] = set()
+        self._unkept: set[Key] = set()
+
+    def excused(self, device: int) -> None:
+        """It owes nothing any more."""
+        self._owed = {key for key in self._owed if key[0] != device}
+
+    def journal_damaged(self, device: int) -> None:
+        """A restart knows nothing of what is owed by now."""
+        self._unkept |= {key for key in self._owed if key[0] == device}
+
+    def end_not_kept(self, device: int, topic: str, prompt_id: str) -> None:
+        """A restart knows nothing of this end."""
+        self._unkept.add((device, topic, prompt_id))
+
+    def restarted(self, device: int) -> None:
+        """What could not be written is forgotten."""
+        gone = {key for key in self._unkept if key[0] == device}
+        self._owed -= gone
+        self._unkept -= gone
+
+    def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
+        """Looks for ends, and at what a restart brought back."""
+        for effect in effects:
+            if type(effect) is JournalAnswer:
+                self._owed.add((device, effect.reply.topic, effect.answer.prompt_id))
+        if type(event) is SessionsRestored:
+            for kept in event.answers:
+                if not kept.delivered:
+                    self._owed.add((device, kept.reply.topic, kept.answer.prompt_id))
+
+    def told(self, device: int, topic: str, answer: Answer) -> None:
+        """An end has reached its user."""
+        self._told.add((device, topic, answer.prompt_id))
+
+    def delivered(self, device: int, topic: str, prompt_id: str) -> None:
+        """The device takes an end for delivered."""
+        key = (device, topic, prompt_id)
+        if key not in self._told:
+            raise self.broken(f"d{device} takes the end of prompt {prompt_id} for delivered, which nobody heard")
+        self._owed.discard(key)
+
+    def at_rest(self, now: float, agents: Sequence[Agent | None]) -> None:
+        """Everything has been delivered."""
+        for device, topic, prompt_id in sorted(self._owed):
+            if agents[device] is not None:
+                raise self.broken(f"d{device} still owes {topic} the end of prompt {prompt_id}", liveness=True)

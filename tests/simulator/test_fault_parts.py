@@ -1,0 +1,224 @@
+"""What surrounds an agent in a fault run, part by part."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from edge_agent.core import effects as fx
+from edge_agent.core import events as ev
+from edge_agent.core.agent import Agent
+from edge_agent.core.context import RandomStreams
+from edge_agent.core.errors import JournalError
+from edge_agent.core.messages import (
+    ChatMessage,
+    LayerProgress,
+    Prompt,
+    PromptRefusal,
+    ProposalRequest,
+    ProposalResponse,
+    RefusalReason,
+    RequestCancel,
+    Role,
+    Sampling,
+)
+from edge_agent.core.provenance import Contribution
+from edge_agent.core.service_time import parse_service
+from edge_agent.core.settings import AgentSettings, DeviceIdentity
+from edge_agent.core.states import ItemOutcome
+from edge_agent.simulator.cluster import Cluster
+from edge_agent.simulator.faults.journal import DeviceClock, Disk, SimulatedJournal
+from edge_agent.simulator.faults.kinds import FaultKind, parse_faults
+from edge_agent.simulator.faults.plan import draw_plan
+from edge_agent.simulator.faults.sizes import body_size, is_too_large
+from edge_agent.simulator.faults.transport import Outgoing, Transport
+from edge_agent.simulator.randomness import stream
+from edge_agent.simulator.service import DeclaredService
+from edge_agent.simulator.trace import Trace
+from edge_agent.wire.codec import BODY_BYTES_MAX, encode
+
+ROUTE = ev.ReplyRoute("answers/u1")
+WORK = Contribution("d1", "m", 0.0, 1.0, 5, 5)
+
+
+def user(prompt_id: str) -> Outgoing:
+    message = PromptRefusal(prompt_id, "d0", RefusalReason.OVERLOADED, "full")
+    return Outgoing(fx.SendToUser(ROUTE, message), message)
+
+
+def peer(request_id: str, expires_at: float = float("inf")) -> Outgoing:
+    message = RequestCancel(request_id, "d0")
+    return Outgoing(fx.SendToDevice("d1", "", message), message, expires_at)
+
+
+def progress() -> Outgoing:
+    message = LayerProgress("p", 1, 1, (), ())
+    return Outgoing(fx.SendToUser(ROUTE, message), message)
+
+
+class Line:
+    """A transport whose broker writes down what it is handed, and confirms nothing by itself."""
+
+    def __init__(self, *, strict: bool = True, items_max: int = 64, keeps_peers: bool = True) -> None:
+        self.handed: list[Outgoing] = []
+        self.transport = Transport(
+            strict=strict, items_max=items_max, keeps_peers=keeps_peers, hand_over=self.hand_over
+        )
+
+    def hand_over(self, item: Outgoing) -> bool:
+        self.handed.append(item)
+        return True
+
+
+def test_what_is_sent_before_the_transport_has_started_is_gone() -> None:
+    line, first, second = Line(), user("a"), user("b")
+    line.transport.send(first)
+    line.transport.start()
+    line.transport.send(second)
+    line.transport.connect(1.0)
+    assert line.handed == [second]
+    assert line.transport.dropped == 1
+
+
+def test_until_its_first_failure_a_transport_keeps_even_what_is_worth_nothing_later() -> None:
+    line, passing, late = Line(), progress(), progress()
+    line.transport.start()
+    line.transport.send(passing)
+    line.transport.connect(1.0)
+    line.transport.lose()
+    line.transport.send(late)
+    line.transport.connect(2.0)
+    assert passing in line.handed
+    assert late not in line.handed
+
+
+def test_an_outbox_keeps_what_its_device_could_not_send_while_it_has_not_expired() -> None:
+    line, early, late = Line(), peer("a", expires_at=11.0), peer("b", expires_at=70.0)
+    line.transport.start()
+    line.transport.send(early)
+    line.transport.send(late)
+    line.transport.connect(20.0)
+    assert line.handed == [late]
+
+
+def test_in_a_full_outbox_the_oldest_of_the_least_important_gives_way() -> None:
+    line, items = Line(items_max=3), [peer("a"), user("b"), peer("c"), user("d"), user("e"), peer("f")]
+    line.transport.start()
+    for item in items:
+        line.transport.send(item)
+    line.transport.connect(1.0)
+    assert line.handed == [items[1], items[3], items[4]]
+
+
+def test_what_the_broker_did_not_confirm_is_sent_again_on_the_next_connection() -> None:
+    line, first, second = Line(), user("a"), user("b")
+    line.transport.start()
+    line.transport.connect(1.0)
+    line.transport.send(first)
+    line.transport.send(second)
+    assert line.transport.confirmed(first.sequence)
+    line.transport.lose()
+    line.transport.connect(2.0)
+    assert line.handed == [first, second, second]
+
+
+def test_sizes_are_those_of_the_real_codec_wherever_they_could_matter() -> None:
+    chat = (ChatMessage(Role.USER, "x" * 8_000),)
+    references = tuple("\x01" * 32_000 for _ in range(9))
+    request = ProposalRequest("r", "d0", "", 2, chat, references, Sampling(), None)
+    response = ProposalResponse("r", ItemOutcome.COMPLETED, '"' * 32_768, "", WORK)
+    for message in (request, response, Prompt("p", chat * 2)):
+        assert body_size(message) == len(encode(message))
+    assert is_too_large(body_size(request), None)
+    assert not is_too_large(body_size(response), None)
+    assert is_too_large(body_size(response), 64 * 1024)
+    small = ProposalRequest("r", "d0", "", 2, (ChatMessage(Role.USER, "\x01" * 8_000),), (), Sampling(), None)
+    assert body_size(small) == 0
+    assert not is_too_large(len(encode(small)), 64 * 1024), "what is not looked at could have been too large"
+    assert is_too_large(BODY_BYTES_MAX + 1, None)
+
+
+def a_prompt(number: int = 1) -> fx.JournalPrompt:
+    return fx.JournalPrompt(Prompt(f"p{number}", (ChatMessage(Role.USER, "x"),)), ROUTE, None)
+
+
+@pytest.mark.parametrize(("disk", "kept"), [(Disk.FULL, 1), (Disk.READ_ONLY, 1), (Disk.UNSYNCED, 2), (Disk.DAMAGED, 0)])
+def test_a_disk_that_is_not_well_refuses_and_keeps_what_it_may(disk: Disk, kept: int) -> None:
+    journal = SimulatedJournal(DeviceClock())
+    journal.record_prompt(a_prompt(1), 0.0)
+    journal.disk = disk
+    with pytest.raises(JournalError):
+        journal.record_prompt(a_prompt(2), 1.0)
+    assert len(journal.restore(2.0).sessions) == kept
+
+
+def a_cluster() -> tuple[Cluster, Agent]:
+    cluster = Cluster(["d0"], DeclaredService(parse_service("deterministic:1")), random.Random(1), Trace())
+    settings = AgentSettings(layers=0, gossip_interval_s=None, status_interval_s=None)
+    agent = Agent(DeviceIdentity("d0"), settings, RandomStreams(*(random.Random(seed) for seed in range(3))))
+    cluster.start(0, agent, 1)
+    cluster.handle(0, ev.ConnectionChanged(True))
+    return cluster, agent
+
+
+def test_a_frozen_device_takes_in_late_what_has_waited_and_sees_first_what_the_time_is() -> None:
+    cluster, agent = a_cluster()
+    seen: list[tuple[float, str]] = []
+    cluster.carry_out_with(
+        fx.SendToUser, lambda device, effect: seen.append((cluster.now, type(effect.message).__name__))
+    )
+    cluster.freeze(0)
+    cluster.post(1.0, 0, ev.PromptReceived(a_prompt().prompt, ROUTE, 1))
+    cluster.at(5.0, lambda: cluster.thaw(0))
+    cluster.run(4.0)
+    assert cluster.is_held(0)
+    assert not seen
+    cluster.run()
+    assert seen == [(5.0, "PromptReceipt"), (5.5, "TokenChunk"), (6.0, "Answer")][::2]
+    assert not any(agent.outstanding().values())
+
+
+def test_while_a_slow_card_writes_the_device_does_nothing_else_and_its_receipt_waits() -> None:
+    cluster, agent = a_cluster()
+    seen: list[tuple[float, str]] = []
+
+    def write(device: int, effect: object) -> None:
+        cluster.write_s = 3.0
+
+    cluster.carry_out_with(fx.JournalPrompt, write)
+    cluster.carry_out_with(fx.SendToUser, lambda device, effect: seen.append((cluster.now, effect.message.prompt_id)))
+    cluster.post(0.0, 0, ev.PromptReceived(a_prompt(1).prompt, ROUTE, 1))
+    cluster.post(0.5, 0, ev.PromptReceived(a_prompt(2).prompt, ROUTE, 1))
+    cluster.run()
+    # the receipts after three seconds each; the first inference ends while the second prompt is written
+    assert seen[:2] == [(3.0, "p1"), (6.0, "p2")]
+    assert not any(agent.outstanding().values())
+
+
+def test_a_device_that_dies_while_it_writes_has_not_done_what_was_to_follow() -> None:
+    cluster, _ = a_cluster()
+    sent: list[object] = []
+    carried: list[int] = []
+
+    class Watch:
+        def after(self, now: float, device: int, agent: Agent, event: ev.Event, effects: list[fx.Effect]) -> None:
+            carried.append(len(effects))
+
+    def write(device: int, effect: object) -> None:
+        cluster.write_s = 3.0
+
+    cluster.observers = [Watch()]  # type: ignore[list-item]  # any sequence of effects is a list here
+    cluster.carry_out_with(fx.JournalPrompt, write)
+    cluster.carry_out_with(fx.SendToUser, lambda device, effect: sent.append(effect))
+    cluster.post(0.0, 0, ev.PromptReceived(a_prompt().prompt, ROUTE, 1))
+    cluster.at(1.0, lambda: cluster.stop(0))
+    cluster.run()
+    assert sent == []
+    assert carried == [1]
+
+
+def test_few_kinds_that_are_asked_for_by_name_are_in_every_seed() -> None:
+    for seed in range(1, 20):
+        kinds = draw_plan(seed, parse_faults("card,loss"), stream(seed, "plan")).kinds
+        assert kinds == {FaultKind.CARD, FaultKind.LOSS}
