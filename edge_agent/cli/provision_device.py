@@ -44,6 +44,7 @@ from provisioning.seed import (
     SeedContents,
     StaticAddress,
     Wifi,
+    check_ssid,
     layout,
     render_seed,
     write_folder,
@@ -64,6 +65,7 @@ class NetworkWish:
     wifi_country: str | None = None
     wifi_password_file: Path | None = None
     wifi_open: bool = False
+    wifi_hidden: bool = False
     address: str | None = None
     gateway: str | None = None
     dns: tuple[str, ...] = ()
@@ -247,15 +249,19 @@ def _packages(wish: SeedWish, config: AgentConfig) -> Packages:
 
 def _network(wish: NetworkWish) -> Network:
     static = StaticAddress(wish.address, wish.gateway, wish.dns) if wish.address is not None else None
-    if static is None and (wish.gateway or wish.dns):
+    if static is None and (wish.gateway is not None or wish.dns):
         raise SettingsError("--gateway and --dns go with a fixed --address")
     if wish.wifi_ssid is None:
-        if wish.wifi_country or wish.wifi_password_file or wish.wifi_open:
-            raise SettingsError("--wifi-country, --wifi-password-file and --wifi-open go with --wifi-ssid")
+        if wish.wifi_country or wish.wifi_password_file or wish.wifi_open or wish.wifi_hidden:
+            raise SettingsError(
+                "--wifi-country, --wifi-password-file, --wifi-open and --wifi-hidden go with --wifi-ssid"
+            )
         return Network(wish.ethernet, None, static)
+    check_ssid(wish.wifi_ssid)  # before a password is asked for
     if wish.wifi_country is None:
         raise SettingsError("--wifi-ssid needs --wifi-country, such as GB: the radio stays off without it")
-    return Network(wish.ethernet, Wifi(wish.wifi_ssid, wish.wifi_country, _wifi_password(wish)), static)
+    wifi = Wifi(wish.wifi_ssid, wish.wifi_country, _wifi_password(wish), hidden=wish.wifi_hidden)
+    return Network(wish.ethernet, wifi, static)
 
 
 def _wifi_password(wish: NetworkWish) -> str | None:

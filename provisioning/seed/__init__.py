@@ -3,7 +3,7 @@
 from provisioning.seed.contents import Login, Membership, Model, Packages, SeedContents
 from provisioning.seed.errors import SeedError
 from provisioning.seed.files import SeedFiles
-from provisioning.seed.network import Network, StaticAddress, Wifi
+from provisioning.seed.network import Network, StaticAddress, Wifi, check_ssid
 from provisioning.seed.render import render_seed, write_folder, write_iso
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SeedFiles",
     "StaticAddress",
     "Wifi",
+    "check_ssid",
     "render_seed",
     "write_folder",
     "write_iso",

@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from provisioning.seed.contents import Login, SeedContents
-from provisioning.seed.layout import STATE, UNITS, DeviceFile, device_files
-from provisioning.seed.network import cloud_init_network
+from provisioning.seed.layout import NETWORK_FILES, NETWORK_SETUP, STATE, UNITS, DeviceFile, device_files, resource
+from provisioning.seed.network import Network
+from provisioning.seed.network_files import cloud_init_network, netplan_name_servers, network_manager_files
 
 # Named here although `moamesh-setup` would make it: a list without any user is warned of.
 _AGENT_USER = {
@@ -25,14 +26,16 @@ MARK = "# moamesh seed"
 
 def user_data(contents: SeedContents) -> bytes:
     """Returns `user-data`: who may log in, which files are written, what is started."""
+    network = _network_files(contents.network)
     config: dict[str, Any] = {
         "hostname": contents.host,
         "manage_etc_hosts": True,
         "locale": "C.UTF-8",
         "ssh_pwauth": False,
         "users": [_AGENT_USER, *([_login(contents.login)] if contents.login is not None else [])],
-        "write_files": [_write(file) for file in device_files(contents)],
+        "write_files": [_write(file) for file in (*device_files(contents), *network)],
         "runcmd": [
+            *([[str(NETWORK_SETUP)]] if network else []),
             ["systemctl", "daemon-reload"],
             *([["sh", "-c", "systemctl enable --now ssh || true"]] if contents.login is not None else []),
             ["systemctl", "enable", *UNITS],
@@ -51,6 +54,19 @@ def meta_data(contents: SeedContents) -> bytes:
 def network_config(contents: SeedContents) -> bytes:
     """Returns `network-config`."""
     return _dump(cloud_init_network(contents.network))
+
+
+def _network_files(network: Network) -> list[DeviceFile]:
+    """What `network-config` cannot say so that every system takes it; see `provisioning.seed.network_files`."""
+    if network.wifi is None:
+        return []
+    files = [DeviceFile(NETWORK_SETUP, 0o755, resource("moamesh-network"))]
+    files += [
+        DeviceFile(NETWORK_FILES / name, 0o600, text.encode()) for name, text in network_manager_files(network).items()
+    ]
+    if (servers := netplan_name_servers(network)) is not None:
+        files.append(DeviceFile(NETWORK_FILES / "netplan.yaml", 0o600, _dump(servers)))
+    return files
 
 
 def _login(login: Login) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,28 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
 _INDEX_URL = re.compile(r"https?://[\x21-\x7e]+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _MODEL_NAME = re.compile(r"[\x21-\x7e]{1,500}")
-_RESERVED_LOGINS = frozenset({"root", "moamesh"})
+# Debian has these users already, most of them without a shell: nobody could log in as one.
+_RESERVED_LOGINS = frozenset(
+    {
+        "root",
+        "moamesh",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "lp",
+        "mail",
+        "news",
+        "uucp",
+        "proxy",
+        "www-data",
+    }
+    | {"www-data", "backup", "list", "irc", "gnats", "nobody", "sshd", "messagebus", "mosquitto"}
+    | {"systemd-network", "systemd-resolve", "systemd-timesync"}
+)
+_RESERVED_HOSTS = frozenset({"localhost"})
 
 
 @final
@@ -37,14 +59,35 @@ class Login:
 
     def __post_init__(self) -> None:
         if not _LOGIN.fullmatch(self.name) or self.name in _RESERVED_LOGINS:
-            raise SeedError(f"{self.name!r} can't be a login: 1 to 32 of a-z, 0-9, - and _, not root and not moamesh")
+            raise SeedError(
+                f"{self.name!r} can't be a login: 1 to 32 of a-z, 0-9, - and _, no digit first, no user of the system"
+            )
         if not self.ssh_keys:
             raise SeedError(f"the login {self.name} needs an SSH public key: there is no password")
         for key in self.ssh_keys:
             if "PRIVATE KEY" in key:
                 raise SeedError("that is an SSH private key; a seed gets the public one (.pub)")
             if not _SSH_KEY.fullmatch(key):
-                raise SeedError(f"{key[:30]!r}... is no SSH public key")
+                raise SeedError(f"{key[:30]!r}... is no SSH public key: its kind, the key, a comment in ASCII")
+            if not _is_whole_key(key):
+                raise SeedError(f"the SSH public key {key[:30]!r}... is not whole: nobody could log in with it")
+
+
+def _is_whole_key(key: str) -> bool:
+    """Whether a key's fields, each behind its length (RFC 4253, section 6.6), begin with its kind and come out even."""
+    kind, encoded = key.split(" ")[:2]
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    fields = []
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        fields.append(data[4 : 4 + size])
+        if len(data) < 4 + size:
+            return False
+        data = data[4 + size :]
+    return len(fields) >= 2 and fields[0] == kind.encode()
 
 
 @final
@@ -140,6 +183,8 @@ class SeedContents:
             raise SeedError(
                 f"{self.host!r} can't be a host name (1 to 63 of a-z, 0-9 and -, not - at an end): give --hostname"
             )
+        if self.host in _RESERVED_HOSTS:
+            raise SeedError(f"{self.host!r} is every device's own name for itself: give another --hostname")
         if not 1 <= self.cpu_percent <= 100:
             raise SeedError("the share of the processor is 1 to 100 percent")
 

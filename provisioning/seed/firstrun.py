@@ -12,7 +12,7 @@ import textwrap
 
 from provisioning.seed.contents import Login, SeedContents
 from provisioning.seed.layout import UNITS, device_files
-from provisioning.seed.network import network_manager_files
+from provisioning.seed.network_files import network_manager_files
 
 _HEAD = """\
 #!/bin/bash

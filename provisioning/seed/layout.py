@@ -19,6 +19,8 @@ DATA = STATE / "device"
 MODELS = STATE / "models"
 CLAIM = STATE / "claim.json"
 SETUP = PurePosixPath("/usr/local/sbin/moamesh-setup")
+NETWORK_SETUP = PurePosixPath("/usr/local/sbin/moamesh-network")
+NETWORK_FILES = PurePosixPath("/etc/moamesh/network")
 UNITS = ("moamesh-setup.service", "moamesh-claim.service", "moamesh-agent.service")
 _PRIVATE, _PUBLIC, _PROGRAM = 0o600, 0o644, 0o755
 
@@ -38,9 +40,9 @@ def device_files(contents: SeedContents) -> list[DeviceFile]:
     files = [
         DeviceFile(AGENT_TOML, _PRIVATE, contents.agent_toml.encode()),
         DeviceFile(PurePosixPath("/etc/moamesh/setup.conf"), _PRIVATE, _setup_conf(contents).encode()),
-        DeviceFile(SETUP, _PROGRAM, _resource("moamesh-setup")),
+        DeviceFile(SETUP, _PROGRAM, resource("moamesh-setup")),
     ]
-    files += [DeviceFile(PurePosixPath("/etc/systemd/system") / unit, _PUBLIC, _resource(unit)) for unit in UNITS]
+    files += [DeviceFile(PurePosixPath("/etc/systemd/system") / unit, _PUBLIC, resource(unit)) for unit in UNITS]
     if (url := contents.packages.index_url) is not None:
         files.append(DeviceFile(PIP_CONF, _PRIVATE, f"[global]\nindex-url = {url}\n".encode()))
     if contents.membership.claim is not None:
@@ -69,5 +71,6 @@ def _setup_conf(contents: SeedContents) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
-def _resource(name: str) -> bytes:
+def resource(name: str) -> bytes:
+    """Returns a file that goes to every device as it is."""
     return (importlib.resources.files("provisioning.seed") / "device" / name).read_bytes()

@@ -1,13 +1,13 @@
-"""A device's network: as cloud-init's network-config, and as NetworkManager's keyfiles for older Raspberry Pi OS."""
+"""What a device's network is: Ethernet, Wi-Fi, addresses. Whatever no system could be told exactly is refused here."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
 import re
-import uuid
+import unicodedata
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import TypeAlias, final
 
 from provisioning.seed.errors import SeedError
 
@@ -16,6 +16,29 @@ _PASSPHRASE = re.compile(r"[\x20-\x7e]{8,63}")
 _KEY = re.compile(r"[0-9a-fA-F]{64}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _INTERFACE = re.compile(r"[a-z][a-z0-9]{0,14}")
+_NUMBERS = re.compile(r"[0-9 ]*;[0-9; ]*")
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Interface: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+def check_ssid(ssid: str) -> bytes:
+    """Returns a Wi-Fi's name as its bytes.
+
+    Raises:
+        SeedError: no access point could be called so, or no system could be told so.
+    """
+    try:
+        data = ssid.encode()
+    except UnicodeEncodeError:  # an argument's bytes that are no UTF-8
+        raise SeedError("a Wi-Fi name has to be UTF-8: cloud-init knows no other text") from None
+    if not 1 <= len(data) <= SSID_BYTES_MAX:
+        raise SeedError(f"a Wi-Fi name has 1 to {SSID_BYTES_MAX} bytes, and this one has {len(data)}")
+    if any(unicodedata.category(letter) == "Cc" for letter in ssid):
+        # netplan writes them as they are into wpa_supplicant's file, where a new line begins another setting
+        raise SeedError(f"the Wi-Fi name {ssid!r} has a control character, which can't be passed on")
+    if _NUMBERS.fullmatch(ssid):
+        raise SeedError(f"the Wi-Fi name {ssid!r} can't be passed on: NetworkManager takes it for a list of bytes")
+    return data
 
 
 @final
@@ -23,6 +46,8 @@ _INTERFACE = re.compile(r"[a-z][a-z0-9]{0,14}")
 class Wifi:
     """A wireless network. `passphrase` is `None` for an open one; it never leaves this object, only the key made of it
     does, which opens this network and no other place where somebody uses the same words.
+
+    hidden: its access points do not announce it; the device has to ask for it by name.
 
     Raises:
         SeedError: no access point could have this name, passphrase or country.
@@ -32,15 +57,15 @@ class Wifi:
     country: str
     passphrase: str | None = field(default=None, repr=False)
     interface: str = "wlan0"
+    hidden: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.ssid.encode()) <= SSID_BYTES_MAX or "\0" in self.ssid:
-            raise SeedError(f"a Wi-Fi name has 1 to {SSID_BYTES_MAX} bytes")
+        check_ssid(self.ssid)
         if not _COUNTRY.fullmatch(self.country):
             raise SeedError("the Wi-Fi country is two capital letters, such as GB: the radio stays off without it")
         words = self.passphrase
         if words is not None and not (_PASSPHRASE.fullmatch(words) or _KEY.fullmatch(words)):
-            raise SeedError("a Wi-Fi passphrase has 8 to 63 ASCII characters")
+            raise SeedError("a Wi-Fi passphrase has 8 to 63 ASCII characters, a key 64 hexadecimal digits")
         _check_interface(self.interface)
 
     def key(self) -> str | None:
@@ -55,8 +80,10 @@ class Wifi:
 class StaticAddress:
     """An address with its prefix ("192.168.1.10/24"), the gateway and name servers.
 
+    They are kept as they are written shortest, which every system reads.
+
     Raises:
-        SeedError: one of them is none.
+        SeedError: one of them is none, or no device could use it.
     """
 
     address: str
@@ -64,20 +91,25 @@ class StaticAddress:
     nameservers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        try:
-            interface = ipaddress.ip_interface(self.address)
-            others = [ipaddress.ip_address(text) for text in (*self.nameservers, self.gateway) if text]
-        except ValueError as error:
-            raise SeedError(f"network address: {error}") from None
-        if "/" not in self.address:
-            raise SeedError(f"{self.address} needs the length of its network, such as {self.address}/24")
-        if self.gateway and others[-1] not in interface.network:
-            raise SeedError(f"the gateway {self.gateway} is not in the network {interface.network}")
+        interface = _interface(self.address)
+        object.__setattr__(self, "address", interface.with_prefixlen)
+        object.__setattr__(self, "nameservers", tuple(str(_address(text, "name server")) for text in self.nameservers))
+        if self.gateway is not None:
+            gateway = _address(self.gateway, "gateway")
+            # a router's own IPv6 address is link-local in most homes
+            beside = gateway in interface.network or (interface.version == 6 and gateway.is_link_local)
+            if not beside or gateway == interface.ip:
+                raise SeedError(f"the gateway {gateway} is not in the network {interface.network}, or is the device")
+            object.__setattr__(self, "gateway", str(gateway))
 
     @property
     def version(self) -> int:
         """4 or 6."""
         return ipaddress.ip_interface(self.address).version
+
+    def nameservers_of(self, version: int) -> list[str]:
+        """The name servers with an address of this version."""
+        return [text for text in self.nameservers if ipaddress.ip_address(text).version == version]
 
 
 @final
@@ -94,64 +126,39 @@ class Network:
 
     def __post_init__(self) -> None:
         _check_interface(self.ethernet)
+        if self.wifi is not None and self.wifi.interface == self.ethernet:
+            raise SeedError(f"{self.ethernet} is the Wi-Fi's interface here: give another --ethernet")
 
 
-def cloud_init_network(network: Network) -> dict[str, Any]:
-    """Returns cloud-init's network-config, version 2."""
-    ethernet: dict[str, Any] = {"dhcp4": True}
-    config: dict[str, Any] = {"version": 2, "ethernets": {network.ethernet: ethernet}}
-    addressed = ethernet
-    if network.wifi is not None:
-        ethernet["optional"] = True  # a cable that is not plugged in must not hold up the boot
-        key = network.wifi.key()
-        access_point = {"password": key} if key is not None else {}
-        addressed = {"dhcp4": True, "regulatory-domain": network.wifi.country}
-        addressed["access-points"] = {network.wifi.ssid: access_point}
-        config["wifis"] = {network.wifi.interface: addressed}
-    if network.static is not None:
-        addressed["dhcp4"] = False
-        addressed["addresses"] = [network.static.address]
-        if network.static.gateway:
-            default = "0.0.0.0/0" if network.static.version == 4 else "::/0"
-            addressed["routes"] = [{"to": default, "via": network.static.gateway}]
-        if network.static.nameservers:
-            addressed["nameservers"] = {"addresses": list(network.static.nameservers)}
-    return config
+def _interface(text: str) -> _Interface:
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise SeedError(f"network address: {error}") from None
+    if "/" not in text:
+        raise SeedError(f"{text} needs the length of its network, such as {text}/24")
+    _check_usable(ipaddress.ip_address(text.partition("/")[0]), "address")
+    network = interface.network
+    wide = network.prefixlen < network.max_prefixlen - 1  # RFC 3021: networks of two have no such addresses
+    if wide and (interface.ip == network.network_address or (network.version == 4 and interface.ip == network[-1])):
+        raise SeedError(f"{interface.ip} stands for the whole network {network}: give one device's address")
+    return interface
 
 
-def network_manager_files(network: Network) -> dict[str, str]:
-    """Returns NetworkManager's keyfiles by name; none where its own defaults (ethernet with DHCP) do."""
-    files = {}
-    if network.wifi is not None:
-        wifi = network.wifi
-        # bytes, not text: then no character of the name can mean something else in the file
-        ssid = "".join(f"{byte};" for byte in wifi.ssid.encode())
-        lines = ["[wifi]", "mode=infrastructure", f"ssid={ssid}"]
-        if (key := wifi.key()) is not None:
-            lines += ["", "[wifi-security]", "key-mgmt=wpa-psk", f"psk={key}"]
-        files["moamesh-wifi.nmconnection"] = _keyfile("moamesh-wifi", "wifi", wifi.interface, lines, network.static)
-    elif network.static is not None:
-        files["moamesh-ethernet.nmconnection"] = _keyfile(
-            "moamesh-ethernet", "ethernet", network.ethernet, [], network.static
-        )
-    return files
+def _address(text: str, what: str) -> _Address:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise SeedError(f"network address: {error} ({what})") from None
+    _check_usable(address, what)
+    return address
 
 
-def _keyfile(name: str, kind: str, interface: str, lines: list[str], static: StaticAddress | None) -> str:
-    # the same name makes the same id: a seed that is made again does not differ
-    number = uuid.uuid5(uuid.NAMESPACE_URL, f"moamesh:{name}")
-    head = ["[connection]", f"id={name}", f"uuid={number}", f"type={kind}", f"interface-name={interface}", ""]
-    return "\n".join([*head, *lines, "", *_addresses(4, static), "", *_addresses(6, static), ""])
-
-
-def _addresses(version: int, static: StaticAddress | None) -> list[str]:
-    lines = [f"[ipv{version}]"]
-    if static is None or static.version != version:
-        return [*lines, "method=auto"]
-    gateway = f",{static.gateway}" if static.gateway else ""
-    lines += ["method=manual", f"address1={static.address}{gateway}"]
-    servers = [text for text in static.nameservers if ipaddress.ip_address(text).version == version]
-    return [*lines, *([f"dns={';'.join(servers)};"] if servers else [])]
+def _check_usable(address: _Address, what: str) -> None:
+    # a loopback address is a name server's where the device runs one
+    strange = address.is_unspecified or address.is_multicast or (address.is_loopback and what != "name server")
+    if strange or "%" in str(address):  # one interface's own, by a name that only this machine knows
+        raise SeedError(f"network address: {address} can't be a device's {what}")
 
 
 def _check_interface(name: str) -> None:

@@ -97,14 +97,17 @@ def test_everything_that_can_go_in_goes_in(mesh: MeshFolder, tmp_path: Path) -> 
     password.write_text("correct horse battery\n")
     config, files = provisioned(
         *(mesh, tmp_path / "seed", "--wheelhouse", str(wheels), "--model", str(model), "--ssh-key", str(key)),
-        *("--wifi-ssid", "Büro", "--wifi-country", "DE", "--wifi-password-file", str(password)),
+        *("--wifi-ssid", "Büro", "--wifi-country", "DE", "--wifi-password-file", str(password), "--wifi-hidden"),
+        *("--address", "192.168.1.10/24", "--gateway", "192.168.1.1", "--dns", "192.168.1.1"),
     )
     assert config["engine"]["model"] == "/var/lib/moamesh/models/tiny.gguf"
     assert "MODEL_FILE=tiny.gguf" in files["/etc/moamesh/setup.conf"]
     assert (tmp_path / "seed/moamesh/wheelhouse/moamesh-0.1.0-py3-none-any.whl").read_bytes() == b"wheel"
     assert (tmp_path / "seed/moamesh/model/tiny.gguf").read_bytes() == b"GGUF"
     network = yaml.safe_load((tmp_path / "seed/network-config").read_text())
-    assert list(network["wifis"]["wlan0"]["access-points"]) == ["Büro"]
+    assert network["wifis"]["wlan0"]["access-points"]["Büro"]["hidden"] is True
+    assert "nameservers" not in network["wifis"]["wlan0"]
+    assert "192.168.1.1" in files["/etc/moamesh/network/netplan.yaml"]
 
 
 def test_a_seed_goes_into_an_image_or_onto_a_card(mesh: MeshFolder, tmp_path: Path) -> None:
@@ -128,6 +131,11 @@ def test_a_seed_goes_into_an_image_or_onto_a_card(mesh: MeshFolder, tmp_path: Pa
         (("--seed-dir", "s", "--wifi-ssid", "home"), "needs --wifi-country"),
         (("--seed-dir", "s", "--wifi-ssid", "home", "--wifi-country", "GB"), "--wifi-password-file FILE"),
         (("--seed-dir", "s", "--wifi-open"), "go with --wifi-ssid"),
+        (("--seed-dir", "s", "--wifi-hidden"), "go with --wifi-ssid"),
+        (("--seed-dir", "s", "--wifi-ssid", "caf\udce9", "--wifi-country", "GB", "--wifi-open"), "UTF-8"),
+        (("--seed-dir", "s", "--wifi-ssid", "a\nb", "--wifi-country", "GB"), "has a control character"),
+        (("--seed-dir", "s", "--address", "10.0.0.2/8", "--gateway", ""), "network address"),
+        (("--seed-dir", "s", "--address", "10.0.0.2/8", "--dns", "router"), "network address"),
         (("--seed-dir", "s", "--gateway", "10.0.0.1"), "go with a fixed --address"),
         (("--seed-dir", "s", "--ssh-key", "/no/such"), "No such file"),
         (("--seed-dir", "s", "--model", "/no/such.gguf"), "no such file"),

@@ -73,6 +73,9 @@ WifiPasswordFile = Annotated[
     typer.Option(metavar="FILE", rich_help_panel=_NETWORK, help="Its first line; else it is asked for."),
 ]
 WifiOpen = Annotated[bool, typer.Option("--wifi-open", rich_help_panel=_NETWORK, help="The Wi-Fi has no password.")]
+WifiHidden = Annotated[
+    bool, typer.Option("--wifi-hidden", rich_help_panel=_NETWORK, help="The Wi-Fi does not show its name.")
+]
 Address = Annotated[
     str | None,
     typer.Option(metavar="IP/BITS", rich_help_panel=_NETWORK, help="A fixed address, of Wi-Fi if it is used."),
@@ -146,6 +149,7 @@ def device(
     wifi_country: WifiCountry = None,
     wifi_password_file: WifiPasswordFile = None,
     wifi_open: WifiOpen = False,
+    wifi_hidden: WifiHidden = False,
     address: Address = None,
     gateway: Gateway = None,
     dns: Dns = None,
@@ -171,9 +175,8 @@ def device(
     from edge_agent.cli.provision_images import first_boot_of, put_by_hand_line
     from edge_agent.cli.terminal import console, print_json
 
-    network = NetworkWish(
-        hostname, ethernet, wifi_ssid, wifi_country, wifi_password_file, wifi_open, address, gateway, tuple(dns or ())
-    )
+    wifi = (wifi_ssid, wifi_country, wifi_password_file, wifi_open, wifi_hidden)
+    network = NetworkWish(hostname, ethernet, *wifi, address, gateway, tuple(dns or ()))
     wish = SeedWish(
         name=name,
         network=network,
