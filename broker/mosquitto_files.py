@@ -19,6 +19,7 @@ from broker.kinds import PASSWORDS, PEOPLE_ACL
 from broker.mosquitto_acl import certificate_acl, loopback_acl, password_acl, password_file
 from broker.mosquitto_config import MosquittoConfig
 from edge_agent.files import PRIVATE, read_file, reason, write_atomically
+from edge_agent.tls import TlsFileError, check_authorities, check_revocations, load_identity
 from edge_agent.wire.topics import ANY, CLAIM_LOGIN, check_id
 
 PEM_BYTES_MAX = 4 * 1024 * 1024  # a revocation list of tens of thousands of devices; beyond it something is wrong
@@ -64,6 +65,11 @@ class ServerFiles:
             "ca.pem": _read(self.ca, b"-----BEGIN CERTIFICATE-----", "a certificate"),
             CRL: _read(self.crl, b"-----BEGIN X509 CRL-----", "a revocation list"),
         }
+        try:
+            load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.certificate, self.key)
+            check_authorities(self.ca)
+        except TlsFileError as error:
+            raise BrokerFilesError(str(error)) from None
         check_crl(self.crl)
         return found
 
@@ -74,13 +80,10 @@ def check_crl(path: Path) -> None:
     Raises:
         BrokerFilesError: it cannot.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_verify_locations(cafile=str(path))
-    except (ssl.SSLError, OSError) as error:
-        raise BrokerFilesError(f"{path} is no revocation list that can be read: {error}") from None
-    if not context.cert_store_stats()["crl"]:
-        raise BrokerFilesError(f"{path} holds no revocation list")
+        check_revocations(path)
+    except TlsFileError as error:
+        raise BrokerFilesError(str(error)) from None
 
 
 @final

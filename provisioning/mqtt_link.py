@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import aiomqtt
 
+from edge_agent.tls import client_context, say
 from provisioning.errors import ProvisioningError
 from provisioning.link import Connect, Link, LinkError, Received
 
@@ -110,15 +111,15 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
             logger=_quiet,
         )
     except (OSError, ValueError) as error:
-        raise LinkError(f"{access.url}: a certificate file can't be used: {error}") from None
+        raise LinkError(f"{access.url}: {error}") from None
     _fail_early(client)
     entered = False
     try:
         async with client:
             entered = True
-            yield _MqttLink(client, access.url)
+            yield _MqttLink(client, access)
     except aiomqtt.MqttError as error:
-        raise LinkError(_why(access.url, error, entered=entered)) from None
+        raise LinkError(_why(access, error, entered=entered)) from None
 
 
 class _ClosingSocket(ssl.SSLSocket):
@@ -149,49 +150,44 @@ def _fail_early(client: aiomqtt.Client) -> None:
 
 
 class _MqttLink:
-    def __init__(self, client: aiomqtt.Client, url: str) -> None:
+    def __init__(self, client: aiomqtt.Client, access: BrokerAccess) -> None:
         self._client = client
-        self._url = url
+        self._access = access
         self._messages = aiter(client.messages)
 
     async def subscribe(self, topic_filter: str) -> None:
         try:
             await self._client.subscribe(topic_filter, qos=1)
         except aiomqtt.MqttError as error:
-            raise LinkError(_why(self._url, error, entered=True)) from None
+            raise LinkError(_why(self._access, error, entered=True)) from None
 
     async def publish(self, topic: str, body: bytes) -> None:
         try:
             await self._client.publish(topic, body, qos=1)
         except aiomqtt.MqttError as error:
-            raise LinkError(_why(self._url, error, entered=True)) from None
+            raise LinkError(_why(self._access, error, entered=True)) from None
 
     async def receive(self) -> Received:
         try:
             message = await anext(self._messages)
         except (aiomqtt.MqttError, StopAsyncIteration) as error:
-            raise LinkError(_why(self._url, error, entered=True)) from None
+            raise LinkError(_why(self._access, error, entered=True)) from None
         payload = message.payload
         return Received(str(message.topic), payload if isinstance(payload, bytes) else b"", bool(message.retain))
 
 
 def _context(access: BrokerAccess) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(access.ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    files = (access.ca_file, access.certificate_file, access.key_file, access.crl_file)
+    context = client_context(*(None if file is None else str(file) for file in files))
     context.sslsocket_class = _ClosingSocket
-    if access.certificate_file is not None:
-        context.load_cert_chain(access.certificate_file, access.key_file)
-    if access.crl_file is not None and access.crl_file.exists():
-        context.load_verify_locations(str(access.crl_file))
-        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     return context
 
 
-def _why(url: str, error: BaseException, *, entered: bool) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        reason = text.partition("verify failed: ")[2].rpartition(" (")[0] or text
-        return f"{url}: the broker's certificate is not trusted by this mesh's CA: {reason}"
+def _why(access: BrokerAccess, error: BaseException, *, entered: bool) -> str:
+    url, text = access.url, str(error).splitlines()[0] if str(error) else type(error).__name__
+    certificate = access.certificate_file
+    if said := say(error, ca=str(access.ca_file), certificate=None if certificate is None else str(certificate)):
+        return f"{url}: {said}"
     if "Not authorized" in text or "Bad user name" in text:
         return f"{url}: the broker refuses this name and secret: {text}"
     return f"{url}: the connection broke: {text}" if entered else f"{url}: no connection: {text}"

@@ -10,6 +10,7 @@ from edge_agent.client import Access, MeshClient
 from edge_agent.config.broker import read_password_file
 from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.runs import find_running
+from edge_agent.tls import TlsFileError, client_context
 
 DEFAULT_MESH = "home"
 
@@ -49,6 +50,10 @@ def make_access(
             raise SettingsError(f"{option} {file}: there is no such file")
     password = read_password_file(password_file, "--password-file") if password_file is not None else None
     tls = TlsFiles(*(str(file) if file is not None else None for file in (ca_file, cert_file, key_file)))
+    try:
+        client_context(tls.ca, tls.certificate, tls.key, None)
+    except TlsFileError as error:
+        raise SettingsError(str(error)) from None
     return Access(username, password.get_secret_value() if password else None, tls, broker_of or "")
 
 

@@ -134,7 +134,7 @@ class Connection:
                     self.refused.clear()
                     await self._read(client)
             except (aiomqtt.MqttError, OSError, ValueError) as error:  # the latter two: unusable certificate files
-                trouble = explain(error)
+                trouble = explain(error, self._access.tls)
                 self.last_error = trouble.detail
                 refusals = refusals + 1 if trouble.lasting else 0
                 since = since if refusals > 1 else loop.time()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import ssl
 from pathlib import Path
 from typing import final
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.tls import TlsFileError, load_identity, out_of_date
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,11 @@ class ServerTls:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._seen = self._signature()
         try:
-            self.context.load_cert_chain(*self._files)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"HTTPS: {cert_file}, {key_file}: {_reason(error)}") from None
+            load_identity(self.context, *self._files)
+        except TlsFileError as error:
+            raise SettingsError(f"HTTPS: {error}") from None
+        if late := out_of_date(cert_file, datetime.datetime.now(datetime.UTC)):
+            log.warning("HTTPS: %s", late)
 
     async def follow(self, every_s: float = FOLLOW_S) -> None:
         """Takes files that changed, until it is cancelled. Damaged ones are said and the ones of before kept."""
@@ -45,10 +49,10 @@ class ServerTls:
                 continue
             try:
                 _check(*self._files)
-                self.context.load_cert_chain(*self._files)
+                load_identity(self.context, *self._files)
                 log.info("HTTPS: a new certificate in %s", self._files[0])
-            except (OSError, ssl.SSLError) as error:  # perhaps one of two files is not there yet: the next look tells
-                log.warning("HTTPS: %s: %s; going on with the certificate of before", self._files[0], _reason(error))
+            except TlsFileError as error:  # perhaps one of two files is not there yet: the next look tells
+                log.warning("HTTPS: %s; going on with the certificate of before", error)
                 continue
             self._seen = signature
 
@@ -61,8 +65,4 @@ class ServerTls:
 
 def _check(cert_file: Path, key_file: Path) -> None:
     """On a context of its own: half a change must not spoil the one in use."""
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
-
-
-def _reason(error: OSError | ssl.SSLError) -> str:
-    return str(error.strerror or error)
+    load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert_file, key_file)

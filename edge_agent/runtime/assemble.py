@@ -15,6 +15,7 @@ from edge_agent.config.sections import EngineSection
 from edge_agent.core.agent import Agent
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.context import RandomStreams
+from edge_agent.core.errors import SettingsError
 from edge_agent.core.policies import make_policies
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
@@ -24,6 +25,7 @@ from edge_agent.runtime.databases import telemetry_servers
 from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.installation import installation
+from edge_agent.tls import TlsFileError, client_context
 
 
 def make_host(config: AgentConfig, home: Home, transport: Transport) -> AgentHost:
@@ -132,13 +134,21 @@ def _make_discovery(config: AgentConfig, home: Home) -> Discovery | None:
 
 
 def make_transport(config: AgentConfig, home: Home) -> MqttTransport:
-    """Returns the device's connection to its mesh, not yet started."""
+    """Returns the device's connection to its mesh, not yet started.
+
+    Raises:
+        SettingsError: a certificate, key or revocation list cannot be used; one line that names the file.
+    """
     broker = config.broker
     password = broker.read_password()
     tls = None
     if broker.ca_file or broker.cert_file:
         files = (broker.ca_file, broker.cert_file, broker.key_file, broker.crl_file)
         tls = TlsFiles(*(str(file) if file else None for file in files))
+        try:
+            client_context(tls.ca, tls.certificate, tls.key, tls.revoked)
+        except TlsFileError as error:
+            raise SettingsError(f"[broker] {error}") from None
     return MqttTransport(
         MqttSettings(
             device_id=config.device.id,

@@ -90,7 +90,7 @@ def test_the_mesh_of_files_can_be_named_too(tmp_path: Path) -> None:
         (("--influx", "{url}", "--password-file", "x"), "needs --username"),
         (("--influx", "{url}", "--token-file", "{folder}/none"), "No such file"),
         (("--influx", "{url}", "--token-file", "{folder}/empty"), "its first line is empty"),
-        (("--influx", "{url}", "--ca-file", "{folder}/empty"), "not a PEM file"),
+        (("--influx", "{url}", "--ca-file", "{folder}/empty"), "empty: is empty"),
         (("--influx", "{url}"), "no telemetry of a mesh in database moamesh"),
         (("--influx", "http://127.0.0.1:9"), "cannot be reached: Connection refused"),
     ],

@@ -30,6 +30,7 @@ CONNECT_TIMEOUT_S = 3.0  # a broker in reach answers in milliseconds; the thread
 # Each failed try ends as an error that its caller tells or logs; a second line on a user's terminal helps nobody.
 _library_log = logging.getLogger(f"{__name__}.library")
 _library_log.addHandler(logging.NullHandler())
+_library_log.propagate = False
 
 T = TypeVar("T")
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -117,7 +118,7 @@ def open_client(
 
     Raises:
         ValueError: `url` is no broker URL.
-        OSError, ValueError: a certificate file cannot be read or used.
+        TlsFileError: a certificate file cannot be read or used; one line that names it.
     """
     where = parse_url(url) if isinstance(url, str) else url
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it unannotated

@@ -180,7 +180,7 @@ class Connection:
                 self._counters.connect_failures += 1
                 self._thrown_out = 0
                 self._sender.drop_volatile()
-                trouble = explain(error)
+                trouble = explain(error, self._settings.tls)
             if self._stopping.is_set():
                 return
             began = self._connected_at

@@ -14,6 +14,9 @@ from typing import final
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge_agent.adapters.mqtt.trust import TlsFiles
+from edge_agent.tls import say
+
 SESSION_TAKEN_OVER = 142
 PACKET_TOO_LARGE = 149
 RETAIN_NOT_SUPPORTED = 154
@@ -134,8 +137,14 @@ _OF_TEXT: tuple[tuple[str, str, str, bool], ...] = (
 )
 
 
-def explain(error: BaseException) -> Trouble:
-    """Says in words what went wrong with a connection."""
+_OF_FILES = frozenset(
+    {"not yet valid", "certificate has expired", "CERTIFICATE_VERIFY_FAILED", "alert certificate expired"}
+)
+"""Where the files and this machine's clock tell more than OpenSSL does."""
+
+
+def explain(error: BaseException, tls: TlsFiles | None = None) -> Trouble:
+    """Says in words what went wrong with a connection. `tls` are the files that it was made with, to be named."""
     if isinstance(error, RefusedError):
         return replace(error.trouble, lasting=True)
     code = code_of(getattr(error, "rc", None))
@@ -144,6 +153,8 @@ def explain(error: BaseException) -> Trouble:
     text = next(iter(str(error).splitlines()), "") or type(error).__name__
     for sign, words, way_out, lasting in _OF_TEXT:
         if sign.casefold() in text.replace("_", " ").casefold() or sign in text:
+            if tls is not None and sign in _OF_FILES:
+                return Trouble(say(error, ca=tls.ca, certificate=tls.certificate) or _bare(text), lasting)
             return Trouble(f"{words}: {way_out} ({_bare(text)})", lasting)
     if isinstance(error, HungUpError):
         return Trouble(

@@ -12,8 +12,9 @@ import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
+
+from edge_agent.tls import client_context
 
 
 @final
@@ -38,15 +39,9 @@ def make_context(
     """Returns a context that connects only to a broker whose certificate has one of `names`, the URL's host first.
 
     Raises:
-        OSError, ValueError: a file cannot be read or used.
+        TlsFileError: a file cannot be read or used; one line that names it.
     """
-    context = ssl.create_default_context(cafile=files.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if files.certificate is not None:
-        context.load_cert_chain(files.certificate, files.key)
-    if files.revoked is not None and Path(files.revoked).exists():
-        context.load_verify_locations(files.revoked)
-        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    context = client_context(files.ca, files.certificate, files.key, files.revoked)
     if files.ca is not None:
         context.check_hostname = False  # `_CheckedSocket` does it, for more than one name
     context.sslsocket_class = _checking(names if files.ca is not None else names[:1], on_certificate)

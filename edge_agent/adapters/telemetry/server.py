@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, final
 
 from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.tls import TlsFileError, client_context, say
 
 if TYPE_CHECKING:
     import httpx
@@ -175,10 +176,9 @@ def tls_context(server: TelemetryServer) -> ssl.SSLContext:
         SettingsError: `ca_file` cannot be read.
     """
     try:
-        return ssl.create_default_context(cafile=server.ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        reason = "not a PEM file of certificates" if isinstance(error, ssl.SSLError) else error.strerror
-        raise SettingsError(f"ca_file {server.ca_file}: {reason}") from None
+        return client_context(server.ca_file, None, None, None)
+    except TlsFileError as error:
+        raise SettingsError(f"ca_file {error}") from None
 
 
 def get(http: httpx.Client, server: TelemetryServer, path: str, **parameters: str) -> httpx.Response:
@@ -200,10 +200,7 @@ def unreachable(server: TelemetryServer, error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"{server.url}: its certificate is not trusted: {(cause.verify_message or cause.reason).rstrip('.')}; "
-                "give the name that stands in it as url, and its authority as ca_file"
-            )
+            return f"{server.url}: {say(cause, ca=server.ca_file)}"
         if isinstance(cause, ssl.SSLError):
             return f"{server.url} does not speak TLS as we do ({cause.reason}); is it http://?"
         if isinstance(cause, TimeoutError):
