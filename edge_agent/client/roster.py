@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import DeviceStatus, Presence, PresenceState
 
 DEVICES_MAX = 4096  # a screen shows fewer by far; bounds what a hostile publisher can make us keep
@@ -49,6 +50,19 @@ class DeviceView:
         if self.presence is not None:
             return self.presence.entry.able
         return self.status is None or self.status.able
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the device said last that is wrong with it, part by part."""
+        return self.status.problems if self.status is not None else ()
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot infer; "" if it can. Its presence may be news that its next status explains."""
+        if self.able:
+            return ""
+        said = next((problem.detail for problem in self.problems if problem.part is Part.ENGINE), "")
+        return said or "it has not said why yet"
 
     def state(self, now: float) -> DeviceState:
         """What to call the device at `now` (the same clock as `heard_at`).

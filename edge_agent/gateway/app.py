@@ -65,7 +65,7 @@ def make_app(options: GatewayOptions, keys: KeyRing, link: MeshLink, inquiries: 
         allow_origins=options.cors_origins,
         allow_methods=("GET", "POST"),
         allow_headers=("*",),
-        expose_headers=("Retry-After", "X-Request-Id", "X-Moamesh-Device"),
+        expose_headers=("Retry-After", "X-Request-Id", "X-Moamesh-Device", "X-Moamesh-Partial"),
     )
     app.add_middleware(Counted, figures=figures)
     return SecurityHeaders(app)  # around all of it: what answers a defect stands before every middleware
@@ -105,11 +105,18 @@ def _add_state(app: FastAPI, link: MeshLink, figures: Figures) -> None:
     async def healthz() -> dict[str, Any]:
         return {"status": "ok", "version": __version__}
 
-    @app.get("/readyz", summary="whether the broker is connected and a device online")
+    @app.get("/readyz", summary="whether the broker is connected and a device can answer")
     async def readyz() -> JSONResponse:
-        online = len(link.online())
-        ready = link.connected and online > 0
-        said = {"ready": ready, "broker_connected": link.connected, "devices_online": online}
+        online = link.online()
+        unable = {view.device_id: view.trouble for view in online if not view.able}
+        ready = link.connected and len(online) > len(unable)
+        said = {
+            "ready": ready,
+            "broker_connected": link.connected,
+            "devices_online": len(online),
+            "devices_able": len(online) - len(unable),
+            "devices_unable": unable,
+        }
         return JSONResponse(said, 200 if ready else 503, {} if ready else {"Retry-After": str(RETRY_AFTER_S)})
 
     @app.get("/metrics", summary="figures for Prometheus")

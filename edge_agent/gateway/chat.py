@@ -52,12 +52,11 @@ class Chat:
         try:
             inquiry = await self._inquiries.open(prompt, asked.device_id, keyed=bool(key))
             reply = Reply(asked, inquiry, int(time.time()))
-            headers = {"x-request-id": prompt.prompt_id, "x-moamesh-device": inquiry.device_id}
             await unless_gone(request.receive, inquiry.until_accepted())
             if asked.stream:
                 streams = True
-                return self._stream(inquiry, reply, headers)
-            return await self._whole(request, inquiry, reply, headers)
+                return self._stream(inquiry, reply)
+            return await self._whole(request, inquiry, reply)
         except ClientGoneError:
             self._note_failure(prompt, "client_gone")
             return Response(status_code=CLIENT_GONE)
@@ -70,14 +69,15 @@ class Chat:
             if inquiry is not None and not streams:
                 inquiry.leave()
 
-    async def _whole(self, request: Request, inquiry: Inquiry, reply: Reply, headers: dict[str, str]) -> Response:
+    async def _whole(self, request: Request, inquiry: Inquiry, reply: Reply) -> Response:
         answer: Answer = await unless_gone(request.receive, inquiry.until_answered())
         if error := of_answer(answer):
             raise error
         self._note_answer(answer)
-        return JSONResponse(reply.completion(answer), headers=headers)
+        partial = {"x-moamesh-partial": "true"} if answer.partial else {}
+        return JSONResponse(reply.completion(answer), headers=_headers(inquiry) | partial)
 
-    def _stream(self, inquiry: Inquiry, reply: Reply, headers: dict[str, str]) -> Response:
+    def _stream(self, inquiry: Inquiry, reply: Reply) -> Response:
         def close() -> None:
             answer = inquiry.answer
             if answer is not None:
@@ -86,7 +86,7 @@ class Chat:
                 self._note_failure(inquiry.prompt, inquiry.error.code if inquiry.error else "client_gone")
             inquiry.leave()
 
-        return EventStream(events(inquiry, reply, self._options.heartbeat_s), close, headers)
+        return EventStream(events(inquiry, reply, self._options.heartbeat_s), close, _headers(inquiry))
 
     def _note_answer(self, answer: Answer) -> None:
         log.info("prompt %s: %s by %s", answer.prompt_id, answer.outcome.value, answer.device_id)
@@ -95,6 +95,11 @@ class Chat:
     def _note_failure(self, prompt: Prompt, code: str) -> None:
         log.info("prompt %s: %s", prompt.prompt_id, code)
         self._figures.not_answered(code)
+
+
+def _headers(inquiry: Inquiry) -> dict[str, str]:
+    """Made once a device has the prompt: of several candidates it need not be the first."""
+    return {"x-request-id": inquiry.prompt.prompt_id, "x-moamesh-device": inquiry.device_id}
 
 
 def _prompt_id(asked: Asked, key: str, caller: str) -> str:

@@ -15,8 +15,9 @@ from contextlib import aclosing
 
 from edge_agent.client import ELSEWHERE, MeshClient, NoReceiptError
 from edge_agent.core.errors import MoameshError
-from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal
+from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, TokenChunk
 from edge_agent.core.messages import Prompt as MeshPrompt
+from edge_agent.core.states import Outcome
 from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
@@ -229,7 +230,11 @@ class Inquiries:
                 return
 
     async def _ask_one(self, inquiry: Inquiry, client: MeshClient, *, may_refuse: bool) -> bool:
-        """Asks one device; returns whether that was all. False: it refused, and another may not."""
+        """Asks one device; returns whether that was all. False: it refused, and another may not.
+
+        A device whose engine turns out to be dead fails what it accepted. Where nobody has read any text of it yet,
+        that is as good as a refusal.
+        """
         prompt = inquiry.prompt
         asking: AsyncGenerator[DeviceToUser, None] = client.ask(
             inquiry.device_id, prompt.messages, prompt.options, prompt_id=prompt.prompt_id
@@ -237,12 +242,19 @@ class Inquiries:
         async with aclosing(asking):
             async for message in asking:
                 if not isinstance(message, PromptRefusal):
+                    if may_refuse and self._engine_is_dead(inquiry, message):
+                        return False
                     inquiry.take(message)
                 elif may_refuse and message.reason in ELSEWHERE:
                     return False
                 else:
                     inquiry.fail(of_refusal(message))
         return True
+
+    def _engine_is_dead(self, inquiry: Inquiry, message: DeviceToUser) -> bool:
+        failed = isinstance(message, Answer) and message.outcome is Outcome.FAILED
+        begun = any(isinstance(said, TokenChunk) for said in inquiry.said)
+        return failed and not begun and not self._link.can_infer(inquiry.device_id)
 
     def _remember(self, prompt_id: str, device_id: str) -> None:
         self._keyed[prompt_id] = device_id

@@ -116,7 +116,7 @@ class MeshLink:
             if found:
                 return found
             if settled:
-                raise unavailable(f"no device of mesh {self._options.mesh!r} is online", "no_device")
+                raise self._nobody()
             await asyncio.sleep(POLL_S)
 
     def _named(self, wanted: str, settled: bool) -> tuple[str, ...]:
@@ -131,6 +131,17 @@ class MeshLink:
         if settled and state is not None:
             raise unavailable(f"{wanted} is {state.value}", "no_device")
         return ()
+
+    def can_infer(self, device_id: str) -> bool:
+        """Whether a device says that it can; one that is not known has not said otherwise."""
+        return all(view.able for view in self.devices() if view.device_id == device_id)
+
+    def _nobody(self) -> ApiError:
+        online = self.online()
+        if not online:
+            return unavailable(f"no device of mesh {self._options.mesh!r} is online", "no_device")
+        why = "; ".join(f"{view.device_id}: {view.trouble}" for view in online[:CANDIDATES_MAX])
+        return unavailable(f"none of the {len(online)} devices online can infer: {why}", "device_unable")
 
     def _best(self) -> tuple[str, ...]:
         ties = random.Random()  # noqa: S311 - breaks ties, guards nothing

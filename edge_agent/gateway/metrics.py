@@ -61,11 +61,18 @@ class Figures:
         self._tokens = Counter(
             "moamesh_gateway_mesh_tokens", "Tokens of all inferences.", ("direction",), registry=self._registry
         )
+        self._partial = Counter(
+            "moamesh_gateway_partial_answers",
+            "Answers that are the best proposal instead of an aggregation.",
+            registry=self._registry,
+        )
         self._registry.register(_MeshFigures(link))
 
     def answered(self, answer: Answer) -> None:
         """Counts an answer."""
         self._outcomes.labels(answer.outcome.value).inc()
+        if answer.partial:
+            self._partial.inc()
         tokens = mesh_usage(answer)
         self._tokens.labels("input").inc(tokens["input_tokens"])
         self._tokens.labels("output").inc(tokens["output_tokens"])
@@ -132,6 +139,19 @@ class _MeshFigures(Collector):
         for view in views:
             up.add_metric((view.device_id,), float(view.state(now) is DeviceState.ONLINE))
         yield up
+        able = GaugeMetricFamily(
+            "moamesh_device_able", "1 while a device can infer, 0 while it says that it cannot.", labels=("device",)
+        )
+        for view in views:
+            able.add_metric((view.device_id,), float(view.able))
+        yield able
+        problems = GaugeMetricFamily(
+            "moamesh_device_problem", "1 for each part of a device that is not well.", labels=("device", "part")
+        )
+        for view in views:
+            for problem in view.problems:
+                problems.add_metric((view.device_id, problem.part.value), 1.0)
+        yield problems
         told = [(view.device_id, view.status) for view in views if view.status is not None]
         for name in _STATUS_GAUGES:
             gauge = GaugeMetricFamily(f"moamesh_device_{name}", f"The device's own {name}.", labels=("device",))

@@ -32,11 +32,12 @@ class Reply:
         """The whole answer."""
         message = {"role": "assistant", "content": answer.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason(answer)}
-        return self._head("chat.completion") | {
-            "choices": [choice],
-            "usage": usage(answer),
-            "moamesh": self.extension(answer),
-        }
+        return (
+            self._head("chat.completion")
+            | {"choices": [choice], "usage": usage(answer)}
+            | partial_mark(answer)
+            | {"moamesh": self.extension(answer)}
+        )
 
     def chunk(self, delta: dict[str, Any]) -> dict[str, Any]:
         """A piece of a stream."""
@@ -44,7 +45,8 @@ class Reply:
 
     def last_chunk(self, answer: Answer) -> dict[str, Any]:
         """The piece that says why the text ends, and what made it."""
-        return self._chunk([self._choice({}, self._finish_reason(answer))]) | {"moamesh": self.extension(answer)}
+        last = self._chunk([self._choice({}, self._finish_reason(answer))])
+        return last | partial_mark(answer) | {"moamesh": self.extension(answer)}
 
     def usage_chunk(self, answer: Answer) -> dict[str, Any]:
         """The piece with the tokens, which has no choice in it."""
@@ -60,10 +62,14 @@ class Reply:
             "expected_wait_s": receipt.expected_wait_s if receipt is not None else None,
             "mesh_usage": mesh_usage(answer),
             "ignored": list(self.asked.ignored),
+            "partial": answer.partial,
+            "detail": answer.detail,
             "provenance": asdict(answer.provenance),
         }
 
     def _finish_reason(self, answer: Answer) -> str:
+        if answer.partial:  # a bound, of time or of what still works, ended the work before its end
+            return "length"
         made = answer.provenance.aggregation
         cut = made is not None and made.output_tokens >= self.asked.options.sampling.max_output_tokens
         return "length" if cut else "stop"
@@ -83,6 +89,11 @@ class Reply:
             "model": self.asked.model,
             "system_fingerprint": FINGERPRINT,
         }
+
+
+def partial_mark(answer: Answer) -> dict[str, Any]:
+    """What stands on the top level of an answer that is the best proposal instead of an aggregation, and why it is."""
+    return {"partial": True, "partial_reason": answer.detail} if answer.partial else {}
 
 
 def usage(answer: Answer) -> dict[str, int]:

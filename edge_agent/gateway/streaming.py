@@ -92,6 +92,10 @@ class SentText:
             return ""  # a device cuts an answer that is too long for a message
         return self._rest_of(text)
 
+    def may_become(self, text: str) -> bool:
+        """Whether what was sent is a beginning of this text, or the other way round."""
+        return text.startswith(self.sent) or self.sent.startswith(text)
+
     def _rest_of(self, text: str) -> str:
         if not text.startswith(self.sent):
             raise ApiError(
@@ -130,9 +134,10 @@ async def events(inquiry: Inquiry, reply: Reply, heartbeat_s: float) -> AsyncGen
                 case Answer():
                     if error := of_answer(message):
                         raise error
-                    if rest := text.finish(message.text):
+                    other = message.partial and not text.may_become(message.text)
+                    if not other and (rest := text.finish(message.text)):
                         yield event(reply.chunk({"content": rest}))
-                    yield event(reply.last_chunk(message))
+                    yield event(reply.last_chunk(message) | (_beside(reply, message) if other else {}))
                     if reply.asked.include_usage:
                         yield event(reply.usage_chunk(message))
                 case None:
@@ -140,6 +145,12 @@ async def events(inquiry: Inquiry, reply: Reply, heartbeat_s: float) -> AsyncGen
     except ApiError as error:  # the status has long been sent: clients look for this in the stream
         yield event(error.body)
     yield DONE
+
+
+def _beside(reply: Reply, answer: Answer) -> dict[str, Any]:
+    """Of an answer whose aggregation broke off while it was being sent: what was sent stays, cut; the whole proposal
+    that took its place stands beside it, for whoever wants it."""
+    return {"moamesh": reply.extension(answer) | {"partial_text": answer.text}}
 
 
 async def _follow(inquiry: Inquiry, heartbeat_s: float) -> AsyncGenerator[DeviceToUser | None, None]:

@@ -15,13 +15,16 @@ from edge_agent.core.messages import (
     Answer,
     ChatMessage,
     Message,
+    Presence,
     Prompt,
     PromptCancel,
     PromptReceipt,
     PromptRefusal,
     RefusalReason,
     Role,
+    TokenChunk,
 )
+from edge_agent.core.states import Outcome
 from edge_agent.gateway import mesh as gateway_mesh
 from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.inquiry import Inquiries, Inquiry
@@ -56,8 +59,11 @@ def refusing(name: str, reason: RefusalReason) -> Script:
 
 
 @contextlib.asynccontextmanager
-async def mesh_of_two(url: str, folder: Path, first: Script, second: Script) -> AsyncIterator[Inquiries]:
-    """`quick` is expected to be free sooner than `slow`; both are online."""
+async def mesh_of_two(
+    url: str, folder: Path, first: Script, second: Script, before: Presence | tuple[Presence, ...] = ()
+) -> AsyncIterator[Inquiries]:
+    """`quick` is expected to be free sooner than `slow`; both are online, and then say `before` of themselves."""
+    said = before if isinstance(before, tuple) else (before,)
     link = MeshLink(GatewayOptions(url, "test", folder / "keys.json"))
     inquiries = Inquiries(link, GatewayOptions(url, "test", folder / "keys.json"))
     async with (
@@ -72,6 +78,9 @@ async def mesh_of_two(url: str, folder: Path, first: Script, second: Script) -> 
             for device, waiting in ((quick, 1), (slow, 3)):
                 await device.announce(status(device.device_id, waiting=waiting))
             await until(lambda: all(view.status is not None for view in link.online()), "both told their load")
+            for one in said:
+                await (quick if one.entry.device_id == "quick" else slow).announce(one)
+            await until(lambda: all(not link.can_infer(one.entry.device_id) for one in said), "they have said it")
             yield inquiries
         finally:
             await inquiries.close()
@@ -91,7 +100,7 @@ async def test_the_device_with_the_smallest_expected_wait_is_asked(mosquitto: Em
         assert (await ask(inquiries)).text == "I am quick"
 
 
-@pytest.mark.parametrize("reason", [RefusalReason.OVERLOADED, RefusalReason.STOPPING])
+@pytest.mark.parametrize("reason", [RefusalReason.OVERLOADED, RefusalReason.STOPPING, RefusalReason.UNABLE])
 async def test_a_device_without_a_place_is_followed_by_the_next(
     mosquitto: EmbeddedBroker, tmp_path: Path, reason: RefusalReason
 ) -> None:
@@ -128,3 +137,51 @@ async def test_a_device_that_says_nothing_is_left_and_told_so(
     async with mesh_of_two(mosquitto.url, tmp_path, note, answering("slow")) as inquiries:
         assert (await ask(inquiries)).text == "I am slow"
         await until(lambda: PromptCancel("p1") in heard, "the silent one is told that nobody waits")
+
+
+def unable(name: str) -> Presence:
+    told = presence(name)
+    return replace(told, entry=replace(told.entry, able=False))
+
+
+async def test_a_device_that_says_that_it_cannot_infer_is_not_asked(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    async def say_so(device: ScriptedDevice, message: Message) -> None:
+        raise AssertionError("it was asked")
+
+    async with mesh_of_two(mosquitto.url, tmp_path, say_so, answering("slow"), before=unable("quick")) as inquiries:
+        assert (await ask(inquiries)).text == "I am slow"
+
+
+async def test_where_nobody_can_infer_that_is_the_answer(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    async with mesh_of_two(
+        mosquitto.url, tmp_path, answering("quick"), answering("slow"), before=(unable("quick"), unable("slow"))
+    ) as inquiries:
+        with pytest.raises(ApiError) as caught:
+            await ask(inquiries)
+    assert (caught.value.status, caught.value.code) == (503, "device_unable")
+
+
+def dying(name: str, *, begun: bool) -> Script:
+    """Accepts, finds its engine dead, says so, and fails the prompt."""
+
+    async def script(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptReceipt("p1", name, None), *([TokenChunk("p1", 0, "half")] if begun else []))
+            await device.announce(unable(name))
+            await device.say(replace(answer("p1", "", Outcome.FAILED), device_id=name))
+
+    return script
+
+
+async def test_a_prompt_that_a_dead_engine_failed_goes_to_the_next_device(
+    mosquitto: EmbeddedBroker, tmp_path: Path
+) -> None:
+    first = dying("quick", begun=False)
+    async with mesh_of_two(mosquitto.url, tmp_path, first, answering("slow")) as inquiries:
+        assert (await ask(inquiries)).text == "I am slow"
+
+
+async def test_what_has_begun_to_be_read_is_not_asked_again(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
+    first = dying("quick", begun=True)
+    async with mesh_of_two(mosquitto.url, tmp_path, first, answering("slow")) as inquiries:
+        assert (await ask(inquiries)).outcome is Outcome.FAILED

@@ -123,5 +123,11 @@ def test_without_a_device_there_is_nobody_to_ask(lonely: Gateway) -> None:
 def test_without_a_broker_the_gateway_lives_and_says_so(tmp_path: Path) -> None:
     with gateway_of("mqtt://127.0.0.1:1", "home", tmp_path) as gateway:
         assert gateway.get("/healthz").status_code == 200
-        assert gateway.get("/readyz").json() == {"ready": False, "broker_connected": False, "devices_online": 0}
+        assert gateway.get("/readyz").json() == {
+            "ready": False,
+            "broker_connected": False,
+            "devices_online": 0,
+            "devices_able": 0,
+            "devices_unable": {},
+        }
         error_of(gateway.ask(), 503, "broker_unreachable")

@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from edge_agent.core.messages import (
 )
 from edge_agent.core.states import Outcome
 from edge_agent.gateway.errors import ApiError
-from edge_agent.gateway.inquiry import Inquiries
+from edge_agent.gateway.inquiry import Inquiries, Inquiry
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.gateway.reading import Asked, read_request
@@ -185,3 +186,40 @@ async def test_a_silent_device_is_bridged_by_comments_and_a_lost_chunk_by_the_an
     assert texts_of(lines) == ["", "the ", "sky is blue", ""]
     assert ": waiting" in lines
     assert lines[-1] == "data: [DONE]"
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(("begun", "read"), [("", "the sky is blue"), ("the sky", "the sky is blue"), ("Wat", "Wat")])
+async def test_a_partial_answer_is_marked_and_never_written_behind_other_words(
+    mosquitto: EmbeddedBroker, tmp_path: Path, begun: str, read: str
+) -> None:
+    partial = replace(answer("p1", "the sky is blue"), partial=True, detail="nobody could aggregate in time")
+
+    async def script(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(
+                PromptReceipt("p1", DEVICE, None), *([TokenChunk("p1", 0, begun)] if begun else []), partial
+            )
+
+    async with scripted_device(mosquitto.url, script) as device, asking(mosquitto.url, tmp_path) as inquiries:
+        await device.announce(ONLINE)
+        lines = await stream(inquiries)
+    assert "".join(texts_of(lines)) == read
+    last = json.loads(lines[-2].removeprefix("data: "))
+    assert last["choices"][0]["finish_reason"] == "length"
+    assert (last["partial"], last["partial_reason"]) == (True, "nobody could aggregate in time")
+    assert last["moamesh"]["partial"] is True
+    assert last["moamesh"].get("partial_text") == (None if read == partial.text else partial.text)
+
+
+def test_a_whole_answer_says_nothing_of_parts_and_a_partial_one_does_on_top() -> None:
+    body = {"model": "local", "messages": [{"role": "user", "content": "why?"}]}
+    asked = read_request(ChatCompletionRequest.model_validate(body))
+    inquiry = Inquiry(Prompt("p1", asked.messages, asked.options), DEVICE, False, lambda _: None)
+    reply = Reply(asked, inquiry, 0)
+    whole = reply.completion(answer("p1", "x"))
+    assert "partial" not in whole
+    assert (whole["choices"][0]["finish_reason"], whole["moamesh"]["partial"]) == ("stop", False)
+    part = reply.completion(replace(answer("p1", "x"), partial=True, detail="at its deadline"))
+    assert (part["partial"], part["partial_reason"]) == (True, "at its deadline")
+    assert part["choices"][0]["finish_reason"] == "length"
