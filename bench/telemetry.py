@@ -23,7 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from broker.embedded import EmbeddedBroker
@@ -43,6 +43,9 @@ VARIANTS = (NONE, FILES, INFLUXDB, VICTORIA_METRICS, HANGING)
 
 class NoTelemetry:
     """Takes measurements and keeps none."""
+
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """As `TelemetrySink`."""
 
     def record_status(self, status: DeviceStatus) -> None:
         """As `TelemetrySink`."""

@@ -160,6 +160,11 @@ class Journal(Protocol):
 class TelemetrySink(Protocol):
     """Takes measurements. Never blocks, never raises: what cannot be kept is dropped and counted."""
 
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """Called once, before anything is recorded, with the event loop running. From then on `on_health` is told, from
+        the event loop's thread, what is wrong whenever nothing can be kept, and "" when it can again."""
+        ...
+
     def record_status(self, status: DeviceStatus) -> None:
         """The `agent_queue` measurement."""
         ...

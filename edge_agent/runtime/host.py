@@ -14,7 +14,8 @@ from typing import assert_never
 from edge_agent.core import effects as fx
 from edge_agent.core.agent import Agent
 from edge_agent.core.errors import JournalError
-from edge_agent.core.events import DeadlineReached, Event, ReplyRoute, Started, StopRequested
+from edge_agent.core.events import DeadlineReached, Event, HealthChanged, ReplyRoute, Started, StopRequested
+from edge_agent.core.health import Part
 from edge_agent.core.messages import Answer
 from edge_agent.ports import Discovery, Engine, Journal, ModelCard, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
@@ -78,6 +79,7 @@ class AgentHost:
             InvariantError: a defect of the core; the journal keeps what was accepted for the next start.
         """
         try:
+            self._telemetry.watch(self._telemetry_changed)
             await self._engine.start()
             restored = await self._journal.open()
             await self._handle(Started(await self._journal.next_incarnation()))
@@ -93,6 +95,11 @@ class AgentHost:
                     return
         finally:
             await self._shut_down()
+
+    def _telemetry_changed(self, trouble: str) -> None:
+        task = asyncio.create_task(self._inbox.put(HealthChanged(Part.TELEMETRY, trouble)))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _next_event(self) -> Event:
         loop = asyncio.get_running_loop()

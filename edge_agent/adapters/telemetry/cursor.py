@@ -59,12 +59,14 @@ class KeptCursor:
     cursor: as it is.
     durable: as it was when the server had surely put everything on its own disk; where to go back to if it restarts.
     server_start: what the server said of its own start, "" if nothing.
+    trouble: why points are waiting, in one line; "" if nothing is wrong.
     """
 
     spool: str
     cursor: Cursor
     durable: Cursor
     server_start: str = ""
+    trouble: str = ""
 
 
 def begin_cursor(extent: Extent) -> Cursor:
@@ -79,7 +81,11 @@ def load_cursor(path: Path) -> KeptCursor | None:
     try:
         content = json.loads(path.read_bytes())
         return KeptCursor(
-            str(content["spool"]), _read(content["cursor"]), _read(content["durable"]), str(content["server_start"])
+            str(content["spool"]),
+            _read(content["cursor"]),
+            _read(content["durable"]),
+            str(content["server_start"]),
+            str(content.get("trouble", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -96,6 +102,7 @@ def save_cursor(path: Path, kept: KeptCursor) -> None:
         "cursor": _say(kept.cursor),
         "durable": _say(kept.durable),
         "server_start": kept.server_start,
+        "trouble": kept.trouble,
     }
     write_atomically(path, json.dumps(content).encode(), PUBLIC, durable=False)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 _NAME = re.compile(r"(?P<owner>.+)\.(?P<number>\d{8,})\.lp")
+_TIME = re.compile(rb"\d{1,19}")  # longer is damage
 _TAIL_BYTES = 64 * 1024  # how far back an unfinished last line is looked for; a line of ours is under 1 KiB
 _CHUNK_BYTES = 256 * 1024
 
@@ -50,19 +51,18 @@ def count_lines(path: Path, end: int | None = None) -> int:
     return lines
 
 
-def last_time_ns(folder: Path, owner: str) -> int:
-    """Returns the time of the newest point on disk, 0 if there is none that can be read."""
-    for path in reversed(list_files(folder, owner)[-2:]):  # the newest may have just been begun
-        try:
+def recent_times_ns(folder: Path, owner: str) -> list[int]:
+    """Returns the times of the newest points on disk, in the order of writing; none where nothing can be read."""
+    times_ns: list[int] = []
+    try:
+        for path in list_files(folder, owner)[-2:]:  # the newest may have just been begun
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-                lines = file.read(_TAIL_BYTES).split(b"\n")[:-1]
-        except OSError:
-            return 0
-        if lines:
-            time_ns = lines[-1].rpartition(b" ")[2]
-            return int(time_ns) if time_ns.isdigit() else 0
-    return 0
+                ends = (line.rpartition(b" ")[2] for line in file.read(_TAIL_BYTES).split(b"\n")[:-1])
+            times_ns += [int(time_ns) for time_ns in ends if _TIME.fullmatch(time_ns)]
+    except OSError:
+        pass
+    return times_ns
 
 
 def cut_unfinished_line(descriptor: int) -> int:

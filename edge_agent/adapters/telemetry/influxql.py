@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from edge_agent.adapters.telemetry.clock import AHEAD_MAX_NS
 from edge_agent.adapters.telemetry.questions import Parameters, Questions
 from edge_agent.adapters.telemetry.restoring import choose_mesh, restore
 from edge_agent.adapters.telemetry.server import TelemetryServer
@@ -33,7 +35,9 @@ def read_influxql(server: TelemetryServer, mesh: str | None = None, since_s: flo
         chosen = choose_mesh(_meshes(ask), mesh, f"database {server.database} at {server.url}")
         only = f'"mesh" = {_text(chosen)}'
         if since_s is not None:
-            only += f" AND time >= {_last_ns(ask, only) - int(since_s * _NS)}"
+            # a point of a clock that was wrong must not be the last one; where all are, they are all there is
+            possible = f"{only} AND time <= {time.time_ns() + AHEAD_MAX_NS}"
+            only += f" AND time >= {(_last_ns(ask, possible) or _last_ns(ask, only)) - int(since_s * _NS)}"
         for measurement in FIELDS:
             # by device, so that each comes in the order of time; the tag is then not a column but the series' own
             columns = (*FIELDS[measurement], *TAGS[measurement])

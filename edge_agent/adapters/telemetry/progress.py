@@ -173,6 +173,20 @@ class Progress:
                         log.warning("telemetry to %s: no room to hold points back: %s", self._label, error)
             self._oldest_kept = oldest_kept  # nothing more of what was not held may be sent
 
+    def note_trouble(self, trouble: str) -> None:
+        """Keeps, for people, why points are waiting; "" if nothing is wrong any more."""
+        with self._lock:
+            kept = self._start()
+            if kept is not None and kept.trouble != trouble:
+                self._kept = replace(kept, trouble=trouble)
+                self._save(kept.cursor)
+
+    def trouble(self) -> str:
+        """Returns why points are waiting, in one line; "" if nothing is wrong or nobody knows."""
+        with self._lock:
+            kept = self._start()
+            return kept.trouble if kept is not None else ""
+
     def figures(self) -> ShippingFigures | None:
         """Returns what became of the points so far; `None` before the spool has been opened."""
         with self._lock:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from edge_agent.adapters.telemetry.clock import AHEAD_MAX_NS
 from edge_agent.adapters.telemetry.questions import Parameters, Questions
 from edge_agent.adapters.telemetry.restoring import choose_mesh, restore
 from edge_agent.adapters.telemetry.server import TelemetryServer
@@ -22,7 +23,7 @@ _FIRST_WINDOW_MS = 3_600_000
 _WINDOW_MS_MIN = 1_000  # a mesh with more than SAMPLES_MAX in a second is read all the same
 _AHEAD_S = 2 * 86_400  # VictoriaMetrics takes points of clocks that are up to two days ahead
 _EARLIEST_S = 366 * 86_400  # 1971: asked for more than since 1970, VictoriaMetrics answers nothing
-_MS, _NS_PER_MS = 1_000, 1_000_000
+_MS, _NS_PER_MS, _NS_PER_S = 1_000, 1_000_000, 1_000_000_000
 
 _Key = tuple[str, tuple[str, ...], int]
 """What makes samples one point: measurement, its tags' values, milliseconds."""
@@ -46,7 +47,9 @@ def read_victoria_metrics(
         chosen = choose_mesh(_meshes(ask), mesh, server.url)
         begin_ms = _moment_ms(ask, chosen, "min(tfirst_over_time")
         if since_s is not None:
-            begin_ms = max(begin_ms, _moment_ms(ask, chosen, "max(tlast_over_time") - math.ceil(since_s * _MS))
+            # a point of a clock that was wrong must not be the last one
+            last_ms = _moment_ms(ask, chosen, "max(tlast_over_time", ahead_s=AHEAD_MAX_NS // _NS_PER_S)
+            begin_ms = max(begin_ms, last_ms - math.ceil(since_s * _MS))
         end_ms = int((time.time() + _AHEAD_S) * _MS)
         span_ms = _FIRST_WINDOW_MS
         while begin_ms <= end_ms:
@@ -66,10 +69,10 @@ def _meshes(ask: Questions) -> list[str]:
     return [str(name) for name in _data(ask, "/api/v1/label/mesh/values", parameters) if name]
 
 
-def _moment_ms(ask: Questions, mesh: str, function: str) -> int:
+def _moment_ms(ask: Questions, mesh: str, function: str, *, ahead_s: int = _AHEAD_S) -> int:
     """The time of the first or last point: one field of each measurement is looked at."""
     names = "|".join(f"{measurement}_{next(iter(fields))}" for measurement, fields in FIELDS.items())
-    now_s = int(time.time()) + _AHEAD_S
+    now_s = int(time.time()) + ahead_s
     query = f"{function}({_selector(names, mesh)}[{now_s - _EARLIEST_S}s]))"
     data = _data(ask, "/api/v1/query", {"query": query, "time": now_s})
     try:

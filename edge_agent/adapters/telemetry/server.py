@@ -21,6 +21,8 @@ _URL = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _VERSION = re.compile(r"v?(?P<major>\d+)\.(?P<minor>\d+)")
 _VICTORIA_VERSION = re.compile(r'vm_app_version\{[^}]*short_version="v?(?P<version>[^"]*)"')
 _START = re.compile(r"^process_start_time_seconds (?P<start>[0-9.e+]+)$", re.MULTILINE)
+_RETENTION = re.compile(r'^flag\{name="retentionPeriod", ?value="(?P<count>[0-9.]+)(?P<unit>[hdwy]?)"', re.MULTILINE)
+_RETENTION_UNITS_S = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "": 31 * 86_400, "y": 365 * 86_400}
 _FIRST_WITH_V2_WRITE = (1, 8)
 _PAGE_CHARACTERS_MAX = 256 * 1024  # how far VictoriaMetrics' figures are looked through for its version
 
@@ -133,15 +135,32 @@ def introduce(server: TelemetryServer) -> ServerIdentity:
     )
 
 
-def start_of_victoria_metrics(server: TelemetryServer) -> str:
-    """Returns when a VictoriaMetrics was started, in its own words; "" if it does not say (a proxy hides the page).
+@final
+@dataclass(frozen=True, slots=True)
+class VictoriaState:
+    """What a VictoriaMetrics says of itself; a proxy may hide it.
+
+    start: when it was started, in its own words; "" if it does not say. keeps_ns: how long it keeps points, in
+    nanoseconds; older ones it takes and drops in silence. `None` if it does not say.
+    """
+
+    start: str = ""
+    keeps_ns: int | None = None
+
+
+def look_at_victoria_metrics(server: TelemetryServer) -> VictoriaState:
+    """Asks a VictoriaMetrics what it says of itself.
 
     Raises:
         TelemetryServerError: it cannot be reached.
     """
     with open_http(server) as http:
-        found = _START.search(get(http, server, "/metrics").text)
-        return found["start"] if found else ""
+        page = get(http, server, "/metrics").text
+    start, keeps = _START.search(page), _RETENTION.search(page)
+    keeps_ns = None
+    if keeps is not None:
+        keeps_ns = int(float(keeps["count"]) * _RETENTION_UNITS_S[keeps["unit"]] * 10**9)
+    return VictoriaState(start["start"] if start else "", keeps_ns)
 
 
 def authorization(server: TelemetryServer) -> Mapping[str, str]:

@@ -6,9 +6,11 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import final
 
 from edge_agent.adapters.telemetry.batch import Batch
+from edge_agent.adapters.telemetry.clock import elapsed_ns
 from edge_agent.adapters.telemetry.cursor import Cursor
 from edge_agent.adapters.telemetry.dialects import (
     BROKEN_OFF,
@@ -26,10 +28,11 @@ from edge_agent.adapters.telemetry.server import (
     TelemetryServer,
     TelemetryServerError,
     identify,
-    start_of_victoria_metrics,
+    look_at_victoria_metrics,
 )
+from edge_agent.adapters.telemetry.server_clock import ServerClock
 from edge_agent.adapters.telemetry.spool import Place, Spool
-from edge_agent.adapters.telemetry.vetting import first_lot
+from edge_agent.adapters.telemetry.vetting import Bounds, apart, first_lot, is_behind
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +50,24 @@ class Shipper:
         SettingsError: influxdb-client is not installed.
     """
 
-    def __init__(self, spool: Spool, server: TelemetryServer, pace: Pace) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        server: TelemetryServer,
+        pace: Pace,
+        wall_ns: Callable[[], int] = time.time_ns,
+        elapsed_ns: Callable[[], int] = elapsed_ns,
+    ) -> None:
         require_client()
         self.label = label_of(server)
         self._server = server
         self._pace = pace
         self._progress = Progress(spool, server)
         self._refused = RefusedFile(self._progress.refused_path)
+        self._wall_ns = wall_ns
+        self._clock = ServerClock(server, elapsed_ns)
+        self._keeps_ns: int | None = None
+        self._behind_told = False
         self._writer: DatabaseWriter | None = None
         self._connections_seen = 0
         self._was_away = True  # perhaps, while this device was
@@ -136,10 +150,13 @@ class Shipper:
             if not self._stopping.is_set():
                 self._news.wait()
             return False
-        lot = first_lot(batch)
+        bounds = self._bounds()
+        lot = first_lot(batch, bounds)
         batch = lot.batch
-        if lot.aside:
+        if lot.aside or lot.wait:
             self._progress.take_back(unsure)
+            if lot.wait:
+                raise self._clocks_differ(bounds)
             self._set_aside(batch, lot.aside)
             return True
         try:
@@ -162,6 +179,21 @@ class Shipper:
         if self._trouble is not None:
             self._delivered += batch.points
         self._watch_durability(writer)
+
+    def _bounds(self) -> Bounds:
+        """Which times may be sent now."""
+        bounds = Bounds(self._wall_ns(), self._clock.now_ns(), self._keeps_ns)
+        behind = is_behind(bounds)
+        if behind and not self._behind_told:
+            words = apart(bounds.own_ns, bounds.server_ns or 0)
+            log.warning("telemetry to %s: its points lie in the past, %s", self.label, words)
+        self._behind_told = behind
+        return bounds
+
+    def _clocks_differ(self, bounds: Bounds) -> WriteError:
+        self._clock.forget()  # it may be the one that is set right
+        words = apart(bounds.own_ns, bounds.server_ns or 0)
+        return WriteError(f"{self._server.url}: {words}", Trouble.SETTINGS, "clock")
 
     def _open_writer(self) -> DatabaseWriter:
         kind = identify(self._server)
@@ -222,6 +254,7 @@ class Shipper:
         if self._trouble is None or self._trouble.cause != failure.cause:
             log.warning("telemetry to %s waits in the spool: %s", self.label, failure)
         self._trouble = failure
+        self._progress.note_trouble(str(failure))
         if failure.trouble is Trouble.SETTINGS:
             self._close_writer()  # another server may be there when it is mended: ask again what it is
 
@@ -230,6 +263,7 @@ class Shipper:
             took_s = time.monotonic() - self._trouble_since
             log.info("telemetry to %s: %d points delivered after %.0f s", self.label, self._delivered, took_s)
             self._trouble = None
+            self._progress.note_trouble("")
 
     def _delay_s(self) -> float:
         """How long to leave the server alone."""
@@ -262,7 +296,8 @@ class Shipper:
 
     def _ask_for_restart(self) -> bool:
         """Goes back to what was surely on the server's disk if it has started anew. Returns whether it has."""
-        start = start_of_victoria_metrics(self._server)
+        state = look_at_victoria_metrics(self._server)
+        start, self._keeps_ns = state.start, state.keeps_ns
         # It tells of its start in whole seconds: of one that is young, two starts cannot be told apart.
         young = not start or time.time() - float(start) < self._pace.durable_after_s
         forgotten = self._progress.server_started(start, anew=self._was_away and young)

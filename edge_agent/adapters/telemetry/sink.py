@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -12,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_agent.adapters.telemetry.clock import PointClock
-from edge_agent.adapters.telemetry.files import last_time_ns
+from edge_agent.adapters.telemetry.clock import ClockStep, PointClock, elapsed_ns
+from edge_agent.adapters.telemetry.files import recent_times_ns
+from edge_agent.adapters.telemetry.folder import say_trouble
 from edge_agent.adapters.telemetry.pace import Pace
 from edge_agent.adapters.telemetry.server import TelemetryServer
 from edge_agent.adapters.telemetry.spool import Spool
@@ -62,7 +64,7 @@ class FileTelemetrySink:
         pace: Pace | None = None,
         report_s: float = REPORT_S,
         wall_ns: Callable[[], int] = time.time_ns,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        monotonic_ns: Callable[[], int] = elapsed_ns,
     ) -> None:
         self._mesh = mesh
         self._device_id = device_id
@@ -71,16 +73,17 @@ class FileTelemetrySink:
         self._buffer_points_max = buffer_points_max
         self._pace = pace or Pace()
         self._report_s = report_s
-        self._clock = PointClock(last_time_ns(folder, device_id), wall_ns, monotonic_ns)
+        self._clock = PointClock(recent_times_ns(folder, device_id), wall_ns, monotonic_ns, self._tell_step)
         self._spool = Spool(folder, device_id, file_bytes_max=file_bytes_max, files_max=files_max)
-        self._shippers = make_shippers(self._spool, servers, self._pace)
+        self._shippers = make_shippers(self._spool, servers, self._pace, wall_ns, monotonic_ns)
         self._shipping = False
         self._reported_at = time.monotonic()
         self._buffer: deque[tuple[int, Record]] = deque()
         self._overflowed = 0  # counted by the recording thread
         self._overflow_kept = 0
         self._unwritten = 0  # counted by the writing thread
-        self._failing = False
+        self._trouble = ""
+        self._tell_trouble: Callable[[str], None] = lambda trouble: None
         self._something = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -89,6 +92,16 @@ class FileTelemetrySink:
     def dropped(self) -> int:
         """Points lost so far: the buffer was full, the disk refused them, or they came after `stop`."""
         return self._overflowed + self._unwritten
+
+    def watch(self, on_health: Callable[[str], None]) -> None:
+        """Has `on_health` told, on the running loop, when the folder cannot be written, and "" when it can again."""
+        loop = asyncio.get_running_loop()
+
+        def tell(trouble: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is there to be told
+                loop.call_soon_threadsafe(on_health, trouble)
+
+        self._tell_trouble = tell
 
     def record_status(self, status: DeviceStatus) -> None:
         """The `agent_queue` measurement."""
@@ -125,6 +138,9 @@ class FileTelemetrySink:
             self._thread.start()
         self._something.set()
 
+    def _tell_step(self, step: ClockStep) -> None:
+        log.warning("telemetry: %s", step)
+
     def _write_points(self) -> None:
         """Runs in the thread: sleeps while there is nothing, writes what is there."""
         while not (self._stopping.is_set() and not self._buffer):
@@ -147,15 +163,24 @@ class FileTelemetrySink:
             before = self._spool_written()
             self._ship()
             self._spool.append(lines)
-            self._failing = False
+            self._note_trouble("")
         except Exception as error:
             # telemetry must not take the agent down, whatever is wrong; a count and one line tell of it
             dropped = len(lines) - (self._spool_written() - before if before is not None else 0)
             self._unwritten += dropped
             self._spool.dropped += dropped
-            if not self._failing:
-                log.warning("telemetry to %s fails, points are dropped until it works: %s", self._folder, error)
-            self._failing = True
+            self._note_trouble(say_trouble(self._folder, error))
+
+    def _note_trouble(self, trouble: str) -> None:
+        """Tells when trouble with the folder begins, becomes another, and ends; not at each try."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            log.warning("telemetry to %s: %s", self._folder, trouble)
+        else:
+            log.warning("telemetry can be written again; %d points were dropped so far", self.dropped)
+        self._tell_trouble(trouble)
 
     def _spool_written(self) -> int:
         extent = self._spool.extent()
@@ -204,7 +229,13 @@ class FileTelemetrySink:
         self._write(lines)
 
 
-def make_shippers(spool: Spool, servers: Sequence[TelemetryServer], pace: Pace) -> list[Shipper]:
+def make_shippers(
+    spool: Spool,
+    servers: Sequence[TelemetryServer],
+    pace: Pace,
+    wall_ns: Callable[[], int],
+    elapsed_ns: Callable[[], int],
+) -> list[Shipper]:
     """Returns a shipper for each database, not yet started.
 
     Raises:
@@ -214,4 +245,4 @@ def make_shippers(spool: Spool, servers: Sequence[TelemetryServer], pace: Pace) 
         return []
     from edge_agent.adapters.telemetry.shipper import Shipper  # influxdb-client only where there is a database
 
-    return [Shipper(spool, server, pace) for server in servers]
+    return [Shipper(spool, server, pace, wall_ns, elapsed_ns) for server in servers]

@@ -232,8 +232,10 @@ class Spool:
             if written < len(data):
                 raise OSError(f"only {written} of {len(data)} bytes could be written")
         except OSError:
-            os.ftruncate(descriptor, extent.newest_size)
-            self.close()  # the folder may have been replaced: begin anew by name
+            try:
+                os.ftruncate(descriptor, extent.newest_size)
+            finally:
+                self.close()  # the folder may have been replaced: begin anew by name
             raise
         with self._lock:
             self._extent = replace(

@@ -73,6 +73,7 @@ def stability(
     from edge_agent.analysis.figures import check_target, write_figure
     from edge_agent.analysis.plots import report_panels
     from edge_agent.cli.telemetry_source import DatabaseOptions, open_points
+    from edge_agent.cli.telemetry_times import TimeFilter
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.views.stability import stability_view
 
@@ -80,9 +81,14 @@ def stability(
     if plot is not None:
         check_target(plot)
     said = DatabaseOptions(database, kind, username, password_file, token_file, ca_file)
-    with console(stderr=True).status("reading telemetry"):  # shown on a terminal only
-        records = collect(open_points(telemetry, influx, said, mesh=mesh, since_s=since_s), since_s=since_s)
+    times = TimeFilter()
+    notes = console(stderr=True)
+    with notes.status("reading telemetry"):  # shown on a terminal only
+        points = open_points(telemetry, influx, said, mesh=mesh, since_s=since_s)
+        records = collect(times.passed(points), since_s=since_s)
         made = report(records)
+    for note in times.notes():
+        notes.print(note, markup=False, soft_wrap=True)
     if plot is not None:
         engine = ", synthetic engine" if made.synthetic else ""
         write_figure(plot, report_panels(records, made), title=f"mesh {made.mesh}{engine}")

@@ -49,9 +49,10 @@ def spool_view(status: SpoolStatus) -> RenderableType:
     size = f"{status.bytes / _MIB:.1f} MiB"
     head = Text(f"{status.folder}: {status.files} files, {size}, {status.points_written} points from the beginning")
     if status.points_dropped:
-        head.append(f", {status.points_dropped} dropped (the disk was full or too slow)", style="bad")
+        head.append(f", {status.points_dropped} dropped (the disk was full, failing or too slow)", style="bad")
+    problems = [Text(f"✗ {problem}", style="bad") for problem in status.problems]
     if not status.databases:
-        return Group(head, Text("no database: agent.toml has no [[influx]]"))
+        return Group(head, *problems, Text("no database: agent.toml has no [[influx]]"))
     table = Table(box=None, pad_edge=False)
     table.add_column("database")
     for name in _HEADS:
@@ -60,11 +61,13 @@ def spool_view(status: SpoolStatus) -> RenderableType:
     for one in status.databases:
         figures = asdict(one.figures)
         table.add_row(one.label, *(str(figures[name]) for name in _FIGURES))
+        if one.trouble:
+            notes.append(Text(f"✗ {one.label} waits: {one.trouble}", style="bad"))
         if not one.begun:
             notes.append(Text(f"{one.label}: nothing sent yet; the device begins when it runs with this agent.toml"))
         if one.refused_path is not None:
             notes.append(Text(f"{one.label}: what it refused, and why: {one.refused_path}"))
-    return Group(head, table, *notes)
+    return Group(head, *problems, table, *notes)
 
 
 def spool_object(status: SpoolStatus) -> dict[str, Any]:
@@ -75,11 +78,13 @@ def spool_object(status: SpoolStatus) -> dict[str, Any]:
         "bytes": status.bytes,
         "points_written": status.points_written,
         "points_dropped": status.points_dropped,
+        "problems": list(status.problems),
         "databases": [
             {
                 "server": one.label,
                 "begun": one.begun,
                 **asdict(one.figures),
+                "trouble": one.trouble or None,
                 "refused_file": str(one.refused_path) if one.refused_path else None,
             }
             for one in status.databases
