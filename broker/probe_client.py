@@ -76,6 +76,8 @@ class ProbeClient:
         session_expiry_s: int = 0,
     ) -> None:
         self.received: list[Received] = []
+        self.connack: Any = None
+        """The properties with which the broker let it in, once connected."""
         self._door = door
         self._session_expiry_s = session_expiry_s
         self._reason: str | None = None
@@ -196,6 +198,7 @@ class ProbeClient:
     def _on_connect(self, client: Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._reason = str(reason)
+        self.connack = properties
         self._connected.set()
 
     def _on_disconnect(self, client: Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:

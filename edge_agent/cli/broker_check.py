@@ -15,6 +15,7 @@ from broker.cast import Check, Identities, readable
 from broker.passwords import hash_password
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.verdict import Kind, Verdict
+from edge_agent.adapters.mqtt import BrokerLimits
 from edge_agent.cli.broker_people import admit_guests
 from edge_agent.core.errors import SettingsError
 from edge_agent.wire.topics import OPERATOR_ID
@@ -29,7 +30,7 @@ LOGIN_POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came out. `untried` says in words what could not be tried."""
+    """What came out. `untried` says in words what could not be tried; `limits` is what the broker takes at all."""
 
     url: str
     password_url: str
@@ -37,6 +38,7 @@ class Report:
     verdicts: tuple[Verdict, ...]
     names: dict[str, str]
     untried: tuple[str, ...]
+    limits: BrokerLimits
 
     def of_kind(self, *kinds: Kind) -> list[Verdict]:
         """The verdicts of some kinds."""
@@ -59,7 +61,7 @@ def check_broker(mesh: MeshFolder, authority: MeshAuthority, url: str, password_
     passwords = _door(mesh, password_url or mesh.settings.claim_broker)
     with tempfile.TemporaryDirectory(prefix="moamesh-check-") as folder:
         devices, operator, server, foreign = _certificates(Path(folder), authority)
-        _must_answer(door, devices[0][1], url)
+        limits = _must_answer(door, devices[0][1], url)
         with _guests(mesh, devices[0][0]) as (user, guest, claimant):
             untried: list[str] = []
             known = _knows(passwords, user[1])
@@ -73,7 +75,7 @@ def check_broker(mesh: MeshFolder, authority: MeshAuthority, url: str, password_
             check = Check(mesh.name, door, passwords if known else None, identities)
             topics, verdicts = check.run()
     names = dict(readable(topics, identities))
-    return Report(url, f"{passwords.host}:{passwords.port}", mesh.name, tuple(verdicts), names, tuple(untried))
+    return Report(url, f"{passwords.host}:{passwords.port}", mesh.name, tuple(verdicts), names, tuple(untried), limits)
 
 
 def _door(mesh: MeshFolder, url: str) -> Door:
@@ -123,10 +125,10 @@ def _guests(mesh: MeshFolder, device: str) -> Iterator[Sequence[tuple[str, Badge
         admit_guests(mesh, People(), time.time())
 
 
-def _must_answer(door: Door, badge: Badge, url: str) -> None:
+def _must_answer(door: Door, badge: Badge, url: str) -> BrokerLimits:
     try:
-        with ProbeClient(f"check-{secrets.token_hex(6)}", door, badge):
-            return
+        with ProbeClient(f"check-{secrets.token_hex(6)}", door, badge) as client:
+            return BrokerLimits.of(client.connack)
     except ConnectRefusedError as error:
         raise SettingsError(f"{url} does not let a device of this mesh in: {error}") from None
 

@@ -137,7 +137,16 @@ def make_transport(config: AgentConfig, home: Home) -> MqttTransport:
     """Returns the device's connection to its mesh, not yet started.
 
     Raises:
-        SettingsError: a certificate, key or revocation list cannot be used; one line that names the file.
+        SettingsError: as `transport_settings`.
+    """
+    return MqttTransport(transport_settings(config, home, installation(config.data_dir)))
+
+
+def transport_settings(config: AgentConfig, home: Home, install: str) -> MqttSettings:
+    """Returns how the device reaches its brokers.
+
+    Raises:
+        SettingsError: the password file, a certificate, key or revocation list cannot be used; one line that names it.
     """
     broker = config.broker
     password = broker.read_password()
@@ -149,15 +158,13 @@ def make_transport(config: AgentConfig, home: Home) -> MqttTransport:
             client_context(tls.ca, tls.certificate, tls.key, tls.revoked)
         except TlsFileError as error:
             raise SettingsError(f"[broker] {error}") from None
-    return MqttTransport(
-        MqttSettings(
-            device_id=config.device.id,
-            mesh=config.device.mesh,
-            home=home.connect,
-            install=installation(config.data_dir),
-            home_aliases=(home.advertised, *home.aliases),
-            username=broker.username,
-            password=password.get_secret_value() if password else None,
-            tls=tls,
-        )
+    return MqttSettings(
+        device_id=config.device.id,
+        mesh=config.device.mesh,
+        home=home.connect,
+        install=install,
+        home_aliases=(home.advertised, *home.aliases),
+        username=broker.username,
+        password=password.get_secret_value() if password else None,
+        tls=tls,
     )

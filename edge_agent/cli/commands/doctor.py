@@ -11,7 +11,7 @@ from edge_agent.cli import options as opt
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="A device's agent.toml: try its [[influx]] databases too."),
+    typer.Option("--config", "-c", metavar="FILE", help="A device's agent.toml: try its broker and its databases too."),
 ]
 
 
@@ -20,6 +20,7 @@ def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
 
     Exit status 1 if something needed is missing.
     """
+    from edge_agent.cli.broker_reach import broker_checks
     from edge_agent.cli.checks import all_checks
     from edge_agent.cli.exits import NOT_ANSWERED
     from edge_agent.cli.telemetry_checks import doctor_checks
@@ -28,7 +29,9 @@ def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
 
     out = console(stderr=json)
     with out.status("looking around"):
-        checks = all_checks() + (doctor_checks(config) if config is not None else [])
+        checks = all_checks()
+        if config is not None:
+            checks += broker_checks(config) + doctor_checks(config)
     if json:
         print_json(checks_object(checks))
     else:

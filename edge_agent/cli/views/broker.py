@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from broker.verdict import Kind, Verdict
+from edge_agent.adapters.mqtt import BrokerLimits
 from edge_agent.cli.broker_check import Report
 from edge_agent.cli.results import JsonObject
 from edge_agent.wire.topics import ROOT
@@ -38,6 +42,8 @@ def print_report(console: Console, report: Report) -> None:
         topic = report.names.get(one.topic, one.topic)
         line = f"{what}: {one.who} {one.action} {topic} {one.detail}".rstrip()
         console.print(line, style=_STYLES[one.kind], soft_wrap=True, markup=False)
+    for line in limit_lines(report.limits):
+        console.print(f"the broker {line}", style="busy", soft_wrap=True, markup=False)
     for line in report.untried:
         console.print(f"not tried: {line}", style="busy", soft_wrap=True, markup=False)
     counts = {kind: len(report.of_kind(kind)) for kind in Kind}
@@ -54,6 +60,7 @@ def report_object(report: Report) -> JsonObject:
         "ok": report.good,
         "counts": {kind.value: len(report.of_kind(kind)) for kind in Kind},
         "untried": list(report.untried),
+        "limits": limits_object(report.limits),
         "verdicts": [
             {
                 "who": one.who,
@@ -65,6 +72,16 @@ def report_object(report: Report) -> JsonObject:
             for one in report.verdicts
         ],
     }
+
+
+def limit_lines(limits: BrokerLimits) -> list[str]:
+    """What the broker does not allow, in words."""
+    return [*([limits.hindrance] if limits.hindrance else []), *limits.notes()]
+
+
+def limits_object(limits: BrokerLimits) -> JsonObject:
+    """The same for JSON; null is no limit."""
+    return {name: None if value == math.inf else value for name, value in asdict(limits).items()}
 
 
 def _table(report: Report) -> Table:

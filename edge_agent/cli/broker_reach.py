@@ -1,0 +1,100 @@
+"""Tries the brokers of a device as that device: whether it is let in, what it may read, and what the broker allows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiomqtt
+
+from edge_agent.adapters.mqtt import (
+    BrokerLimits,
+    BrokerUrl,
+    MqttSettings,
+    Trouble,
+    code_of,
+    explain,
+    of_code,
+    open_client,
+    parse_home,
+    unless_lost,
+)
+from edge_agent.cli.checks import Check, Finding
+from edge_agent.config import load_config
+from edge_agent.runtime.assemble import transport_settings
+from edge_agent.runtime.home import Home
+from edge_agent.wire import topics
+
+RETAINED_WAIT_S = 0.3  # what a broker keeps comes at once after the subscription
+_ENOUGH = 4  # retained messages named; whoever clears these looks again
+
+
+def broker_checks(config_file: Path) -> list[Check]:
+    """Returns the doctor's findings on the home broker of a device.
+
+    Raises:
+        SettingsError: the configuration is wrong. One line.
+    """
+    config = load_config(config_file)
+    own = config.broker.mode == "own"
+    home = f"mqtts://127.0.0.1:{config.broker.port}" if own else config.broker.home
+    settings = transport_settings(config, Home(home, home), "doctor")
+    return [check for url in parse_home(home) for check in asyncio.run(_check(url, settings, own=own))]
+
+
+async def _check(url: BrokerUrl, settings: MqttSettings, *, own: bool) -> list[Check]:
+    told: list[BrokerLimits] = []
+    name = "home broker"
+    try:
+        client = open_client(
+            url,
+            client_id=f"{settings.client_id}.{secrets.token_hex(4)}",  # beside the device, whose session is its own
+            username=settings.username,
+            password=settings.password,
+            tls=settings.tls,
+            names=(settings.device_id,),
+            on_limits=told.append,
+        )
+        async with client:
+            refused, retained = await _read(client, settings, told[-1])
+    except (aiomqtt.MqttError, OSError, ValueError) as error:
+        trouble = explain(error)
+        if own and not trouble.lasting:
+            return [Check(name, Finding.NOTE, f"{url}: {trouble.detail}; it runs with the agent")]
+        return [Check(name, Finding.MISSING, f"{url}: {trouble.detail}")]
+    limits = told[-1]
+    checks = [Check(name, Finding.OK, f"{url} lets {settings.device_id} in")]
+    checks += [Check(name, Finding.MISSING, f"{url}: {topic} may not be read: {why.detail}") for topic, why in refused]
+    checks += [Check(name, Finding.NOTE, f"{url} {line}") for line in _remarks(limits)]
+    for topic in retained[:_ENOUGH]:
+        detail = f"{url}: a retained message lies in {topic}; it is not acted on"
+        checks.append(Check(name, Finding.NOTE, detail, f"mosquitto_pub -r -n -t {topic}"))
+    return checks
+
+
+async def _read(
+    client: aiomqtt.Client, settings: MqttSettings, limits: BrokerLimits
+) -> tuple[list[tuple[str, Trouble]], list[str]]:
+    """Returns what the device may not read, with the reason, and its inboxes in which a retained message lies."""
+    filters = topics.device_subscriptions(settings.mesh, settings.device_id)
+    allowed = [(topic, qos) for topic, qos in filters if limits.wildcards or topics.ANY not in topic]
+    codes = await unless_lost(client, client.subscribe(allowed))
+    refused = [
+        (topic, of_code(code_of(code))) for (topic, _), code in zip(allowed, codes, strict=True) if code_of(code)
+    ]
+    inboxes = {topic for topic, _ in allowed if topics.ANY not in topic}
+    retained: list[str] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RETAINED_WAIT_S):
+            async for message in client.messages:
+                retained += [str(message.topic)] if message.retain and str(message.topic) in inboxes else []
+    return refused, retained
+
+
+def _remarks(limits: BrokerLimits) -> Iterator[str]:
+    if limits.hindrance:
+        yield limits.hindrance
+    yield from limits.notes()

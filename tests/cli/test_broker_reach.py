@@ -1,0 +1,83 @@
+"""What the doctor says of a device's broker: let in or not and why, what it leaves out, what lies in an inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from broker.loopback import free_port
+from edge_agent.cli.broker_reach import broker_checks
+from edge_agent.cli.checks import Check, Finding
+from edge_agent.wire import topics
+from edge_agent.wire.topics import Channel
+from tests.adapters.mqtt_devices import user
+from tests.cli.test_live_commands import home, moamesh
+from tests.support.brokers import MosquittoWith, SayingBroker, connack
+
+__all__ = ["home"]
+pytestmark = pytest.mark.broker
+
+
+def settings(folder: Path, url: str) -> Path:
+    file = folder / "agent.toml"
+    file.write_text(f'[device]\nid = "kitchen"\ndata_dir = "{folder}/data"\n[broker]\nurls = ["{url}"]\n')
+    return file
+
+
+async def checks(folder: Path, url: str) -> list[Check]:
+    return await asyncio.to_thread(broker_checks, settings(folder, url))
+
+
+def words(found: list[Check], finding: Finding) -> str:
+    return "\n".join(check.detail for check in found if check.finding is finding)
+
+
+@pytest.mark.parametrize(
+    ("setting", "note"),
+    [
+        ("", ""),
+        ("retain_available false", "keeps no retained messages"),
+        ("max_qos 0", "takes QoS 0 only"),
+        ("max_packet_size 65536", "takes packets of at most 65,536 bytes"),
+        ("max_keepalive 10", "wants a sign of life every 10 s"),
+    ],
+)
+async def test_what_a_broker_leaves_out_is_noted(setting: str, note: str, tmp_path: Path) -> None:
+    async with MosquittoWith(tmp_path, setting) as broker:
+        found = await checks(tmp_path, broker.url)
+        assert words(found, Finding.OK) == f"{broker.url} lets kitchen in"
+        assert not words(found, Finding.MISSING)
+        assert (note in words(found, Finding.NOTE)) if note else not words(found, Finding.NOTE)
+
+
+async def test_a_refusal_is_told_with_the_reason_and_the_way_out(tmp_path: Path) -> None:
+    async with MosquittoWith(tmp_path, "allow_anonymous false") as broker:
+        found = words(await checks(tmp_path, broker.url), Finding.MISSING)
+        assert "not authorized (reason 135): check the user name and password" in found
+    away = words(await checks(tmp_path, f"mqtt://127.0.0.1:{free_port('127.0.0.1')}"), Finding.MISSING)
+    assert "nobody listens there" in away
+    async with SayingBroker(connack(151)) as full:
+        assert "quota exceeded (reason 151)" in words(await checks(tmp_path, full.url), Finding.MISSING)
+    async with SayingBroker(connack(0), then=bytes([0x90, 8, 0, 1, 0, 135, 1, 1, 1, 1]), hang_up=False) as strict:
+        refused = words(await checks(tmp_path, strict.url), Finding.MISSING)
+        assert "kitchen/prompts may not be read: not authorized (reason 135)" in refused
+
+
+async def test_a_retained_message_in_an_inbox_is_found_with_the_command_that_clears_it(tmp_path: Path) -> None:
+    prompts = topics.build("home", "kitchen", Channel.PROMPTS)
+    async with MosquittoWith(tmp_path) as broker, user(broker.url) as asker:
+        await asker.publish(prompts, b"{}", retain=True)
+        (check,) = [one for one in await checks(tmp_path, broker.url) if one.finding is Finding.NOTE]
+        assert "a retained message lies in" in check.detail
+        assert check.mend == f"mosquitto_pub -r -n -t {prompts}"
+
+
+async def test_the_command_shows_it(tmp_path: Path, home: dict[str, str]) -> None:
+    async with MosquittoWith(tmp_path, "retain_available false") as broker:
+        file = settings(tmp_path, broker.url)
+        done = await asyncio.to_thread(moamesh, home, "doctor", "--config", str(file), "--json")
+        told = [one["detail"] for one in json.loads(done.stdout)["checks"] if one["name"] == "home broker"]
+        assert any("keeps no retained messages" in line for line in told), done.stderr
