@@ -32,6 +32,7 @@ from edge_agent.core.events import (
     StopRequested,
     TextGenerated,
 )
+from edge_agent.core.health import Problem
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import (
@@ -122,6 +123,11 @@ class Agent:
     def view(self) -> PeerView:
         """The peers known. For looking, not for changing."""
         return self._membership.view
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with this device, by the last word of each part."""
+        return self._context.health.problems()
 
     @property
     def is_connected(self) -> bool:

@@ -54,7 +54,7 @@ async def run_agent(config: AgentConfig, steward: Steward | None = None) -> bool
     started = manager.ready
     async with own_broker(config) as broker, gateway_beside(config):
         while not end.asked.is_set():
-            await _run_at_home(config, await find_home(config), broker, steward, end, started)
+            await _run_at_home(config, await find_home(config), broker, steward, end, started, manager)
             started = _said_already
     log.info("restarting" if end.restart else "stopped")
     return end.restart
@@ -121,12 +121,14 @@ async def _run_at_home(
     steward: Steward | None,
     end: End,
     started: Callable[[], None],
+    manager: ServiceManager,
 ) -> None:
     """Runs the device until it is asked to stop, or its home has another address."""
     transport = make_transport(config, home)
     if steward is not None:
         transport.watch(steward.channels, steward.take)
     host = make_host(config, home, transport)
+    host.watch_problems(manager.tell)
     transport.advertise(announcements(config, host.model))
     log.info("device %s of mesh %s, home broker %s", config.device.id, config.device.mesh, home.advertised)
 

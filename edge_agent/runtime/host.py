@@ -15,7 +15,7 @@ from edge_agent.core import effects as fx
 from edge_agent.core.agent import Agent
 from edge_agent.core.errors import JournalError
 from edge_agent.core.events import DeadlineReached, Event, HealthChanged, ReplyRoute, Started, StopRequested
-from edge_agent.core.health import Part
+from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import Answer
 from edge_agent.ports import Discovery, Engine, Journal, ModelCard, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
@@ -53,11 +53,16 @@ class AgentHost:
         self._background: set[asyncio.Task[None]] = set()
         self._wake: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._on_problems: Callable[[tuple[Problem, ...]], None] | None = None
 
     @property
     def model(self) -> ModelCard:
         """What infers on this device."""
         return self._engine.card
+
+    def watch_problems(self, told: Callable[[tuple[Problem, ...]], None]) -> None:
+        """Has `told` called with what is wrong with this device whenever a part has news. To be called before `run`."""
+        self._on_problems = told
 
     def peers(self) -> list[tuple[str, str]]:
         """Returns (device id, home broker) of the peers that are known now."""
@@ -121,6 +126,8 @@ class AgentHost:
             log.debug("event %s", event)
         for effect in self._agent.handle(event, asyncio.get_running_loop().time()):
             await self._carry_out(effect)
+        if isinstance(event, HealthChanged) and self._on_problems is not None:
+            self._on_problems(self._agent.problems)
 
     async def _carry_out(self, effect: fx.Effect) -> None:
         match effect:

@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
+
+from edge_agent.core.health import Problem
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
@@ -38,6 +40,11 @@ class ServiceManager:
         self._send("READY=1")
         if self._interval_s > 0.0:
             self._task = asyncio.create_task(self._give_signs())
+
+    def tell(self, problems: Sequence[Problem]) -> None:
+        """Shows what is wrong in `systemctl status`, or that nothing is."""
+        said = "; ".join(f"{problem.part}: {problem.detail}" for problem in problems)
+        self._send(f"STATUS={said or 'all is well'}")
 
     def stopping(self) -> None:
         """Says that the agent stops. Signs of life go on until the loop ends: a slow stop is no hang."""

@@ -16,7 +16,7 @@ from edge_agent.cli.summary import summarise
 from edge_agent.cli.terminal import THEME, safe_text
 from edge_agent.cli.views.answers import answers_view
 from edge_agent.cli.views.dashboard import dashboard
-from edge_agent.cli.views.devices import devices_table
+from edge_agent.cli.views.devices import devices_table, problem_lines
 from edge_agent.cli.views.load import load_markdown, load_table
 from edge_agent.cli.views.provenance import provenance_tree
 from edge_agent.client import DeviceView, Roster
@@ -24,7 +24,9 @@ from edge_agent.core.messages import (
     Decision,
     LayerProgress,
     Missing,
+    Part,
     PresenceState,
+    Problem,
     PromptOptions,
     Substitute,
     TokenChunk,
@@ -54,6 +56,24 @@ def views(count: int = 4) -> tuple[DeviceView, ...]:
         roster.take_status(replace(status(name), model="smollm2-135m-instruct"), 0.0, retained=False)
     roster.take_presence(presence(f"device-{count}", PresenceState.OFFLINE), 0.0)
     return roster.all()
+
+
+def test_what_is_wrong_with_a_device_stands_below_the_table_and_who_cannot_infer_in_its_row() -> None:
+    roster = Roster()
+    broken = replace(presence("broken"), entry=replace(presence("broken").entry, able=False))
+    for told, problems in (
+        (presence("well"), ()),
+        (broken, (Problem(Part.ENGINE, "no model"), Problem(Part.BROKER, "takes QoS 0 only"))),
+        (presence("gone", PresenceState.OFFLINE), (Problem(Part.JOURNAL, "full"),)),
+    ):
+        name = told.entry.device_id
+        roster.take_status(replace(status(name), problems=problems, able=not problems), 0.0, retained=False)
+        roster.take_presence(told, 0.0)
+    table = rendered(devices_table(roster.all(), 0.0), 120)
+    assert "unable" in next(line for line in table.splitlines() if "broken" in line)
+    assert "online" in next(line for line in table.splitlines() if "well" in line)
+    lines = [line.plain for line in problem_lines(roster.all(), 0.0)]
+    assert lines == ["broken: engine: no model", "broken: broker: takes QoS 0 only"]
 
 
 @WIDTHS

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.core.health import Part, Problem
 from edge_agent.runtime.service_manager import ServiceManager
 
 
@@ -48,6 +49,15 @@ async def test_a_watchdog_that_is_not_ours_gets_no_signs(
         assert [manager_socket.recv(100), manager_socket.recv(100)] == [b"READY=1", b"STOPPING=1"]
 
 
+async def test_what_is_wrong_is_told_and_that_nothing_is(manager_socket: socket.socket, tmp_path: Path) -> None:
+    with manager_socket:
+        manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        manager.tell((Problem(Part.BROKER, "nobody listens"), Problem(Part.JOURNAL, "the disk is full")))
+        manager.tell(())
+        assert manager_socket.recv(200) == b"STATUS=broker: nobody listens; journal: the disk is full"
+        assert manager_socket.recv(200) == b"STATUS=all is well"
+
+
 async def test_a_socket_that_is_gone_stops_nobody(tmp_path: Path) -> None:
     manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "gone")})
     manager.ready()
@@ -69,12 +79,15 @@ async def test_an_agent_says_ready_signs_and_stopping(manager_socket: socket.soc
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            heard = [await asyncio.to_thread(manager_socket.recv, 100) for _ in range(3)]
+            heard: list[bytes] = []
+            while heard.count(b"WATCHDOG=1") < 2 or not any(one.startswith(b"STATUS=") for one in heard):
+                heard.append(await asyncio.to_thread(manager_socket.recv, 1000))
             agent.send_signal(signal.SIGTERM)
-            while heard[-1] == b"WATCHDOG=1":
-                heard.append(await asyncio.to_thread(manager_socket.recv, 100))
-            assert heard[:3] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
-            assert heard[-1] == b"STOPPING=1"
+            while heard[-1] != b"STOPPING=1":
+                heard.append(await asyncio.to_thread(manager_socket.recv, 1000))
+            assert heard[0] == b"READY=1"
+            (said,) = {one for one in heard if one.startswith(b"STATUS=")}
+            assert b"broker mqtt://127.0.0.1:9: nobody listens there" in said, "as `systemctl status` shows it"
             assert await asyncio.wait_for(agent.wait(), 30.0) == 0
         finally:
             if agent.returncode is None:

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edge_agent.cli.terminal import safe_text
 from edge_agent.client.roster import DeviceState, DeviceView
 from edge_agent.core.messages import DeviceStatus
 
@@ -43,8 +44,22 @@ def devices_table(views: Sequence[DeviceView], now: float, *, title: str = "") -
         alive = state in (DeviceState.ONLINE, DeviceState.SILENT)
         sign, style = _STATE_STYLE[state]
         figures = _figures(view.status, alive) if view.status is not None else [_NONE] * 7
-        table.add_row(view.device_id, Text(f"{sign} {state.value}", style=style), _model(view), *figures)
+        word = state.value
+        if alive and not view.able:
+            sign, style, word = "✗", "bad", "unable"
+        table.add_row(view.device_id, Text(f"{sign} {word}", style=style), _model(view), *figures)
     return table
+
+
+def problem_lines(views: Sequence[DeviceView], now: float) -> list[Text]:
+    """What is wrong with devices that are there, by their own word: a line for each part."""
+    alive = [view for view in views if view.state(now) in (DeviceState.ONLINE, DeviceState.SILENT)]
+    return [
+        Text(f"{view.device_id}: {problem.part}: {safe_text(problem.detail)}", style="bad")
+        for view in alive
+        if view.status is not None
+        for problem in view.status.problems
+    ]
 
 
 def _model(view: DeviceView) -> Text:
