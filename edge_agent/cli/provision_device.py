@@ -214,13 +214,15 @@ def _own_settings_aside() -> Iterator[None]:
 
 
 def _model(wish: SeedWish) -> Model:
-    from edge_agent.models import DEFAULT_MODEL
+    from edge_agent.models import DEFAULT_MODEL, why_not_whole
 
     if wish.engine != "llama":
         return Model()
     text = wish.model or DEFAULT_MODEL
     path = Path(text).expanduser()
     if path.is_file():
+        if why := why_not_whole(path.name):
+            raise SettingsError(f"{path} {why}")
         return Model(file=path)
     if text.endswith(".gguf") and ":" not in text:
         raise SettingsError(f"{text}: no such file")

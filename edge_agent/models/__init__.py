@@ -9,6 +9,7 @@ from edge_agent.models.progress import ProgressCallback, Stage
 from edge_agent.models.pull import pull
 from edge_agent.models.registry import DEFAULT_MODEL, REGISTRY, ModelSpec
 from edge_agent.models.store import ModelFile, find, list_models, models_home, resolve
+from edge_agent.models.text_model import why_not_whole
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -24,4 +25,5 @@ __all__ = [
     "models_home",
     "pull",
     "resolve",
+    "why_not_whole",
 ]

@@ -7,3 +7,7 @@ from edge_agent.core.errors import MoameshError
 
 class ModelError(MoameshError):
     """A model could not be fetched, verified or made fast. One line says what and why; trying again may help."""
+
+
+class DownloadRefusedError(ModelError):
+    """What was being downloaded is not wanted: what has come of it is removed."""

@@ -2,68 +2,105 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 
-from edge_agent.models.errors import ModelError
+from edge_agent.models.download_bounds import DownloadBounds
+from edge_agent.models.errors import DownloadRefusedError, ModelError
 from edge_agent.models.progress import ProgressCallback, Stage
 from edge_agent.models.registry import HuggingFaceSource
 
 READ_TIMEOUT_S = 60.0  # without a byte; not for the whole download
 HTTP_RANGE_NOT_SATISFIABLE = 416
 HTTP_PARTIAL_CONTENT = 206
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
-def fetch_url(url: str, part: Path, progress: ProgressCallback) -> None:
-    """Downloads a file; goes on where an earlier attempt was cut off, if the server can."""
+def fetch_url(
+    url: str, part: Path, progress: ProgressCallback, headers: Mapping[str, str] | None = None, said: str = ""
+) -> None:
+    """Downloads a file; goes on where an earlier attempt was cut off, if the server can.
+
+    Args:
+        url: where it is.
+        part: where to write, and what an earlier attempt has written.
+        progress: told how far it is.
+        headers: to send beside.
+        said: how it is called in messages, by default by its address.
+
+    Raises:
+        ModelError: it can't be had; what has come stays in `part` for the next attempt.
+        DownloadRefusedError: it is too large, or does not end.
+        OSError: `part` can't be written.
+    """
+    said = said or url
     have = part.stat().st_size if part.exists() else 0
     # Uncompressed, so that a place in the answer is a place in the file.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    own = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with (
             httpx.Client(follow_redirects=True, timeout=READ_TIMEOUT_S) as client,
-            client.stream("GET", url, headers=headers) as response,
+            client.stream("GET", url, headers={**(headers or {}), **own}) as response,
         ):
             if response.status_code == HTTP_RANGE_NOT_SATISFIABLE:
                 return  # all of it is here already; the checksum decides
             response.raise_for_status()
-            resumed = response.status_code == HTTP_PARTIAL_CONTENT
-            done = have if resumed else 0
-            total = done + int(response.headers.get("Content-Length", 0))
-            with part.open("ab" if resumed else "wb") as file:
-                for block in response.iter_raw():  # as it comes: what is written is not lost if the rest is
-                    file.write(block)
-                    done += len(block)
-                    progress(Stage.DOWNLOAD, done, total)
+            _write(response, part, have, progress, DownloadBounds(said, part.parent))
     except httpx.HTTPStatusError as error:
-        raise ModelError(f"cannot download {url}: the server answers {error.response.status_code}") from error
-    except httpx.HTTPError as error:
-        raise ModelError(f"cannot download {url}: {error}; run the same again to go on") from error
+        raise ModelError(f"cannot download {said}: the server answers {error.response.status_code}") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ModelError(f"cannot download {said}: {error or repr(error)}; run the same again to go on") from error
 
 
 def fetch_hugging_face(source: HuggingFaceSource, part: Path, progress: ProgressCallback, expected: str) -> str:
-    """Downloads through huggingface_hub; returns the checksum to expect, the server's own if none was given."""
+    """Downloads from where huggingface_hub says it is; returns the checksum to expect, the server's own if none was
+    given.
+
+    Raises:
+        ModelError, DownloadRefusedError, OSError: as of `fetch_url`.
+    """
     try:
         import huggingface_hub
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # public by its documentation
     except ImportError as error:
         raise ModelError("models of Hugging Face need a package more: pip install 'moamesh[models]'") from error
-    where = f"{source.repository}/{source.path}@{source.revision}"
-    work = part.with_name("hugging-face")  # kept over failures: the library resumes in it
+    said = f"hf:{source.repository}/{source.path}@{source.revision}"
     try:
         url = huggingface_hub.hf_hub_url(source.repository, source.path, revision=source.revision)
         metadata = huggingface_hub.get_hf_file_metadata(url)
-        progress(Stage.DOWNLOAD, 0, metadata.size or 0)
-        fetched = huggingface_hub.hf_hub_download(
-            source.repository, source.path, revision=source.revision, local_dir=work
-        )
+        headers = build_hf_headers()
     except Exception as error:  # its HTTP library, and with it the errors, differs between its versions
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ModelError(f"cannot download hf:{where}: {first_line}") from error
-    progress(Stage.DOWNLOAD, metadata.size or 0, metadata.size or 0)
-    Path(fetched).replace(part)
-    shutil.rmtree(work, ignore_errors=True)
+        raise ModelError(f"cannot download {said}: {first_line}") from error
+    # from the revision that the checksum is of, whatever is committed meanwhile
+    fixed = huggingface_hub.hf_hub_url(source.repository, source.path, revision=metadata.commit_hash or source.revision)
+    fetch_url(fixed, part, progress, headers, said)
+    size = part.stat().st_size
+    if metadata.size is not None and size != metadata.size:
+        raise DownloadRefusedError(f"{said} has {size:,} bytes, and {metadata.size:,} were announced: pull it again")
     # The tag of a large file is its SHA-256.
     etag = metadata.etag or ""
     return expected or (etag if len(etag) == 64 else "")
+
+
+def _write(response: httpx.Response, part: Path, have: int, progress: ProgressCallback, bounds: DownloadBounds) -> None:
+    done = 0
+    if response.status_code == HTTP_PARTIAL_CONTENT:
+        place = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+        if place is not None and int(place[1]) != have:
+            raise DownloadRefusedError(f"{response.url} sends another part than was asked for: pull it again")
+        done = have
+    announced = response.headers.get("Content-Length", "")
+    total = done + int(announced) if announced.isdecimal() else 0
+    bounds.announced(total, done)
+    with part.open("ab" if done else "wb") as file:
+        for block in response.iter_raw():  # as it comes: what is written is not lost if the rest is
+            bounds.received(done + len(block))
+            file.write(block)
+            done += len(block)
+            progress(Stage.DOWNLOAD, done, total)
+    if total and done < total:  # HTTP's framing tells this too; a server in between may have mended it
+        raise ModelError(f"{response.url} ended after {done:,} of {total:,} bytes; run the same again to go on")

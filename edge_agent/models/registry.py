@@ -13,9 +13,11 @@ from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.models.text_model import why_not_whole
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 SOURCE_FORMS = "a name, hf:OWNER/REPO/FILE[@revision], https://...#sha256=HEX or file:PATH"
+FILE_NAME_BYTES_MAX = 200  # with what is put behind it while it is made, under the 255 of file systems
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -134,10 +136,14 @@ def parse_source(text: str, sha256: str = "") -> ModelSpec:
 
 def _parse_url(text: str, sha256: str) -> ModelSpec:
     url, _, fragment = text.partition("#")
+    try:
+        path = unquote(urlsplit(url).path)
+    except ValueError as error:
+        raise SettingsError(f"{url} is no address: {error}") from None
     sha256 = sha256 or fragment.removeprefix("sha256=").lower()
     if not _SHA256.fullmatch(sha256):
         raise SettingsError(f"the model at {url} needs its checksum: {url}#sha256=<64 hexadecimal digits>")
-    file_name = PurePosixPath(unquote(urlsplit(url).path)).name
+    file_name = PurePosixPath(path).name
     if not file_name.endswith(".gguf"):
         raise SettingsError(f"{url} does not name a .gguf file")
     return ModelSpec(_name_of(file_name), file_name, UrlSource(url), sha256)
@@ -154,6 +160,10 @@ def _parse_hugging_face(text: str, sha256: str) -> ModelSpec:
 
 def _name_of(file_name: str) -> str:
     """A short name after a file's: small letters, digits, dots and hyphens."""
+    if why := why_not_whole(file_name):
+        raise SettingsError(f"{file_name} {why}")
+    if not file_name.isprintable() or len(file_name.encode(errors="replace")) > FILE_NAME_BYTES_MAX:
+        raise SettingsError(f"{file_name[:40]!r} can't be a file's name here")
     name = re.sub(r"[^a-z0-9.]+", "-", file_name.removesuffix(".gguf").lower()).strip("-.")
     if not name:
         raise SettingsError(f"no name can be made of the file name {file_name!r}")

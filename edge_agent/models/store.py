@@ -20,6 +20,7 @@ from edge_agent.core.errors import SettingsError
 from edge_agent.files import PUBLIC, write_atomically
 from edge_agent.models.errors import ModelError
 from edge_agent.models.progress import ProgressCallback, Stage, ignore_progress
+from edge_agent.models.text_model import missing_parts
 
 MANIFEST = "manifest.json"
 BLOCK_BYTES = 1024 * 1024
@@ -92,12 +93,14 @@ def resolve(name: str) -> Path:
     """Returns the file to load for a model's name, or for the path of a .gguf file.
 
     Raises:
-        SettingsError: neither is here; says the command that mends it.
+        SettingsError: neither is here, or only a part of it; says the command that mends it.
     """
     if name.endswith(".gguf"):
         path = Path(name).expanduser()
         if not path.is_file():
             raise SettingsError(f"no model file {path}")
+        if why := missing_parts(path):
+            raise SettingsError(f"{path} {why}")
         return path
     return find(name).path
 

@@ -179,7 +179,7 @@ def test_a_file_of_the_users_own_is_used_where_it_lies(home: Path, tmp_path: Pat
     assert model.path == path
     assert resolve("own") == path
     assert resolve(str(path)) == path
-    path.write_bytes(tiny_gguf(architecture="other"))
+    path.write_bytes(tiny_gguf(architecture="other", weights=True))
     assert pull("own").family == "other"
     path.unlink()
     with pytest.raises(SettingsError, match="is gone"):

@@ -29,7 +29,10 @@ def list_models(json: opt.Json = False) -> None:
 
 @app.command()
 def pull(source: Name, json: opt.Json = False) -> None:
-    """Fetch a model, verify it, and make it fast for this CPU."""
+    """Fetch a model, verify it, and make it fast for this CPU.
+
+    It has to be a whole text model in one file; whatever else it turns out to be is told and not kept.
+    """
     from edge_agent.cli.model_files import pull_shown
     from edge_agent.cli.model_table import model_object
     from edge_agent.cli.terminal import console, print_json
