@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
+from provisioning.errors import ProvisioningError
 from provisioning.jobs import Action, Job, JobReport, JobState, Value, encode
 from provisioning.signed import sign
 
@@ -53,6 +54,9 @@ class JobDesk:
     Args:
         path: the file; made if it is not there.
         operator: certificate and key (PEM), with which jobs are signed.
+
+    Raises:
+        ProvisioningError: here, and from every method: the file can't be used (damaged, a full disk, locked for long).
     """
 
     def __init__(
@@ -61,9 +65,11 @@ class JobDesk:
         self._mesh = mesh
         self._operator = operator
         self._clock = clock
-        path.touch(mode=0o600)
-        self._database = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-        self._database.executescript(_SCHEMA)
+        self._path = path
+        with self._explained():
+            path.touch(mode=0o600)
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Closes the file."""
@@ -128,18 +134,27 @@ class JobDesk:
 
     def find(self, job_id: str) -> JobRow | None:
         """Returns one job."""
-        return next(self._select("WHERE job_id = ?", (job_id,)), None)
+        return next(iter(self._select("WHERE job_id = ?", (job_id,))), None)
 
     def rows(self, device_id: str | None = None) -> list[JobRow]:
         """Returns the jobs, the newest first."""
         if device_id is None:
-            return list(self._select("ORDER BY sequence DESC, job_id", ()))
-        return list(self._select("WHERE device_id = ? ORDER BY sequence DESC", (device_id,)))
+            return self._select("ORDER BY sequence DESC, job_id", ())
+        return self._select("WHERE device_id = ? ORDER BY sequence DESC", (device_id,))
 
-    def _select(self, rest: str, values: tuple[str, ...]) -> Iterator[JobRow]:
-        for row in self._database.execute(f"SELECT * FROM jobs {rest}", values):  # noqa: S608 - `rest` is from this file
-            job_id, device_id, sequence, action, arguments, *how_far = row
-            yield JobRow(Job(job_id, self._mesh, device_id, sequence, Action(action), json.loads(arguments)), *how_far)
+    def _select(self, rest: str, values: tuple[str, ...]) -> list[JobRow]:
+        with self._explained():
+            rows = self._database.execute(f"SELECT * FROM jobs {rest}", values).fetchall()  # noqa: S608 - from this file
+        return [self._row(*row) for row in rows]
+
+    def _row(
+        self, job_id: str, device_id: str, sequence: int, action: str, arguments: str, state: str, *how_far: Any
+    ) -> JobRow:
+        try:
+            job = Job(job_id, self._mesh, device_id, sequence, Action(action), json.loads(arguments))
+        except ValueError:
+            raise ProvisioningError(f"{self._path}: {job_id[:80]} is damaged; remove the file to begin anew") from None
+        return JobRow(job, state, *how_far)
 
     def _forget(self, database: sqlite3.Connection) -> None:
         database.execute(
@@ -150,10 +165,19 @@ class JobDesk:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._database.execute("BEGIN IMMEDIATE")
+        with self._explained():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            yield self._database
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise ProvisioningError(f"{self._path}: {error}") from None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 
+from edge_agent.tasks import together
 from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
+from provisioning.errors import ProvisioningError
 from provisioning.job_desk import RESEND_S, JobDesk, JobRow
 from provisioning.jobs import JobMessageError, decode_report
 from provisioning.link import Connect, Link, LinkError, Received
@@ -16,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how soon a job that another command has recorded goes out
 PAUSE_MIN_S = 0.5  # before reconnecting
-PAUSE_MAX_S = 30.0
+PAUSE_MAX_S = 8.0  # as of `provisioning.service`
 
 OnReport = Callable[[JobRow], None]
 
@@ -26,7 +28,8 @@ class JobService:
 
     Args:
         on_report: called after each report of a job that is known.
-        devices: whom to hand jobs to; everybody by default.
+        devices: whom to hand jobs to, and whose reports are believed; everybody by default. At a device's own broker
+            only that device is to be believed.
     """
 
     def __init__(
@@ -65,30 +68,38 @@ class JobService:
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
     async def _serve(self, link: Link) -> None:
-        receiving = asyncio.create_task(link.receive())
-        try:
-            while True:
-                await self._hand_out(link)
-                await asyncio.wait([receiving], timeout=LOOK_S)
-                if receiving.done():
-                    self._take(receiving.result())
-                    receiving = asyncio.create_task(link.receive())
-        finally:
-            receiving.cancel()
-            await asyncio.wait([receiving])
+        await together(self._hand_out(link), self._listen(link))
+
+    async def _listen(self, link: Link) -> None:
+        while True:
+            received = await link.receive()
+            try:
+                self._take(received)
+            except ProvisioningError as error:  # the desk's disk, say; the device reports again when it is asked again
+                _log.error("jobs: %s", error)
 
     async def _hand_out(self, link: Link) -> None:
+        while True:
+            try:
+                for topic, body in self._due():
+                    await link.publish(topic, body)
+            except ProvisioningError as error:
+                _log.error("jobs: %s", error)
+            await asyncio.sleep(LOOK_S)
+
+    def _due(self) -> Iterator[tuple[str, bytes]]:
         now = time.monotonic()
         for job in self._desk.due():
-            if self._devices is not None and job.device_id not in self._devices:
-                continue
-            if now - self._asked_at.get(job.job_id, -RESEND_S) >= RESEND_S:
+            if self._serves(job.device_id) and now - self._asked_at.get(job.job_id, -RESEND_S) >= RESEND_S:
                 self._asked_at[job.job_id] = now
-                await link.publish(build(self._mesh, job.device_id, Channel.JOBS), self._desk.body(job))
+                yield build(self._mesh, job.device_id, Channel.JOBS), self._desk.body(job)
+
+    def _serves(self, device_id: str) -> bool:
+        return self._devices is None or device_id in self._devices
 
     def _take(self, received: Received) -> None:
         address = parse(received.topic)
-        if address is None or address.mesh != self._mesh or received.retained:
+        if address is None or address.mesh != self._mesh or received.retained or not self._serves(address.device):
             return
         if address.channel is Channel.PRESENCE:  # it is there: what it has not ended is asked for at once
             job = self._desk.next_for(address.device)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import re
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -39,6 +40,8 @@ class BrokerAccess:
     ca_file: whom to trust; the broker's certificate must be of it and name the URL's host.
     certificate_file, key_file: who we are, or `username` and `password`.
     crl_file: brokers that are revoked; a file that is not there is none.
+    broker_of: the device whose own broker it is: its certificate may then name that device instead of the URL's host,
+        since addresses change.
     """
 
     url: str
@@ -49,6 +52,7 @@ class BrokerAccess:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     crl_file: Path | None = None
+    broker_of: str = ""
 
 
 def check_url(url: str) -> tuple[str, int, bool]:
@@ -86,8 +90,20 @@ def mqtt_connect(access: BrokerAccess) -> Connect:
     Raises:
         ProvisioningError: its URL is none.
     """
-    check_url(access.url)
-    return lambda: _connected(access)
+    return connect_to_any([access])
+
+
+def connect_to_any(accesses: Sequence[BrokerAccess]) -> Connect:
+    """Returns what opens connections to one of a mesh's brokers: with each call to the next, so that one which is gone
+    keeps nobody from those that are there.
+
+    Raises:
+        ProvisioningError: the URL of one is none.
+    """
+    for access in accesses:
+        check_url(access.url)
+    in_turn = itertools.cycle(accesses)
+    return lambda: _connected(next(in_turn))
 
 
 @contextlib.asynccontextmanager
@@ -129,9 +145,27 @@ class _ClosingSocket(ssl.SSLSocket):
         """As in `ssl.SSLSocket`."""
         try:
             super().do_handshake(block)
+            self.check_name()
         except BaseException:
             self.close()
             raise
+
+    def check_name(self) -> None:
+        """Here OpenSSL has done it."""
+
+
+def _known_as(device_id: str, host: str) -> type[_ClosingSocket]:
+    """A socket for a broker that is the device's own: OpenSSL can compare one name only, and either will do."""
+
+    class _DeviceSocket(_ClosingSocket):
+        def check_name(self) -> None:
+            """Raises `SSLCertVerificationError` unless the certificate names the device, or the URL's host."""
+            certificate: dict[str, Any] = self.getpeercert() or {}
+            held = {str(value).casefold() for _kind, value in certificate.get("subjectAltName", ())}
+            if held.isdisjoint((device_id, host.casefold())):
+                raise ssl.SSLCertVerificationError(f"the certificate names neither {device_id} nor {host}")
+
+    return _DeviceSocket
 
 
 def _fail_early(client: aiomqtt.Client) -> None:
@@ -180,6 +214,9 @@ def _context(access: BrokerAccess) -> ssl.SSLContext:
     files = (access.ca_file, access.certificate_file, access.key_file, access.crl_file)
     context = client_context(*(None if file is None else str(file) for file in files))
     context.sslsocket_class = _ClosingSocket
+    if access.broker_of:
+        context.check_hostname = False
+        context.sslsocket_class = _known_as(access.broker_of, check_url(access.url)[0])
     return context
 
 

@@ -14,7 +14,7 @@ from typing import final
 
 from cryptography import x509
 
-from edge_agent.wire.topics import Channel
+from edge_agent.wire.topics import ANY, Channel
 from provisioning import certificates as certs
 from provisioning.authority import MeshAuthority, utc_now
 from provisioning.certificates import DEVICE_LIFETIME, RENEWAL_MARGIN
@@ -77,7 +77,7 @@ class Registrar:
         self._inventory = inventory
         self._lifetime = lifetime
         self._now = now
-        self._told_due: dict[str, datetime.datetime] = {}
+        self._told_due: dict[tuple[str, str], datetime.datetime] = {}
 
     def handle(self, device_id: str, channel: Channel, body: bytes) -> list[Outgoing]:
         """Returns what to answer to what came in on `claims` or `renewals` of a device."""
@@ -130,28 +130,31 @@ class Registrar:
             Outgoing(device_id, Channel.REVOCATIONS, crl),
         ]
 
-    def news(self) -> list[Outgoing]:
-        """Returns the same for every member, as after a revocation or in a rotation."""
+    def news(self, home: str = ANY) -> list[Outgoing]:
+        """Returns the same for every member, as after a revocation or in a rotation, or for the one whose `home` it is
+        where they are told."""
         members = [row.device_id for row in self._inventory.devices() if row.state is DeviceState.ACTIVE]
+        members = [device_id for device_id in members if home in (ANY, device_id)]
         return [outgoing for device_id in members for outgoing in self.news_for(device_id)]
 
-    def due(self) -> list[Outgoing]:
-        """Returns reminders for members whose certificates should be renewed by now, one each in a `DUE_INTERVAL`."""
-        return list(self._due())
+    def due(self, home: str = ANY) -> list[Outgoing]:
+        """Returns reminders for members whose certificates should be renewed by now, one each in a `DUE_INTERVAL`, at
+        each broker where they may be: the one that all share, or the own one of the device that is called `home`."""
+        return [told for told in self._due(home) if home in (ANY, told.device_id)]
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _due(self) -> Iterator[Outgoing]:
+    def _due(self, home: str) -> Iterator[Outgoing]:
         self._authority.reload()
         now = self._now()
         for row in self._inventory.newest_certificates():
             old_ca = self._authority.bundle.issuer_of(row.certificate) is not self._authority.bundle.newest
             if not old_ca and row.expires_at - now.timestamp() > RENEWAL_MARGIN.total_seconds():
-                self._told_due.pop(row.device_id, None)
+                self._told_due.pop((home, row.device_id), None)
                 continue
-            told = self._told_due.get(row.device_id)
+            told = self._told_due.get((home, row.device_id))
             if told is None or now - told >= DUE_INTERVAL:
-                self._told_due[row.device_id] = now
+                self._told_due[home, row.device_id] = now
                 yield Outgoing(row.device_id, Channel.CERTIFICATES, RenewalDue(row.serial_text))
 
     def _claim(self, device_id: str, request: ClaimRequest) -> CertificateRow:

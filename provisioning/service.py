@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable
 
+from edge_agent.tasks import together
 from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
 from provisioning.certificates import certificates_from_pem
 from provisioning.errors import ProvisioningError
@@ -24,24 +25,44 @@ from provisioning.registrar import Outgoing, Registrar
 _log = logging.getLogger(__name__)
 
 CHANNELS = (Channel.CLAIMS, Channel.RENEWALS, Channel.PRESENCE, Channel.STATUS)
+HOME_CHANNELS = (Channel.RENEWALS, Channel.PRESENCE, Channel.STATUS)
+"""At a device's own broker: who has no certificate yet cannot be there."""
 WATCH_S = 0.5  # how soon a revocation by another command goes out; brokers do not wait for it
 DUE_CHECK_S = 600.0  # how often the inventory is searched for certificates that run out
 SEEN_INTERVAL_S = 60.0  # how exact "last seen" is; a device's status comes every few seconds
 PAUSE_MIN_S = 0.5  # before reconnecting
-PAUSE_MAX_S = 30.0
+PAUSE_MAX_S = 8.0  # a broker that comes back hears of a revocation within that time; a try costs it next to nothing
 _PRESENCE_BYTES_MAX = 64 * 1024
 
 
 class RegistrarService:
-    """Runs until it is cancelled, over connections that may break."""
+    """Runs until it is cancelled, over connections that may break.
 
-    def __init__(self, mesh: MeshFolder, registrar: Registrar, inventory: Inventory, connect: Connect) -> None:
+    Args:
+        connect: to the broker that is served.
+        where: its URL, for the log; by default the mesh's first.
+        home: whose own broker it is: then that device is served there, and believed for itself alone. `ANY` is a broker
+            that all share.
+    """
+
+    def __init__(
+        self,
+        mesh: MeshFolder,
+        registrar: Registrar,
+        inventory: Inventory,
+        connect: Connect,
+        *,
+        where: str = "",
+        home: str = ANY,
+    ) -> None:
+        self._where = where or mesh.settings.brokers[0]
+        self._home = home
         self._mesh = mesh
         self._registrar = registrar
         self._inventory = inventory
         self._connect = connect
         self._seen: dict[str, float] = {}
-        self._told = self._files()
+        self._told = (b"", b"")  # all is told at the first connect: while nobody served, anything may have happened
         self.listening = asyncio.Event()
         """Set while it is connected and would answer."""
 
@@ -51,11 +72,10 @@ class RegistrarService:
         while True:
             try:
                 async with self._connect() as link:
-                    for channel in CHANNELS:
-                        await link.subscribe(topic_filter(self._mesh.name, ANY, channel))
-                    _log.info(
-                        "mesh %s: answering claims and renewals at %s", self._mesh.name, self._mesh.settings.brokers[0]
-                    )
+                    for channel in CHANNELS if self._home == ANY else HOME_CHANNELS:
+                        await link.subscribe(topic_filter(self._mesh.name, self._home, channel))
+                    what = "claims and renewals" if self._home == ANY else f"renewals of {self._home}"
+                    _log.info("mesh %s: answering %s at %s", self._mesh.name, what, self._where)
                     pause_s, problem = PAUSE_MIN_S, ""
                     self.listening.set()
                     await self._serve(link)
@@ -69,15 +89,7 @@ class RegistrarService:
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
     async def _serve(self, link: Link) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._answer(link))
-                tasks.create_task(self._watch(link))
-        except* LinkError as errors:
-            failure: BaseException = errors
-            while isinstance(failure, BaseExceptionGroup):
-                failure = failure.exceptions[0]
-            raise LinkError(str(failure)) from None
+        await together(self._answer(link), self._watch(link))
 
     async def _answer(self, link: Link) -> None:
         while True:
@@ -89,7 +101,7 @@ class RegistrarService:
 
     def _handle(self, received: Received) -> list[Outgoing]:
         address = parse(received.topic)
-        if address is None or address.mesh != self._mesh.name:
+        if address is None or address.mesh != self._mesh.name or self._home not in (ANY, address.device):
             return []
         if address.channel in (Channel.CLAIMS, Channel.RENEWALS):
             # A retained request is none: nobody of ours retains them, and it would come again at every reconnect.
@@ -116,14 +128,19 @@ class RegistrarService:
             try:
                 if time.monotonic() >= due_at:
                     due_at = time.monotonic() + DUE_CHECK_S
-                    await _send(link, self._mesh.name, self._registrar.due())
+                    await _send(link, self._mesh.name, self._registrar.due(self._home))
                 if (now := self._files()) != self._told:
-                    self._told, due_at = now, 0.0
-                    _log.info("mesh %s: trust or revocations changed; telling its members", self._mesh.name)
-                    await _send(link, self._mesh.name, self._registrar.news())
+                    if any(self._told):
+                        due_at = 0.0
+                        _log.info("mesh %s: trust or revocations changed; telling members at %s", *self._names())
+                    await _send(link, self._mesh.name, self._registrar.news(self._home))
+                    self._told = now  # not before: a connection that breaks meanwhile leaves it to the next one
             except ProvisioningError as error:
                 _log.error("%s", error)
             await asyncio.sleep(WATCH_S)
+
+    def _names(self) -> tuple[str, str]:
+        return self._mesh.name, self._where
 
     def _files(self) -> tuple[bytes, bytes]:
         return read_file(self._mesh.ca_file), read_file(self._mesh.crl_file)

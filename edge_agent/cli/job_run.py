@@ -11,14 +11,16 @@ from rich.live import Live
 
 from edge_agent.cli.terminal import console
 from edge_agent.cli.views.jobs import jobs_table
+from edge_agent.tasks import together, unless
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.errors import ProvisioningError
 from provisioning.files import read_file
 from provisioning.job_desk import JobDesk, JobRow
 from provisioning.job_service import JobService
 from provisioning.jobs import Action, Value
+from provisioning.link import Connect
 from provisioning.mesh import MeshFolder
-from provisioning.mqtt_link import BrokerAccess, mqtt_connect
+from provisioning.mqtt_link import BrokerAccess, connect_to_any
 from provisioning.records import DeviceState
 
 POLL_S = 0.2
@@ -34,20 +36,60 @@ def open_desk(mesh: MeshFolder) -> JobDesk:
     return JobDesk(mesh.folder / "jobs.sqlite3", mesh.name, operator)
 
 
-def job_service(mesh: MeshFolder, desk: JobDesk, broker_url: str, devices: Container[str] | None = None) -> JobService:
-    """Returns what hands the jobs out at a broker.
+def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], client_id: str, *, broker_of: str = "") -> Connect:
+    """Returns what connects the operator to one of these brokers, which are one, or to the own one of a device.
 
     Raises:
-        ProvisioningError: the URL is none.
+        ProvisioningError: a URL is none.
     """
-    access = BrokerAccess(
-        broker_url,
-        f"{OPERATOR_ID}-jobs-{secrets.token_hex(4)}",  # several may run at once, beside `mesh serve`
-        mesh.ca_file,
-        mesh.operator_certificate,
-        mesh.operator_key,
+    return connect_to_any(
+        [
+            BrokerAccess(
+                url,
+                client_id,
+                mesh.ca_file,
+                mesh.operator_certificate,
+                mesh.operator_key,
+                crl_file=mesh.crl_file if broker_of else None,  # a stolen device may still run its broker
+                broker_of=broker_of,
+            )
+            for url in broker_urls
+        ]
     )
-    return JobService(mesh.name, desk, mqtt_connect(access), devices=devices)
+
+
+def job_service(
+    mesh: MeshFolder,
+    desk: JobDesk,
+    broker_urls: Sequence[str],
+    home: str = "",
+    devices: Container[str] | None = None,
+) -> JobService:
+    """Returns what hands the jobs out at a broker.
+
+    home: the device whose own broker it is; then it is the only one that is asked there.
+    devices: whom to ask where all share the broker; everybody by default.
+
+    Raises:
+        ProvisioningError: a URL is none.
+    """
+    name = f"{OPERATOR_ID}-jobs-{secrets.token_hex(4)}"  # several may run at once, beside `mesh serve`
+    connect = operator_connect(mesh, broker_urls, name, broker_of=home)
+    return JobService(mesh.name, desk, connect, devices=[home] if home else devices)
+
+
+def job_services(
+    mesh: MeshFolder, desk: JobDesk, devices: Sequence[str], broker_urls: Sequence[str]
+) -> list[JobService]:
+    """Returns what hands jobs to these devices: to each at its own broker, where it has one, else at the shared one.
+
+    Raises:
+        ProvisioningError: a URL is none.
+    """
+    own = {device: url for device, url in mesh.settings.own_brokers.items() if device in devices}
+    others = [device for device in devices if device not in own]
+    services = [job_service(mesh, desk, [url], device) for device, url in own.items()]
+    return services + ([job_service(mesh, desk, broker_urls, devices=others)] if others else [])
 
 
 def choose_devices(mesh: MeshFolder, names: Sequence[str], everybody: bool) -> list[str]:
@@ -74,11 +116,15 @@ async def ask_and_watch(
     action: Action,
     arguments: Mapping[str, Value],
     *,
-    broker_url: str,
+    broker_urls: Sequence[str],
     wait_s: float,
     show: bool,
 ) -> list[JobRow]:
-    """Records one job for each device, and waits up to `wait_s` for all to end, with a live table if `show`."""
+    """Records one job for each device, and waits up to `wait_s` for all to end, with a live table if `show`.
+
+    Raises:
+        ProvisioningError: no broker of theirs could be reached in all that time, or the mesh's files can't be used.
+    """
     jobs = [desk.ask(device_id, action, dict(arguments)) for device_id in devices]
 
     def rows() -> list[JobRow]:
@@ -86,21 +132,22 @@ async def ask_and_watch(
 
     if wait_s <= 0:
         return rows()
-    service = job_service(mesh, desk, broker_url, devices)
-    running = asyncio.create_task(service.run())
+    services = job_services(mesh, desk, devices, broker_urls)
     live = Live(jobs_table(rows()), console=console(), refresh_per_second=4) if show else contextlib.nullcontext()
-    try:
-        with live, contextlib.suppress(TimeoutError):
+
+    async def until_ended() -> None:
+        while not all(row.ended for row in rows()):
+            await asyncio.sleep(POLL_S)
+            if isinstance(live, Live):
+                live.update(jobs_table(rows()))
+
+    with live:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                while not all(row.ended for row in rows()):
-                    await asyncio.sleep(POLL_S)
-                    if isinstance(live, Live):
-                        live.update(jobs_table(rows()))
+                await unless(until_ended(), together(*(service.run() for service in services)))
         if isinstance(live, Live):
             live.update(jobs_table(rows()), refresh=True)
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
-    if service.problem and not any(row.told_at for row in rows()):
-        raise ProvisioningError(f"{service.problem}; the jobs are kept, and handed out by: moamesh mesh serve")
+    problems = [service.problem for service in services if service.problem]
+    if problems and not any(row.told_at for row in rows()):
+        raise ProvisioningError(f"{problems[0]}; the jobs are kept, and handed out by: moamesh mesh serve")
     return rows()

@@ -1,4 +1,8 @@
-"""Runs the operator's services for `moamesh mesh serve`: claims and renewals, and jobs."""
+"""Runs the operator's services for `moamesh mesh serve`, at every broker: claims, renewals, revocations and jobs.
+
+A device with a broker of its own is reached there and nowhere else, so what an operator does has to go to each of these
+brokers as well as to the shared one.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,18 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Mapping, Sequence
 
-from edge_agent.cli.job_run import job_service, open_desk
+from edge_agent.cli.job_run import job_service, open_desk, operator_connect
+from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.errors import ProvisioningError
+from provisioning.inventory import Inventory
 from provisioning.job_desk import JobDesk
 from provisioning.mesh import MeshFolder
-from provisioning.mqtt_link import BrokerAccess, mqtt_connect
+from provisioning.records import DeviceState
 from provisioning.registrar import Registrar
 from provisioning.service import RegistrarService, operator_due
 
@@ -25,64 +31,80 @@ _log = logging.getLogger(__name__)
 FOLLOW_S = 2.0  # how soon a device that got a broker of its own is served there; reading the settings is one small file
 
 
-async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_url: str) -> None:
-    """Answers for `mesh` at one broker until it is cancelled; what it does is logged to stderr, a line each.
+async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Sequence[str]) -> None:
+    """Answers for `mesh` at one of these brokers, which are one, and at every device's own, until it is cancelled.
+
+    What it does is logged to stderr, a line each. A service that fails in a way nobody foresaw is logged and begun
+    again.
 
     Raises:
-        ProvisioningError: the URL is none, or the mesh's files can't be used.
+        ProvisioningError: a URL is none, or the mesh's files can't be used.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     if operator_due(mesh, time.time(), RENEWAL_MARGIN.total_seconds()):
         mesh.renew_operator(authority)
-    access = BrokerAccess(broker_url, OPERATOR_ID, mesh.ca_file, mesh.operator_certificate, mesh.operator_key)
-    with mesh.inventory() as inventory:
+    keeper = Keeper(f"mesh {mesh.name}")
+    with mesh.inventory() as inventory, contextlib.closing(open_desk(mesh)) as desk:
         mesh.list_revoked(inventory, authority)  # should a revocation have been cut off
-        service = RegistrarService(mesh, Registrar(authority, inventory), inventory, mqtt_connect(access))
-        with contextlib.closing(open_desk(mesh)) as desk:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(service.run())
-                own = OwnBrokers(mesh, desk)
-                tasks.create_task(job_service(mesh, desk, broker_url, own.others).run())
-                tasks.create_task(own.run())
+        registrar = Registrar(authority, inventory)
+        connect = operator_connect(mesh, broker_urls, OPERATOR_ID)
+        shared = RegistrarService(mesh, registrar, inventory, connect, where=", ".join(broker_urls))
+        # To everybody: who has moved to a broker of its own, or back, is asked at the wrong place once and is harmed
+        # by nothing.
+        jobs = job_service(mesh, desk, broker_urls)
+        own = OwnBrokers(mesh, registrar, inventory, desk)
+        try:
+            keeper.keep("claims and renewals", shared.run)
+            keeper.keep("jobs", jobs.run)
+            keeper.keep("own brokers", own.run)
+            await asyncio.Event().wait()
+        finally:
+            await keeper.stop()
 
 
 class OwnBrokers:
-    """Hands jobs to devices that run a broker of their own, at each of these; follows the mesh's settings."""
+    """Serves each device that runs a broker of its own, at that broker; follows the mesh's settings."""
 
-    def __init__(self, mesh: MeshFolder, desk: JobDesk) -> None:
+    def __init__(self, mesh: MeshFolder, registrar: Registrar, inventory: Inventory, desk: JobDesk) -> None:
         self._mesh = mesh
+        self._registrar = registrar
+        self._inventory = inventory
         self._desk = desk
-        self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}
-        self.others = _Others(self._running)
-        """Every other device: whom to hand jobs to at the shared broker."""
+        self._running: dict[str, tuple[str, Keeper]] = {}
 
     async def run(self) -> None:
         """Works until it is cancelled."""
         try:
             while True:
                 try:
-                    await self._follow(MeshFolder.open(self._mesh.folder).settings.own_brokers)
+                    await self._follow(self._wanted())
                 except ProvisioningError as error:
                     _log.error("%s", error)
                 await asyncio.sleep(FOLLOW_S)
         finally:
             await self._follow({})
 
+    def _wanted(self) -> dict[str, str]:
+        """Who is to be served where. A device that is no member any more is not asked again."""
+        active = {row.device_id for row in self._inventory.devices() if row.state is DeviceState.ACTIVE}
+        known = MeshFolder.open(self._mesh.folder).settings.own_brokers
+        return {device: url for device, url in known.items() if device in active}
+
     async def _follow(self, wanted: Mapping[str, str]) -> None:
         gone = [device for device, (url, _) in self._running.items() if wanted.get(device) != url]
         for device in gone:
-            _, task = self._running.pop(device)
-            task.cancel()
-            await asyncio.wait([task])
+            await self._running.pop(device)[1].stop()
         for device, url in wanted.items():
             if device not in self._running:
-                serving = job_service(self._mesh, self._desk, url, [device]).run()
-                self._running[device] = url, asyncio.create_task(serving, name=f"jobs of {device}")
+                self._running[device] = url, self._serve(device, url)
 
-
-class _Others:
-    def __init__(self, own: Container[str]) -> None:
-        self._own = own
-
-    def __contains__(self, device: object) -> bool:
-        return device not in self._own
+    def _serve(self, device: str, url: str) -> Keeper:
+        connect = operator_connect(self._mesh, [url], f"{OPERATOR_ID}-{device}", broker_of=device)
+        registrar = RegistrarService(
+            self._mesh, self._registrar, self._inventory, connect, where=f"{device}'s own broker, {url}", home=device
+        )
+        jobs = job_service(self._mesh, self._desk, [url], device)
+        keeper = Keeper(f"mesh {self._mesh.name} at {device}'s own broker")
+        keeper.keep("renewals and revocations", registrar.run)
+        keeper.keep("jobs", jobs.run)
+        return keeper

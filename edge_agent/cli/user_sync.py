@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edge_agent.cli.job_run import job_service, open_desk
+from edge_agent.cli.job_run import job_services, open_desk
+from edge_agent.tasks import unless
 from provisioning.errors import ProvisioningError
 from provisioning.job_desk import ASKED, JobDesk
 from provisioning.jobs import ARGUMENTS_MAX, Action, Job, JobState
@@ -74,16 +75,15 @@ def _ask(desk: JobDesk, device: str, hashes: dict[str, str]) -> Job:
 
 
 async def _hand_over(mesh: MeshFolder, desk: JobDesk, job: Job, wait_s: float) -> None:
-    url = mesh.settings.own_brokers.get(job.device_id, mesh.settings.brokers[0])
-    running = asyncio.create_task(job_service(mesh, desk, url, [job.device_id]).run())
-    try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                while not _ended(desk, job):  # noqa: ASYNC110 - it is a file that changes
-                    await asyncio.sleep(POLL_S)
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
+    (service,) = job_services(mesh, desk, [job.device_id], mesh.settings.brokers)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await unless(_until_ended(desk, job), service.run())
+
+
+async def _until_ended(desk: JobDesk, job: Job) -> None:
+    while not _ended(desk, job):  # noqa: ASYNC110 - it is a file that changes
+        await asyncio.sleep(POLL_S)
 
 
 def _ended(desk: JobDesk, job: Job) -> bool:

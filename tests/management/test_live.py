@@ -87,7 +87,7 @@ class Device:
                 [self.device_id],
                 action,
                 arguments or {},
-                broker_url=self.home.url(self.home.device_port),
+                broker_urls=[self.home.url(self.home.device_port)],
                 wait_s=PATIENCE_S,
                 show=False,
             )

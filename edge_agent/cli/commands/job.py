@@ -153,13 +153,13 @@ def _ask(
 
     opened = member.open_mesh(mesh)
     devices = choose_devices(opened, device or [], everybody)
-    url = broker or opened.settings.brokers[0]
+    urls = [broker] if broker else opened.settings.brokers
     out = console()
     show = not json and out.is_terminal
     desk = open_desk(opened)
     try:
         rows = run_async(
-            ask_and_watch(opened, desk, devices, action, arguments, broker_url=url, wait_s=wait_s, show=show)
+            ask_and_watch(opened, desk, devices, action, arguments, broker_urls=urls, wait_s=wait_s, show=show)
         )
     finally:
         desk.close()

@@ -122,7 +122,7 @@ def serve(name: MeshArgument = None, broker: Brokers = None, passphrase_file: me
 
     mesh = member.open_mesh(name)
     authority = member.open_authority(mesh, passphrase_file)
-    run_async(serve_mesh(mesh, authority, (broker or list(mesh.settings.brokers))[0]))
+    run_async(serve_mesh(mesh, authority, broker or mesh.settings.brokers))
 
 
 @app.command()
