@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import ipaddress
 import logging
+import random
 import socket
-from collections.abc import Coroutine
+from collections import OrderedDict
 from urllib.parse import urlsplit
 
 import ifaddr
@@ -21,13 +22,18 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from edge_agent.core.events import PeerDiscovered
 from edge_agent.ports import EmitEvent
+from edge_agent.tasks import Keeper, Pauses, Told, unheard
 from edge_agent.wire.topics import is_id
 
 log = logging.getLogger(__name__)
 
 SERVICE = "_moamesh._tcp.local."
 RESOLVE_TIMEOUT_S = 3.0  # a device in reach answers in a tenth of a second
+RESOLVERS = 8  # names looked up at once: some that nobody answers for must not keep the others waiting
 UNRESOLVED_MAX = 64  # names waiting to be looked up: anybody in the network can announce more
+FOUND_MAX = 64  # devices waiting for the agent to take them; the oldest leave, and announce themselves again
+TELL_PAUSE_S = 0.02  # between two: whoever invents thousands must not crowd out what peers and users say
+REMEMBERED_MAX = 256  # devices whose finding has been logged: a line each, not one for each announcement
 INTERFACES_EVERY_S = 5.0  # a network that comes up later, as on a device that boots, is used from then on
 HOME_LENGTH_MAX = 250  # with its key it must fit into one TXT string of 255 bytes
 
@@ -38,51 +44,59 @@ class MdnsDiscovery:
     Args:
         device_id, mesh: who this is; only devices of the same mesh are told.
         home_broker: where others reach this device.
+        told: hears in one line that looking goes wrong in a way nobody foresaw, and "" when it goes well again.
     """
 
-    def __init__(self, device_id: str, mesh: str, home_broker: str) -> None:
+    def __init__(
+        self, device_id: str, mesh: str, home_broker: str, told: Told = unheard, pauses: Pauses | None = None
+    ) -> None:
+        self.refused = 0
+        """Announcements that were none: names or records that cannot be, homes that are no URL."""
+        self.missed = 0
+        """Announcements dropped because too many came at once; who is missed announces itself again."""
         self._device_id = device_id
         self._mesh = mesh
         self._service = _describe(device_id, mesh, home_broker)
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
-        self._unresolved: asyncio.Queue[str] = asyncio.Queue(UNRESOLVED_MAX)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._announced = False
+        self._unresolved: OrderedDict[str, None] = OrderedDict()
+        self._found: OrderedDict[PeerDiscovered, None] = OrderedDict()
+        self._logged: OrderedDict[PeerDiscovered, None] = OrderedDict()
+        self._to_resolve = asyncio.Event()
+        self._to_tell = asyncio.Event()
+        self._tasks = Keeper("mDNS", told, pauses)
 
     async def start(self, emit: EmitEvent) -> None:
         """Begins to announce this device and to look for others; `emit` gets `PeerDiscovered` for each."""
-        self._spawn(self._keep_open(), "mdns")
-        self._spawn(self._resolve_all(emit), "mdns names")
+        self._tasks.keep("interfaces", self._keep_open)
+        self._tasks.keep("telling", lambda: self._tell_all(emit))
+        for number in range(RESOLVERS):
+            self._tasks.keep(f"names {number}", self._resolve_all)
 
     async def stop(self) -> None:
         """Takes back the announcement and ends. May be called at any time."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._tasks.clear()
-        if self._browser is not None:
-            await self._browser.async_cancel()
-            self._browser = None
-        if self._zeroconf is not None:
-            with contextlib.suppress(OSError, NotRunningException):
+        await self._tasks.stop()
+        try:
+            if self._browser is not None:
+                await self._browser.async_cancel()
+            if self._zeroconf is not None:
                 await self._zeroconf.async_close()
-            self._zeroconf = None
-
-    def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+        except (OSError, RuntimeError, NotRunningException) as error:  # the network went first
+            log.info("mDNS: %s while ending", error)
+        self._browser, self._zeroconf, self._announced = None, None, False
 
     async def _keep_open(self) -> None:
         """Opens when there is a network, and follows its changes: multicast goes by interface."""
         known: frozenset[str] = frozenset()
         while True:
-            addresses = frozenset(own_addresses())
-            if addresses and addresses != known:
-                try:
+            try:
+                addresses = frozenset(own_addresses())
+                if addresses and addresses != known:
                     await self._open_on(addresses)
                     known = addresses
-                except (OSError, RuntimeError, NotRunningException) as error:
-                    log.info("mDNS: %s; trying again", error)
+            except (OSError, RuntimeError, NotRunningException) as error:
+                log.info("mDNS: %s; trying again", error)
             await asyncio.sleep(INTERFACES_EVERY_S)
 
     async def _open_on(self, addresses: frozenset[str]) -> None:
@@ -94,34 +108,107 @@ class MdnsDiscovery:
             await self._zeroconf.async_update_interfaces(interfaces)
         if self._browser is None:
             self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, SERVICE, handlers=[self._changed])
+        if not self._announced:
             # its name holds a digest of mesh and device, so there is nobody to ask whether it is taken
             await self._zeroconf.async_register_service(self._service, cooperating_responders=True)
+            self._announced = True
+
+    # --- what is heard: anybody in the network may say anything, so nothing here may raise -------------------------
 
     def _changed(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
-        if state_change is not ServiceStateChange.Removed and name != self._service.name:
-            with contextlib.suppress(asyncio.QueueFull):  # a flood; who is missed announces itself again
-                self._unresolved.put_nowait(name)
+        if state_change is ServiceStateChange.Removed or name == self._service.name:
+            return
+        service = self._service_called(name)
+        if service is None:
+            return
+        try:
+            complete = service.load_from_cache(zeroconf)  # usually all of it came in the same packet
+        except Exception as error:  # a record that the library cannot read
+            self._refuse(name, error)
+            return
+        if complete:
+            self._take(service)
+            return
+        if name not in self._unresolved and len(self._unresolved) >= UNRESOLVED_MAX:
+            # any of them, so that a flood cannot keep a true one out for certain
+            del self._unresolved[random.choice(tuple(self._unresolved))]  # noqa: S311 - guards nothing
+            self.missed += 1
+        self._unresolved[name] = None
+        self._to_resolve.set()
 
-    async def _resolve_all(self, emit: EmitEvent) -> None:
+    async def _resolve_all(self) -> None:
         while True:
-            name = await self._unresolved.get()
-            found = await self._resolve(name)
-            if found is not None:
-                log.info("found %s at %s in the local network", found.device_id, found.home_broker)
-                await emit(found)
+            while not self._unresolved:
+                self._to_resolve.clear()
+                await self._to_resolve.wait()
+            name, _ = self._unresolved.popitem(last=False)
+            service = self._service_called(name)
+            if service is None or self._zeroconf is None:
+                continue
+            try:
+                complete = await service.async_request(self._zeroconf.zeroconf, RESOLVE_TIMEOUT_S * 1000)
+            except NotRunningException:
+                continue
+            except Exception as error:  # a record that the library cannot read
+                self._refuse(name, error)
+                continue
+            if complete:
+                self._take(service)
 
-    async def _resolve(self, name: str) -> PeerDiscovered | None:
-        if self._zeroconf is None:
+    def _service_called(self, name: str) -> AsyncServiceInfo | None:
+        try:
+            return AsyncServiceInfo(SERVICE, name)
+        except Exception as error:  # no name of a service: a control character, an empty or an endless label
+            self._refuse(name, error)
             return None
-        service = AsyncServiceInfo(SERVICE, name)
-        with contextlib.suppress(NotRunningException):
-            await service.async_request(self._zeroconf.zeroconf, RESOLVE_TIMEOUT_S * 1000)
-        told = service.decoded_properties
-        mesh, device_id, home = told.get("mesh"), told.get("device") or "", told.get("home") or ""
-        usable = is_id(device_id) and 0 < len(home) <= HOME_LENGTH_MAX and home.isprintable()
-        if mesh != self._mesh or not usable or device_id == self._device_id:
-            return None
-        return PeerDiscovered(device_id, home)
+
+    def _take(self, service: AsyncServiceInfo) -> None:
+        try:
+            told = service.decoded_properties
+        except Exception as error:  # text that is none
+            self._refuse(service.name, error)
+            return
+        device_id, home = told.get("device") or "", told.get("home") or ""
+        if told.get("mesh") != self._mesh or device_id == self._device_id:
+            return
+        if not (is_id(device_id) and is_home(home)):
+            self._refuse(service.name, ValueError("no device, or no home"))
+            return
+        found = PeerDiscovered(device_id, home)
+        self._found[found] = None
+        while len(self._found) > FOUND_MAX:
+            self._found.popitem(last=False)
+            self.missed += 1
+        self._to_tell.set()
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        self.refused += 1
+        log.debug("mDNS: %.80r is no announcement: %s", name, error)
+
+    async def _tell_all(self, emit: EmitEvent) -> None:
+        while True:
+            while not self._found:
+                self._to_tell.clear()
+                await self._to_tell.wait()
+            found, _ = self._found.popitem(last=False)
+            if found not in self._logged:
+                log.info("found %s at %s in the local network", found.device_id, found.home_broker)
+                self._logged[found] = None
+                if len(self._logged) > REMEMBERED_MAX:
+                    self._logged.popitem(last=False)
+            await emit(found)
+            await asyncio.sleep(TELL_PAUSE_S)
+
+
+def is_home(text: str) -> bool:
+    """Whether this can be where a device is at home: broker URLs, with commas between them."""
+    if not text.isprintable() or len(text) > HOME_LENGTH_MAX:
+        return False
+    try:
+        parts = [(url.scheme, url.hostname, url.port) for url in map(urlsplit, text.split(","))]
+    except ValueError:  # a port that is none
+        return False
+    return all(scheme in ("mqtt", "mqtts") and host and port != 0 for scheme, host, port in parts)
 
 
 def own_addresses() -> list[str]:
