@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edge_agent.tasks import Keeper
+
 LOG_BYTES_MAX = 256 * 1024  # brokers log errors and warnings only; a flood of them says no more than its first part
 LOG_CHECK_S = 5.0
 TAIL_LINES = 5  # shown in an error message
@@ -42,7 +44,7 @@ class ChildProcess:
         self._environment = environment
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks = Keeper(log.stem)
 
     @property
     def pid(self) -> int | None:
@@ -74,7 +76,7 @@ class ChildProcess:
             )
         finally:
             os.close(output)
-        self._watch = asyncio.create_task(self._bound_log())
+        self._tasks.keep("bounding its log", self._bound_log)
 
     async def stop(self) -> None:
         """Asks the child to end, kills it if it does not, and waits. Does nothing if it has ended."""
@@ -92,10 +94,7 @@ class ChildProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait([self._watch])
-            self._watch = None
+        await self._tasks.stop()
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signals the child; does nothing if it has ended."""

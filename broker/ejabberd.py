@@ -26,6 +26,7 @@ from broker.mosquitto_acl import password_file
 from broker.mosquitto_config import Limits, Listeners
 from broker.mosquitto_files import Change, ServerFiles, write_folder
 from broker.supervised import Supervised
+from edge_agent.tasks import Keeper, unless
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class EjabberdNode(FollowingBroker):
             start_timeout_s=START_TIMEOUT_S,
         )
         super().__init__(child)
-        self._clustering: asyncio.Task[None] | None = None
+        self._together = Keeper(f"ejabberd {settings.name}")
 
     @property
     def port(self) -> int:
@@ -129,24 +130,18 @@ class EjabberdNode(FollowingBroker):
             BrokerStartError: it did not start.
             OSError: its folder cannot be written, or the cookie not be read.
         """
-        waking = asyncio.create_task(self._wake(), name=f"wake {self._settings.name}")
-        try:
-            await super().start()
-        finally:
-            waking.cancel()
-            await asyncio.wait([waking])
+        await unless(super().start(), self._wake())
         await self._mend(joins=True)
-        if self._clustering is None:
-            self._clustering = asyncio.create_task(self._keep_together(), name=f"cluster {self._settings.name}")
+        self._together.keep("keeping the nodes together", self._keep_together)
 
     async def stop(self) -> None:
         """Ends the node. May be called at any time, also twice."""
-        await self._leave_alone()
+        await self._together.stop()
         await super().stop()
 
     async def kill(self) -> None:
         """Kills the node as a power cut would, and keeps it down until `start`."""
-        await self._leave_alone()
+        await self._together.stop()
         await super().kill()
 
     async def running_nodes(self) -> tuple[str, ...]:
@@ -235,12 +230,6 @@ class EjabberdNode(FollowingBroker):
             _log.warning("node %s: %s", self._settings.name, error)
         else:
             _log.info("node %s: %s", self._settings.name, said)
-
-    async def _leave_alone(self) -> None:
-        task, self._clustering = self._clustering, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
 
 
 def _libraries() -> str:

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import logging
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +13,26 @@ from types import TracebackType
 from typing import Self
 
 from broker.access import People
-from broker.child import ChildProcess
 from broker.embedded_web import BUILT_WITHOUT, BUILT_WITHOUT_HINT, HINT, WebSide
 from broker.kinds import choose
 from broker.loopback import answers_connect, free_port, port_is_free
 from broker.mosquitto_files import Change
+from broker.supervised import BrokerStartError, Supervised
+from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import ANY
 
 _log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 15.0  # mosquitto takes 15 ms, iotcore the start of a Python; a busy Raspberry Pi many times that
-HEALTH_POLL_S = 0.02
 FOLLOW_S = 0.25  # how soon a new or removed user is seen; a look reads one small file
 PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the broker's start
-
-
-class BrokerStartError(RuntimeError):
-    """The broker did not come up. The message is one line with the last of its own words."""
 
 
 class EmbeddedBroker:
     """Starts a broker as a child process: `async with EmbeddedBroker() as broker: ... broker.url`.
 
-    It dies with this process, whatever happens to it. Enter it in the main thread.
+    It dies with this process, whatever happens to it, and is started again should it end by itself or hang. Enter it in
+    the main thread.
 
     Args:
         port: 0 takes a free one, kept over `restart`.
@@ -69,14 +65,14 @@ class EmbeddedBroker:
         self._web_hint = "" if self._kind.has_web else HINT
         self._wanted_web_port = web_port or 0
         self._web_port = self._wanted_web_port
-        self._follower: asyncio.Task[None] | None = None
+        self._tasks = Keeper("embedded broker")
         self._changing = asyncio.Lock()  # a restart that a removed user needs must not meet `stop` or `kill`
         self._host = host
         self._wanted_port = port
         self._port = port
         self._run_dir = run_dir
         self._temporary: str | None = None
-        self._child: ChildProcess | None = None
+        self._child: Supervised | None = None
 
     @property
     def kind(self) -> str:
@@ -137,8 +133,8 @@ class EmbeddedBroker:
         """
         async with self._changing:
             await self._start()
-        if self._web is not None and self._follower is None:
-            self._follower = asyncio.create_task(self._follow(), name="follow the people of the embedded broker")
+        if self._web is not None:
+            self._tasks.keep("following its people", self._follow)
 
     async def stop(self) -> None:
         """Ends it and removes its temporary folder. May be called at any time, also twice."""
@@ -170,10 +166,9 @@ class EmbeddedBroker:
                 return
             change = await asyncio.to_thread(self._web.write, self._folder)
             if change is Change.RESTART:
-                await self._child.stop()
-                await self._start_once(self._folder)
+                await self._child.restart()
             elif change is Change.RELOAD:
-                self._child.send_signal(signal.SIGHUP)
+                self._child.reload()
 
     def log_tail(self) -> str:
         """Returns the last of what it logged, as one line."""
@@ -222,11 +217,8 @@ class EmbeddedBroker:
             await self._child.kill()
 
     async def _let_go(self) -> None:
-        follower, self._follower = self._follower, None
-        if follower is not None:
-            async with self._changing:  # not in the middle of a restart
-                follower.cancel()
-            await asyncio.wait([follower])
+        async with self._changing:  # not in the middle of a restart
+            await self._tasks.stop()
 
     async def _follow(self) -> None:
         said = ""
@@ -249,22 +241,9 @@ class EmbeddedBroker:
             await asyncio.to_thread(self._web.write, folder)
         listener = self._web.listener(self._web_port) if self._web is not None else None
         command = self._kind.command(folder, self._host, self._port, listener)
-        self._child = ChildProcess(command, folder / f"{self.kind}.log")
-        try:
-            await self._child.start()
-        except OSError as error:
-            raise BrokerStartError(f"{self.kind} did not start: {error}") from None
-        loop = asyncio.get_running_loop()
-        end = loop.time() + START_TIMEOUT_S
-        while not await self._answers():
-            if not self._child.running:
-                raise BrokerStartError(f"{self.kind} ended at once on port {self._port}: {self._child.tail()}")
-            if loop.time() >= end:
-                raise BrokerStartError(f"{self.kind} did not answer in {START_TIMEOUT_S:g} s: {self._child.tail()}")
-            await asyncio.sleep(HEALTH_POLL_S)
-        await asyncio.sleep(HEALTH_POLL_S)
-        if not self._child.running:  # somebody took the port a moment ago, and it was they who answered
-            raise BrokerStartError(f"{self.kind} found port {self._port} taken: {self._child.tail()}")
+        log = folder / f"{self.kind}.log"
+        self._child = Supervised(self.kind, command, log, self._answers, start_timeout_s=START_TIMEOUT_S)
+        await self._child.start()
 
     async def _answers(self) -> bool:
         if not await answers_connect(self._host, self._port):

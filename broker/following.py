@@ -10,6 +10,7 @@ from typing import Self
 
 from broker.mosquitto_files import Change
 from broker.supervised import Supervised
+from edge_agent.tasks import Keeper
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class FollowingBroker(ABC):
         self.revision = 0
         """Rises with every change that the running broker has taken over."""
         self._child = child
-        self._follower: asyncio.Task[None] | None = None
+        self._tasks = Keeper("broker's files")
         self._applying = asyncio.Lock()
         self._said = ""
 
@@ -76,17 +77,16 @@ class FollowingBroker(ABC):
         """
         await asyncio.to_thread(self._write)
         await self._child.start()
-        if self._follower is None:
-            self._follower = asyncio.create_task(self._follow(), name="follow the broker's files")
+        self._tasks.keep("following them", self._follow)
 
     async def stop(self) -> None:
         """Ends it; what it held is on disk. May be called at any time, also twice."""
-        await self._let_go()
+        await self._tasks.stop()
         await self._child.stop()
 
     async def kill(self) -> None:
         """Kills it as a power cut would, and keeps it down until `start`."""
-        await self._let_go()
+        await self._tasks.stop()
         await self._child.kill()
 
     async def follow(self) -> Change:
@@ -105,12 +105,6 @@ class FollowingBroker(ABC):
                 await self._reload()
             self.revision += change is not Change.NOTHING
             return change
-
-    async def _let_go(self) -> None:
-        follower, self._follower = self._follower, None
-        if follower is not None:
-            follower.cancel()
-            await asyncio.wait([follower])
 
     async def _follow(self) -> None:
         while True:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from broker.child import ChildProcess
-from broker.embedded import BrokerStartError
+from edge_agent.tasks import Keeper, Told, unheard
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +23,17 @@ PAUSE_MAX_S = 10.0  # longest pause, for one that ends again and again
 STEADY_S = 30.0  # a child that ran this long is not one that ends at once
 
 
+class BrokerStartError(RuntimeError):
+    """A child did not come up. The message is one line with the last of its own words."""
+
+
 class Supervised:
-    """Runs `command` until `stop`. Use it in the main thread's event loop (see `ChildProcess`)."""
+    """Runs `command` until `stop`. Use it in the main thread's event loop (see `ChildProcess`).
+
+    Args:
+        answers: whether it works, asked every few seconds; must not raise.
+        told: hears in one line that it ends again and again, or cannot be started again, and "" once it runs steadily.
+    """
 
     def __init__(
         self,
@@ -36,6 +44,7 @@ class Supervised:
         *,
         environment: Mapping[str, str] | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
+        told: Told = unheard,
     ) -> None:
         self.restarts = 0
         """How often it was started again without being asked to."""
@@ -45,7 +54,8 @@ class Supervised:
         self._answers = answers
         self._start_timeout_s = start_timeout_s
         self._child = ChildProcess(command, log, environment)
-        self._keeper: asyncio.Task[None] | None = None
+        self._tasks = Keeper(name, told)
+        self._told = told
         self._lock = asyncio.Lock()  # a restart that was asked for and one that a crash needs must not meet
 
     @property
@@ -70,17 +80,16 @@ class Supervised:
         """
         async with self._lock:
             await self._start()
-        if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep(), name=f"keep {self._name}")
+        self._tasks.keep("keeping it running", self._keep)
 
     async def stop(self) -> None:
         """Ends it and keeps it down. May be called at any time, also twice."""
-        await self._let_go()
+        await self._tasks.stop()
         await self._child.stop()
 
     async def kill(self) -> None:
         """Kills it as a power cut would and keeps it down; `start` brings it back."""
-        await self._let_go()
+        await self._tasks.stop()
         await self._child.kill()
 
     async def restart(self) -> None:
@@ -119,32 +128,37 @@ class Supervised:
         await self._child.kill()
         return BrokerStartError(f"{self._name} {how}: {tail or 'no word in its log'}")
 
-    async def _let_go(self) -> None:
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.wait([keeper])
-
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
-        failures, pause, started = 0, PAUSE_MIN_S, loop.time()
+        failures, pause, started, ill = 0, PAUSE_MIN_S, loop.time(), False
         next_check = loop.time() + HEALTH_INTERVAL_S
         while True:
             await asyncio.sleep(WATCH_S)
             if self._child.running and loop.time() >= next_check:
                 failures = 0 if await self._answers() else failures + 1
                 next_check = loop.time() + HEALTH_INTERVAL_S
+            steady = loop.time() - started > STEADY_S
             if self._child.running and failures < HEALTH_FAILURES_MAX:
+                if ill and steady:
+                    ill = False
+                    self._told("")
                 continue
-            _log.warning("%s %s: starting it again", self._name, "hangs" if self._child.running else "ended")
-            pause = PAUSE_MIN_S if loop.time() - started > STEADY_S else min(PAUSE_MAX_S, pause * 2)
+            how = "hangs" if self._child.running else "ended"
+            _log.warning("%s %s: starting it again", self._name, how)
+            if not steady:
+                ill = True
+                self._told(f"{self._name} {how} again and again: {self._child.tail() or 'no word in its log'}")
+            pause = PAUSE_MIN_S if steady else min(PAUSE_MAX_S, pause * 2)
             await asyncio.sleep(pause)
-            with contextlib.suppress(BrokerStartError):  # its log says why; the next round tries again
+            try:
                 async with self._lock:
                     if self._child.running and failures < HEALTH_FAILURES_MAX:
                         continue  # a restart that was asked for came first
                     await self._child.kill()
                     await self._start()
                     self.restarts += 1
+            except BrokerStartError as error:  # the next round tries again
+                ill = True
+                self._told(f"{error}; it is tried again")
             failures, started = 0, loop.time()
             next_check = loop.time() + HEALTH_INTERVAL_S

@@ -11,10 +11,8 @@ from rich.console import Console
 
 from broker.ejabberd import EjabberdNode, NodeSettings
 from broker.embedded import EmbeddedBroker
-from broker.loopback import answers_connect
 from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_files import MosquittoFiles
-from broker.supervised import HEALTH_FAILURES_MAX, HEALTH_INTERVAL_S
 from edge_agent.cli.broker_people import MeshPeople
 from edge_agent.cli.broker_setup import one_line_errors
 from edge_agent.cli.terminal import print_json
@@ -25,11 +23,12 @@ from provisioning.mesh import MeshFolder
 
 
 async def run_embedded(out: Console, *, port: int, kind: str | None, json: bool) -> None:
-    """Runs the broker for this host alone.
+    """Runs the broker for this host alone; it is started again should it end or hang.
 
     Raises:
-        SettingsError: it did not start, or it ended by itself.
+        SettingsError: it did not start.
     """
+    log_to_stderr()
     with one_line_errors():
         broker = EmbeddedBroker(port=port, kind=kind)
         await broker.start()
@@ -39,9 +38,7 @@ async def run_embedded(out: Console, *, port: int, kind: str | None, json: bool)
         if broker.limitations:
             out.print(broker.limitations, style="busy", soft_wrap=True)
         out.print("everybody on this machine may use it, and nobody else", style="quiet", soft_wrap=True)
-        await _until_ill(broker)
-        word = "does not answer" if broker.running else "ended"
-        raise SettingsError(f"{broker.kind} {word}: {broker.log_tail() or 'no word in its log'}")
+        await asyncio.Event().wait()
     finally:
         await broker.stop()
 
@@ -128,13 +125,6 @@ async def run_per_device(out: Console, config: AgentConfig, *, json: bool) -> No
         _say(out, shown, json=json)
         out.print("`moamesh agent` runs this broker itself: do not run both", style="quiet", soft_wrap=True)
         await asyncio.Event().wait()
-
-
-async def _until_ill(broker: EmbeddedBroker) -> None:
-    failures = 0
-    while broker.running and failures < HEALTH_FAILURES_MAX:
-        await asyncio.sleep(HEALTH_INTERVAL_S)
-        failures = 0 if await answers_connect("127.0.0.1", broker.port) else failures + 1
 
 
 def _say(out: Console, shown: dict[str, Any], *, json: bool) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from cryptography import x509
 
 from broker.ejabberd import NodeSettings, new_cookie
-from broker.embedded import BrokerStartError
 from broker.mosquitto_config import WEB_PORT, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import BrokerFilesError, MosquittoFiles, ServerFiles
+from broker.supervised import BrokerStartError
 from edge_agent.cli.broker_people import broker_folder
 from edge_agent.core.errors import SettingsError
 from provisioning.authority import MeshAuthority, utc_now

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from broker.child import STOP_TIMEOUT_S
-from broker.embedded import BrokerStartError
 from broker.loopback import port_is_free
-from broker.supervised import Supervised
+from broker.supervised import BrokerStartError, Supervised
 from edge_agent.fleet.device_process import child_environment
 
 KEYS_FILE = "api-keys.json"

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.embedded import EmbeddedBroker
 from broker.embedded_web import ALL_INTERFACES
 from broker.loopback import free_port
+from broker.supervised import BrokerStartError
 from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import MoameshError

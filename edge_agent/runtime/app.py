@@ -9,9 +9,9 @@ import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 
-from broker.embedded import BrokerStartError
 from broker.mosquitto_files import BrokerFilesError
 from broker.per_device import DeviceBroker
+from broker.supervised import BrokerStartError
 from edge_agent.adapters.mqtt import MqttTransport
 from edge_agent.config import AgentConfig
 from edge_agent.ports import Steward

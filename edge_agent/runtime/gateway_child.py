@@ -16,9 +16,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from broker.child import STOP_TIMEOUT_S
-from broker.embedded import BrokerStartError
 from broker.loopback import port_is_free
-from broker.supervised import Supervised
+from broker.supervised import BrokerStartError, Supervised
 from edge_agent.config import AgentConfig, EngineSection, TelemetrySection, write_config
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS
 from edge_agent.config.sections import Section

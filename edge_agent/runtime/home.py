@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import final
 
-from broker.embedded import BrokerStartError
 from broker.mosquitto_files import BrokerFilesError
 from broker.people_file import USERS_FILE, PeopleFile
 from broker.per_device import DeviceBroker
+from broker.supervised import BrokerStartError
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
 

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from broker import child, kinds
-from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.embedded import EmbeddedBroker
 from broker.loopback import answers_connect
+from broker.supervised import BrokerStartError
 from edge_agent.adapters.mqtt import open_client
 
 pytestmark = pytest.mark.broker

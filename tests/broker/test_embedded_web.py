@@ -11,10 +11,11 @@ import pytest
 
 from broker import kinds
 from broker.access import People, UserLogin
-from broker.embedded import BrokerStartError, EmbeddedBroker
+from broker.embedded import EmbeddedBroker
 from broker.loopback import answers_connect
 from broker.passwords import hash_password
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from broker.supervised import BrokerStartError
 from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.wire.topics import Channel, build, user_login
 from tests.support.polling import until
