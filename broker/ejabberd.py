@@ -26,7 +26,7 @@ from broker.mosquitto_acl import password_file
 from broker.mosquitto_config import Limits, Listeners
 from broker.mosquitto_files import Change, ServerFiles, write_folder
 from broker.supervised import Supervised
-from edge_agent.tasks import Keeper, unless
+from edge_agent.tasks import Keeper, Voices, unheard, unless
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class EjabberdNode(FollowingBroker):
             environment=self._erlang.environment(),
             start_timeout_s=START_TIMEOUT_S,
         )
-        super().__init__(child)
+        super().__init__(child, Voices(unheard))
         self._together = Keeper(f"ejabberd {settings.name}")
 
     @property

@@ -10,7 +10,7 @@ from typing import Self
 
 from broker.mosquitto_files import Change
 from broker.supervised import Supervised
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import Keeper, Voices
 
 _log = logging.getLogger(__name__)
 
@@ -23,11 +23,12 @@ class FollowingBroker(ABC):
     A subclass says what it writes and how a running broker takes it over.
     """
 
-    def __init__(self, child: Supervised) -> None:
+    def __init__(self, child: Supervised, voices: Voices) -> None:
         self.revision = 0
         """Rises with every change that the running broker has taken over."""
         self._child = child
-        self._tasks = Keeper("broker's files")
+        self._tasks = Keeper("broker's files", voices.voice())
+        self._files_told = voices.voice()
         self._applying = asyncio.Lock()
         self._said = ""
 
@@ -111,8 +112,11 @@ class FollowingBroker(ABC):
             await asyncio.sleep(FOLLOW_S)
             try:
                 await self.follow()
-                self._said = ""
+                if self._said:
+                    self._said = ""
+                    self._files_told("")
             except Exception as error:  # whatever the source of people raises: the broker goes on as it is
                 if str(error) != self._said:  # once, not four times a second
                     _log.error("the broker goes on with its old files: %s", error)
                     self._said = str(error)
+                    self._files_told(f"the broker goes on with its old files: {error}")

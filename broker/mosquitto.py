@@ -10,6 +10,7 @@ from broker.health import TlsHealth
 from broker.mosquitto_config import mosquitto_command
 from broker.mosquitto_files import BrokerFilesError, Change, MosquittoFiles
 from broker.supervised import Supervised
+from edge_agent.tasks import Told, Voices, unheard
 
 
 class MosquittoBroker(FollowingBroker):
@@ -19,17 +20,25 @@ class MosquittoBroker(FollowingBroker):
         files: its folder, listeners and certificates.
         people: who comes with a password; called again and again, in a thread, so that changes are followed.
         health: how to ask whether it answers.
+        told: hears in one line what is wrong with it, and "" when it is well again.
     """
 
     def __init__(
-        self, files: MosquittoFiles, people: Callable[[], People] = People, *, health: TlsHealth | None = None
+        self,
+        files: MosquittoFiles,
+        people: Callable[[], People] = People,
+        *,
+        health: TlsHealth | None = None,
+        told: Told = unheard,
     ) -> None:
         self._files = files
         self._people = people
         folder = files.config.folder
         command = mosquitto_command(files.config.program, folder)
         answers = (health or _health(files)).answers
-        super().__init__(Supervised("mosquitto", command, folder / "mosquitto.log", answers))
+        voices = Voices(told)
+        child = Supervised("mosquitto", command, folder / "mosquitto.log", answers, told=voices.voice())
+        super().__init__(child, voices)
 
     @property
     def port(self) -> int:

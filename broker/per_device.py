@@ -16,6 +16,7 @@ from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import DEVICE_PORT, SMALL, Limits, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import PEM_BYTES_MAX, Change, MosquittoFiles, ServerFiles, check_crl
 from edge_agent.files import PUBLIC, read_file, write_atomically
+from edge_agent.tasks import Told, unheard
 
 
 class DeviceBroker:
@@ -30,6 +31,7 @@ class DeviceBroker:
         plain_port: if given, a listener on loopback without TLS and without a name, with a user's rights.
         people: users (and their `password_port`) who come with passwords; called again and again.
         program: which mosquitto; `None` looks for the installed one.
+        told: hears in one line what is wrong with it, and "" when it is well again.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class DeviceBroker:
         people: Callable[[], People] = People,
         limits: Limits = SMALL,
         program: Program | None = None,
+        told: Told = unheard,
     ) -> None:
         self._crl = crl
         listeners = Listeners(host, port, password_port, web_port, plain_port)
@@ -58,7 +61,7 @@ class DeviceBroker:
         files = MosquittoFiles(config, mesh, ServerFiles(certificate, key, ca_bundle, crl), home=device_id)
         here = host if host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
         health = TlsHealth(here, port, folder / "ca.pem", folder / "server.pem", folder / "server.key")
-        self._broker = MosquittoBroker(files, people, health=health)
+        self._broker = MosquittoBroker(files, people, health=health, told=told)
 
     @property
     def port(self) -> int:

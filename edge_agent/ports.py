@@ -210,6 +210,10 @@ class ManagementLine(Protocol):
         """Asks the device to end cleanly; its process then begins anew."""
         ...
 
+    def report(self, detail: str) -> None:
+        """Says in one line that the steward's work goes wrong in a way nobody foresaw, or "" for well again."""
+        ...
+
 
 class Steward(Protocol):
     """Looks after a device beside its prompts: jobs, certificates, revocations."""

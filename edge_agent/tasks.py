@@ -8,8 +8,9 @@ anew; what is awaited where it is begun uses `together` or `unless`, which raise
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar, final
 
@@ -74,12 +75,13 @@ class Keeper:
         if name not in self._tasks:
             self._tasks[name] = asyncio.create_task(self._keep(name, work), name=f"{self._part}: {name}")
 
-    def begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begins something that ends by itself, and that nobody waits for. Should it fail, that is told for a while,
-        and that is all: whoever depends on it has another way."""
+        and that is all: whoever depends on it has another way. Returns what may be cancelled."""
         task = asyncio.create_task(self._begin(name, work), name=f"{self._part}: {name}")
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
+        return task
 
     async def end(self, name: str) -> None:
         """Cancels one kept task and waits for its end. Does nothing if there is none of this name."""
@@ -149,6 +151,43 @@ class Keeper:
     def _well(self, name: str) -> None:
         if self._troubles.pop(name, None) is not None:
             self._told(next(iter(self._troubles.values()), ""))
+
+
+@final
+class Voices:
+    """Several sources that speak of one part: it is well when all of them say so."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._details: list[str] = []
+        self._said = ""
+
+    def voice(self) -> Told:
+        """Returns what one more source is to speak to."""
+        number = len(self._details)
+        self._details.append("")
+
+        def told(detail: str) -> None:
+            self._details[number] = detail
+            detail = next(filter(None, self._details), "")
+            if detail != self._said:
+                self._said = detail
+                self._told(detail)
+
+        return told
+
+
+@contextlib.asynccontextmanager
+async def gathered() -> AsyncIterator[asyncio.TaskGroup]:
+    """As `asyncio.TaskGroup`, but raises what was raised first, as it was raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:

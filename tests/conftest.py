@@ -5,8 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from edge_agent.models import DEFAULT_MODEL, ModelError, pull
+
+# No verdict hangs on the machine's speed: a busy one takes seconds to draw an example.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def missing(what: str) -> None:

@@ -22,6 +22,19 @@ IMPURE = {
     *("asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select"),
     *("socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "uuid"),
 }
+TASK_MAKERS = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}
+THREAD_MAKERS = {("threading", "Thread"), ("threading", "Timer"), ("futures", "ThreadPoolExecutor")}
+OWNERS = {
+    "edge_agent/tasks.py": "the owner itself",
+    "edge_agent/cli/exits.py": "a command's one main task, awaited in the next line",
+    "edge_agent/runtime/app.py": "the size of the loop's pool of threads: what runs there is awaited",
+    "edge_agent/runtime/engine_driver.py": "each inference has exactly one outcome, whatever is raised",
+    "edge_agent/adapters/mqtt/": "a connection's own loop, a pool's goodbyes: ended and looked at in `stop`",
+    "edge_agent/adapters/llama/": "the model process and its supervisor: what ends there is the engine's health",
+    "edge_agent/adapters/journal/journal.py": "one thread, each call into which is awaited",
+    "edge_agent/adapters/telemetry/": "threads that outlive a stopped loop; each catches all and counts",
+}
+"""Who may make tasks and threads, and why nothing is lost there."""
 TOPIC_ROOT = "moamesh/v1"
 TOPICS_HOME = ROOT / "edge_agent" / "wire" / "topics.py"
 
@@ -82,6 +95,23 @@ def topic_strings(text: str) -> list[str]:
     ]
 
 
+def ownerless_work(text: str) -> list[str]:
+    """Tasks and threads that no owner sees end (`edge_agent.tasks` is that owner), and groups of exceptions."""
+    bad = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.TryStar):
+            bad.append(f"line {node.lineno}: except*")
+        if isinstance(node, ast.Attribute):
+            whose = ast.unparse(node.value)
+            bare = node.attr in TASK_MAKERS and (whose == "asyncio" or "loop" in whose)
+            if bare or node.attr == "add_done_callback" or (whose, node.attr) in THREAD_MAKERS:
+                bad.append(f"line {node.lineno}: {whose}.{node.attr}")
+        if isinstance(node, ast.ImportFrom) and (node.module or "") in ("asyncio", "threading", "concurrent.futures"):
+            names = {alias.name for alias in node.names}
+            bad += [f"line {node.lineno}: {name}" for name in names & (TASK_MAKERS | {"Thread", "ThreadPoolExecutor"})]
+    return bad
+
+
 def breaches(checker, paths: list[Path]) -> list[str]:
     return [f"{path.relative_to(ROOT)}: {breach}" for path in paths for breach in checker(path.read_text())]
 
@@ -108,9 +138,26 @@ def test_a_topic_is_spelled_in_one_file_only():
     assert topic_strings(TOPICS_HOME.read_text()) != []
 
 
+def test_what_runs_beside_other_work_has_an_owner_that_sees_it_end():
+    others = [path for path in sources(*PACKAGES) if not str(path.relative_to(ROOT)).startswith(tuple(OWNERS))]
+    assert breaches(ownerless_work, others) == []
+    for owner in OWNERS:
+        assert (ROOT / owner).exists(), f"{owner} is gone: take it off the list"
+
+
 @pytest.mark.parametrize(
     ("checker", "breach"),
     [
+        (ownerless_work, "import asyncio\nasyncio.create_task(f())"),
+        (ownerless_work, "asyncio.get_running_loop().create_task(f())"),
+        (ownerless_work, "loop.create_task(f())"),
+        (ownerless_work, "asyncio.ensure_future(f())"),
+        (ownerless_work, "async def f():\n    async with asyncio.TaskGroup() as tasks:\n        pass"),
+        (ownerless_work, "from asyncio import create_task"),
+        (ownerless_work, "future.add_done_callback(print)"),
+        (ownerless_work, "threading.Thread(target=f).start()"),
+        (ownerless_work, "from concurrent.futures import ThreadPoolExecutor"),
+        (ownerless_work, "try:\n    f()\nexcept* OSError:\n    pass"),
         (impure_imports, "import time"),
         (impure_imports, "def f():\n    from random import Random"),
         (impure_imports, "import os.path"),
@@ -136,6 +183,8 @@ def test_each_checker_catches_its_breach(checker, breach):
         ),
         (long_functions, "def f():\n" + "    pass\n" * 69),
         (topic_strings, '"""Topics begin with moamesh/v1."""'),
+        (ownerless_work, "async with gathered() as tasks:\n    tasks.create_task(f())".replace("async with", "with")),
+        (ownerless_work, "await asyncio.wait([task])".replace("await ", "")),
     ],
 )
 def test_no_checker_cries_wolf(checker, fine):

@@ -12,6 +12,7 @@ from typing import Any
 from edge_agent.cli.results import AskResult, DeviceDiedError, End
 from edge_agent.client import AskTimeoutError, MeshClient, NoReceiptError
 from edge_agent.core.messages import Answer, DeviceToUser, PromptOptions, PromptRefusal, RefusalReason
+from edge_agent.tasks import OvertakenError, gathered, unless
 
 OVERLOAD_RETRIES_MAX = 20  # a batch is patient, but a device that is overloaded for minutes is a result, too
 RETRY_AFTER_S = 2.0  # where a refusal names no time
@@ -69,7 +70,7 @@ async def run_batch(
         results[job.number] = result
         observer.on_end(job, result)
 
-    async with asyncio.TaskGroup() as tasks:
+    async with gathered() as tasks:
         for job in jobs:
             await free.acquire()
             tasks.create_task(one(job), name=f"prompt-{job.number}")
@@ -105,17 +106,10 @@ async def ask_patiently(
 async def _unless_died(
     asking: Coroutine[Any, Any, Answer | PromptRefusal], device_id: str, dies_with: DiesWith
 ) -> Answer | PromptRefusal:
-    task = asyncio.ensure_future(asking)
-    dying = asyncio.ensure_future(dies_with(device_id))
     try:
-        await asyncio.wait((task, dying), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise DeviceDiedError(f"{device_id} died before it answered")
-        return task.result()
-    finally:
-        for one in (task, dying):
-            one.cancel()
-        await asyncio.gather(task, dying, return_exceptions=True)
+        return await unless(asking, dies_with(device_id))
+    except OvertakenError:
+        raise DeviceDiedError(f"{device_id} died before it answered") from None
 
 
 def _retry_after_s(end: End) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -25,6 +27,7 @@ from edge_agent.adapters.mqtt import (
 )
 from edge_agent.client.access import Access
 from edge_agent.client.conversation import ClientSettings
+from edge_agent.tasks import Keeper, OvertakenError, Pauses, unless
 
 log = logging.getLogger(__name__)
 
@@ -61,26 +64,24 @@ class Connection:
         self._on_connect = on_connect
         self._subscriptions: dict[str, int] = {}
         self._client: aiomqtt.Client | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Keeper(f"mqtt {identifier}", pauses=Pauses(settings.backoff_min_s, settings.backoff_max_s))
         self._lost = asyncio.Event()
         self.connected = asyncio.Event()
         self.refused = asyncio.Event()
         """Set while every address has refused us for good, longer than a broker takes to hear of a new user."""
+        self.connected_at = -math.inf
+        """When the connection that stands, or the last one, came about (`time.monotonic`)."""
         self.last_error = ""
         self.limits = BrokerLimits()
         """What the broker takes, as of the last connect."""
 
     def start(self) -> None:
         """Begins connecting in the background."""
-        self._task = asyncio.create_task(self._run(), name=f"mqtt-{self._identifier}")
+        self._tasks.keep("connection", self._run)
 
     async def stop(self) -> None:
         """Disconnects and ends the background task."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._tasks.stop()
 
     async def subscribe(self, topic_filter: str, qos: int) -> None:
         """Subscribes now if connected, and after every reconnect. Again for the same filter does nothing."""
@@ -107,19 +108,13 @@ class Connection:
         if self._client is None:
             return False
         qos = min(qos, self.limits.qos_max)
-        publishing = asyncio.ensure_future(self._client.publish(topic, body, qos, properties=properties))
-        lost = asyncio.ensure_future(self._lost.wait())  # aiomqtt would wait for its whole timeout, 10 s
-        try:
-            await asyncio.wait({publishing, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not publishing.done():
-                return False
-            await publishing
+        try:  # aiomqtt would wait for its whole timeout, 10 s
+            await unless(self._client.publish(topic, body, qos, properties=properties), self._lost.wait())
+        except OvertakenError:
+            return False
         except aiomqtt.MqttError as error:
             self.last_error = str(error)
             return False
-        finally:
-            publishing.cancel()
-            lost.cancel()
         return True
 
     async def _run(self) -> None:
@@ -182,6 +177,7 @@ class Connection:
     async def _read(self, client: aiomqtt.Client) -> None:
         self._client = client
         self._lost.clear()
+        self.connected_at = time.monotonic()
         self.connected.set()
         try:
             self._on_connect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import time
 from collections import deque
@@ -142,6 +143,11 @@ class MeshClient:
         """Whether the connection is up at this moment."""
         return self._connection.connected.is_set()
 
+    @property
+    def connected_at(self) -> float:
+        """When the last connection came about, by `time.monotonic`; minus infinity before the first."""
+        return self._connection.connected_at
+
     # --- asking ---------------------------------------------------------------------------------------------------
 
     async def ask(
@@ -275,14 +281,18 @@ class MeshClient:
 
     async def discover(self, timeout_s: float = 3.0, *, at_least: int = 1) -> tuple[DeviceView, ...]:
         """Returns the devices online: at once when `at_least` are known and no new one came for `DISCOVER_SETTLE_S`,
-        else what there is after `timeout_s`; later where the broker retains nothing, and a status must be waited for.
+        else what there is after `timeout_s` of one connection: a broker that restarts has forgotten who is there. Later
+        where the broker retains nothing, and a status must be waited for. A broker that stays away is not waited for
+        longer than to connect.
         """
         await self.start_watching()
         if not self._connection.limits.retain:
             timeout_s = max(timeout_s, DISCOVER_UNRETAINED_S)
-        ends_at = time.monotonic() + timeout_s
-        known, settled_at = -1, ends_at
-        while (now := time.monotonic()) < ends_at:
+        began, known, settled_at = time.monotonic(), -1, math.inf
+        gives_up_at = began + timeout_s + self._settings.connect_timeout_s
+        while (now := time.monotonic()) < gives_up_at:
+            if self.connected and now >= max(began, self.connected_at) + timeout_s:
+                break
             count = len(self.roster.online(now))
             if count != known:
                 known, settled_at = count, now + DISCOVER_SETTLE_S

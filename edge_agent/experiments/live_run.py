@@ -19,6 +19,7 @@ from edge_agent.client import AskTimeoutError, ClientSettings, MeshClient, NoRec
 from edge_agent.core.messages import Answer, PromptOptions
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.tasks import Keeper
 from edge_agent.wire.line_protocol import Point
 
 STATUS_INTERVAL_S = 0.5
@@ -113,21 +114,18 @@ class Crowd:
         self._devices = tuple(fleet.devices)
         self._client = MeshClient(fleet.url, fleet.mesh, settings=_CLIENT)
         self._options = PromptOptions(layers=load.layers, fanout=load.fanout)
-        self._streams: list[asyncio.Task[None]] = []
-        self._asking: set[asyncio.Task[None]] = set()
+        self._tasks = Keeper("crowd")
         self.sent = 0
         self.ends: Counter[str] = Counter()
 
     async def __aenter__(self) -> Crowd:
         await self._client.__aenter__()
-        self._streams = [asyncio.create_task(self._stream(device)) for device in self._devices]
+        for device in self._devices:
+            self._tasks.begin(device, self._stream(device))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = [*self._streams, *self._asking]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self._client.__aexit__(None, None, None)
 
     async def _stream(self, device: str) -> None:
@@ -136,9 +134,7 @@ class Crowd:
         while True:
             at += gaps.expovariate(self._load.arrival_rate_hz)
             await asyncio.sleep(at - time.monotonic())  # absolute: a late prompt must not make the next one late
-            task = asyncio.create_task(self._ask(device))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            self._tasks.begin(f"prompt for {device}", self._ask(device))
 
     async def _ask(self, device: str) -> None:
         self.sent += 1

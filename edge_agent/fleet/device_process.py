@@ -9,9 +9,12 @@ import signal
 import sys
 from pathlib import Path
 
+from edge_agent.tasks import Keeper
+
 LOG_BYTES_MAX = 2 * 1024 * 1024  # of a device's log; then it starts anew and the old half is kept beside it
 LOG_TAIL_LINES = 15  # shown when a device dies: enough for one traceback's end
 LOG_TAIL_BYTES = 16 * 1024
+LOG_END_S = 1.0  # for the last words of a device that has ended
 STOP_TIMEOUT_S = 8.0  # for a farewell, the journal and the model process; then the device is killed
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # numpy beside llama.cpp needs none of its own
 OWN_SECTIONS = ("MOAMESH_DEVICE__", "MOAMESH_BROKER__")
@@ -26,7 +29,7 @@ class DeviceProcess:
         self.config_path = config_path
         self.log_path = log_path
         self._process: asyncio.subprocess.Process | None = None
-        self._log_task: asyncio.Task[None] | None = None
+        self._log = Keeper(device_id)
 
     @property
     def pid(self) -> int | None:
@@ -53,7 +56,7 @@ class DeviceProcess:
             start_new_session=True,  # Ctrl-C at the terminal is ours to handle: devices are stopped in order
         )
         if self._process.stdout is not None:
-            self._log_task = asyncio.create_task(self._copy_log(self._process.stdout), name=f"log-{self.device_id}")
+            self._log.begin("copying its log", self._copy_log(self._process.stdout))
 
     async def wait(self) -> int:
         """Returns the exit status once the process has ended."""
@@ -100,10 +103,10 @@ class DeviceProcess:
 
     async def _end_log(self) -> None:
         # a grandchild that outlives the device for a moment may hold the pipe open: do not wait for it
-        if self._log_task is not None:
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._log_task, 1.0)
-            self._log_task = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOG_END_S):
+                await self._log.finish()
+        await self._log.stop()
 
 
 def child_environment() -> dict[str, str]:

@@ -24,6 +24,7 @@ from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.people import FleetPeople
 from edge_agent.fleet.plan import FleetPlan
 from edge_agent.fleet.runs import announce, new_run_folder
+from edge_agent.tasks import gathered
 from edge_agent.wire.topics import user_login
 
 KEY_NAME = "network"  # of the gateway's API key, where the network reaches it
@@ -142,13 +143,9 @@ class LocalFleet:
         """
         try:
             await self.broker.start()
-            gateway = asyncio.create_task(self._start_gateway(), name="start the gateway")
-            try:
+            async with gathered() as tasks:
+                tasks.create_task(self._start_gateway())
                 await self._start_devices()
-                await gateway
-            finally:
-                gateway.cancel()
-                await asyncio.wait([gateway])
             reached = {"web": self.web_url, "gateway": self.gateway_url}
             announce(self.folder, self.url, self.mesh, tuple(self.devices), **reached, lan=self.plan.lan)
         except BrokerStartError as error:

@@ -21,6 +21,7 @@ from edge_agent.core.states import Outcome
 from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
+from edge_agent.tasks import Keeper
 from edge_agent.wire import codec
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Inquiries:
         self._options = options
         self._open: dict[str, Inquiry] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._keeper = Keeper("gateway")
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._keyed: OrderedDict[str, str] = OrderedDict()
         self._closed = False
@@ -157,7 +159,9 @@ class Inquiries:
         inquiry.join()
         self._link.open_at[inquiry.device_id] += 1  # now: the next one's choice must know of it
         self._open[prompt.prompt_id] = inquiry
-        self._tasks[prompt.prompt_id] = asyncio.create_task(self._ask(inquiry, client, candidates))
+        self._tasks[prompt.prompt_id] = self._keeper.begin(
+            f"prompt {prompt.prompt_id}", self._ask(inquiry, client, candidates)
+        )
         return inquiry
 
     async def close(self) -> None:
@@ -204,6 +208,9 @@ class Inquiries:
             with contextlib.suppress(TimeoutError, MoameshError):
                 async with asyncio.timeout(CANCEL_TIMEOUT_S):
                     await client.cancel(inquiry.device_id, prompt_id)
+            raise
+        except Exception:
+            inquiry.fail(of_exception(MoameshError("the gateway failed in a way nobody foresaw; its log has it")))
             raise
         finally:
             self._link.open_at[inquiry.device_id] -= 1

@@ -21,6 +21,7 @@ from edge_agent.client import (
 )
 from edge_agent.gateway.errors import ApiError, invalid, unavailable
 from edge_agent.gateway.options import GatewayOptions
+from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import is_id
 
 log = logging.getLogger(__name__)
@@ -45,21 +46,18 @@ class MeshLink:
         self._options = options
         self._make_client()  # not used: what is wrong with the settings is to be said before we listen
         self._client: MeshClient | None = None
-        self._since = 0.0
         self._dropped = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Keeper("gateway")
         self.open_at: Counter[str] = Counter()
         """Prompts of this gateway open at each device: newer than the device's own figures."""
 
     async def start(self) -> None:
         """Begins to connect; returns at once. A broker that is not there yet is waited for."""
-        self._task = asyncio.create_task(self._keep_connected(), name="mesh-link")
+        self._tasks.keep("connection to the mesh", self._keep_connected)
 
     async def stop(self) -> None:
         """Disconnects."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._tasks.stop()
 
     @property
     def connected(self) -> bool:
@@ -111,13 +109,17 @@ class MeshLink:
         if wanted is not None and not is_id(wanted):
             raise invalid("moamesh.device: must be 1 to 64 of a-z, 0-9 and -", "moamesh.device", "invalid_value")
         while True:
-            settled = time.monotonic() >= self._since + DEVICES_WAIT_S
+            settled = time.monotonic() >= self._connected_at() + DEVICES_WAIT_S
             found = self._named(wanted, settled) if wanted else self._best()
             if found:
                 return found
             if settled:
                 raise self._nobody()
             await asyncio.sleep(POLL_S)
+
+    def _connected_at(self) -> float:
+        """When we last came to the broker: one that restarted has forgotten who is there."""
+        return self._client.connected_at if self._client is not None else time.monotonic()
 
     def _named(self, wanted: str, settled: bool) -> tuple[str, ...]:
         view = next((view for view in self.devices() if view.device_id == wanted), None)
@@ -158,7 +160,7 @@ class MeshLink:
             try:
                 async with client:
                     await client.start_watching()
-                    self._client, self._since, said = client, time.monotonic(), ""
+                    self._client, said = client, ""
                     log.info("connected to %s, mesh %s", client.url, client.mesh)
                     await asyncio.Event().wait()  # it heals itself from now on
             except BrokerUnreachableError as error:

@@ -23,6 +23,7 @@ from edge_agent.gateway.keys import KeyRing
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import CONNECTIONS_MAX, HEADER_BYTES_MAX, GatewayOptions
 from edge_agent.gateway.tls import ServerTls
+from edge_agent.tasks import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -92,16 +93,16 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._inquiries = inquiries
         self._tls = tls
-        self._following: asyncio.Task[None] | None = None
+        self._tasks = Keeper("gateway")
         self._stop_timeout_s = stop_timeout_s
         self._announce = started
-        self._closing: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
         await super().startup(sockets)
         if self._tls is not None:
-            self._following = asyncio.create_task(self._tls.follow(), name="certificate")
+            self._tasks.keep("certificate", self._tls.follow)
         if self.started:
             self._announce()
 
@@ -126,8 +127,9 @@ class _Server(uvicorn.Server):
             asyncio.get_running_loop().call_later(self._stop_timeout_s, self._close)
 
     def _close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._inquiries.close(), name="close")
+        if not self._closing:
+            self._closing = True
+            self._tasks.begin("closing", self._inquiries.close())
 
 
 def _check_open(options: GatewayOptions, keys: KeyRing) -> None:

@@ -22,6 +22,7 @@ from edge_agent.gateway.errors import ApiError, of_answer
 from edge_agent.gateway.inquiry import Inquiry
 from edge_agent.gateway.options import SEND_TIMEOUT_S
 from edge_agent.gateway.replies import Reply
+from edge_agent.tasks import OvertakenError, unless
 
 DONE = b"data: [DONE]\n\n"
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
@@ -43,16 +44,10 @@ async def unless_gone(receive: Receive, work: Awaitable[Any]) -> Any:
     Raises:
         ClientGoneError: the client went first; the work is cancelled.
     """
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(until_gone(receive))
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGoneError
-        return working.result()
-    finally:
-        for task in (working, gone):
-            task.cancel()
-        await asyncio.wait({working, gone})
+        return await unless(work, until_gone(receive))
+    except OvertakenError:
+        raise ClientGoneError from None
 
 
 class SentText:

@@ -9,6 +9,7 @@ import logging
 import random
 
 from edge_agent.ports import ManagementLine
+from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import Channel
 from provisioning.claiming import renew
 from provisioning.errors import ProvisioningError
@@ -55,10 +56,14 @@ class CertificateKeeper:
     async def attend(self, line: ManagementLine) -> None:
         """Renews when it is time, and tells peers of revocations, until it is cancelled."""
         self._line = line
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._renew_in_time(line))
-            if self._spread:
-                tasks.create_task(self._spread_revocations(line))
+        tasks = Keeper("certificate", line.report)
+        tasks.keep("renewal", lambda: self._renew_in_time(line))
+        if self._spread:
+            tasks.keep("revocations", lambda: self._spread_revocations(line))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await tasks.stop()
 
     async def _take(self, message: object) -> None:
         if isinstance(message, RenewalDue):

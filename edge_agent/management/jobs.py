@@ -10,6 +10,7 @@ from typing import Protocol, final
 
 from edge_agent.core.errors import MoameshError
 from edge_agent.management.job_record import JobEntry, JobRecord
+from edge_agent.tasks import Keeper, Told, describe, unheard
 from provisioning.errors import ProvisioningError
 from provisioning.jobs import Job, JobMessageError, JobReport, JobState, decode_job, one_line
 from provisioning.signed import SignedMessageError, open_signed
@@ -63,6 +64,7 @@ class JobRunner:
         trusted: returns the authority's certificates (PEM) and the revoked serial numbers, as they are known now.
         report: sends a report; may be called at any time after `start`.
         restart: asks the device to end and begin anew.
+        told: hears in one line of what nobody foresaw, and "" once all is well again.
 
     Duty of the caller: `start` once, when the device is connected; `take` for each body that comes; `stop`.
     """
@@ -76,6 +78,7 @@ class JobRunner:
         trusted: Callable[[], tuple[bytes, frozenset[int]]],
         report: Callable[[JobReport], None],
         restart: Callable[[], None],
+        told: Told = unheard,
     ) -> None:
         self._mesh = mesh
         self._device_id = device_id
@@ -85,23 +88,21 @@ class JobRunner:
         self._report = report
         self._restart = restart
         self._waiting: asyncio.Queue[JobEntry] = asyncio.Queue(WAITING_MAX)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Keeper("steward", told)
 
     def start(self) -> None:
         """Ends what waited for a restart, takes up what a crash left, and begins to work."""
+        self._waiting = asyncio.Queue(WAITING_MAX)  # what came before is on record, and so among the unfinished
         for entry in self._record.unfinished():
             if entry.restarting:
                 self._confirm(entry)
             elif not self._waiting.full():
                 self._waiting.put_nowait(entry)
-        self._task = asyncio.create_task(self._work(), name="jobs")
+        self._tasks.keep("jobs", self._work)
 
     async def stop(self) -> None:
         """Ends the work; a job that is running is taken up again at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._tasks.stop()
 
     async def take(self, body: bytes) -> None:
         """Takes a body that came for this device. What is no job of the operator is logged and dropped."""
@@ -149,6 +150,10 @@ class JobRunner:
             performed = await self._actions.perform(entry.job, self._progress(entry))
         except MoameshError as error:
             self._end(entry, JobState.FAILED, str(error))
+            return
+        except Exception as error:  # whatever an action raises: the operator hears of it, and the next job has its turn
+            log.exception("job %s failed", entry.job.job_id)
+            self._end(entry, JobState.FAILED, describe(error))
             return
         if not performed.restart:
             self._end(entry, JobState.DONE, performed.detail)

@@ -51,6 +51,7 @@ class DeviceSteward:
             self._trusted,
             self._report,
             self._restart,
+            self._tell,
         )
 
     async def take(self, channel: Channel, body: bytes) -> None:
@@ -83,6 +84,10 @@ class DeviceSteward:
     def _report(self, report: JobReport) -> None:
         if self._line is not None:
             self._line.publish(Channel.JOB_REPORTS, encode(report).encode())
+
+    def _tell(self, detail: str) -> None:
+        if self._line is not None:
+            self._line.report(detail)
 
     def _restart(self) -> None:
         if self._line is not None:

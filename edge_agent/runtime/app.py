@@ -14,13 +14,16 @@ from broker.per_device import DeviceBroker
 from broker.supervised import BrokerStartError
 from edge_agent.adapters.mqtt import MqttTransport
 from edge_agent.config import AgentConfig
+from edge_agent.core.health import Part
 from edge_agent.ports import Steward
 from edge_agent.runtime.announcing import announcements
 from edge_agent.runtime.assemble import make_host, make_transport
 from edge_agent.runtime.gateway_child import gateway_beside
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
 from edge_agent.runtime.host import AgentHost
+from edge_agent.runtime.reports import HealthReports
 from edge_agent.runtime.service_manager import ServiceManager
+from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import Channel
 
 log = logging.getLogger(__name__)
@@ -52,9 +55,14 @@ async def run_agent(config: AgentConfig, steward: Steward | None = None) -> bool
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.ask)
     started = manager.ready
-    async with own_broker(config) as broker, gateway_beside(config):
+    reports = HealthReports()
+    async with (
+        manager,
+        own_broker(config, reports.teller(Part.BROKER)) as broker,
+        gateway_beside(config, reports.teller(Part.GATEWAY)),
+    ):
         while not end.asked.is_set():
-            await _run_at_home(config, await find_home(config), broker, steward, end, started, manager)
+            await _run_at_home(config, await find_home(config), broker, steward, end, reports, manager, started)
             started = _said_already
     log.info("restarting" if end.restart else "stopped")
     return end.restart
@@ -83,8 +91,15 @@ class DeviceLine:
     """`ports.ManagementLine` of a running device."""
 
     def __init__(
-        self, config: AgentConfig, transport: MqttTransport, host: AgentHost, broker: DeviceBroker | None, end: End
+        self,
+        config: AgentConfig,
+        transport: MqttTransport,
+        host: AgentHost,
+        broker: DeviceBroker | None,
+        end: End,
+        reports: HealthReports,
     ) -> None:
+        self.report = reports.teller(Part.STEWARD)
         self._device_id = config.device.id
         self._transport = transport
         self._broker = broker
@@ -120,14 +135,15 @@ async def _run_at_home(
     broker: DeviceBroker | None,
     steward: Steward | None,
     end: End,
-    started: Callable[[], None],
+    reports: HealthReports,
     manager: ServiceManager,
+    started: Callable[[], None],
 ) -> None:
     """Runs the device until it is asked to stop, or its home has another address."""
     transport = make_transport(config, home)
     if steward is not None:
         transport.watch(steward.channels, steward.take)
-    host = make_host(config, home, transport)
+    host = make_host(config, home, transport, reports)
     host.watch_problems(manager.tell)
     transport.advertise(announcements(config, host.model))
     log.info("device %s of mesh %s, home broker %s", config.device.id, config.device.mesh, home.advertised)
@@ -135,16 +151,21 @@ async def _run_at_home(
     async def end_after(reason: Coroutine[object, object, object]) -> None:
         await reason
         host.stop()
+        await asyncio.Event().wait()  # its keeper begins anew whatever ends
 
-    tasks = [asyncio.create_task(end_after(reason)) for reason in (end.asked.wait(), until_moved(config, home))]
+    tasks = Keeper("device", reports.teller(Part.STEWARD))
+    tasks.keep("waiting for its end", lambda: end_after(end.asked.wait()))
+    tasks.keep("watching its address", lambda: end_after(until_moved(config, home)))
     if steward is not None:
-        tasks.append(asyncio.create_task(steward.attend(DeviceLine(config, transport, host, broker, end))))
+        line = DeviceLine(config, transport, host, broker, end, reports)
+        attend = steward.attend
+        tasks.keep("steward", lambda: attend(line))
+    reports.connect(host.report)
     try:
         await host.run(started)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        reports.disconnect()
+        await tasks.stop()
 
 
 def _said_already() -> None:

@@ -16,6 +16,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.context import RandomStreams
 from edge_agent.core.errors import SettingsError
+from edge_agent.core.health import Part
 from edge_agent.core.policies import make_policies
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
@@ -26,12 +27,14 @@ from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.installation import installation
 from edge_agent.tls import TlsFileError, client_context
+from edge_agent.runtime.reports import HealthReports
+from edge_agent.tasks import Told
 
 
-def make_host(config: AgentConfig, home: Home, transport: Transport) -> AgentHost:
+def make_host(config: AgentConfig, home: Home, transport: Transport, reports: HealthReports | None = None) -> AgentHost:
     """Returns the device that `config` describes, at home where `home` says, not yet running.
 
-    `transport` is what `make_transport` makes of the same two.
+    `transport` is what `make_transport` makes of the same two. `reports` hears how the parts around the core are.
 
     Raises:
         SettingsError: something that the configuration names is missing, with the command that mends it.
@@ -71,7 +74,7 @@ def make_host(config: AgentConfig, home: Home, transport: Transport) -> AgentHos
             files_max=config.telemetry.files_max,
             servers=telemetry_servers(config),
         ),
-        discovery=_make_discovery(config, home),
+        discovery=_make_discovery(config, home, (reports or HealthReports()).teller(Part.DISCOVERY)),
     )
 
 
@@ -126,10 +129,10 @@ def _make_llama(section: EngineSection, instruction: str) -> Engine:
     )
 
 
-def _make_discovery(config: AgentConfig, home: Home) -> Discovery | None:
+def _make_discovery(config: AgentConfig, home: Home, told: Told) -> Discovery | None:
     if config.broker.mode == "shared" or not config.broker.mdns:
         return None
-    discovery: Discovery = discovery_module().MdnsDiscovery(config.device.id, config.device.mesh, home.advertised)
+    discovery: Discovery = discovery_module().MdnsDiscovery(config.device.id, config.device.mesh, home.advertised, told)
     return discovery
 
 

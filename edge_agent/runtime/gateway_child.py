@@ -22,6 +22,7 @@ from edge_agent.config import AgentConfig, EngineSection, TelemetrySection, writ
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS
 from edge_agent.config.sections import Section
 from edge_agent.core.settings import AgentSettings
+from edge_agent.tasks import Keeper, Told, Voices, unheard
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +36,15 @@ RETRY_MAX_S = 60.0
 
 
 @contextlib.asynccontextmanager
-async def gateway_beside(config: AgentConfig) -> AsyncIterator[None]:
+async def gateway_beside(config: AgentConfig, told: Told = unheard) -> AsyncIterator[None]:
     """Runs the gateway of this device, where it is to have one, until the context is left.
 
-    Use it in the main thread's event loop. A gateway that cannot be started is said in the log and tried again.
+    Use it in the main thread's event loop. A gateway that cannot be started is told, said in the log and tried again.
     """
     if not config.gateway.enabled:
         yield
         return
+    voices = Voices(told)
     child = Supervised(
         "gateway",
         _command(config),
@@ -50,17 +52,19 @@ async def gateway_beside(config: AgentConfig) -> AsyncIterator[None]:
         lambda: _answers(config),
         environment=_environment(),
         start_timeout_s=START_TIMEOUT_S,
+        told=voices.voice(),
     )
-    keeper = asyncio.create_task(_keep(child, config), name="gateway")
+    tasks = Keeper("gateway", voices.voice())
+    starting = voices.voice()
+    tasks.keep("start", lambda: _keep(child, config, starting))
     try:
         yield
     finally:
-        keeper.cancel()
-        await asyncio.wait([keeper])
+        await tasks.stop()
         await child.stop()
 
 
-async def _keep(child: Supervised, config: AgentConfig) -> None:
+async def _keep(child: Supervised, config: AgentConfig, told: Told) -> None:
     """Starts it, however often that takes; from then on `Supervised` keeps it running."""
     pause_s, said = RETRY_MIN_S, ""
     while True:
@@ -71,13 +75,15 @@ async def _keep(child: Supervised, config: AgentConfig) -> None:
             if str(error) != said:
                 log.error("%s; this device goes on without it, and tries again", error)
                 said = str(error)
+                told(said)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MAX_S)
         else:
             section = config.gateway
             scheme = "https" if section.cert_file is not None else "http"
             log.info("the gateway serves %s://%s:%d/v1", scheme, section.host, section.port)
-            return
+            told("")
+            await asyncio.Event().wait()
 
 
 def _check_port(config: AgentConfig) -> None:

@@ -17,6 +17,7 @@ from broker.per_device import DeviceBroker
 from broker.supervised import BrokerStartError
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
+from edge_agent.tasks import Told, unheard
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,8 @@ async def until_moved(config: AgentConfig, home: Home) -> None:
 
 
 @contextlib.asynccontextmanager
-async def own_broker(config: AgentConfig) -> AsyncIterator[DeviceBroker | None]:
-    """Runs this device's own broker, where it is to have one, and keeps it running.
+async def own_broker(config: AgentConfig, told: Told = unheard) -> AsyncIterator[DeviceBroker | None]:
+    """Runs this device's own broker, where it is to have one, and keeps it running; `told` hears how it is.
 
     Raises:
         SettingsError: it cannot be started; one line that says why.
@@ -98,6 +99,7 @@ async def own_broker(config: AgentConfig) -> AsyncIterator[DeviceBroker | None]:
             plain_port=section.local_port,
             web_port=section.web_port,
             people=PeopleFile(config.data_dir / USERS_FILE),
+            told=told,
         )
         await broker.start()
     except (BrokerFilesError, BrokerStartError, RuntimeError, OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import Answer
 from edge_agent.ports import Discovery, Engine, Journal, ModelCard, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
+from edge_agent.tasks import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class AgentHost:
         self._discovery = discovery
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_MAX)
         self._driver = EngineDriver(engine, self._inbox.put)
-        self._background: set[asyncio.Task[None]] = set()
+        self._arriving = Keeper("agent's events")
+        self._noting = Keeper("agent's journal")
         self._wake: asyncio.TimerHandle | None = None
         self._stopping = False
         self._on_problems: Callable[[tuple[Problem, ...]], None] | None = None
@@ -72,9 +74,11 @@ class AgentHost:
         """Asks `run` to end: nothing more is accepted, peers are told, what is accepted stays in the journal."""
         if not self._stopping:
             self._stopping = True
-            task = asyncio.create_task(self._inbox.put(StopRequested()))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._arriving.begin("stopping", self._inbox.put(StopRequested()))
+
+    def report(self, part: Part, detail: str) -> None:
+        """Has the core hear how a part around it is: one line, or "" for well again. Call it on the loop."""
+        self._arriving.begin(f"news of the {part}", self._inbox.put(HealthChanged(part, detail)))
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Runs until `stop`; calls `started` once everything has been started.
@@ -102,9 +106,7 @@ class AgentHost:
             await self._shut_down()
 
     def _telemetry_changed(self, trouble: str) -> None:
-        task = asyncio.create_task(self._inbox.put(HealthChanged(Part.TELEMETRY, trouble)))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self.report(Part.TELEMETRY, trouble)
 
     async def _next_event(self) -> Event:
         loop = asyncio.get_running_loop()
@@ -165,9 +167,8 @@ class AgentHost:
 
     def _send_answer(self, answer: Answer, reply: ReplyRoute) -> None:
         def delivered() -> None:
-            task = asyncio.create_task(self._journalled(self._journal.mark_delivered(answer.prompt_id, reply)))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            noting = self._journalled(self._journal.mark_delivered(answer.prompt_id, reply))
+            self._noting.begin(f"noting that {answer.prompt_id} was delivered", noting)
 
         self._transport.send_to_user(reply, answer, delivered)
 
@@ -181,11 +182,18 @@ class AgentHost:
     async def _shut_down(self) -> None:
         if self._wake is not None:
             self._wake.cancel()
-        await self._driver.stop()
-        if self._discovery is not None:
-            await self._discovery.stop()
-        await self._transport.stop()
-        await self._engine.stop()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        await self._telemetry.stop()
-        await self._journal.close()
+        steps: list[tuple[str, Callable[[], Coroutine[object, object, None]]]] = [
+            ("engine driver", self._driver.stop),
+            *([("discovery", self._discovery.stop)] if self._discovery is not None else []),
+            ("transport", self._transport.stop),
+            ("engine", self._engine.stop),
+            ("events that nobody takes any more", self._arriving.stop),
+            ("what is being noted", self._noting.finish),
+            ("telemetry", self._telemetry.stop),
+            ("journal", self._journal.close),
+        ]
+        for what, stop in steps:
+            try:
+                await stop()
+            except Exception:  # one part that cannot end in order must not keep the others from it
+                log.exception("%s: did not end in order", what)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 from edge_agent.core.health import Problem
+from edge_agent.tasks import Keeper
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
@@ -33,13 +34,19 @@ class ServiceManager:
         if self._address.startswith("@"):  # an abstract socket
             self._address = "\0" + self._address[1:]
         self._interval_s = _watchdog_s(environment) / _SIGNS_PER_WATCHDOG if self._address else 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Keeper("service manager")
+
+    async def __aenter__(self) -> ServiceManager:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.stop()
 
     def ready(self) -> None:
         """Says that the agent has started, and from now on that its loop turns. Call it on the loop, once."""
         self._send("READY=1")
         if self._interval_s > 0.0:
-            self._task = asyncio.create_task(self._give_signs())
+            self._tasks.keep("signs of life", self._give_signs)
 
     def tell(self, problems: Sequence[Problem]) -> None:
         """Shows what is wrong in `systemctl status`, or that nothing is."""
