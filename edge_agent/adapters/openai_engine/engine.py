@@ -17,6 +17,7 @@ from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION, build_chat, cut
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.ports import InferenceResult, ModelCard
+from edge_agent.tasks import Keeper
 
 CONNECT_TIMEOUT_S = 5.0  # servers stand next to the device
 SILENCE_TIMEOUT_S = 300.0  # between two pieces of an answer; reading a long prompt in makes the first one late
@@ -60,7 +61,7 @@ class OpenAIEngine:
         self._on_health: Callable[[str], None] = lambda detail: None
         self._client: httpx.AsyncClient | None = None
         self._watch: ServerWatch | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks = Keeper("server of the engine")
         self._busy = False
 
     @property
@@ -94,7 +95,7 @@ class OpenAIEngine:
             await client.aclose()
             raise
         self._client, self._watch = client, watch
-        self._watching = asyncio.create_task(watch.run(), name="server-watch")
+        self._tasks.keep("watch", watch.run)
 
     async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
         """Infers one item. Cancelling closes the connection, which makes these servers stop generating.
@@ -124,10 +125,7 @@ class OpenAIEngine:
 
     async def stop(self) -> None:
         """Ends the watch and closes the connections."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching])
+        await self._tasks.stop()
         client, self._client, self._watch = self._client, None, None
         if client is not None:
             await client.aclose()
