@@ -34,6 +34,7 @@ from edge_agent.core.messages import (
     Role,
     UserMessage,
 )
+from edge_agent.tasks import OvertakenError, unless
 from edge_agent.wire import codec, topics
 
 PROMPTS_OPEN_MAX = 10_000  # of one client at a time: bounds its memory when a caller forgets to read
@@ -125,13 +126,10 @@ class MeshClient:
 
     async def _connected_in_time(self) -> bool:
         connection = self._connection
-        ways = [asyncio.ensure_future(event.wait()) for event in (connection.connected, connection.refused)]
-        try:
-            await asyncio.wait(ways, timeout=self._settings.connect_timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            return connection.connected.is_set()
-        finally:
-            for way in ways:
-                way.cancel()
+        with contextlib.suppress(TimeoutError, OvertakenError):
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                await unless(connection.connected.wait(), connection.refused.wait())
+        return connection.connected.is_set()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -26,9 +26,9 @@ from edge_agent.runtime.databases import telemetry_servers
 from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.installation import installation
-from edge_agent.tls import TlsFileError, client_context
 from edge_agent.runtime.reports import HealthReports
 from edge_agent.tasks import Told
+from edge_agent.tls import TlsFileError, client_context
 
 
 def make_host(config: AgentConfig, home: Home, transport: Transport, reports: HealthReports | None = None) -> AgentHost:
