@@ -117,6 +117,7 @@ def _make_keeper(config: AgentConfig) -> CertificateKeeper | None:
         store.identity_file,
         store.identity_file,
         crl_file=store.crl_file,
+        broker_of="" if broker.mode == "shared" else config.device.id,  # its certificate names no loopback address
     )
     rng = random.Random()  # noqa: S311 - spreads messages in time
     return CertificateKeeper(store, mqtt_connect(access), spread=broker.mode == "own", rng=rng)
