@@ -103,6 +103,12 @@ class MeshFolder:
         return self.folder / "operator.pem"
 
     @property
+    def operator_before(self) -> Path:
+        """The operator's certificate of the CA before, there while a rotation is under way: a device that has not heard
+        of the new CA yet lets nobody with a newer one into its own broker, and only there can it hear of it."""
+        return self.folder / "operator-before.pem"
+
+    @property
     def operator_key(self) -> Path:
         """The operator's private key."""
         return self.folder / "operator.key"
@@ -148,7 +154,19 @@ class MeshFolder:
         if not self.operator_key.exists():
             write_atomically(self.operator_key, authority.issue_operator().key_pem, PRIVATE)
         identity = authority.issue_operator(key_pem=read_file(self.operator_key))
+        self._keep_before(authority.bundle)
         write_atomically(self.operator_certificate, identity.certificate_pem, PUBLIC)
+
+    def _keep_before(self, bundle: TrustBundle) -> None:
+        for path in (self.operator_certificate, self.operator_before):
+            if not path.exists():
+                continue
+            issuer = bundle.issuer_of(certs.certificates_from_pem(read_file(path))[0])
+            if issuer is not None and issuer is not bundle.newest:
+                if path != self.operator_before:
+                    write_atomically(self.operator_before, read_file(path), PUBLIC)
+                return
+        self.operator_before.unlink(missing_ok=True)
 
     def invite(
         self,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import re
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -90,20 +89,8 @@ def mqtt_connect(access: BrokerAccess) -> Connect:
     Raises:
         ProvisioningError: its URL is none.
     """
-    return connect_to_any([access])
-
-
-def connect_to_any(accesses: Sequence[BrokerAccess]) -> Connect:
-    """Returns what opens connections to one of a mesh's brokers: with each call to the next, so that one which is gone
-    keeps nobody from those that are there.
-
-    Raises:
-        ProvisioningError: the URL of one is none.
-    """
-    for access in accesses:
-        check_url(access.url)
-    in_turn = itertools.cycle(accesses)
-    return lambda: _connected(next(in_turn))
+    check_url(access.url)
+    return lambda: _connected(access)
 
 
 @contextlib.asynccontextmanager

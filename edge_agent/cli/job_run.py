@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 from collections.abc import Container, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from rich.live import Live
 
@@ -18,9 +21,9 @@ from provisioning.files import read_file
 from provisioning.job_desk import JobDesk, JobRow
 from provisioning.job_service import JobService
 from provisioning.jobs import Action, Value
-from provisioning.link import Connect
+from provisioning.link import Connect, Link
 from provisioning.mesh import MeshFolder
-from provisioning.mqtt_link import BrokerAccess, connect_to_any
+from provisioning.mqtt_link import BrokerAccess, check_url, mqtt_connect
 from provisioning.records import DeviceState
 
 POLL_S = 0.2
@@ -37,25 +40,25 @@ def open_desk(mesh: MeshFolder) -> JobDesk:
 
 
 def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], client_id: str, *, broker_of: str = "") -> Connect:
-    """Returns what connects the operator to one of these brokers, which are one, or to the own one of a device.
+    """Returns what connects the operator to one of these brokers, which are one, or to the own one of a device: with
+    each call in the next way, so that an address that is gone keeps nobody from those that are there.
 
     Raises:
         ProvisioningError: a URL is none.
     """
-    return connect_to_any(
-        [
-            BrokerAccess(
-                url,
-                client_id,
-                mesh.ca_file,
-                mesh.operator_certificate,
-                mesh.operator_key,
-                crl_file=mesh.crl_file if broker_of else None,  # a stolen device may still run its broker
-                broker_of=broker_of,
-            )
-            for url in broker_urls
-        ]
-    )
+    for url in broker_urls:
+        check_url(url)
+    turn = itertools.count()
+
+    def connect() -> AbstractAsyncContextManager[Link]:
+        files = [file for file in (mesh.operator_certificate, mesh.operator_before) if file.exists()]
+        ways = [(file, url) for file in files or [mesh.operator_certificate] for url in broker_urls]
+        certificate, url = ways[next(turn) % len(ways)]
+        crl = mesh.crl_file if broker_of else None  # a stolen device may still run its broker
+        access = BrokerAccess(url, client_id, mesh.ca_file, certificate, mesh.operator_key, crl_file=crl)
+        return mqtt_connect(replace(access, broker_of=broker_of))()
+
+    return connect
 
 
 def job_service(

@@ -10,12 +10,12 @@ import pytest
 
 from edge_agent.cli.job_run import open_desk
 from provisioning.claiming import claim
-from tests.longrun.programs import TROUBLES, WAIT_S, Program, program
+from tests.longrun.programs import EVERY_TROUBLE, TROUBLES, WAIT_S, Program, program
 from tests.management.test_live import Device
 from tests.provisioning.home import GIVE_UP_S, Home
 from tests.support.polling import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 JOBS = "jobs.sqlite3"
 
@@ -38,7 +38,7 @@ async def admit(home: Home, device_id: str) -> None:
     await claim(store, invitation.secret, home.claimant(invitation, store), give_up_s=GIVE_UP_S, pause_min_s=0.1)
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", EVERY_TROUBLE)
 async def test_mesh_serve_outlives_its_broker(trouble: str, tmp_path: Path) -> None:
     home = Home(tmp_path)
     async with home.broker() as broker, serving(home) as service:
@@ -61,7 +61,7 @@ async def test_mesh_serve_waits_for_a_broker_that_is_not_there_yet_or_goes_while
             await broker.stop()
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", EVERY_TROUBLE)
 async def test_a_job_that_is_waited_for_ends_though_the_broker_went(trouble: str, tmp_path: Path) -> None:
     home = Home(tmp_path)
     asking = ("job", "restart", "--device", "kitchen", "--wait", "90")

@@ -27,7 +27,7 @@ from tests.provisioning.home import MESH, Home
 from tests.support.polling import until
 from tests.support.secured import HOST, free_ports
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.broker
 
 NAMES = ("kitchen", "pantry", "attic")
 REACHES_S = 15.0  # what is promised, on a machine that has the time
@@ -181,8 +181,9 @@ async def test_renewals_users_and_jobs_reach_every_own_broker(tmp_path: Path) ->
             began = time.monotonic()
             for name, device in devices.items():
                 await until(lambda one=device, old=before[name]: one.serial != old, f"{name} has renewed", WAIT_S)
-                issuer = device.store.bundle().issuer_of(device.store.certificate())
-                assert issuer is device.store.bundle().newest
+                bundle, certificate = device.store.bundle(), device.store.certificate()
+                assert certificate is not None
+                assert bundle.issuer_of(certificate) is bundle.newest
             print(f"renewed everywhere after {time.monotonic() - began:.1f} s")
         with home.mesh.inventory() as inventory:
             inventory.put_user("alice", hash_password("secret"), None)
@@ -195,7 +196,9 @@ async def test_renewals_users_and_jobs_reach_every_own_broker(tmp_path: Path) ->
             assert await job.ends() == 0, job.text
 
 
-async def test_a_device_that_was_off_hears_of_a_revocation_when_it_is_back(tmp_path: Path) -> None:
+async def test_a_device_that_was_off_hears_of_a_revocation_and_of_a_new_authority_when_it_is_back(
+    tmp_path: Path,
+) -> None:
     home = Home(tmp_path)
     async with three(home) as devices, serving(home):
         attic = devices["attic"]
@@ -204,11 +207,15 @@ async def test_a_device_that_was_off_hears_of_a_revocation_when_it_is_back(tmp_p
         processes = [one for one in _agents() if str(config) in one[1]]
         assert len(processes) == 1
         os.kill(processes[0][0], 9)
+        before = attic.serial
         home.mesh.revoke("pantry", home.authority)
+        home.authority.rotate()
+        home.mesh.renew_operator(home.authority)  # attic's broker does not trust this one yet
         await until(lambda: gone in devices["kitchen"].revoked(), "kitchen knows of it", WAIT_S)
         command = (sys.executable, "-m", "edge_agent.fleet.agent_process")
         async with program("attic again", attic.folder, "--config", str(config), command=command) as again:
             await until(lambda: gone in attic.revoked(), f"attic knows of it\n{again.text[-2000:]}", WAIT_S)
+            await until(lambda: attic.serial != before, "attic has renewed", WAIT_S)
 
 
 def _agents() -> list[tuple[int, str]]:
