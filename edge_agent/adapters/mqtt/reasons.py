@@ -130,6 +130,7 @@ _OF_TEXT: tuple[tuple[str, str, str, bool], ...] = (
     ("alert bad certificate", "it does not like this device's certificate", _CERTIFICATE, True),
     ("alert handshake failure", "it refuses the TLS handshake", "give cert_file and key_file", True),
     ("WRONG_VERSION_NUMBER", "no TLS is spoken there", "use mqtt:// or the port for TLS", True),
+    ("Connection reset", "it hung up on the first byte", "is it the right port, with TLS or without?", False),
     ("Connection refused", "nobody listens there", "start the broker, or correct the address", False),
     ("Name or service not known", "there is no host of that name", "correct the address", False),
     ("No route to host", "there is no way to that host", "check the network", False),

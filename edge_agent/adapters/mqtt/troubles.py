@@ -7,6 +7,7 @@ A broker that is away for a night, or refuses a device for a week, is one line i
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 
 from edge_agent.adapters.mqtt.limits import BrokerLimits
@@ -100,18 +101,24 @@ class Troubles:
             self._tell()
 
     def _say(self, detail: str, level: int = logging.WARNING) -> None:
-        said = self._notes if level == logging.INFO else self._said
-        if detail not in said and len(said) < SAID_MAX:
-            said.add(detail)
+        said, what = self._notes if level == logging.INFO else self._said, _but_for_numbers(detail)
+        if what not in said and len(said) < SAID_MAX:
+            said.add(what)
             _log.log(level, "broker %s: %s", self._name(), detail)
 
     def _over(self) -> None:
-        self._said = set(self._standing.values())
+        self._said = {_but_for_numbers(detail) for detail in self._standing.values()}
         self._outage, self._lasting, self._sticky, self._back_said = "", False, False, False
 
     def _tell(self) -> None:
         wrong = self._outage or next(iter(self._standing.values()), "")
         line = f"broker {self._name()}: {wrong}" if wrong else ""
-        if line != self._told and self._changed is not None:
-            self._told = line
+        what = _but_for_numbers(line)
+        if what != self._told and self._changed is not None:
+            self._told = what
             self._changed(line)
+
+
+def _but_for_numbers(detail: str) -> str:
+    """What is the same trouble though it names another time, size or port of ours."""
+    return re.sub(r"\d+", "#", detail)
