@@ -80,19 +80,27 @@ class Transport(Protocol):
     what does not fit is dropped and counted; the protocol repeats what matters."""
 
     async def start(self, emit: EmitEvent, last_will: Presence) -> None:
-        """Begins connecting in the background, and keeps reconnecting, until `stop`."""
+        """Begins connecting in the background, and keeps reconnecting, until `stop`.
+
+        What is wrong with the home broker is told as `HealthChanged`, once, with the way out.
+        """
         ...
 
     def send_to_device(
         self, device_id: str, home_broker: str, message: PeerMessage, expires_in_s: float | None
     ) -> None:
-        """Queues a message for another device's inbox."""
+        """Queues a message for another device's inbox.
+
+        A request that will never be taken (too large for its broker or its reader, forbidden) comes back as the event
+        `SendFailed`: that silence is nobody else's.
+        """
         ...
 
     def send_to_user(
         self, reply: ReplyRoute, message: DeviceToUser, on_delivered: Callable[[], None] | None = None
     ) -> None:
-        """Queues a message for a user; `on_delivered` is called once the broker has taken it."""
+        """Queues a message for a user; `on_delivered` is called once the broker has taken it. What is too large for the
+        broker is cut, and says so."""
         ...
 
     def publish_presence(self, presence: Presence) -> None:

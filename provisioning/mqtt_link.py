@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 import secrets
 import socket
@@ -22,6 +23,7 @@ from provisioning.link import Connect, Link, LinkError, Received
 
 QUEUE_MAX = 1_000  # requests waiting to be answered; one that is lost is repeated by its device
 TIMEOUT_S = 10.0  # a broker in reach takes milliseconds, a busy Raspberry Pi with TLS a second
+_PACKET_OVERHEAD = 64  # headers of a publish beside topic and body, rounded up
 PASSWORD_PORT = 8884  # beside 8883, where certificates count
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
@@ -116,11 +118,12 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
     except (OSError, ValueError) as error:
         raise LinkError(f"{access.url}: {error}") from None
     _fail_early(client)
+    limits = _read_limits(client)
     entered = False
     try:
         async with client:
             entered = True
-            yield _MqttLink(client, access)
+            yield _MqttLink(client, access, limits)
     except aiomqtt.MqttError as error:
         raise LinkError(_why(access, error, entered=entered)) from None
 
@@ -170,10 +173,32 @@ def _fail_early(client: aiomqtt.Client) -> None:
     client._client.on_disconnect = hung_up
 
 
+@dataclass(slots=True)
+class _Limits:
+    """What the broker takes, as its CONNACK says."""
+
+    qos_max: int = 1
+    packet_bytes_max: float = math.inf
+
+
+def _read_limits(client: aiomqtt.Client) -> _Limits:
+    on_connect: Callable[..., None] = client._on_connect
+    limits = _Limits()
+
+    def connected(paho: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
+        limits.qos_max = min(1, getattr(properties, "MaximumQoS", 1))
+        limits.packet_bytes_max = getattr(properties, "MaximumPacketSize", math.inf)
+        on_connect(paho, userdata, flags, reason, properties)
+
+    client._client.on_connect = connected
+    return limits
+
+
 class _MqttLink:
-    def __init__(self, client: aiomqtt.Client, access: BrokerAccess) -> None:
+    def __init__(self, client: aiomqtt.Client, access: BrokerAccess, limits: _Limits) -> None:
         self._client = client
         self._access = access
+        self._limits = limits
         self._messages = aiter(client.messages)
 
     async def subscribe(self, topic_filter: str) -> None:
@@ -183,8 +208,12 @@ class _MqttLink:
             raise LinkError(_why(self._access, error, entered=True)) from None
 
     async def publish(self, topic: str, body: bytes) -> None:
+        size = len(topic) + len(body) + _PACKET_OVERHEAD
+        if size > self._limits.packet_bytes_max:  # the broker would hang up on it, and again at each repeat
+            most = int(self._limits.packet_bytes_max)
+            raise LinkError(f"{self._access.url}: {size:,} bytes for {topic}; the broker takes packets of {most:,}")
         try:
-            await self._client.publish(topic, body, qos=1)
+            await self._client.publish(topic, body, qos=self._limits.qos_max)
         except aiomqtt.MqttError as error:
             raise LinkError(_why(self._access, error, entered=True)) from None
 
