@@ -223,11 +223,24 @@ async def _ask_in_turn(client: MeshClient, candidates: Sequence[str], question: 
     for device_id, then in zip(candidates, (*candidates[1:], None), strict=True):
         shown = _Shown(errors, stream=question.stream and not question.json, raw=question.raw)
         result = await _ask(client, device_id, question, shown)
-        end = result.end
-        if then is None or not (isinstance(end, PromptRefusal) and end.reason in ELSEWHERE):
+        why = _one_devices_own(client, result)
+        if then is None or not why:
             break
-        errors.print(f"{device_id}: {safe_text(end.detail)}; asking {then}", style="busy", soft_wrap=True)
+        errors.print(f"{device_id}: {safe_text(why)}; asking {then}", style="busy", soft_wrap=True)
     return result
+
+
+def _one_devices_own(client: MeshClient, result: AskResult) -> str:
+    """Why it was not answered, where another device may well answer; "" else."""
+    match result.end:
+        case PromptRefusal(reason=reason, detail=detail) if reason in ELSEWHERE:
+            return detail
+        case NoReceiptError():
+            return "no word from it"
+        case Answer(outcome=Outcome.FAILED, detail=detail):
+            view = client.roster.get(result.device_id)
+            return detail if view is not None and not view.able else ""  # its engine died over it
+    return ""
 
 
 async def _ask(client: MeshClient, device_id: str, question: Question, shown: _Shown) -> AskResult:
@@ -240,14 +253,21 @@ async def _ask(client: MeshClient, device_id: str, question: Question, shown: _S
         )
         if isinstance(end, Answer) and not question.json:
             shown.finish(end)
-    except (NoReceiptError, AskTimeoutError) as error:
+    except NoReceiptError as error:
+        end = error
+        await _cancel(client, device_id, prompt_id)  # should it have heard after all: another may be asked now
+    except AskTimeoutError as error:
         end = error
     except asyncio.CancelledError:
         shown.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                await client.cancel(device_id, prompt_id)
+        await _cancel(client, device_id, prompt_id)
         raise
     finally:
         shown.close()
     return AskResult(question.text, device_id, end, time.monotonic() - begun_at)
+
+
+async def _cancel(client: MeshClient, device_id: str, prompt_id: str) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CANCEL_TIMEOUT_S):
+            await client.cancel(device_id, prompt_id)

@@ -249,6 +249,32 @@ async def test_who_names_no_device_gets_the_least_busy_and_after_its_refusal_the
 
 
 @pytest.mark.broker
+async def test_who_names_no_device_gets_another_when_the_engine_of_the_first_dies_over_it(
+    home: dict[str, str], broker_url: str
+) -> None:
+    async def dies(device: ScriptedDevice, message: Message) -> None:
+        if not isinstance(message, Prompt):
+            return
+        told = presence(device.device_id)
+        await device.announce(replace(told, entry=replace(told.entry, able=False)))
+        whole = answer(message.prompt_id)
+        await device.say(
+            replace(whole, device_id=device.device_id, outcome=Outcome.FAILED, text="", detail="no engine")
+        )
+
+    async with (
+        scripted_device(broker_url, dies, device_id="free") as free,
+        scripted_device(broker_url, answering("Because."), device_id="busy") as busy,
+    ):
+        for device, waiting in ((free, 0), (busy, 9)):
+            await device.announce(presence(device.device_id))
+            await device.announce(status(device.device_id, waiting=waiting))
+        end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test")
+        assert (end, out) == (0, "Because.\n"), errors
+        assert "free: no engine; asking busy" in errors
+
+
+@pytest.mark.broker
 async def test_ctrl_c_in_a_terminal_cancels_the_prompt_and_leaves_a_usable_terminal(
     home: dict[str, str], broker_url: str
 ) -> None:
