@@ -12,7 +12,8 @@ from edge_agent.cli.job_run import open_desk
 from provisioning.claiming import claim
 from tests.longrun.programs import EVERY_TROUBLE, TROUBLES, WAIT_S, Program, program
 from tests.management.test_live import Device
-from tests.provisioning.home import GIVE_UP_S, Home
+from tests.provisioning.home import Home
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 pytestmark = pytest.mark.broker
@@ -35,7 +36,7 @@ async def admit(home: Home, device_id: str) -> None:
     """A new device gets its certificate: the service listens and answers, at a broker that is there."""
     invitation = home.invite(device_id)
     store = home.store(device_id, invitation)
-    await claim(store, invitation.secret, home.claimant(invitation, store), give_up_s=GIVE_UP_S, pause_min_s=0.1)
+    await claim(store, invitation.secret, home.claimant(invitation, store), give_up_s=PATIENCE_S, pause_min_s=0.1)
 
 
 @pytest.mark.parametrize("trouble", EVERY_TROUBLE)
