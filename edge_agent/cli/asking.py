@@ -93,7 +93,11 @@ class _Shown:
         """Makes sure that the whole answer is on stdout, also where chunks were lost on the way."""
         self._end_status()
         if not answer.text.startswith(self._written):
-            self._start_over("— parts were lost on the way; the whole answer: —")
+            self._start_over(
+                "— the aggregation broke off; the best proposal instead: —"
+                if answer.partial
+                else "— parts were lost on the way; the whole answer: —"
+            )
         self._write(answer.text[len(self._written) :])
         if self._pages is None and self._written and not self._written.endswith("\n"):
             self._write("\n")
@@ -166,6 +170,8 @@ async def ask_one(address: MeshAddress, question: Question) -> int:
     if question.json:
         print_json(result_object(result))
     elif result.answer is not None:
+        if result.partial:
+            errors.print(f"answered in part: {safe_text(result.detail)}", style="busy", soft_wrap=True)
         errors.print(provenance_tree(result.answer))
     else:
         errors.print(f"{result.outcome}: {safe_text(result.detail)}", style="bad", soft_wrap=True)

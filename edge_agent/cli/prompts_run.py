@@ -113,10 +113,12 @@ def _shown(
     def on_end(job: Job, result: AskResult) -> None:
         provenance.add({"number": job.number} | result_object(result))
         bar.advance(task)
-        if not result.answered or not console.is_terminal:
+        if not result.answered or result.partial or not console.is_terminal:
             detail = f": {safe_text(result.detail)}" if result.detail else ""
-            line = f"prompt {job.number} at {job.device_id}: {result.outcome} after {result.latency_s:.1f} s{detail}"
-            console.print(line, style=None if result.answered else "bad", soft_wrap=True)
+            outcome = f"{result.outcome} in part" if result.partial else result.outcome
+            line = f"prompt {job.number} at {job.device_id}: {outcome} after {result.latency_s:.1f} s{detail}"
+            style = "busy" if result.partial else None if result.answered else "bad"
+            console.print(line, style=style, soft_wrap=True)
 
     def render() -> RenderableType:
         return Group(devices_table(client.roster.all(), time.monotonic()), bar.get_renderable())

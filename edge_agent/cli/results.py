@@ -61,6 +61,11 @@ class AskResult:
         return self.outcome == "answered"
 
     @property
+    def partial(self) -> bool:
+        """Whether the answer is the best proposal instead of an aggregation; `detail` says why."""
+        return isinstance(self.end, Answer) and self.end.partial
+
+    @property
     def detail(self) -> str:
         """Why it did not go well; "" if it did."""
         if isinstance(self.end, PromptRefusal):
@@ -82,6 +87,7 @@ def result_object(result: AskResult) -> JsonObject:
         "outcome": result.outcome,
         "text": answer.text if answer else "",
         "detail": result.detail,
+        "partial": answer.partial if answer else False,
         "retry_after_s": result.retry_after_s,
         "end_to_end_latency_s": answer.end_to_end_latency_s if answer else None,
         "latency_s": result.latency_s,
@@ -96,6 +102,8 @@ def device_object(view: DeviceView, now: float) -> JsonObject:
         "state": view.state(now).value,
         "model": view.model,
         "synthetic": view.synthetic,
+        "able": view.able,
+        "problems": [asdict(problem) for problem in view.problems],
         "status": asdict(view.status) if view.status is not None else None,
     }
 

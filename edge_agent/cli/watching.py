@@ -13,7 +13,7 @@ from edge_agent.cli.live import live_view
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.results import JsonObject, device_object
 from edge_agent.cli.terminal import console, print_json
-from edge_agent.cli.views.devices import devices_table, problem_lines
+from edge_agent.cli.views.devices import devices_table
 from edge_agent.client import DeviceState, DeviceView, MeshClient
 
 JSON_INTERVAL_S = 1.0
@@ -72,4 +72,4 @@ def mesh_object(address: MeshAddress, views: Sequence[DeviceView], now: float) -
 def _table(address: MeshAddress, views: Sequence[DeviceView], now: float) -> RenderableType:
     online = sum(view.state(now) is DeviceState.ONLINE for view in views)
     title = f"mesh {address.mesh} at {address.broker}: {online} of {len(views)} online"
-    return Group(devices_table(views, now, title=title), *problem_lines(views, now))
+    return devices_table(views, now, title=title)

@@ -64,6 +64,19 @@ class DeviceView:
         said = next((problem.detail for problem in self.problems if problem.part is Part.ENGINE), "")
         return said or "it has not said why yet"
 
+    @property
+    def health(self) -> str:
+        """A word for a narrow column: "ok", "unable" (to infer), or the parts that are not well."""
+        if not self.able:
+            return "unable"
+        return ", ".join(problem.part.value for problem in self.problems) or "ok"
+
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with it, a line for each part; the reason why it cannot infer comes first."""
+        others = [p for p in self.problems if p.part is not Part.ENGINE]
+        first = () if self.able else (f"cannot infer: {self.trouble}",)
+        return (*first, *(f"{problem.part.value}: {problem.detail}" for problem in others))
+
     def state(self, now: float) -> DeviceState:
         """What to call the device at `now` (the same clock as `heard_at`).
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from edge_agent.cli.results import AskResult, DeviceDiedError, prompt_options, result_object
-from edge_agent.client import AskTimeoutError, NoReceiptError
+from edge_agent.cli.results import AskResult, DeviceDiedError, device_object, prompt_options, result_object
+from edge_agent.client import AskTimeoutError, DeviceView, NoReceiptError
 from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import PromptRefusal, RefusalReason
-from tests.client.samples import answer
+from tests.client.samples import answer, status
 
 
 def test_an_answer_carries_its_layers_and_its_aggregation() -> None:
@@ -23,6 +26,16 @@ def test_an_answer_carries_its_layers_and_its_aggregation() -> None:
     assert wanted <= fields["provenance"]["aggregation"].keys()
     assert (fields["provenance"]["substitutes"], fields["provenance"]["missing"]) == ((), ())
     assert fields["provenance"]["policies"] == {"peer_selection": "uniform"}
+
+
+def test_a_partial_answer_says_so_and_a_device_tells_its_health() -> None:
+    part = replace(answer(), partial=True, detail="at its deadline")
+    fields = result_object(AskResult("why?", "device-1", part, 7.0))
+    assert (fields["outcome"], fields["partial"], fields["detail"]) == ("answered", True, "at its deadline")
+    assert result_object(AskResult("why?", "device-1", answer(), 7.0))["partial"] is False
+    sick = replace(status("d"), able=False, problems=(Problem(Part.ENGINE, "gone"),))
+    shown = device_object(DeviceView("d", None, sick, 0.0), 0.0)
+    assert (shown["able"], shown["problems"]) == (False, [{"part": "engine", "detail": "gone"}])
 
 
 def test_a_refusal_says_its_reason_and_has_no_provenance() -> None:

@@ -11,6 +11,7 @@ from edge_agent.cli.top.drawing import bar, compact, duration, graph, sparkline
 from edge_agent.cli.top.model import HISTORY_SAMPLES_MAX, History, Order, Snapshot, SortKey
 from edge_agent.cli.top.panes import alerts_line, detail, heading, totals_line
 from edge_agent.client.roster import DeviceState, Roster
+from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import DeviceStatus, PresenceState
 from tests.client.samples import presence, status
 
@@ -196,3 +197,23 @@ def test_bars_and_graphs_are_as_wide_and_as_high_as_asked_for() -> None:
 def test_numbers_stay_short() -> None:
     assert [compact(count) for count in (0, 9999, 12_345, 999_999)] == ["0", "9999", "12.3k", "1M"]
     assert [duration(seconds) for seconds in (0, 0.0321, 1.5, 120.0)] == ["–", "32ms", "1.5s", "120s"]
+
+
+def test_a_device_that_cannot_infer_is_an_alert_with_its_reason_wherever_one_looks(mesh: Mesh) -> None:
+    problem = Problem(Part.ENGINE, "the model file is gone")
+    mesh.tell(replace(figures("attic"), able=False, problems=(problem,), failed=4))
+    seen = presence("attic")
+    mesh.roster.take_presence(replace(seen, entry=replace(seen.entry, able=False)), NOW)
+    mesh.tell(replace(figures("pantry"), durable=False, problems=(Problem(Part.JOURNAL, "the disk is full"),)))
+    look = mesh.look()
+    alerts = [(alert.device_id, alert.text, alert.severe) for alert in look.alerts()]
+    assert alerts[0] == ("attic", "cannot infer: the model file is gone", True)
+    assert ("pantry", "journal: the disk is full", False) in alerts
+    assert "1 cannot infer" in heading("home", "b", look, paused=False).plain
+    assert "failed 4" in totals_line(look).plain
+    row = next(row for row in look.rows if row.device_id == "attic")
+    assert "cannot infer: the model file is gone" in detail(row, 100, 12).plain
+    cells = {column.name: column.cell(row).plain.strip() for column in columns_for(200)}
+    assert (cells["health"], cells["fail"]) == ("unable", "4")
+    assert ids(look, Order(SortKey.HEALTH))[0] == "attic"
+    assert ids(look, Order(SortKey.FAILED))[0] == "attic"

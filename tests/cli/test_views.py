@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
@@ -16,10 +17,11 @@ from edge_agent.cli.summary import summarise
 from edge_agent.cli.terminal import THEME, safe_text
 from edge_agent.cli.views.answers import answers_view
 from edge_agent.cli.views.dashboard import dashboard
-from edge_agent.cli.views.devices import devices_table, problem_lines
+from edge_agent.cli.views.devices import devices_table
 from edge_agent.cli.views.load import load_markdown, load_table
 from edge_agent.cli.views.provenance import provenance_tree
 from edge_agent.client import DeviceView, Roster
+from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import (
     Decision,
     LayerProgress,
@@ -72,8 +74,8 @@ def test_what_is_wrong_with_a_device_stands_below_the_table_and_who_cannot_infer
     table = rendered(devices_table(roster.all(), 0.0), 120)
     assert "unable" in next(line for line in table.splitlines() if "broken" in line)
     assert "online" in next(line for line in table.splitlines() if "well" in line)
-    lines = [line.plain for line in problem_lines(roster.all(), 0.0)]
-    assert lines == ["broken: engine: no model", "broken: broker: takes QoS 0 only"]
+    lines = [line.strip() for line in table.splitlines() if ": " in line]
+    assert lines == ["broken: cannot infer: no model", "broken: broker: takes QoS 0 only"]
 
 
 @WIDTHS
@@ -87,6 +89,52 @@ def test_every_device_has_its_row_with_state_and_figures(width: int) -> None:
     ]
     assert text.count("0.75") == 4
     assert text.count("+0.20") == 4
+
+
+@WIDTHS
+def test_what_is_wrong_with_whom_stands_in_the_table_and_in_full_below_it(width: int) -> None:
+    sick, full, gone, well = views()
+    engine = Problem(Part.ENGINE, "no server answers at http://127.0.0.1:11434/v1: start it")
+    sick = told(sick, able=False, problems=(engine,), failed=7)
+    full = told(full, durable=False, problems=(Problem(Part.JOURNAL, "the disk is full\x1b[2J"),))
+    gone = replace(told(gone, able=False, problems=(engine,)), presence=presence("device-3", PresenceState.OFFLINE))
+    text = rendered(devices_table([sick, full, gone, replace(well, device_id="device-4")], 1.0), width)
+    rows = {line.split()[0]: line for line in text.splitlines() if "●" in line or "✗" in line}
+    assert "unable" in rows["device-1"]
+    assert rows["device-1"].rstrip().endswith(" 7")
+    assert "journal" in rows["device-2"]
+    below = " ".join(text.partition("device-1: cannot infer: ")[2].split())
+    assert below.startswith("no server answers at http://127.0.0.1:11434/v1: start it")
+    assert "device-2: journal: the disk is full" in below
+    assert "\x1b" not in text
+    assert "device-3: cannot" not in text  # it is not there
+
+
+def test_a_mesh_without_troubles_says_nothing_below_the_table() -> None:
+    text = rendered(devices_table(views(), 1.0), 120)
+    assert text.count("ok") == 3  # the fourth is offline
+    assert "cannot" not in text
+
+
+def told(view: DeviceView, *, able: bool = True, **changed: Any) -> DeviceView:
+    """A device that has told this of itself."""
+    assert view.status is not None
+    assert view.presence is not None
+    entry = replace(view.presence.entry, able=able)
+    return replace(
+        view, presence=replace(view.presence, entry=entry), status=replace(view.status, able=able, **changed)
+    )
+
+
+@WIDTHS
+def test_an_answer_in_part_is_marked_in_its_panel_and_its_tree(width: int) -> None:
+    part = replace(answer(), partial=True, detail="nobody could aggregate")
+    part = replace(part, provenance=replace(part.provenance, answer_from="device-2", aggregation=None))
+    text = rendered(answers_view([AskResult("why?", "device-1", part, 7.0)]), width)
+    assert "answered in part" in text.splitlines()[0]
+    flat = " ".join(text.split())
+    assert "answered in part (the proposal of device-2) by device-1" in flat
+    assert "nobody could aggregate" in flat
 
 
 def test_synthetic_devices_are_called_so() -> None:

@@ -90,6 +90,13 @@ def _state(row: DeviceRow, _width: int) -> Text:
     return Text(f"{sign} {row.state.value}", style=style)
 
 
+def _health(row: DeviceRow, _width: int) -> Text:
+    if not row.present:
+        return Text("–", style=QUIET)
+    health = row.view.health
+    return Text(health, style=GOOD if health == "ok" else BUSY if row.view.able else BAD)
+
+
 def _model(row: DeviceRow, _width: int) -> Text:
     return Text(safe_text(row.model), style=BUSY if row.view.synthetic else "")
 
@@ -123,14 +130,15 @@ def margin_style(margin: float) -> str:
 _COLUMNS = (
     Column("device", 14, 0, _device, SortKey.DEVICE),
     Column("state", 9, 1, _state, SortKey.STATE),
-    Column("model", 26, 9, _model),
+    Column("health", 9, 4, _health, SortKey.HEALTH),
+    Column("model", 26, 10, _model),
     Column("queue", 14, 2, _queue, SortKey.WAITING),
-    Column("waiting", 10, 5, _waiting),
+    Column("waiting", 10, 6, _waiting),
     Column("ρ", 5, 3, _number(lambda s: f"{s.utilisation:.2f}"), None, right=True),
     Column(
         "load",
         5,
-        6,
+        7,
         _number(lambda s: f"{s.offered_load:.2f}", lambda s: load_style(s.offered_load)),
         SortKey.LOAD,
         right=True,
@@ -138,23 +146,31 @@ _COLUMNS = (
     Column(
         "margin",
         7,
-        4,
+        5,
         _number(lambda s: f"{s.stability_margin:+.2f}", lambda s: margin_style(s.stability_margin)),
         SortKey.MARGIN,
         right=True,
     ),
-    Column("α", 6, 11, _number(lambda s: duration(s.service_time_s_mean)), SortKey.SERVICE, right=True),
-    Column("sess", 5, 8, _number(lambda s: compact(s.sessions_active)), SortKey.SESSIONS, right=True),
-    Column("acc", 5, 10, _number(lambda s: compact(s.accepted)), right=True),
+    Column("α", 6, 13, _number(lambda s: duration(s.service_time_s_mean)), SortKey.SERVICE, right=True),
+    Column("sess", 5, 11, _number(lambda s: compact(s.sessions_active)), SortKey.SESSIONS, right=True),
+    Column("acc", 5, 12, _number(lambda s: compact(s.accepted)), right=True),
     Column(
         "rej",
         5,
-        7,
+        8,
         _number(lambda s: compact(s.rejected), lambda s: BAD if s.rejected else ""),
         SortKey.REJECTED,
         right=True,
     ),
-    Column("exp", 5, 12, _number(lambda s: compact(s.expired), lambda s: BUSY if s.expired else ""), right=True),
-    Column("done", 6, 13, _number(lambda s: compact(s.completed)), right=True),
-    Column("peers", 5, 14, _number(lambda s: compact(s.peers_alive)), right=True),
+    Column(
+        "fail",
+        5,
+        9,
+        _number(lambda s: compact(s.failed), lambda s: BAD if s.failed else ""),
+        SortKey.FAILED,
+        right=True,
+    ),
+    Column("exp", 5, 14, _number(lambda s: compact(s.expired), lambda s: BUSY if s.expired else ""), right=True),
+    Column("done", 6, 15, _number(lambda s: compact(s.completed)), right=True),
+    Column("peers", 5, 16, _number(lambda s: compact(s.peers_alive)), right=True),
 )

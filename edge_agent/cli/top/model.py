@@ -80,6 +80,8 @@ class SortKey(StrEnum):
     SERVICE = "service"
     SESSIONS = "sessions"
     REJECTED = "rejected"
+    FAILED = "failed"
+    HEALTH = "health"
 
     @property
     def next(self) -> SortKey:
@@ -124,6 +126,10 @@ def _figure(key: SortKey, row: DeviceRow, status: DeviceStatus) -> float:
     match key:
         case SortKey.STATE:
             return float(_STATES.index(row.state))
+        case SortKey.HEALTH:
+            return float(len(row.view.problems)) + (0.0 if row.view.able else 100.0)
+        case SortKey.FAILED:
+            return float(status.failed)
         case SortKey.WAITING:
             return float(status.requests_waiting + status.requests_running)
         case SortKey.LOAD:
@@ -157,6 +163,8 @@ class Totals:
     completed: int
     rejected: int
     expired: int
+    failed: int
+    unable: int
     synthetic: int
 
 
@@ -204,6 +212,8 @@ class Snapshot:
             completed=sum(status.completed for status in told),
             rejected=sum(status.rejected for status in told),
             expired=sum(status.expired for status in told),
+            failed=sum(status.failed for status in told),
+            unable=sum(row.present and not row.view.able for row in self.rows),
             synthetic=sum(status.synthetic for status in told),
         )
 
@@ -220,9 +230,11 @@ def _alerts(row: DeviceRow, now: float) -> list[Alert]:
     if row.state is DeviceState.SILENT:
         return [Alert(name, "is silent", severe=True)]
     status = row.status
-    if status is None or not row.present:
+    if not row.present:
         return []
-    alerts = []
+    alerts = [Alert(name, line, severe=not row.view.able) for line in row.view.troubles()]
+    if status is None:
+        return alerts
     rejected = row.rejected_lately(now)
     taken = status.requests_waiting + status.requests_running
     if rejected:

@@ -28,13 +28,14 @@ HELP = """\
   q, Ctrl-C      leave
 
 [b]Figures[/b]
+  health   ok, unable (to infer), or the parts that are not well
   queue    items waiting and running, of the places there are
   waiting  items waiting, over the last samples
   ρ        share of time the engine was busy in the last interval
   load     work offered per second, accepted or not
   margin   what is left of it below 1; under 0 queues grow
   α        mean service time of an inference
-  acc rej exp done   items accepted, refused, expired, completed
+  acc rej fail exp done   items accepted, refused, failed, expired, completed
   grey     the last figures of a device that is gone
 """
 
@@ -49,6 +50,8 @@ def heading(mesh: str, broker: str, snapshot: Snapshot, *, paused: bool) -> Text
         text.append("‖ paused  ", style=BUSY)
     text.append(mesh, style="bold")
     text.append(f"  {totals.online} of {totals.devices} online  ", style=GOOD if totals.online else BAD)
+    if totals.unable:
+        text.append(f"{totals.unable} cannot infer  ", style=BAD)
     if totals.synthetic:
         text.append(f"{totals.synthetic} synthetic, no language model  ", style=BUSY)
     text.append(broker, style=QUIET)
@@ -65,6 +68,7 @@ def totals_line(snapshot: Snapshot) -> Text:
     text.append(f" predicted {totals.requests_waiting_predicted:.1f}", style=QUIET)
     text.append(f"  rejected {totals.rejected}", style=BAD if totals.rejected else "")
     text.append(f"  expired {totals.expired}", style=BUSY if totals.expired else "")
+    text.append(f"  failed {totals.failed}", style=BAD if totals.failed else "")
     text.append(f"  {totals.arrival_rate_hz:.2f} prompts/s  {totals.sessions_active} sessions")
     return text
 
@@ -78,13 +82,17 @@ def alerts_line(snapshot: Snapshot) -> Text:
     text.append(f"{len(alerts)} alert{'s' if len(alerts) > 1 else ''}: ", style=BAD)
     for number, alert in enumerate(alerts):
         text.append(" · " if number else "", style=QUIET)
-        text.append(f"{alert.device_id} {alert.text}", style=BAD if alert.severe else BUSY)
+        text.append(f"{alert.device_id} {safe_text(alert.text)}", style=BAD if alert.severe else BUSY)
     return text
 
 
 def detail(row: DeviceRow, width: int, height: int) -> Text:
     """The chosen device: its figures, and graphs of the last minutes below them, `height` lines in all."""
-    lines = [_who(row), *_figures(row)]
+    troubles = [
+        Text(safe_text(line), style=BUSY if row.view.able else BAD, no_wrap=True, overflow="ellipsis")
+        for line in (row.view.troubles() if row.present else ())
+    ]
+    lines = [_who(row), *troubles, *_figures(row)]
     left = height - len(lines) - 1
     if left >= 2 and row.samples:
         lines += _graphs(row, width, left)

@@ -20,10 +20,12 @@ def answers_view(results: Sequence[AskResult]) -> Group:
 
 
 def _answer(result: AskResult) -> RenderableType:
-    style = "good" if result.answered else "bad"
+    style = "busy" if result.partial else "good" if result.answered else "bad"
     text = result.answer.text.strip() if result.answered and result.answer else f"{result.outcome}: {result.detail}"
     title = Text(result.device_id, style="name")
     title.append(f"  {result.prompt}", style="label")
+    if result.partial:
+        title.append("  answered in part", style="busy")
     panel = Panel(Text(safe_text(text)), title=title, title_align="left", border_style=style)
     if result.answer is None:
         return panel

@@ -1,4 +1,4 @@
-"""The table of devices: state, queue, load, totals."""
+"""The table of devices: state, health, queue, load, totals; below it what is wrong with whom."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _STATE_STYLE = {
 }
 _UTILISATION_HIGH = 0.9  # queues grow steeply beyond: ρ/(1-ρ) is 9 there
 MODEL_WIDTH_MAX = 28
+HEALTH_WIDTH_MAX = 12  # "unable", or a part; all of it stands below the table
+TROUBLES_MAX = 12  # lines below the table: a mesh in which all is broken still shows its devices
 _NONE = Text("–", style="quiet")
 
 
@@ -30,36 +32,45 @@ def devices_table(views: Sequence[DeviceView], now: float, *, title: str = "") -
         title=title or None,
         title_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,  # the box has a space between columns; with more, 80 columns leave none for the model
         pad_edge=False,
         header_style="label",
+        caption=_troubles(views, now),
+        caption_justify="left",
     )
     table.add_column("device", no_wrap=True, style="name")
     table.add_column("state", no_wrap=True)
+    table.add_column("health", no_wrap=True, overflow="ellipsis", max_width=HEALTH_WIDTH_MAX)
     table.add_column("model", overflow="ellipsis", max_width=MODEL_WIDTH_MAX)  # the one that gives way when it is tight
-    for name in ("wait", "run", "ρ", "margin", "sess", "done", "rej"):
+    for name in ("wait", "run", "ρ", "margin", "sess", "done", "rej", "fail"):
         table.add_column(name, justify="right", no_wrap=True)
     for view in views:
         state = view.state(now)
         alive = state in (DeviceState.ONLINE, DeviceState.SILENT)
         sign, style = _STATE_STYLE[state]
-        figures = _figures(view.status, alive) if view.status is not None else [_NONE] * 7
-        word = state.value
-        if alive and not view.able:
-            sign, style, word = "✗", "bad", "unable"
-        table.add_row(view.device_id, Text(f"{sign} {word}", style=style), _model(view), *figures)
+        figures = _figures(view.status, alive) if view.status is not None else [_NONE] * 8
+        said = Text(f"{sign} {state.value}", style=style)
+        table.add_row(view.device_id, said, _health(view, alive), _model(view), *figures)
     return table
 
 
-def problem_lines(views: Sequence[DeviceView], now: float) -> list[Text]:
-    """What is wrong with devices that are there, by their own word: a line for each part."""
-    alive = [view for view in views if view.state(now) in (DeviceState.ONLINE, DeviceState.SILENT)]
-    return [
-        Text(f"{view.device_id}: {problem.part}: {safe_text(problem.detail)}", style="bad")
-        for view in alive
-        if view.status is not None
-        for problem in view.status.problems
-    ]
+def _health(view: DeviceView, alive: bool) -> Text:
+    if not alive:
+        return _NONE
+    return Text(view.health, style="good" if view.health == "ok" else "busy" if view.able else "bad")
+
+
+def _troubles(views: Sequence[DeviceView], now: float) -> Text | None:
+    """A line for each thing that is wrong with a device that is there."""
+    there = [view for view in views if view.state(now) in (DeviceState.ONLINE, DeviceState.SILENT)]
+    lines = [(view, line) for view in there for line in view.troubles()]
+    if not lines:
+        return None
+    text = Text("\n").join(
+        Text(f"{view.device_id}: {safe_text(line)}", style="busy" if view.able else "bad")
+        for view, line in lines[:TROUBLES_MAX]
+    )
+    return text if len(lines) <= TROUBLES_MAX else text.append(f"\nand {len(lines) - TROUBLES_MAX} more", style="quiet")
 
 
 def _model(view: DeviceView) -> Text:
@@ -80,4 +91,5 @@ def _figures(status: DeviceStatus, alive: bool) -> list[Text]:
         Text(str(status.sessions_active), style=plain),
         Text(str(status.completed), style=plain),
         Text(str(status.rejected), style="bad" if status.rejected and alive else plain),
+        Text(str(status.failed), style="bad" if status.failed and alive else plain),
     ]

@@ -37,6 +37,10 @@ def provenance_tree(answer: Answer) -> Tree:
 def _headline(answer: Answer) -> Text:
     style = "good" if answer.outcome == "answered" else "bad"
     text = Text(answer.outcome.value, style=style)
+    if answer.partial:
+        text.append(" in part", style="busy")
+        if answer.provenance.answer_from:
+            text.append(f" (the proposal of {answer.provenance.answer_from})", style="busy")
     text.append(f" by {answer.device_id} in {answer.end_to_end_latency_s:.1f} s", style="default")
     if answer.detail:
         text.append(f": {safe_text(answer.detail)}", style="busy")
