@@ -38,6 +38,10 @@ export interface Device {
   state: DeviceState;
   presence: Presence | null;
   status: DeviceStatus | null;
+  /** Whether it can run its model, by its last word. */
+  able: boolean;
+  /** What is wrong with it, a line for each part; why it is not able comes first. */
+  troubles: readonly string[];
   /** Oldest first; bounded by HISTORY_SAMPLES_MAX. */
   history: readonly Sample[];
 }
@@ -87,7 +91,9 @@ export interface Exchange {
   state: PromptState;
   /** So far, or whole when it has ended. */
   answer: string;
-  /** Why it was refused, failed or expired, in the device's words; "" otherwise. */
+  /** Whether the answer is the best proposal instead of an aggregation. Absent in what older versions stored. */
+  partial?: boolean;
+  /** Why it was refused, failed, expired or answered in part, in the device's words; "" otherwise. */
   detail: string;
   refusal: RefusalReason | null;
   retryAfterS: number | null;

@@ -26,6 +26,9 @@ EXPIRE_AFTER_MIN_S = 15  # a device that tells its figures every second may be b
 ANNOUNCED_FILE = "home-assistant.json"
 _FILE_BYTES_MAX = 64 * 1024  # a few topics; beyond it somebody else wrote it
 
+# What is wrong, part by part; a state of Home Assistant's holds 255 characters.
+_TROUBLE = "(value_json.problems | default([]) | map(attribute='detail') | join('; ') or 'none')[:255]"
+
 Config = dict[str, Any]
 
 
@@ -112,6 +115,13 @@ def _figures(card: DeviceCard) -> dict[str, Config]:
         ),
         "rejected": _figure(card, "rejected", "Requests rejected", "value_json.rejected", total, "mdi:tray-remove"),
         "expired": _figure(card, "expired", "Requests expired", "value_json.expired", total, "mdi:timer-off"),
+        "failed": _figure(card, "failed", "Requests failed", "value_json.failed", total, "mdi:tray-alert"),
+        # devices of an earlier version say nothing of their health: then nothing is known to be wrong
+        "unable": _component(card, "unable", "binary_sensor", "Cannot infer")
+        | _from_status(card, "'OFF' if value_json.able | default(true) else 'ON'")
+        | {"dev_cla": "problem"},
+        "trouble": _component(card, "trouble", "sensor", "Trouble", "mdi:alert-circle-outline")
+        | _from_status(card, _TROUBLE),
         "overloaded": _component(card, "overloaded", "binary_sensor", "Overloaded")
         | _from_status(card, "'ON' if value_json.stability_margin < 0 else 'OFF'")
         | {"dev_cla": "problem"},

@@ -20,6 +20,7 @@ from edge_agent.adapters.mqtt import TlsFiles, open_client
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.config.surfaces import HomeAssistantSection
 from edge_agent.core.errors import SettingsError
+from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import Presence, PresenceState
 from edge_agent.core.settings import AgentSettings
 from edge_agent.fleet.device_process import DeviceProcess
@@ -94,6 +95,9 @@ def test_sensors_show_what_the_device_tells_and_nothing_while_it_is_gone() -> No
         "accepted": "7",
         "completed": "5",
         "rejected": "1",
+        "failed": "0",
+        "unable": "off",
+        "trouble": "none",
         "expired": "0",
         "overloaded": "off",
     }
@@ -101,6 +105,10 @@ def test_sensors_show_what_the_device_tells_and_nothing_while_it_is_gone() -> No
     seen.take(build("home", "kitchen", Channel.STATUS), encode(unstable))
     assert seen.states(TOPIC)["overloaded"] == "on"
     assert seen.states(TOPIC)["service_time"] == "unknown"
+    sick = replace(status("kitchen"), able=False, problems=(Problem(Part.ENGINE, "the model file is gone"),))
+    seen.take(build("home", "kitchen", Channel.STATUS), encode(sick))
+    assert seen.states(TOPIC)["unable"] == "on"
+    assert seen.states(TOPIC)["trouble"] == "the model file is gone"
     for state in (PresenceState.STOPPED, PresenceState.OFFLINE):
         seen.take(build("home", "kitchen", Channel.PRESENCE), encode(told(state=state)))
         assert seen.states(TOPIC) == dict.fromkeys(seen.states(TOPIC), "unavailable") | {"state": state.value}

@@ -10,7 +10,6 @@ export const LOAD_OVER_FOR_S = 10;
 export const QUEUE_SHARE_HIGH = 0.8; // of its places: soon prompts are refused
 export const QUEUE_FOR_S = 10; // a burst may fill a queue for a moment
 export const SILENT_FOR_S = 5; // beyond the silence that makes a device silent: a page that wakes hears it by then
-export const ABSENT_FOR_MAX_S = 3600; // then it was taken away on purpose
 
 interface Condition {
   id: string;
@@ -18,7 +17,6 @@ interface Condition {
   deviceId: string;
   text: string;
   afterS: number;
-  untilS: number;
 }
 
 /** Keeps since when each condition holds. Bounded: a few for each device, and devices are bounded. */
@@ -40,36 +38,48 @@ export class Alerts {
     return this.last;
   }
 
-  private holdsLongEnough({ id, afterS, untilS }: Condition, now: number): boolean {
+  private holdsLongEnough({ id, afterS }: Condition, now: number): boolean {
     const since = this.since.get(id) ?? now;
     this.since.set(id, since);
-    const heldS = (now - since) / 1000;
-    return heldS >= afterS && heldS <= untilS;
+    return (now - since) / 1000 >= afterS;
   }
 
   private conditionsOf(device: Device): Condition[] {
     const { id, state } = device;
     if (state === "online") this.seenOnline.add(id);
-    if (state === "offline" || state === "silent") {
-      // one that was gone before the page came may have been taken away long ago; the list of devices shows it
-      return this.seenOnline.has(id) ? [absent(device)] : [];
-    }
-    return state === "online" ? overloads(device) : [];
+    // for as long as the list shows it in red or yellow: all cannot be well above it
+    if (state === "offline" || state === "silent") return [absent(device, this.seenOnline.has(id))];
+    return state === "online" ? [...troubles(device), ...overloads(device)] : [];
   }
 }
 
-function absent({ id, state }: Device): Condition {
+/** A device that went without a farewell. One that was gone before the page came is less urgent: no news to anybody. */
+function absent({ id, state }: Device, wasSeen: boolean): Condition {
   const text = state === "offline" ? `${id} is offline: its connection broke off` : `${id} is silent: no news of it`;
-  const severity = state === "offline" ? "critical" : "warning";
-  const afterS = state === "offline" ? 0 : SILENT_FOR_S;
-  return { id: `${state}/${id}`, severity, deviceId: id, text, afterS, untilS: ABSENT_FOR_MAX_S };
+  const severity = state === "offline" && wasSeen ? "critical" : "warning";
+  return { id: `${state}/${id}`, severity, deviceId: id, text, afterS: state === "offline" ? 0 : SILENT_FOR_S };
+}
+
+/** What the device itself says is wrong with it. */
+function troubles({ id, able, troubles }: Device): Condition[] {
+  return troubles.map((text, at) => {
+    const isCritical = !able && at === 0;
+    const kind = isCritical ? "unable" : text.split(":", 1)[0];
+    return {
+      id: `${kind}/${id}`,
+      severity: isCritical ? "critical" : "warning",
+      deviceId: id,
+      text: isCritical ? `${id} ${text}` : `${id}, ${text}`,
+      afterS: 0,
+    };
+  });
 }
 
 function overloads({ id, status }: Device): Condition[] {
   if (status === null) return [];
   const found: Condition[] = [];
   const add = (kind: string, severity: Alert["severity"], text: string, afterS: number): void => {
-    found.push({ id: `${kind}/${id}`, severity, deviceId: id, text, afterS, untilS: Infinity });
+    found.push({ id: `${kind}/${id}`, severity, deviceId: id, text, afterS });
   };
   if (status.offered_load >= 1) {
     add(

@@ -110,6 +110,7 @@ function apply(exchange: Exchange, timing: Timing, message: DeviceToUser): Excha
         ...exchange,
         state: message.outcome,
         answer: message.text || exchange.answer, // a cancelled one keeps what was there
+        partial: message.partial,
         detail: cut(message.detail),
         provenance: message.provenance,
         endToEndLatencyS: message.end_to_end_latency_s,

@@ -73,7 +73,9 @@ export class Roster {
   private show(id: string, known: Known, now: number): Device {
     const state = stateOf(known, now);
     if (known.shown === null || known.shown.state !== state) {
-      known.shown = { id, state, presence: known.presence, status: known.status, history: known.history };
+      const { presence, status, history } = known;
+      const able = presence?.entry.able ?? status?.able ?? true; // presence is told at once when that changes
+      known.shown = { id, state, presence, status, able, troubles: troublesOf(able, status), history };
     }
     return known.shown;
   }
@@ -86,6 +88,15 @@ export class Roster {
     }
     return known;
   }
+}
+
+/** What a device says is wrong with it. Its presence may be news that its next status explains. */
+function troublesOf(able: boolean, status: DeviceStatus | null): readonly string[] {
+  const problems = status?.problems ?? [];
+  const others = problems.filter(({ part }) => part !== "engine").map(({ part, detail }) => `${part}: ${detail}`);
+  if (able) return others;
+  const why = problems.find(({ part }) => part === "engine")?.detail ?? "it has not said why yet";
+  return [`cannot run its model: ${why}`, ...others];
 }
 
 /**

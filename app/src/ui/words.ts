@@ -18,9 +18,14 @@ export function isUnderWay(state: PromptState): boolean {
   return state === "sending" || state === "accepted" || state === "proposing" || state === "streaming";
 }
 
-/** Whether an answer came, but without all the responses that it was to be made of. */
+/** Whether an answer came, but without all the responses that it was to be made of, or without being made of them. */
 export function isPartial(exchange: Exchange): boolean {
-  return exchange.state === "answered" && (exchange.provenance?.missing.length ?? 0) > 0;
+  return exchange.state === "answered" && (isProposal(exchange) || (exchange.provenance?.missing.length ?? 0) > 0);
+}
+
+/** Whether the answer is one device's proposal: there was no time, or no device, to make one of all. */
+function isProposal(exchange: Exchange): boolean {
+  return exchange.partial === true;
 }
 
 const REFUSED: Record<NonNullable<Exchange["refusal"]>, string> = {
@@ -109,6 +114,11 @@ function layerText(exchange: Exchange): string {
 }
 
 function partial(exchange: Exchange): string {
+  if (isProposal(exchange)) {
+    const from = exchange.provenance?.answer_from ?? "";
+    const whose = from === "" ? "one device's proposal" : `the proposal of ${from}`;
+    return `This is ${whose}, not yet made better by the others${exchange.detail === "" ? "" : `: ${exchange.detail}`}.`;
+  }
   const missing = exchange.provenance?.missing ?? [];
   const names = [...new Set(missing.map((one) => one.device_id))];
   return `Answered without ${count(missing.length, "response")} (${names.join(", ")}).`;
@@ -124,6 +134,7 @@ const DEVICE_STATE: Record<DeviceState, { tone: Tone; title: string }> = {
 
 /** What to call a device's state. */
 export function deviceWords(device: Device): { tone: Tone; title: string } {
+  if (device.state === "online" && !device.able) return { tone: "bad", title: "Cannot answer" };
   return DEVICE_STATE[device.state];
 }
 

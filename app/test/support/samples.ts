@@ -38,6 +38,7 @@ export function presence(id: string, change: Partial<Presence> = {}): { type: "p
     heartbeat: 1,
     requests_waiting: 0,
     service_time_s_mean: null,
+    able: true,
   };
   return { type: "presence", entry, state: "online", queue_capacity: 32, version: "0", ...change };
 }
@@ -68,6 +69,10 @@ export function status(id: string, change: Partial<DeviceStatus> = {}): { type: 
     failed: 0,
     sessions_active: 0,
     peers_alive: 0,
+    bad_input: 0,
+    able: true,
+    durable: true,
+    problems: [],
     ...change,
   };
 }
@@ -85,6 +90,8 @@ export const PROVENANCE: Provenance = {
   messages_received: 0,
   restarts: 0,
   decisions: [],
+    answer_from: "",
+    reference_bytes_cut: 0,
 };
 
 /** Stands where nothing may fail. */

@@ -54,6 +54,18 @@ describe("the words of a state", () => {
     expect(exchangeWords(exchange("c", "unreachable", forbidden), "online").text).toContain("does not let you ask");
   });
 
+  it("call an answer partial that is one device's proposal, and say whose and why", () => {
+    const provenance = { ...PROVENANCE, missing: [], answer_from: "attic" };
+    const part = exchange("c", "answered", { answer: "yes", partial: true, detail: "its deadline came", provenance });
+    expect(isPartial(part)).toBe(true);
+    expect(exchangeWords(part, "online")).toEqual({
+      tone: "warn",
+      title: "Partial",
+      text: "This is the proposal of attic, not yet made better by the others: its deadline came.",
+    });
+    expect(isPartial({ ...part, partial: false })).toBe(false);
+  });
+
   it("call an answer partial that lacks responses, and name them", () => {
     const partial = exchange("c", "answered", { answer: "yes", provenance: PROVENANCE });
     expect(isPartial(partial)).toBe(true);

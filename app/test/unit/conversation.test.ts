@@ -4,7 +4,13 @@ import { DEFAULT_OPTIONS } from "../../src/model";
 import type { Answer, DeviceToUser, Outcome } from "../../src/wire/messages";
 import { exchange, PROVENANCE } from "../support/samples";
 
-const receipt: DeviceToUser = { type: "prompt-receipt", prompt_id: "p1", device_id: "device-1", expected_wait_s: 2 };
+const receipt: DeviceToUser = {
+  type: "prompt-receipt",
+  prompt_id: "p1",
+  device_id: "device-1",
+  expected_wait_s: 2,
+  durable: true,
+};
 const chunk = (index: number, text: string): DeviceToUser => ({ type: "token-chunk", prompt_id: "p1", index, text });
 const progress = (layer: number, joined: string[] = []): DeviceToUser => ({
   type: "layer-progress",
@@ -18,6 +24,7 @@ const answer = (outcome: Outcome, text: string): { type: "answer" } & Answer => 
   type: "answer",
   prompt_id: "p1",
   device_id: "device-1",
+  partial: false,
   outcome,
   text,
   detail: "why",
@@ -147,4 +154,15 @@ test("a long word of a device is cut", () => {
 test("an answer without an end is cut", () => {
   const text = "x".repeat(c.ANSWER_LENGTH_MAX);
   expect(after(chunk(0, text), chunk(1, "more")).exchange.answer).toBe(text);
+});
+
+test("an answer that is the best proposal says so, with the device's reason", () => {
+  const part = { ...answer("answered", "yes"), partial: true, detail: "nobody could aggregate in time" };
+  const { exchange: shown } = c.deliver(c.deliver(c.open(exchange(), 0), receipt, 1), part, 2);
+  expect([shown.state, shown.answer, shown.partial, shown.detail]).toEqual([
+    "answered",
+    "yes",
+    true,
+    "nobody could aggregate in time",
+  ]);
 });

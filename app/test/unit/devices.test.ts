@@ -1,6 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
 import {
-  ABSENT_FOR_MAX_S,
   Alerts,
   LOAD_HIGH_FOR_S,
   LOAD_OVER_FOR_S,
@@ -70,7 +69,8 @@ test("the arrival rate is smoothed over a minute", () => {
 });
 
 function device(change: Partial<DeviceStatus> = {}, in_: Device["state"] = "online"): Device {
-  return { id: "a", state: in_, presence: presence("a"), status: status("a", change), history: [] };
+  const shown = { id: "a", state: in_, presence: presence("a"), status: status("a", change) };
+  return { ...shown, able: true, troubles: [], history: [] };
 }
 
 /** What is alerted at each of these seconds. */
@@ -103,13 +103,38 @@ test("a queue with more than 80 % of its places taken warns", () => {
   expect(kinds(new Alerts(), busy, 0, QUEUE_FOR_S)).toEqual([[], []]);
 });
 
-test("a device that was there and is gone is alerted for an hour; one that never was, or stopped, is not", () => {
+test("a device that is gone without a farewell is alerted as long as it is shown so; one that stopped is not", () => {
   const alerts = new Alerts();
-  expect(kinds(alerts, device({}, "offline"), 0)).toEqual([[]]);
+  expect(kinds(alerts, device({}, "offline"), 0)).toEqual([["warning offline/a"]]); // gone before the page came
   kinds(alerts, device(), 1);
   expect(kinds(alerts, device({}, "silent"), 2, 2 + SILENT_FOR_S)).toEqual([[], ["warning silent/a"]]);
-  expect(kinds(alerts, device({}, "offline"), 8, ABSENT_FOR_MAX_S + 9)).toEqual([["critical offline/a"], []]);
-  expect(kinds(alerts, device({}, "stopped"), 9)).toEqual([[]]);
+  expect(kinds(alerts, device({}, "offline"), 8, 100_000)).toEqual([["critical offline/a"], ["critical offline/a"]]);
+  expect(kinds(alerts, device({}, "stopped"), 100_001)).toEqual([[]]);
+});
+
+test("whatever a device says is wrong with it needs attention at once, that it cannot run its model most of all", () => {
+  const sick = { ...device(), able: false, troubles: ["cannot run its model: the file is gone", "journal: disk full"] };
+  expect(kinds(new Alerts(), sick, 0)).toEqual([["critical unable/a", "warning journal/a"]]);
+  const full = { ...device(), troubles: ["journal: disk full"] };
+  expect(kinds(new Alerts(), full, 0)).toEqual([["warning journal/a"]]);
+  expect(kinds(new Alerts(), { ...sick, state: "stopped" }, 0)).toEqual([[]]);
+});
+
+test("a device's health is its own last word: presence before status, the engine's reason first", () => {
+  const problems = [
+    { part: "journal", detail: "disk full" },
+    { part: "engine", detail: "no server answers" },
+  ] as DeviceStatus["problems"];
+  const told = presence("a");
+  roster.takePresence({ ...told, entry: { ...told.entry, able: false } }, 0);
+  expect(roster.list(0)[0]!.troubles).toEqual(["cannot run its model: it has not said why yet"]);
+  roster.takeStatus(status("a", { able: false, durable: false, problems }), 0, false);
+  expect(roster.list(0)[0]).toMatchObject({
+    able: false,
+    troubles: ["cannot run its model: no server answers", "journal: disk full"],
+  });
+  roster.takePresence(told, 1);
+  expect(roster.list(1)[0]!.able).toBe(true);
 });
 
 test("while nothing changes the alerts are the same array", () => {

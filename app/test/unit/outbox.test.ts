@@ -5,7 +5,13 @@ import type { Exchange } from "../../src/model";
 import { exchange } from "../support/samples";
 
 const TURNS = [{ role: "user" as const, content: "Why?" }];
-const receipt = { type: "prompt-receipt" as const, prompt_id: "p1", device_id: "device-1", expected_wait_s: null };
+const receipt = {
+  type: "prompt-receipt" as const,
+  prompt_id: "p1",
+  device_id: "device-1",
+  expected_wait_s: null,
+  durable: true,
+};
 
 let sent: string[];
 let ends: Exchange[];

@@ -22,7 +22,7 @@ test.each(Object.keys(theory))("%s agrees with the devices' own code to 1e-9", (
 });
 
 function device(id: string, serviceTimeS: number, state: Device["state"] = "online"): Device {
-  return { id, state, presence: presence(id), status: status(id, { service_time_s_mean: serviceTimeS }), history: [] };
+  return { id, state, presence: presence(id), status: status(id, { service_time_s_mean: serviceTimeS }), able: true, troubles: [], history: [] };
 }
 
 test("for equal devices the prediction is the paper's law", () => {

@@ -19,7 +19,8 @@ export function useChosenDevice(): string {
 function idlest(devices: readonly Device[]): string | null {
   const load = (device: Device): number => device.status?.offered_load ?? 0;
   const online = devices.filter((device) => device.state === "online");
-  const pool = online.length > 0 ? online : devices;
+  const able = online.filter((device) => device.able);
+  const pool = able.length > 0 ? able : online.length > 0 ? online : devices;
   return (
     pool.reduce<Device | null>((best, one) => (best === null || load(one) < load(best) ? one : best), null)?.id ?? null
   );
@@ -48,5 +49,5 @@ export function DevicePicker({ deviceId }: { deviceId: string }): VNode {
 }
 
 function suffix(device: Device | undefined): string {
-  return device === undefined || device.state === "online" ? "" : ` (${deviceWords(device).title.toLowerCase()})`;
+  return device === undefined || (device.state === "online" && device.able) ? "" : ` (${deviceWords(device).title.toLowerCase()})`;
 }

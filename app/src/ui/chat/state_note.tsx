@@ -86,7 +86,7 @@ function hasRoom({ history, status }: Device, since: number): boolean {
 
 /** The online device with the least to do, other than the one that was asked; null if there is none. */
 function idlest(devices: readonly Device[], exchange: Exchange): Device | null {
-  const others = devices.filter((device) => device.id !== exchange.deviceId && device.state === "online");
+  const others = devices.filter((device) => device.id !== exchange.deviceId && device.state === "online" && device.able);
   const load = (device: Device): number => device.status?.requests_waiting ?? 0;
   return others.reduce<Device | null>(
     (best, device) => (best === null || load(device) < load(best) ? device : best),

@@ -29,6 +29,10 @@ export function status(id: string, load: number, waiting: number): DeviceStatus 
     failed: 0,
     sessions_active: 1,
     peers_alive: 3,
+    bad_input: 0,
+    able: true,
+    durable: true,
+    problems: [],
   };
 }
 
@@ -49,6 +53,7 @@ export function device(id: string, index: number, at: number): Device {
     heartbeat: 9,
     requests_waiting: 1,
     service_time_s_mean: 1.4,
+    able: true,
   };
   const presence = {
     entry,
@@ -56,7 +61,8 @@ export function device(id: string, index: number, at: number): Device {
     queue_capacity: 16,
     version: "0.6.0",
   };
-  return { id, state, presence, status: index === 2 ? null : status(id, 0.35 + 0.3 * index, index * 4 + 1), history };
+  const told = index === 2 ? null : status(id, 0.35 + 0.3 * index, index * 4 + 1);
+  return { id, state, presence, status: told, able: true, troubles: [], history };
 }
 
 const work = (id: string, waited: number, served: number): Contribution => ({
@@ -90,6 +96,8 @@ export const PROVENANCE: Provenance = {
   messages_received: 11,
   restarts: 0,
   decisions: [],
+  answer_from: "",
+  reference_bytes_cut: 0,
 };
 
 export const ANSWER = `Rayleigh scattering makes the sky **blue**. Sunlight holds all colours; air scatters *short* waves

@@ -15,6 +15,7 @@ const FULL_SHARE = 0.8; // of its places: from here on the alert for long queues
 export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
   const { tone, title } = deviceWords(device);
   const { status, presence } = device;
+  const isThere = device.state === "online" || device.state === "silent";
   const ask = (): void => {
     prefer({ device: device.id });
     go({ page: "chat", chatId: null });
@@ -37,9 +38,15 @@ export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
         )}
         {presence !== null && <span>version {presence.version}</span>}
       </p>
+      {isThere &&
+        device.troubles.map((line) => (
+          <p key={line} class="device-trouble" data-tone={device.able ? "warn" : "bad"}>
+            {line}
+          </p>
+        ))}
       {status === null ? <p class="muted">No figures yet.</p> : <Figures status={status} />}
       {status !== null && device.state !== "online" && <p class="muted last-told">Figures as last told.</p>}
-      <button type="button" class="quiet small" disabled={device.state !== "online"} onClick={ask}>
+      <button type="button" class="quiet small" disabled={device.state !== "online" || !device.able} onClick={ask}>
         Ask {device.id}
       </button>
     </article>
@@ -70,6 +77,7 @@ function Figures({ status }: { status: DeviceStatus }): VNode {
         <Figure name="Arrivals" value={rate(status.arrival_rate_hz)} />
         <Figure name="Answered" value={String(status.completed)} />
         <Figure name="Rejected" value={String(status.rejected)} />
+        {status.failed > 0 && <Figure name="Failed" value={String(status.failed)} />}
       </dl>
     </>
   );

@@ -10,11 +10,13 @@ export function MeshPage(): VNode {
   const engine = useEngine();
   const devices = engine.devices.value;
   const online = devices.filter((device) => device.state === "online").length;
+  const notAble = devices.filter((device) => device.state === "online" && !device.able).length;
+  const unable = notAble === 0 ? "" : `, ${notAble} cannot answer`;
   return (
     <section class="mesh-page scroller">
       <header class="page-head">
         <h1 tabIndex={-1}>Mesh {engine.pairing.value?.mesh ?? ""}</h1>
-        <p class="muted">{devices.length === 0 ? "" : `${online} of ${count(devices.length, "device")} online`}</p>
+        <p class="muted">{devices.length === 0 ? "" : `${online} of ${count(devices.length, "device")} online${unable}`}</p>
       </header>
       <AlertList />
       {devices.length === 0 && (
