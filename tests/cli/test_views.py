@@ -21,7 +21,6 @@ from edge_agent.cli.views.devices import devices_table
 from edge_agent.cli.views.load import load_markdown, load_table
 from edge_agent.cli.views.provenance import provenance_tree
 from edge_agent.client import DeviceView, Roster
-from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import (
     Decision,
     LayerProgress,
