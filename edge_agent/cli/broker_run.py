@@ -15,7 +15,7 @@ from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_files import MosquittoFiles
 from edge_agent.cli.broker_people import MeshPeople
 from edge_agent.cli.broker_setup import one_line_errors
-from edge_agent.cli.terminal import print_json
+from edge_agent.cli.terminal import print_json, styled
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
 from edge_agent.runtime.home import own_broker
@@ -134,7 +134,7 @@ def _say(out: Console, shown: dict[str, Any], *, json: bool) -> None:
     width = max(map(len, shown))
     for label, value in shown.items():
         if value not in (None, ""):
-            out.print(f"[label]{label.replace('_', ' '):{width}}[/] {value}", soft_wrap=True)
+            out.print(styled((f"{label.replace('_', ' '):{width}}", "label"), f" {value}"), soft_wrap=True)
 
 
 def log_to_stderr() -> None:

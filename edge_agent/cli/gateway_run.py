@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_agent.cli.terminal import console, print_json
+from edge_agent.cli.terminal import console, print_json, styled
 from edge_agent.client import Access
 from edge_agent.core.errors import SettingsError
 
@@ -47,8 +47,8 @@ def run(
             return
         who = "with an API key" if listening.key_needed else "without a key"
         out = console()
-        out.print(f"[label]API[/]   {listening.url}/v1   ({who}; models: moa, moa-m2-k3, local)")
-        out.print(f"[label]App[/]   {listening.url}/")
-        out.print(f"[label]Docs[/]  {listening.url}/docs")
+        out.print(styled(("API", "label"), f"   {listening.url}/v1   ({who}; models: moa, moa-m2-k3, local)"))
+        out.print(styled(("App", "label"), f"   {listening.url}/"))
+        out.print(styled(("Docs", "label"), f"  {listening.url}/docs"))
 
     run_gateway(options, announce)

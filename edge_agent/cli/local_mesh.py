@@ -14,6 +14,7 @@ from broker.embedded_web import ALL_INTERFACES
 from broker.loopback import port_is_free
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.model_files import ready_models
+from edge_agent.cli.terminal import styled
 from edge_agent.cli.watching import watch_client
 from edge_agent.client import MeshClient
 from edge_agent.core.errors import SettingsError
@@ -118,7 +119,11 @@ async def run_until_stopped(console: Console, plan: FleetPlan) -> None:
     """A fleet with a live table, until cancelled."""
     async with shown_fleet(console, plan) as fleet, MeshClient(fleet.url, fleet.mesh) as client:
         console.print(
-            f'up. Ask from another terminal: [label]moamesh ask "Why is the sky blue?"[/]\n{_elsewhere(fleet)}'
+            styled(
+                "up. Ask from another terminal: ",
+                ('moamesh ask "Why is the sky blue?"', "label"),
+                f"\n{_elsewhere(fleet)}",
+            )
         )
         show_web(console, fleet)
         await client.discover(at_least=plan.devices)
@@ -141,7 +146,9 @@ def show_web(console: Console, fleet: LocalFleet) -> None:
             if url == fleet.gateway_url:
                 console.print("this computer has no network address just now", style="bad")
     if fleet.web_url and fleet.gateway_url:
-        console.print("a phone or browser gets in by the code of: [label]moamesh pair NAME[/]", soft_wrap=True)
+        console.print(
+            styled("a phone or browser gets in by the code of: ", ("moamesh pair NAME", "label")), soft_wrap=True
+        )
     elif fleet.broker.web_hint:
         console.print(f"the app cannot connect: {fleet.broker.web_hint}", style="busy", soft_wrap=True)
 

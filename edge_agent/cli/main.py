@@ -38,6 +38,7 @@ from edge_agent.cli.commands import (
 )
 from edge_agent.cli.entry import check_entry
 from edge_agent.cli.exits import USER_ERROR, error_line
+from edge_agent.cli.help_text import show_help_as_text
 from edge_agent.core.errors import MoameshError, SettingsError
 from provisioning.errors import ProvisioningError
 
@@ -45,7 +46,14 @@ _COMPLETION_VARIABLE = "_MOAMESH_COMPLETE"
 
 
 class _Commands(TyperGroup):
-    """Commands whose known errors are one line on stderr and exit status 2, never a traceback."""
+    """Commands whose known errors are one line on stderr and exit status 2, never a traceback.
+
+    Their help is text: Typer would take `[[influx]]` in it for markup and print `[]`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        show_help_as_text(self)
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         if _COMPLETION_VARIABLE not in os.environ:  # there the last word is not finished yet

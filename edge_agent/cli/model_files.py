@@ -27,13 +27,18 @@ def pull_progress(console: Console, name: str) -> Iterator[ProgressCallback]:
     if not console.is_terminal:
         yield _plain_progress(console, name)
         return
-    columns = (TextColumn(f"[name]{name}[/] {{task.description}}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+    columns = (
+        TextColumn("{task.fields[name]}", "name", markup=False),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+    )
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
         tasks: dict[Stage, TaskID] = {}
 
         def show(stage: Stage, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES[stage], total=None, amount="")
+                tasks[stage] = bars.add_task(_STAGES[stage], total=None, amount="", name=name)
             bars.update(tasks[stage], completed=done, total=total or None, amount=_amount(stage, done, total))
 
         yield show

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from edge_agent.cli import pairing_code as code
 from edge_agent.cli.pairing import Paired
+from edge_agent.cli.terminal import styled
 
 
 def write_pictures(paired: Paired, *, svg: Path | None, png: Path | None) -> list[Path]:
@@ -55,8 +56,7 @@ def show_paired(out: Console, paired: Paired, written: Sequence[Path]) -> None:
         ("reach", link.addresses.reach()),
         ("security", link.addresses.security()),
     ):
-        out.print(f"[label]{label:<9}[/] ", end="")
-        out.print(said, soft_wrap=True, markup=False)
+        out.print(styled((f"{label:<9}", "label"), f" {said}"), soft_wrap=True)
     _show_next(out, paired)
 
 

@@ -7,7 +7,9 @@ import sys
 import unicodedata
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.status import Status
+from rich.text import Text
 from rich.theme import Theme
 
 THEME = Theme(
@@ -22,9 +24,23 @@ THEME = Theme(
 )
 
 
+class _PlainConsole(Console):
+    """Text is text: nothing in it is taken for markup, wherever a message says `[[influx]]`, a path holds `[old]` or an
+    address is `[fe80::1]`. What is to have a style is `styled`."""
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """As `Console.status`, whose text would be markup whatever the console says."""
+        return super().status(Text(status) if isinstance(status, str) else status, **options)
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console for stdout or stderr. Where it is no terminal, there is no colour and no cursor movement."""
-    return Console(stderr=stderr, theme=THEME, highlight=False)
+    return _PlainConsole(stderr=stderr, theme=THEME, highlight=False, markup=False, emoji=False)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Returns one text out of parts, each plain or with a style's name: `styled(("kitchen", "name"), " is in")`."""
+    return Text.assemble(*parts)
 
 
 def print_json(value: Any) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import typer
+from rich.text import Text
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from edge_agent.cli.main import app
 
 PROGRAM = "moamesh"
 Command: TypeAlias = TyperCommand | TyperGroup
-_MARKUP = re.compile(r"\[/?(?:bold|dim|italic|cyan|green|red|yellow)[a-z ]*\]")
 # As typer words it in a help text.
 _RANGE = re.compile(r"(?:(?P<low>[\d.]+)<=x|x>=(?P<least>[\d.]+))(?:<=(?P<high>[\d.]+))?")
 
@@ -146,7 +146,7 @@ def _default(option: TyperOption) -> str:
 
 
 def _help(command: Command) -> str:
-    text = _MARKUP.sub("", (command.help or "").split("\f")[0])
+    text = _plain((command.help or "").split("\f")[0])
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
@@ -155,4 +155,9 @@ def _first_line(command: Command) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(_MARKUP.sub("", text).replace(r"\[", "[").split()).replace("|", r"\|")
+    return " ".join(_plain(text).split()).replace("|", r"\|")
+
+
+def _plain(text: str) -> str:
+    """The text as a terminal shows it: the commands escape what Typer would take for markup."""
+    return Text.from_markup(text, emoji=False).plain

@@ -35,7 +35,7 @@ def invite(
 
     from broker.passwords import hash_password
     from edge_agent.analysis.durations import parse_duration
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.cli.views.members import invitation_object
     from provisioning.files import PRIVATE, write_atomically
 
@@ -50,7 +50,7 @@ def invite(
         print_json(shown)
         return
     out = console()
-    out.print(f"[name]{name}[/] may claim one certificate until {shown['expires_at']}", soft_wrap=True)
+    out.print(styled((name, "name"), f" may claim one certificate until {shown['expires_at']}"), soft_wrap=True)
     if output is not None:
         out.print(f"the claim is in {output}", soft_wrap=True)
     else:
@@ -72,7 +72,7 @@ def claim(
     import logging
     import sys
 
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.config import load_config
     from edge_agent.management.claim import claim_identity
 
@@ -83,7 +83,9 @@ def claim(
         print_json({"device_id": loaded.device.id, "mesh": loaded.device.mesh, "claimed": claimed})
         return
     said = "is now a member" if claimed else "was already a member"
-    console().print(f"[name]{loaded.device.id}[/] {said} of mesh [name]{loaded.device.mesh}[/]", soft_wrap=True)
+    console().print(
+        styled((loaded.device.id, "name"), f" {said} of mesh ", (loaded.device.mesh, "name")), soft_wrap=True
+    )
 
 
 @app.command("list")
@@ -137,7 +139,7 @@ def revoke(
     json: opt.Json = False,
 ) -> None:
     """Shut a device out, now: its certificates go on the revocation list, its claim is void."""
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
 
     opened = member.open_mesh(mesh)
     serials = opened.revoke(name, member.open_authority(opened, passphrase_file))
@@ -145,7 +147,7 @@ def revoke(
         print_json({"device_id": name, "revoked": [f"{serial:x}" for serial in serials], "crl": str(opened.crl_file)})
         return
     out = console()
-    out.print(f"[name]{name}[/] is revoked ({len(serials)} certificates, {opened.crl_file})", soft_wrap=True)
+    out.print(styled((name, "name"), f" is revoked ({len(serials)} certificates, {opened.crl_file})"), soft_wrap=True)
     out.print(
         f"moamesh broker run --mesh {opened.name} cuts its session in a second; a broker of your own needs the new "
         "crl.pem and a restart. moamesh mesh serve tells the other devices.",

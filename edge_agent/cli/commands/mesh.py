@@ -37,7 +37,7 @@ def create(
     json: opt.Json = False,
 ) -> None:
     """Make a mesh: its certificate authority, the operator's identity, its settings."""
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.cli.views.members import mesh_object
     from provisioning.errors import ProvisioningError
     from provisioning.mesh import DEFAULT_BROKER, MeshFolder, MeshSettings, meshes_folder
@@ -54,7 +54,7 @@ def create(
         print_json(mesh_object(mesh, (), 0))
         return
     out = console()
-    out.print(f"mesh [name]{name}[/] is at {mesh.folder}", soft_wrap=True)
+    out.print(styled("mesh ", (name, "name"), f" is at {mesh.folder}"), soft_wrap=True)
     out.print(
         "back this folder up, and show it to nobody: whoever has ca.key is the mesh", style="quiet", soft_wrap=True
     )
@@ -87,7 +87,7 @@ def list_meshes(json: opt.Json = False) -> None:
 @app.command()
 def show(name: MeshArgument = None, json: opt.Json = False) -> None:
     """Show a mesh: its brokers, its CA, how many members it has."""
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.cli.views.members import mesh_object
 
     mesh = member.open_mesh(name)
@@ -108,7 +108,7 @@ def show(name: MeshArgument = None, json: opt.Json = False) -> None:
         ("devices", devices),
         ("users", str(shown["users"])),
     ):
-        out.print(f"[label]{label:<10}[/] {text}", soft_wrap=True)
+        out.print(styled((f"{label:<10}", "label"), f" {text}"), soft_wrap=True)
 
 
 @app.command()
@@ -134,7 +134,7 @@ def rotate(
     json: opt.Json = False,
 ) -> None:
     """Give the mesh a new CA key, with overlap: first without --finish, and once all devices have renewed, with it."""
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.cli.views.members import mesh_object
     from provisioning.errors import ProvisioningError
 
@@ -158,9 +158,9 @@ def rotate(
             return
     out = console()
     if finish:
-        out.print(f"mesh [name]{mesh.name}[/] has only its new CA now; brokers need new certificates: restart them")
+        said = " has only its new CA now; brokers need new certificates: restart them"
+        out.print(styled("mesh ", (mesh.name, "name"), said))
     else:
-        out.print(
-            f"mesh [name]{mesh.name}[/] has a new CA beside the old one; {len(waiting)} devices have yet to renew"
-        )
+        said = f" has a new CA beside the old one; {len(waiting)} devices have yet to renew"
+        out.print(styled("mesh ", (mesh.name, "name"), said))
         out.print(f"they do it while moamesh mesh serve runs; see {_LIST}. Then: moamesh mesh rotate --finish")

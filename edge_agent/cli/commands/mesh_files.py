@@ -20,7 +20,7 @@ def ca(
     ] = None,
 ) -> None:
     """Print the certificate of the mesh's authority, which holds no secret: what phones and browsers must trust."""
-    from edge_agent.cli.terminal import console
+    from edge_agent.cli.terminal import console, styled
     from provisioning.files import PUBLIC, read_file, write_atomically
 
     content = read_file(member.open_mesh(mesh).ca_file)
@@ -35,7 +35,7 @@ def ca(
         ("iOS", "open it, install the profile, then Settings > General > About > Certificate Trust Settings"),
         ("Firefox", "Settings > Privacy & Security > Certificates > View Certificates > Import"),
     ):
-        out.print(f"[label]{system:<8}[/] {way}", soft_wrap=True)
+        out.print(styled((f"{system:<8}", "label"), f" {way}"), soft_wrap=True)
 
 
 def server_cert(

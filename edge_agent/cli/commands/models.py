@@ -35,14 +35,14 @@ def pull(source: Name, json: opt.Json = False) -> None:
     """
     from edge_agent.cli.model_files import pull_shown
     from edge_agent.cli.model_table import model_object
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
 
     model = pull_shown(console(stderr=True), source)
     if json:
         print_json(model_object(model))
     else:
         out = console()
-        out.print(f"[name]{model.name}[/] is at {model.path}", soft_wrap=True)
+        out.print(styled((model.name, "name"), f" is at {model.path}"), soft_wrap=True)
         out.print(f"uses {model.chosen.file_type}: {model.reason}", style="quiet", soft_wrap=True)
 
 

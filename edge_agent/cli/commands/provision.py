@@ -241,11 +241,11 @@ def flash(
 
 
 def _say_what_next(name: str, mesh: str, claim_expires_at: object) -> None:
-    from edge_agent.cli.terminal import console
+    from edge_agent.cli.terminal import console, styled
 
     out = console()
     if claim_expires_at is None:
-        out.print(f"[name]{name}[/] is a member of mesh [name]{mesh}[/] already", soft_wrap=True)
+        out.print(styled((name, "name"), " is a member of mesh ", (mesh, "name"), " already"), soft_wrap=True)
     else:
-        out.print(f"[name]{name}[/] may claim its certificate until {claim_expires_at}", soft_wrap=True)
+        out.print(styled((name, "name"), f" may claim its certificate until {claim_expires_at}"), soft_wrap=True)
         out.print("moamesh mesh serve must run when it boots", style="quiet", soft_wrap=True)

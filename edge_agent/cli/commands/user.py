@@ -34,7 +34,7 @@ def add(
     """
     from broker.passwords import hash_password
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.cli.user_sync import bring_users, touched
     from edge_agent.core.errors import SettingsError
     from edge_agent.wire.topics import OPERATOR_ID, user_login
@@ -63,7 +63,7 @@ def add(
         print_json(shown | ({"password": secret} if output is None else {"output": str(output)}))
         return
     out = console()
-    out.print(f"user [name]{name}[/] logs in as {login}", soft_wrap=True)
+    out.print(styled("user ", (name, "name"), f" logs in as {login}"), soft_wrap=True)
     if output is None:
         out.print(f"password: {secret}", soft_wrap=True, markup=False)
         out.print("it is shown this once", style="quiet")
@@ -93,13 +93,13 @@ def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False)
     """Remove a user; brokers run by moamesh cut their sessions."""
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.pairing_mesh import remove_from_mesh
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.terminal import console, print_json, styled
 
     problem = run_async(remove_from_mesh(member.open_mesh(mesh), name))
     if json:
         print_json({"name": name, "removed": True, "problem": problem})
         return
-    console().print(f"user [name]{name}[/] is removed", soft_wrap=True)
+    console().print(styled("user ", (name, "name"), " is removed"), soft_wrap=True)
     if problem:
         console(stderr=True).print(problem, style="bad", soft_wrap=True, markup=False)
 

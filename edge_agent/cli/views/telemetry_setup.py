@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from edge_agent.adapters.telemetry.server import ServerIdentity, TelemetryServer
 from edge_agent.adapters.telemetry.setup import Step, StepResult
@@ -19,8 +20,8 @@ def setup_view(server: TelemetryServer, identity: ServerIdentity, steps: Sequenc
     table.add_column("what")
     table.add_column("result")
     for step in steps:
-        colour = _COLOURS.get(step.result)
-        table.add_row(step.what, f"[{colour}]{step.result}[/]" if colour else str(step.result))
+        colour = _COLOURS.get(step.result, "")
+        table.add_row(step.what, Text(str(step.result), style=colour))
     return table
 
 
