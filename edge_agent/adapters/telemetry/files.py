@@ -68,14 +68,26 @@ def recent_times_ns(folder: Path, owner: str) -> list[int]:
 def cut_unfinished_line(descriptor: int) -> int:
     """Removes what a crash left of a last line (half a line may read as a wrong one) and returns the size."""
     size = os.fstat(descriptor).st_size
-    end = size
+    end = _after_last_newline(descriptor, size)
+    if end < size:
+        os.ftruncate(descriptor, end)
+    return end
+
+
+def line_begin(path: Path, offset: int) -> int:
+    """Returns where the line begins that byte `offset` is in; `offset` itself where a line begins there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _after_last_newline(descriptor, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _after_last_newline(descriptor: int, end: int) -> int:
     while end > 0:  # a power cut may leave more than a line: zeros up to the size that the file was to have
         start = max(0, end - _TAIL_BYTES)
         newline = os.pread(descriptor, end - start, start).rfind(b"\n")
         if newline >= 0:
-            end = start + newline + 1
-            break
+            return start + newline + 1
         end = start
-    if end < size:
-        os.ftruncate(descriptor, end)
-    return end
+    return 0

@@ -27,7 +27,8 @@ def say_trouble(folder: Path, error: Exception) -> str:
     """Returns why points are dropped just now, on one line."""
     if not isinstance(error, OSError):
         return f"telemetry in {folder} fails: {type(error).__name__}: {error}"
-    reason = error.strerror or str(error)
+    # the system's words for it, so that one trouble is told once however it shows
+    reason = os.strerror(error.errno) if error.errno else str(error)
     place = error.filename or folder
     way = _WAYS.get(error.errno or 0)
     return (

@@ -14,7 +14,7 @@ from typing import final
 
 from edge_agent.adapters.telemetry.batch import Batch, HeldFiles, read_lines
 from edge_agent.adapters.telemetry.cursor import Cursor, KeptCursor, begin_cursor, load_cursor, save_cursor
-from edge_agent.adapters.telemetry.files import count_lines
+from edge_agent.adapters.telemetry.files import count_lines, line_begin
 from edge_agent.adapters.telemetry.server import TelemetryServer
 from edge_agent.adapters.telemetry.spool import Extent, Place, Spool
 
@@ -74,6 +74,27 @@ class Progress:
         self._oldest_kept = 0
         self._held_is_stale = False
         self.durable_only_later = False
+
+    def begin(self) -> None:
+        """Holds the cursor against the spool. To be called when that is open, before anything is appended to it.
+
+        A power cut may have taken its end, or left other bytes there: once there is more again, nobody could tell that
+        the cursor stands in the midst of something.
+        """
+        with self._lock:
+            kept, extent = self._start(), self._spool.extent()
+            if kept is None or extent is None:
+                return
+            cursor = self._fit(kept.cursor, extent)
+            number, offset = cursor.place.number, cursor.place.offset
+            if number in extent.firsts:
+                path = self._spool.path(number)
+                place = Place(number, line_begin(path, offset))
+                passed = extent.firsts[number] + count_lines(path, offset)
+                if (place, passed) != (cursor.place, cursor.passed):
+                    cursor = _moved(cursor, place, passed)
+            if cursor != kept.cursor:
+                self._save(cursor)
 
     def next_batch(self, points_max: int, bytes_max: int) -> Batch | None:
         """Returns the next lines to send, noted on disk as perhaps sent; `None` if there are none.
@@ -276,12 +297,10 @@ class Progress:
         """Brings a cursor back into a spool that lost its end: a power cut, or somebody removed files."""
         place = cursor.place
         if place.number > extent.newest:
-            start = Place(extent.oldest, 0)
-            return replace(cursor, place=start, passed=extent.firsts[extent.oldest], unsure=start)
+            return _moved(cursor, Place(extent.oldest, 0), extent.firsts[extent.oldest])
         if place.number == extent.newest and place.offset > extent.newest_size:
             passed = extent.firsts[place.number] + count_lines(self._spool.path(place.number), extent.newest_size)
-            end = Place(place.number, extent.newest_size)
-            return replace(cursor, place=end, passed=passed, unsure=end)
+            return _moved(cursor, Place(place.number, extent.newest_size), passed)
         return cursor
 
     def _has_more(self, place: Place, extent: Extent) -> bool:
@@ -314,3 +333,8 @@ class Progress:
             if not self._unsaved:
                 log.warning("telemetry to %s: %s cannot be written: %s", self._label, self.cursor_path, error)
             self._unsaved = True
+
+
+def _moved(cursor: Cursor, place: Place, passed: int) -> Cursor:
+    """The cursor in a spool that counts anew from an earlier point: what became of the points before stays counted."""
+    return replace(cursor, place=place, passed=passed, unsure=place, begun=cursor.begun + passed - cursor.passed)

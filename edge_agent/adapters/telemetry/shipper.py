@@ -86,7 +86,8 @@ class Shipper:
         spool.readers.append(self)
 
     def start(self) -> None:
-        """Begins to send."""
+        """Begins to send. To be called before anything more is appended to the spool."""
+        self._progress.begin()
         self._thread = threading.Thread(target=self._run, name=f"telemetry to {self.label}", daemon=True)
         self._thread.start()
 

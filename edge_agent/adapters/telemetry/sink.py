@@ -147,9 +147,13 @@ class FileTelemetrySink:
             self._something.wait(self._until_report_s())
             self._something.clear()
             batch = [self._buffer.popleft() for _ in range(len(self._buffer))]
-            self._write(self._lines(batch))
-            if self._until_report_s() == 0.0 or self._stopping.is_set():
-                self._report()
+            try:
+                self._write(self._lines(batch))
+                if self._until_report_s() == 0.0 or self._stopping.is_set():
+                    self._report()
+            except Exception as error:  # unforeseen; the next points must find a thread that writes them
+                log.exception("telemetry to %s", self._folder)
+                self._note_trouble(say_trouble(self._folder, error))
         self._spool.close()
 
     def _until_report_s(self) -> float | None:

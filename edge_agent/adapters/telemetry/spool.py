@@ -7,6 +7,7 @@ removed knows exactly how many points it has missed, however long ago that was.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -230,7 +231,7 @@ class Spool:
         try:
             written = os.write(descriptor, data)
             if written < len(data):
-                raise OSError(f"only {written} of {len(data)} bytes could be written")
+                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
         except OSError:
             try:
                 os.ftruncate(descriptor, extent.newest_size)
