@@ -1,0 +1,68 @@
+"""`make quick`: the tests that start nothing. A pytest plugin, for those who want to know within a minute.
+
+What a test file needs is told by what it and the helpers it imports speak of; nobody has to mark it. A test that starts
+a process or listens at a port all the same fails here and is to be found by `_STARTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+_LEFT_OUT = {"broker", "llm", "long"}
+_ROOT = Path(__file__).resolve().parents[1]
+_STARTS = re.compile(
+    r"\b(subprocess|create_subprocess_exec|start_server|create_server|serve_forever|HTTPServer|EmbeddedBroker|LocalFleet"
+    r"|MosquittoBroker|DeviceBroker|DatabaseServer|default_model|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf)"
+)
+_IMPORTS = re.compile(r"^\s*from (tests\.[\w.]+) import|^\s*import (tests\.[\w.]+)", re.MULTILINE)
+
+
+def starts_something(path: Path) -> bool:
+    """Whether this file, or a helper of the tests that it imports, starts a server, a program or a model."""
+    seen: set[Path] = set()
+    ahead = [path]
+    while ahead:
+        one = ahead.pop()
+        if one not in seen:
+            seen.add(one)
+            starts, helpers = _read(one)
+            if starts:
+                return True
+            ahead += helpers
+    return False
+
+
+@cache
+def _read(path: Path) -> tuple[bool, list[Path]]:
+    """Whether this very file starts something, and the helpers that it imports."""
+    text = path.read_text(encoding="utf-8")
+    named = [one or other for one, other in _IMPORTS.findall(text)]
+    helpers = [_ROOT / (name.replace(".", "/") + ".py") for name in named]
+    return bool(_STARTS.search(text)), [one for one in helpers if one.exists()]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out all that starts something, and what takes long by computing."""
+    left_out = [
+        one for one in items if _LEFT_OUT & {mark.name for mark in one.iter_markers()} or starts_something(one.path)
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [one for one in items if one not in set(left_out)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has whatever starts something in spite of that fail."""
+    if config.getoption("collectonly", False):
+        return
+
+    def forbid(event: str, arguments: tuple[object, ...]) -> None:
+        if event in ("subprocess.Popen", "os.posix_spawn", "socket.bind") and "PYTEST_CURRENT_TEST" in os.environ:
+            raise AssertionError(f"{event} {arguments[:2]}: this test starts something; see tests/quick.py")
+
+    sys.addaudithook(forbid)
