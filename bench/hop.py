@@ -27,7 +27,8 @@ from edge_agent.client import MeshClient
 from edge_agent.core.events import Event, PeerMessageReceived
 from edge_agent.core.messages import PeerMessage, Presence, PromptOptions, ProposalRequest, ProposalResponse
 from edge_agent.ports import EmitEvent
-from tests.support.hosts import MESH, make_device, quick, until
+from tests.support.hosts import MESH, make_device, quick
+from tests.support.polling import until
 
 SERVICE = "deterministic:0.002"
 
