@@ -6,7 +6,7 @@ export default defineConfig({
     include: ["test/live/**/*.live.ts"],
     environment: "node",
     setupFiles: ["test/setup.ts"],
-    testTimeout: 60_000, // the machine may be busy; each wait has a bound of its own
+    testTimeout: 600_000, // for one that hangs; each wait has a bound of its own
     fileParallelism: false, // they share one mesh
   },
 });

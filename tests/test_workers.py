@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.workers import FIRST, TOGETHER, group_of, in_order
+from tests.workers import FIRST, TOGETHER, group_of, in_order, pytest_make_parametrize_id
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +27,12 @@ def test_what_takes_long_begins_first_and_is_there() -> None:
     found = ["tests/core/test_queue.py::test_a", f"{FIRST[1]}test_x.py::test_b", "tests/zzz.py::test_c"]
     assert in_order(found) == [found[1], found[0], found[2]]
     assert [path for path in FIRST if not (ROOT / path).exists()] == []
+
+
+def test_a_test_is_not_named_after_many_bytes() -> None:
+    assert pytest_make_parametrize_id(b"x" * 1000, "data") == "data"
+    assert pytest_make_parametrize_id(b"short", "data") is None
+    assert pytest_make_parametrize_id("x" * 1000, "data") is None
 
 
 def test_each_group_is_run_by_one_worker_alone(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ FIRST = ("tests/app/", "tests/gateway/", "tests/mesh/test_cluster.py", "tests/te
 """What takes minutes, longest first."""
 
 
+BYTES_IN_NAMES_MAX = 40
+
+
 def group_of(node_id: str) -> str:
     """The folder or file that this test goes with."""
     path = node_id.partition("::")[0]
@@ -30,6 +33,11 @@ def group_of(node_id: str) -> str:
 def in_order(node_ids: Iterable[str]) -> list[str]:
     """These tests with the long groups first; otherwise as they were."""
     return sorted(node_ids, key=lambda one: FIRST.index(group) if (group := group_of(one)) in FIRST else len(FIRST))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names no test after a file's worth of bytes: made anew by each worker, they may differ, and then nothing runs."""
+    return argname if isinstance(val, bytes) and len(val) > BYTES_IN_NAMES_MAX else None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,5 +1,5 @@
 /** Waiting for something to happen, with a bound and without guessing how long it takes. */
-const WAIT_MS = 20_000; // far above what anything here takes, so that only a hang runs into it
+const WAIT_MS = 300_000; // far above what anything takes on a slow, busy machine: only a hang runs into it
 const POLL_MS = 10;
 
 /** Polls until `condition` holds; rejects after `waitMs` with what it waited for. */

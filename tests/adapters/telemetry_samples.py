@@ -11,6 +11,7 @@ from edge_agent.adapters.telemetry.pace import Pace
 from edge_agent.core.effects import RecordRequest, RecordSession
 from edge_agent.core.messages import DeviceStatus
 from edge_agent.core.states import ItemOutcome
+from tests.support.patience import PATIENCE_S
 
 HURRIED = Pace(gather_s=0.02, retry_first_s=0.05, retry_max_s=0.2, settings_retry_s=0.2, retry_after_max_s=5.0)
 STATUS = DeviceStatus(
@@ -47,7 +48,7 @@ def new_sink(folder: Path, **options: Any) -> FileTelemetrySink:
     return FileTelemetrySink(folder, **settings)
 
 
-async def until(condition, bound_s: float = 10.0) -> None:
+async def until(condition, bound_s: float = PATIENCE_S) -> None:
     for _ in range(int(bound_s / 0.01)):
         if condition():
             return

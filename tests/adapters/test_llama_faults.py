@@ -15,11 +15,11 @@ from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.messages import ChatMessage, Role, Sampling
 from tests.support.patience import PATIENCE_S
+from tests.support.polling import until
 
 pytestmark = pytest.mark.llm
 
-STALL_TIMEOUT_S = 3.0  # short for the tests, yet far above the time of one token on a busy machine
-POLL_S = 0.05
+STALL_TIMEOUT_S = 2.0  # of a child that was stopped; one that works has all the time it wants
 
 
 def request(max_output_tokens: int = 4, text: str = "What is the capital of France?") -> StartInference:
@@ -29,7 +29,7 @@ def request(max_output_tokens: int = 4, text: str = "What is the capital of Fran
 
 @pytest.fixture
 async def engine(default_model: Path) -> AsyncIterator[LlamaEngine]:
-    engine = LlamaEngine(default_model, threads=1, context_tokens=1024, stall_timeout_s=STALL_TIMEOUT_S)
+    engine = LlamaEngine(default_model, threads=1, context_tokens=1024, stall_timeout_s=PATIENCE_S)
     await engine.start()
     try:
         yield engine
@@ -44,26 +44,33 @@ def signal_child(engine: LlamaEngine, number: signal.Signals) -> int:
     return pid
 
 
-async def strike_in_mid_inference(engine: LlamaEngine, number: signal.Signals) -> tuple[int, EngineError]:
-    """Sends the child a signal at the first piece of text; returns its process id and the error that comes of it."""
+def kill(engine: LlamaEngine) -> int:
+    return signal_child(engine, signal.SIGKILL)
+
+
+def freeze(engine: LlamaEngine) -> int:
+    """Stops the child, as a hang does. It alone is given a short time from now on, and no child after it."""
+    pid = signal_child(engine, signal.SIGSTOP)
+    child = engine._child
+    assert child is not None
+    child._stall_timeout_s = STALL_TIMEOUT_S
+    if child._owed_ids:
+        assert child._watchdog is not None, "a child at work is watched"
+        child._restart_watchdog()
+    return pid
+
+
+async def strike_in_mid_inference(engine: LlamaEngine, blow: Callable[[LlamaEngine], int]) -> tuple[int, EngineError]:
+    """Strikes the child at the first piece of text; returns its process id and the error that comes of it."""
     struck: list[int] = []
 
     def strike(text: str) -> None:
         if not struck:
-            struck.append(signal_child(engine, number))
+            struck.append(blow(engine))
 
     with pytest.raises(EngineError) as caught:
         await engine.infer(request(400, "Count from one to a thousand."), strike)
     return struck[0], caught.value
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for a condition that must come true within a bound."""
-    for _ in range(int(PATIENCE_S / POLL_S)):
-        if condition():
-            return
-        await asyncio.sleep(POLL_S)
-    raise AssertionError(f"did not come true within {PATIENCE_S:g} s")
 
 
 def is_gone(pid: int) -> bool:
@@ -74,7 +81,7 @@ def is_gone(pid: int) -> bool:
 
 
 async def test_a_killed_child_costs_one_inference_and_comes_back_by_itself(engine: LlamaEngine) -> None:
-    pid, error = await strike_in_mid_inference(engine, signal.SIGKILL)
+    pid, error = await strike_in_mid_inference(engine, kill)
     assert error.retryable
     assert "SIGKILL" in error.detail
     result = await engine.infer(request(), None)  # at once, as the agent does
@@ -86,13 +93,13 @@ async def test_a_killed_child_costs_one_inference_and_comes_back_by_itself(engin
 
 async def test_a_child_killed_while_idle_is_replaced_without_being_asked(engine: LlamaEngine) -> None:
     pid = signal_child(engine, signal.SIGKILL)
-    await until(lambda: engine.child_pid not in (None, pid))
+    await until(lambda: engine.child_pid not in (None, pid), "another child")
     assert engine.restarts == 1
     assert (await engine.infer(request(), None)).output_tokens == 4
 
 
 async def test_a_hanging_child_is_killed_and_replaced(engine: LlamaEngine) -> None:
-    pid, error = await strike_in_mid_inference(engine, signal.SIGSTOP)
+    pid, error = await strike_in_mid_inference(engine, freeze)
     assert error.retryable
     assert "no progress" in error.detail
     assert (await engine.infer(request(), None)).output_tokens == 4
@@ -100,16 +107,16 @@ async def test_a_hanging_child_is_killed_and_replaced(engine: LlamaEngine) -> No
 
 
 async def test_a_child_that_hangs_is_killed_even_if_its_request_was_cancelled(engine: LlamaEngine) -> None:
-    pid = signal_child(engine, signal.SIGSTOP)
+    pid = freeze(engine)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await engine.infer(request(), None)
-    await until(lambda: is_gone(pid))
+    await until(lambda: is_gone(pid), "the end of the hanging child")
     assert (await engine.infer(request(), None)).output_tokens == 4
 
 
 async def test_an_engine_can_be_stopped_while_its_child_hangs(engine: LlamaEngine) -> None:
-    pid = signal_child(engine, signal.SIGSTOP)
+    pid = freeze(engine)
     waiting = asyncio.create_task(engine.infer(request(), None))
     await asyncio.sleep(0)
     await engine.stop()
@@ -135,13 +142,13 @@ asyncio.run(main())
 """
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
     try:
-        await until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+        await until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), "the child has started")
         child_pid = int(pid_file.read_text())
         os.kill(child_pid, signal.SIGSTOP)  # so that it can't just notice the end of its input
     finally:
         parent.kill()
         await parent.wait()
-    await until(lambda: is_gone(child_pid))
+    await until(lambda: is_gone(child_pid), "the end of the child")
 
 
 @pytest.mark.parametrize(

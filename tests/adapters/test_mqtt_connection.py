@@ -14,6 +14,7 @@ from edge_agent.wire import topics
 from edge_agent.wire.codec import decode
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import Device, device, entry, presence, request, until, user
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -134,7 +135,7 @@ async def test_a_message_the_broker_would_hang_up_on_is_not_sent(mosquitto: Embe
 
 async def test_a_stop_sends_what_is_queued_first(mosquitto: EmbeddedBroker) -> None:
     async with user(mosquitto.url, ANSWERS) as asker:
-        async with device("a", mosquitto.url) as a:
+        async with device("a", mosquitto.url, flush_s=PATIENCE_S) as a:
             for number in range(100):
                 a.transport.send_to_user(ReplyRoute(ANSWERS), m.TokenChunk("p", number, "text"))
         await asker.arrival(100)

@@ -12,17 +12,18 @@ import pytest
 
 from broker.child import ChildProcess
 from broker.kinds import find_mosquitto
-from broker.loopback import free_port
 from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.core import messages as m
 from edge_agent.core.events import Event, PeerMessageReceived
 from tests.adapters.mqtt_devices import Device, device, presence, request, until
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.broker
 
 
 def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=PATIENCE_S)
 
 
 def _certificates(folder: Path) -> None:
@@ -41,7 +42,7 @@ def _certificates(folder: Path) -> None:
 async def tls_url(tmp_path: Path) -> AsyncIterator[str]:
     """A mosquitto that admits only certificates of its own CA; their files are in `tmp_path`."""
     await asyncio.to_thread(_certificates, tmp_path)
-    port = free_port("127.0.0.1")
+    (port,) = free_ports(1)
     config = tmp_path / "mosquitto.conf"
     config.write_text(
         f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nrequire_certificate true\n"

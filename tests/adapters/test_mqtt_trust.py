@@ -20,7 +20,7 @@ from edge_agent.adapters.mqtt.trust import named_by
 from edge_agent.core.events import PeerMessageReceived
 from provisioning.authority import Identity, MeshAuthority
 from tests.adapters.mqtt_devices import Device, device, request, until
-from tests.support.secured import free_ports
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.broker
 

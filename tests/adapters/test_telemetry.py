@@ -22,6 +22,7 @@ from edge_agent.core.errors import SettingsError
 from edge_agent.wire.line_protocol import INTEGER_MAX, decode, encode, is_sendable, tag_text
 from tests.adapters.telemetry_samples import REQUEST, SESSION, STATUS, new_sink, until
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.patience import PATIENCE_S
 
 
 async def test_what_is_recorded_is_read_back_with_its_tags_fields_and_types(tmp_path):
@@ -232,12 +233,12 @@ async def test_a_full_buffer_drops_and_counts(tmp_path):
 
     def append_when_the_disk_is_back(lines):
         first.set()
-        disk.wait(timeout=60.0)
+        disk.wait(timeout=PATIENCE_S)
         real_append(lines)
 
     sink._spool.append = append_when_the_disk_is_back
     sink.record_session(SESSION)
-    assert await asyncio.to_thread(first.wait, 60.0)
+    assert await asyncio.to_thread(first.wait, PATIENCE_S)
     for _ in range(25):
         sink.record_session(SESSION)
     assert sink.dropped == 15
@@ -268,7 +269,7 @@ async def test_recording_does_not_wait_for_a_disk_that_hangs(tmp_path):
     real_append, disk = sink._spool.append, threading.Event()
 
     def append_when_the_disk_is_back(lines):
-        disk.wait(timeout=60.0)
+        disk.wait(timeout=PATIENCE_S)
         real_append(lines)
 
     sink._spool.append = append_when_the_disk_is_back

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import subprocess
@@ -54,7 +53,9 @@ def points_in(database: DatabaseServer) -> Points:
                 found.update((measurement, row[0] // 1_000_000) for row in series["values"])
         else:
             parameters = {"match[]": f"{measurement}_{field}"}
-            for line in httpx.get(f"{database.url}/api/v1/export", params=parameters, timeout=30.0).text.splitlines():
+            for line in httpx.get(
+                f"{database.url}/api/v1/export", params=parameters, timeout=PATIENCE_S
+            ).text.splitlines():
                 found.update((measurement, time_ms) for time_ms in json.loads(line)["timestamps"])
     return found
 
@@ -173,6 +174,8 @@ async def test_a_recorder_killed_again_and_again_has_every_point_of_its_files_in
     for run in range(6):
         process = start_recorder(folder, database.url)
         try:
+            before = points_in_files(folder).total()
+            await until(lambda count=before: points_in_files(folder).total() > count + 20)
             time.sleep(draw.uniform(0.05, 0.8))  # noqa: ASYNC251 -- until a random moment, not for anything
             if run in (2, 4):
                 database.kill()
@@ -241,24 +244,17 @@ async def test_two_devices_share_a_folder_and_a_database_and_nothing_else(
     assert [series["values"][0][1] for series in counts] == [100, 100]
 
 
-async def test_recording_costs_no_more_beside_a_server_that_hangs_than_beside_none(tmp_path: Path) -> None:
+async def test_recording_goes_on_beside_a_server_that_hangs(tmp_path: Path) -> None:
+    """What it costs is measured by `python -m bench.telemetry`, not asserted."""
     with FaultyDatabase().serving() as hanging:
         hanging.behave = hanging.hang
-        plain = new_sink(tmp_path / "plain")
         beside = new_sink(tmp_path / "beside", servers=[TelemetryServer(hanging.url, timeout_s=0.2)])
-        slowest: dict[FileTelemetrySink, list[float]] = {plain: [], beside: []}
-        for _ in range(20):
-            for sink, worst in slowest.items():
-                took = []
-                for _ in range(200):
-                    began = time.perf_counter()
-                    sink.record_session(SESSION)
-                    took.append(time.perf_counter() - began)
-                took.sort()
-                worst.append(took[-2])  # the 99th percentile
-                await asyncio.sleep(0.02)  # the threads get their turn
-        await plain.stop()
+        recorded = 0
+        while recorded < 4000 or len(hanging.writes) < 2:
+            for _ in range(200):
+                beside.record_session(SESSION)
+            recorded += 200
+            await until(lambda count=recorded: figures_of(beside).points_written >= count)
         await beside.stop()
-        assert len(hanging.writes) >= 2
-    assert min(slowest[beside]) < 5 * min(slowest[plain])
-    assert plain.dropped == beside.dropped == 0
+    assert beside.dropped == 0
+    assert sum(point.measurement == "agent_session" for point in read_points(tmp_path / "beside")) == recorded

@@ -24,6 +24,7 @@ from tests.support.patience import PATIENCE_S
 
 TOKEN = "the-token-of-this-test"
 POINTS = 200
+HANGS_S = 2.0  # a server that works answers these few points in a hundredth of it
 
 
 @pytest.fixture
@@ -39,7 +40,12 @@ def hear_everything(caplog: pytest.LogCaptureFixture) -> None:
 
 @asynccontextmanager
 async def sink_of(
-    folder: Path, database: FaultyDatabase, *, timeout_s: float = 10.0, ca_file: Path | None = None, **options: object
+    folder: Path,
+    database: FaultyDatabase,
+    *,
+    timeout_s: float = 60.0,
+    ca_file: Path | None = None,
+    **options: object,
 ) -> AsyncIterator[FileTelemetrySink]:
     server = TelemetryServer(
         database.url, token=TOKEN, timeout_s=timeout_s, ca_file=str(ca_file) if ca_file is not None else None
@@ -236,12 +242,12 @@ async def test_a_server_that_hangs_delays_nothing_and_is_named(
     database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database.behave = database.hang
-    async with sink_of(tmp_path, database, timeout_s=0.3) as sink:
+    async with sink_of(tmp_path, database, timeout_s=HANGS_S) as sink:
         await record(sink, tmp_path)
         await until(lambda: len(database.writes) >= 2, PATIENCE_S)
         await record(sink, tmp_path, 5000)
         (line,) = lines_about(caplog)
-        assert line.endswith(f"{database.url} did not answer within 0.3 s")
+        assert line.endswith(f"{database.url} did not answer within {HANGS_S:g} s")
         await mended(sink, tmp_path, database)
 
 
@@ -316,14 +322,13 @@ async def test_stopping_ends_within_its_bound_while_a_server_hangs_and_the_next_
     database: FaultyDatabase, tmp_path: Path, fault: str
 ) -> None:
     database.behave = getattr(database, fault)
-    loop = asyncio.get_running_loop()
     pace = replace(HURRIED, stop_s=0.5)
-    async with sink_of(tmp_path, database, pace=pace) as sink:
+    async with sink_of(tmp_path, database, pace=pace, timeout_s=10 * PATIENCE_S) as sink:
         await record(sink, tmp_path)
         await until(lambda: len(database.writes) >= 1, PATIENCE_S)
-        began = loop.time()
-        await sink.stop()
-        assert loop.time() - began < 5.0, "ten times the bound; the server would hang for a minute"
+        async with asyncio.timeout(PATIENCE_S):  # the server hangs for longer, and would be waited for longer
+            await sink.stop()
+        assert database.hanging
     async with sink_of(tmp_path, database, pace=pace) as sink:
         await record(sink, tmp_path, 1)
         await mended(sink, tmp_path, database)
@@ -367,7 +372,7 @@ async def test_two_databases_are_two_cursors_and_one_that_is_down_holds_nobody_u
 ) -> None:
     with FaultyDatabase().serving() as dead:
         dead.behave = dead.hang
-        servers = [TelemetryServer(dead.url, timeout_s=0.3), TelemetryServer(database.url)]
+        servers = [TelemetryServer(dead.url, timeout_s=HANGS_S), TelemetryServer(database.url)]
         sink = new_sink(tmp_path, servers=servers, report_s=3600.0)
         try:
             await record(sink, tmp_path)

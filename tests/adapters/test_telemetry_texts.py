@@ -25,8 +25,8 @@ from edge_agent.wire.line_protocol import encode, tag_text
 from edge_agent.wire.measurements import TAGS, to_point
 from tests.adapters.telemetry_samples import HURRIED, REQUEST, until
 from tests.support.databases import DatabaseServer, running
+from tests.support.patience import PATIENCE_S
 
-WAIT_S = 90.0
 STEP_NS = 1_000_000
 ASCII = [chr(code) for code in range(128)]
 BEYOND = [
@@ -73,7 +73,7 @@ async def ship(database: DatabaseServer, folder: Path, lines: list[str]) -> Ship
         return figures.spool_points == 0
 
     try:
-        await until(all_settled, WAIT_S)
+        await until(all_settled, PATIENCE_S)
     finally:
         shipper.stop(5.0)
         spool.close()
@@ -92,7 +92,7 @@ def read_back(database: DatabaseServer, field: str) -> dict[int, tuple[Any, dict
         return found
     database.flush()
     answer = httpx.get(
-        f"{database.url}/api/v1/export", params={"match[]": f"agent_request_{field}"}, timeout=60.0, verify=False
+        f"{database.url}/api/v1/export", params={"match[]": f"agent_request_{field}"}, timeout=PATIENCE_S, verify=False
     )
     for line in filter(None, answer.text.split("\n")):
         series = json.loads(line)
@@ -119,7 +119,7 @@ async def test_every_text_arrives_in_every_tag_as_it_is_said_to(database: Databa
         found.update(read_back(database, "input_tokens"))
         return len(found) >= len(wanted)
 
-    await until(all_there, WAIT_S)
+    await until(all_there, PATIENCE_S)
     wrong = {at: (found.get(at), wanted[at]) for at in wanted if found.get(at) != wanted[at]}
     assert not wrong, f"{len(wrong)} differ, such as {list(wrong.values())[:5]!a}"
     assert found.keys() == wanted.keys()
@@ -149,9 +149,9 @@ async def test_every_number_arrives_or_is_left_out_before_it_is_sent(database: D
     def values(field: str, of: dict[int, Any]) -> dict[int, Any]:
         return {at: value for at, (value, _) in read_back(database, field).items() if at in of and value is not None}
 
-    await until(lambda: values("input_tokens", whole) == whole, WAIT_S)
+    await until(lambda: values("input_tokens", whole) == whole, PATIENCE_S)
     # a whole float may be an integer in JSON, with all its digits
-    await until(lambda: {at: float(v) for at, v in values("waiting_time_s", real).items()} == real, WAIT_S)
+    await until(lambda: {at: float(v) for at, v in values("waiting_time_s", real).items()} == real, PATIENCE_S)
 
 
 DAMAGED = [
@@ -179,5 +179,5 @@ async def test_what_is_damaged_on_disk_is_set_aside_and_never_counted_as_sent(
         lines += [encode(good), damaged]
     figures = await ship(database, folder, lines)
     assert (figures.points_sent, figures.points_refused, figures.points_lost) == (len(DAMAGED), len(DAMAGED), 0)
-    await until(lambda: len(read_back(database, "input_tokens")) == len(DAMAGED), WAIT_S)
+    await until(lambda: len(read_back(database, "input_tokens")) == len(DAMAGED), PATIENCE_S)
     assert "not sent: this is no point of ours" in next(folder.glob("*.refused")).read_text(errors="replace")

@@ -39,9 +39,12 @@ class LiveMesh:
         return [line for line in lines if line.startswith("agent_session,")]
 
     @contextlib.asynccontextmanager
-    async def filled(self, device_id: str) -> AsyncIterator[None]:
-        """Keeps the device's queue full while inside. Its capacity is the plan's."""
-        places = int(self.fleet.plan.agent["queue_capacity"])
+    async def filled(self, device_id: str, *, free: int = 0) -> AsyncIterator[None]:
+        """Keeps the device's queue full while inside, but for `free` places. Its capacity is the plan's.
+
+        A prompt that gets a free place takes its turn behind all the others: with eight layers some twenty seconds.
+        """
+        places = int(self.fleet.plan.agent["queue_capacity"]) - free
         async with MeshClient(self.fleet.url, self.fleet.mesh) as client:
             ids = [secrets.token_hex(8) for _ in range(places)]
             received: set[str] = set()

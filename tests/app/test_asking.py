@@ -31,7 +31,8 @@ def lengths(notes: list[tuple[float, str, int]]) -> list[int]:
 
 
 async def until_under_way(exchange: Exchange) -> None:
-    await exchange.until("proposing", "streaming")
+    """A page that is slower than the mesh may find it answered: what a test does then costs nothing either."""
+    await exchange.until("proposing", "streaming", "answered")
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
@@ -59,7 +60,7 @@ async def test_tokens_of_a_real_model_on_four_devices_stream_into_the_page(
         app = await open_app(PHONE, pairing=await LiveMesh(fleet).pairing())
         await app.choose("device-1", layers=1, fanout=1)
         exchange = await app.ask("Describe the moon in three sentences.")
-        await exchange.until("answered", wait_ms=90_000)
+        await exchange.until("answered")
         grown = lengths(await exchange.witnessed())
         assert len(set(grown)) >= 3
         assert grown == sorted(grown)
@@ -125,12 +126,13 @@ async def test_a_cancelled_prompt_says_so_and_frees_the_device(open_app: OpenApp
     app = await open_app()
     await app.choose("device-1", layers=8, fanout=0)
     before = len(mesh.sessions_ended("device-1"))
-    exchange = await app.ask("Never mind.")
-    await until_under_way(exchange)
-    await app.page.get_by_role("button", name="Cancel").click()
-    await exchange.until("cancelled")
-    await until(lambda: len(mesh.sessions_ended("device-1")) == before + 1, "the device ended it")
-    assert "outcome=cancelled" in mesh.sessions_ended("device-1")[-1]
+    async with mesh.filled("device-1", free=1):
+        exchange = await app.ask("Never mind.")
+        await exchange.until("proposing", "streaming")
+        await app.page.get_by_role("button", name="Cancel").click()
+        await exchange.until("cancelled")
+        await until(lambda: len(mesh.sessions_ended("device-1")) == before + 1, "the device ended it")
+        assert "outcome=cancelled" in mesh.sessions_ended("device-1")[-1]
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)

@@ -20,7 +20,6 @@ SERVICE = "deterministic:0.4"  # long enough to meet an answer half-way
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(300)
 async def test_the_engine_with_real_devices(tmp_path: Path) -> None:
     install_packages()
     plan = FleetPlan(2, EngineKind.SYNTHETIC, service=SERVICE, agent={"queue_capacity": 6, "origin_share": 0.9})

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from tests.app.conftest import OpenApp
 from tests.app.live_mesh import LiveMesh
-from tests.support.browser import PHONE, PLAIN_HOST, SCREENS, WAIT_MS, Screen
+from tests.support.browser import PHONE, PLAIN_HOST, SCREENS, Screen
 
 pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
 
@@ -56,6 +56,6 @@ async def test_a_prompt_asked_without_a_network_is_sent_when_it_is_back_and_answ
         await exchange.until("sending")
     finally:
         await mesh.fleet.broker.start()
-    await exchange.until("answered", wait_ms=2 * WAIT_MS)
+    await exchange.until("answered")
     await expect(app.articles).to_have_count(1)
     assert len(mesh.sessions_ended("device-1")) == before + 1

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.app.node import install_packages, run
 
 VITEST = "vitest/vitest.mjs"
 TSC = "typescript/bin/tsc"
 
 
-@pytest.mark.timeout(300)
 async def test_the_apps_unit_tests_pass() -> None:
     install_packages()
     await run(VITEST, "run", "--reporter=dot")

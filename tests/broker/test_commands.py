@@ -20,7 +20,8 @@ import pytest
 from broker.embedded import EmbeddedBroker
 from tests.support.ejabberd import HOSTS
 from tests.support.patience import PATIENCE_S
-from tests.support.secured import HOST, free_ports
+from tests.support.ports import free_ports
+from tests.support.secured import HOST
 
 pytestmark = pytest.mark.broker
 

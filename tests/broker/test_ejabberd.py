@@ -21,7 +21,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import SecuredMesh
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 NAMES = {f"node{number}@{host}" for number, host in enumerate(HOSTS, 1)}
 

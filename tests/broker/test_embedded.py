@@ -15,6 +15,7 @@ from broker.embedded import EmbeddedBroker
 from broker.loopback import answers_connect
 from broker.supervised import BrokerStartError
 from edge_agent.adapters.mqtt import open_client
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -23,7 +24,7 @@ async def test_a_client_can_publish_and_subscribe(any_broker: EmbeddedBroker) ->
     async with open_client(any_broker.url, client_id="c") as client:
         await client.subscribe("t", qos=1)
         await client.publish("t", b"hello", qos=1)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await anext(aiter(client.messages))).payload == b"hello"
 
 
@@ -31,7 +32,7 @@ async def test_a_large_message_passes_so_that_a_device_can_refuse_it_in_words(an
     async with open_client(any_broker.url, client_id="c") as client:
         await client.subscribe("t", qos=1)
         await client.publish("t", b"x" * 1_000_000, qos=1)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(PATIENCE_S):
             assert len((await anext(aiter(client.messages))).payload) == 1_000_000
 
 
@@ -113,7 +114,7 @@ async def test_it_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) 
         assert psutil.pid_exists(pid)
         parent.send_signal(signal.SIGKILL)
         await parent.wait()
-        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5.0)
+        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=PATIENCE_S)
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -124,7 +125,7 @@ async def test_its_log_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     await loud.start()
     try:
         sizes: list[int] = []
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(PATIENCE_S):
             while not (len(sizes) > 2 and sizes[-1] < sizes[-2]):
                 await asyncio.sleep(0.005)
                 sizes.append((await asyncio.to_thread(log.stat)).st_size)

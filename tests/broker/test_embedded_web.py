@@ -18,6 +18,7 @@ from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.supervised import BrokerStartError
 from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.wire.topics import Channel, build, user_login
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 pytestmark = pytest.mark.broker
@@ -70,13 +71,13 @@ async def test_nobody_gets_in_without_a_secret_even_while_there_are_no_users(web
 
     await asyncio.to_thread(knock)
     web.let_in(user("alice"))
-    await until_admitted(web.door, "user.alice", SECRETS["alice"])
+    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     await asyncio.to_thread(knock)
 
 
 async def test_users_read_their_own_answers_and_reach_their_own_devices_only(web: Web) -> None:
     web.let_in(user("alice"), user("bob", ("kitchen",)))
-    await until_admitted(web.door, "user.bob", SECRETS["bob"])
+    await until_admitted(web.door, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
 
     def share() -> None:
         with (
@@ -98,14 +99,14 @@ async def test_users_read_their_own_answers_and_reach_their_own_devices_only(web
             ]
             assert all(device.publish(said))
             for client in (alice, bob):
-                assert client.wait_for(b"last", 10.0)
+                assert client.wait_for(b"last", PATIENCE_S)
             assert {one.payload for one in alice.received} == {b"for alice", b"status", b"last"}
             assert {one.payload for one in bob.received} == {b"for bob", b"last"}
             asked = [(build("home", name, Channel.PROMPTS), name.encode(), False) for name in ("cellar", "kitchen")]
             assert bob.publish(asked) == [False, True]
             forged = [(build("home", "kitchen", Channel.ANSWERS, "bob"), b"forged", False)]
             assert alice.publish(forged) == [False]
-            assert device.wait_for(b"kitchen", 10.0)
+            assert device.wait_for(b"kitchen", PATIENCE_S)
             assert [one.payload for one in device.received] == [b"kitchen"]
             assert not any(one.payload == b"forged" for one in bob.received)
 
@@ -114,17 +115,17 @@ async def test_users_read_their_own_answers_and_reach_their_own_devices_only(web
 
 async def test_a_removed_user_loses_the_live_session_and_a_new_one_is_let_in_without_a_restart(web: Web) -> None:
     web.let_in(user("alice"))
-    await until_admitted(web.door, "user.alice", SECRETS["alice"])
+    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     pid = web.broker.pid
     web.let_in(user("alice"), user("bob"))
-    await until_admitted(web.door, "user.bob", SECRETS["bob"])
+    await until_admitted(web.door, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
     assert web.broker.pid == pid
 
     alice = ProbeClient("a-1", web.door, badge("alice"))
     await asyncio.to_thread(alice.connect)
     web.let_in(user("bob"))
-    assert await asyncio.to_thread(alice.wait_until_ended, 5.0)
-    await until_admitted(web.door, "user.bob", SECRETS["bob"])
+    assert await asyncio.to_thread(alice.wait_until_ended, PATIENCE_S)
+    await until_admitted(web.door, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
     with pytest.raises(NotAdmittedError, match=r"user\.alice does not get in"):
         await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=0.0)
 
@@ -150,16 +151,16 @@ async def test_a_restart_keeps_the_web_port_and_its_people(web: Web) -> None:
     url = web.broker.web_url
     await web.broker.restart()
     assert web.broker.web_url == url
-    await until_admitted(web.door, "user.alice", SECRETS["alice"])
+    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     await web.broker.kill()
     await web.broker.start()
     assert web.broker.web_url == url
-    await until_admitted(web.door, "user.alice", SECRETS["alice"])
+    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
 
 
 async def test_what_a_broken_source_says_leaves_the_broker_as_it_is(web: Web, caplog: pytest.LogCaptureFixture) -> None:
     web.let_in(user("alice"))
-    await until_admitted(web.door, "user.alice", SECRETS["alice"])
+    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     web.let_in(UserLogin("alice", "no hash"))
     await until(lambda: "the broker goes on with its old users" in caplog.text, "it says so")
     await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=0.0)

@@ -13,7 +13,8 @@ from broker.loopback import answers_connect
 from broker.probe import Attempt, Character, Findings, Probe
 from broker.probe_client import Badge, Door
 from tests.support.patience import PATIENCE_S
-from tests.support.secured import SecuredMesh, free_ports
+from tests.support.ports import free_ports
+from tests.support.secured import SecuredMesh
 
 pytestmark = pytest.mark.broker
 

@@ -18,6 +18,7 @@ from edge_agent.cli.entry import CHARACTERS_MAX, FREE_TEXT
 from edge_agent.cli.main import app
 from edge_agent.config import load_config
 from edge_agent.config.model import keys_of, section_types
+from tests.support.patience import PATIENCE_S
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 HOSTILE = {
@@ -112,7 +113,7 @@ def moamesh(
         env={**os.environb, **(env or {})},
         capture_output=True,
         check=False,
-        timeout=100,
+        timeout=PATIENCE_S,
         **options,
     )
 
@@ -145,7 +146,7 @@ def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (
         2,

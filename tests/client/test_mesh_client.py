@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import aiomqtt
 import pytest
@@ -28,10 +29,17 @@ from edge_agent.core.messages import (
 from tests.client.conftest import LocalBroker
 from tests.client.samples import answer, presence, status
 from tests.client.scripted_device import ScriptedDevice, scripted_device
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
+# asks again at once, and never gives a device up that is only slow
 QUICK = ClientSettings(
-    connect_timeout_s=5.0, receipt_timeout_s=0.2, sends_max=3, probe_interval_s=0.3, backoff_min_s=0.05, resend_s=0.1
+    connect_timeout_s=PATIENCE_S,
+    receipt_timeout_s=0.2,
+    sends_max=int(PATIENCE_S / 0.2),
+    probe_interval_s=0.3,
+    backoff_min_s=0.05,
+    resend_s=0.1,
 )
 
 
@@ -40,7 +48,7 @@ def client_of(url: str) -> MeshClient:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
 
@@ -69,7 +77,7 @@ async def test_the_pip_only_broker_carries_asking_and_finding_too() -> None:
         client_of(broker.url) as client,
     ):
         await device.announce(presence())
-        assert [view.device_id for view in await client.discover(5.0)] == ["device-1"]
+        assert [view.device_id for view in await client.discover(PATIENCE_S, at_least=1)] == ["device-1"]
         assert isinstance(await client.ask_to_end("device-1", "why?"), Answer)
 
 
@@ -108,7 +116,7 @@ async def test_an_answer_that_was_lost_is_asked_for_again(broker_url: str) -> No
 
 
 async def test_a_device_that_is_not_there_is_named_after_a_bounded_wait(broker_url: str) -> None:
-    async with client_of(broker_url) as client:
+    async with MeshClient(broker_url, "test", settings=replace(QUICK, sends_max=3)) as client:
         with pytest.raises(NoReceiptError, match="nobody does not respond"):
             await client.ask_to_end("nobody", "why?")
 
@@ -125,7 +133,7 @@ async def test_answers_that_come_twice_or_from_another_device_are_dropped(broker
         await impostor.say(answer("p", "device-1", "a lie"))
         await until(lambda: client.dropped == 1)
         await device.say(answer("p"), answer("p"))
-        end = await asyncio.wait_for(asking, 10.0)
+        end = await asyncio.wait_for(asking, PATIENCE_S)
         assert isinstance(end, Answer)
         assert end.text == "because"
         await until(lambda: client.dropped == 2)
@@ -145,9 +153,9 @@ async def test_devices_are_discovered_by_presence_and_fresh_status(broker_url: s
     ):
         await first.announce(presence("device-1"))
         await second.announce(presence("device-2", PresenceState.STOPPED))
-        assert [view.device_id for view in await client.discover(5.0)] == ["device-1"]
+        assert [view.device_id for view in await client.discover(PATIENCE_S, at_least=1)] == ["device-1"]
         await second.announce(presence("device-2"))
-        assert len(await client.discover(5.0, at_least=2)) == 2
+        assert len(await client.discover(PATIENCE_S, at_least=2)) == 2
 
 
 async def test_a_device_cannot_speak_for_another(broker_url: str) -> None:
@@ -167,21 +175,21 @@ async def test_watching_yields_statuses_as_they_come(broker_url: str) -> None:
         coming = asyncio.ensure_future(anext(watching))
         await client.discover(0.1)
         await device.announce(status())
-        assert isinstance(await asyncio.wait_for(coming, 5.0), DeviceStatus)
+        assert isinstance(await asyncio.wait_for(coming, PATIENCE_S), DeviceStatus)
 
 
 async def test_a_prompt_survives_a_restart_of_broker_and_device(own_broker: LocalBroker) -> None:
     async with client_of(own_broker.url) as client:
         with contextlib.suppress(aiomqtt.MqttError):  # the script loses its broker, too
             async with scripted_device(own_broker.url) as device:
-                asking = asyncio.create_task(client.ask_to_end("device-1", "why?", timeout_s=30.0))
+                asking = asyncio.create_task(client.ask_to_end("device-1", "why?", timeout_s=PATIENCE_S))
                 await until(lambda: bool(device.prompts))
                 own_broker.stop()
         await until(lambda: not client.connected)
         own_broker.start()
         await own_broker.until_up()
         async with scripted_device(own_broker.url, answers_well):
-            assert isinstance(await asyncio.wait_for(asking, 30.0), Answer)
+            assert isinstance(await asyncio.wait_for(asking, PATIENCE_S), Answer)
 
 
 async def test_a_broker_that_is_not_there_is_one_clear_error() -> None:

@@ -24,6 +24,7 @@ from edge_agent.fleet.plan import EngineKind, FleetPlan
 from edge_agent.wire.codec import TYPE_NAMES
 from edge_agent.wire.topics import ROOT, parse
 from tests.docs.asyncapi_document import document, operations, problems
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 pytestmark = pytest.mark.broker
@@ -92,7 +93,7 @@ async def ask_from_an_old_client(port: int, mesh: str) -> None:
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V311) as client:
         await client.subscribe(inbox, qos=1)
         await client.publish(f"{ROOT}/{mesh}/devices/device-3/prompts", json.dumps(prompt), qos=1)
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(PATIENCE_S):
             async for message in client.messages:
                 if Recording.body(message)["type"] == "answer":
                     return

@@ -30,6 +30,7 @@ async def test_a_live_mesh_under_load_is_measured_by_its_own_telemetry():
 
 
 @pytest.mark.broker
+@pytest.mark.long
 async def test_the_quick_live_part_grows_above_one_and_not_below():
     steps: list[int] = []
     section = await live_section(quick=True, progress=lambda done, total: steps.append(done))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edge_agent.experiments.live_policies import CHOICES, live_policies_section
 
 
+@pytest.mark.broker
+@pytest.mark.long
 async def test_a_live_run_of_each_kind_answers_prompts_and_stands_beside_the_simulated_figure() -> None:
     steps: list[tuple[int, int]] = []
     section = await live_policies_section(quick=True, progress=lambda done, total: steps.append((done, total)))

@@ -24,7 +24,7 @@ from tests.flash.host_side import MESH, HostSide, until
 from tests.flash.page import Diary
 from tests.flash.wheels import ROOT, make_wheelhouse
 from tests.provisioning.disks import run_program
-from tests.support.secured import free_ports
+from tests.support.ports import free_ports
 
 ARCH = os.environ.get("MOAMESH_FLASH_ARCH", "amd64")
 WHEELS = os.environ.get("MOAMESH_FLASH_WHEELS")

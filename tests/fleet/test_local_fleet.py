@@ -20,6 +20,7 @@ from edge_agent.core.messages import Answer, PromptOptions
 from edge_agent.fleet.device_process import LOG_BYTES_MAX, DeviceProcess
 from edge_agent.fleet.local import FleetError, LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from tests.support.patience import PATIENCE_S
 
 RESIDENT_BYTES_MAX = 80 * 1024 * 1024  # an agent without its model process
 pytestmark = pytest.mark.broker
@@ -29,7 +30,7 @@ def plan(devices: int, service: str = "deterministic:0.02") -> FleetPlan:
     return FleetPlan(devices, EngineKind.SYNTHETIC, service=service)
 
 
-async def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def until(holds: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.02)
@@ -53,7 +54,7 @@ async def test_devices_answer_together_and_everything_is_gone_afterwards(tmp_pat
 
 async def test_a_killed_device_is_seen_offline_and_comes_back_as_itself(tmp_path: Path) -> None:
     async with LocalFleet(plan(2), folder=tmp_path) as fleet, MeshClient(fleet.url, fleet.mesh) as client:
-        await client.discover(5.0, at_least=2)
+        await client.discover(PATIENCE_S, at_least=2)
 
         def state() -> DeviceState:
             view = client.roster.get("device-1")
@@ -118,7 +119,7 @@ def test_devices_die_with_the_process_that_started_them(tmp_path: Path) -> None:
         devices = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
         assert len(devices) == 2
         parent.kill()
-    _, alive = psutil.wait_procs(devices, timeout=20)
+    _, alive = psutil.wait_procs(devices, timeout=PATIENCE_S)
     assert alive == []
 
 
@@ -143,7 +144,7 @@ async def test_a_user_gets_in_by_the_web_listener_until_removed(tmp_path: Path) 
         alice = ProbeClient("alice-1", door, Badge(username="user.alice", password=second))
         await asyncio.to_thread(alice.connect)
         await fleet.remove_user("alice")
-        assert await asyncio.to_thread(alice.wait_until_ended, 5.0)
+        assert await asyncio.to_thread(alice.wait_until_ended, PATIENCE_S)
         with pytest.raises(ConnectRefusedError):
             await asyncio.to_thread(try_login, door, "user.alice", second)
         with pytest.raises(SettingsError, match="no user is called 'alice'; nobody is paired"):

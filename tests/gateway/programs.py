@@ -22,6 +22,8 @@ from edge_agent.cli.main import app
 from tests.support.patience import PATIENCE_S
 
 POLL_S = 0.02
+SEVERAL = {"layers": 3, "fanout": 0}
+"""Inferences one after the other: on the slow device six seconds, a hundred times what it takes to see one running."""
 
 
 @dataclass

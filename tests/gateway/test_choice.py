@@ -133,7 +133,7 @@ async def test_a_device_that_says_nothing_is_left_and_told_so(
     async def note(_device: ScriptedDevice, message: Message) -> None:
         heard.append(message)
 
-    monkeypatch.setattr(gateway_mesh, "SETTINGS", ClientSettings(receipt_timeout_s=0.1, sends_max=2))
+    monkeypatch.setattr(gateway_mesh, "SETTINGS", ClientSettings(receipt_timeout_s=1.0, sends_max=2))
     async with mesh_of_two(mosquitto.url, tmp_path, note, answering("slow")) as inquiries:
         assert (await ask(inquiries)).text == "I am slow"
         await until(lambda: PromptCancel("p1") in heard, "the silent one is told that nobody waits")

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from edge_agent.gateway import connections
 from edge_agent.gateway.connections import BoundedProtocol
+from tests.support.patience import PATIENCE_S
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -39,7 +40,7 @@ async def serving(answer: asyncio.Event) -> AsyncIterator[int]:
 @pytest.mark.parametrize("begun", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n"])
 async def test_a_head_that_does_not_arrive_costs_the_connection(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.05)
-    async with serving(asyncio.Event()) as port, asyncio.timeout(20):
+    async with serving(asyncio.Event()) as port, asyncio.timeout(PATIENCE_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(begun)
         assert await reader.read() == b""
@@ -47,13 +48,13 @@ async def test_a_head_that_does_not_arrive_costs_the_connection(monkeypatch: pyt
 
 
 async def test_also_after_a_first_request_and_a_slow_answer_is_not_meant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 1.0)
     answer = asyncio.Event()
-    async with serving(answer) as port, asyncio.timeout(20):
+    async with serving(answer) as port, asyncio.timeout(PATIENCE_S):
         loop = asyncio.get_running_loop()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST)
-        loop.call_later(0.2, answer.set)  # four times the bound
+        loop.call_later(2.0, answer.set)  # twice the bound
         assert await reader.readuntil(b"ok")
         writer.write(b"GET / HT")
         assert await reader.read() == b""

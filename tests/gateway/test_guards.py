@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import select
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from edge_agent.gateway.guards import CSP
 from edge_agent.gateway.keys import add_key, remove_key
-from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of, refused
+from tests.gateway.programs import SEVERAL, Gateway, Mesh, eventually, gateway_of, refused
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
@@ -137,7 +137,7 @@ def test_requests_beyond_the_bound_are_told_to_come_again(slow_mesh: Mesh, tmp_p
     with gateway_of(slow_mesh.broker, slow_mesh.mesh, tmp_path, "--max-requests", "1") as gateway:
         eventually(lambda: gateway.get("/readyz").status_code == 200, "the device is online")
         with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(gateway.ask)
+            first = pool.submit(gateway.ask, model="moa", moamesh=SEVERAL)
             eventually(
                 lambda: gateway.figure("moamesh_device_requests_running", device="device-1") > 0, "the first runs"
             )
@@ -153,7 +153,6 @@ def test_a_request_that_stops_half_way_costs_nobody_anything(gateway: Gateway) -
     with socket.create_connection(("127.0.0.1", gateway.port)) as half:
         half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         half.sendall(b"Content-Length: 1000\r\n\r\n{")
-        began = time.monotonic()
         assert gateway.ask().status_code == 200
-        assert time.monotonic() - began < PATIENCE_S
+        assert not select.select([half], [], [], 0)[0], "others were answered before it was given up"
     assert gateway.ask().status_code == 200

@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from edge_agent.gateway.keys import add_key
-from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of
+from tests.gateway.programs import SEVERAL, Gateway, Mesh, eventually, gateway_of
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -21,19 +22,19 @@ LONG = {"layers": 8, "fanout": 0}  # nine inferences one after the other: on the
 
 @pytest.fixture
 def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=gateway.api, api_key="none is needed", max_retries=0, timeout=30) as made:
+    with openai.OpenAI(base_url=gateway.api, api_key="none is needed", max_retries=0, timeout=PATIENCE_S) as made:
         yield made
 
 
 @pytest.fixture
 def slow_client(slow_gateway: Gateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=slow_gateway.api, api_key="none is needed", max_retries=0, timeout=60) as made:
+    with openai.OpenAI(base_url=slow_gateway.api, api_key="none is needed", max_retries=0, timeout=PATIENCE_S) as made:
         yield made
 
 
 @pytest.fixture
 async def async_client(gateway: Gateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=gateway.api, api_key="none", max_retries=0, timeout=60) as made:
+    async with openai.AsyncOpenAI(base_url=gateway.api, api_key="none", max_retries=0, timeout=PATIENCE_S) as made:
         yield made
 
 
@@ -159,20 +160,23 @@ def test_a_wrong_key_is_an_authentication_error_and_a_right_one_is_let_in(mesh: 
             ):
                 stranger.chat.completions.create(model="local", messages=[user("let me in")])
             assert caught.value.code == "invalid_api_key"
-        with openai.OpenAI(base_url=locked.api, api_key=secret, max_retries=0, timeout=30) as alice:
+        with openai.OpenAI(base_url=locked.api, api_key=secret, max_retries=0, timeout=PATIENCE_S) as alice:
             assert alice.chat.completions.create(model="local", messages=[user("hi")]).choices[0].message.content
 
 
 def test_an_overloaded_mesh_is_a_rate_limit_error_and_retries_succeed(
     slow_gateway: Gateway, slow_client: openai.OpenAI
 ) -> None:
-    with slow_client.chat.completions.create(model="local", messages=[user("first")], stream=True) as first:
+    several = {"moamesh": SEVERAL}
+    with slow_client.chat.completions.create(
+        model="moa", messages=[user("first")], stream=True, extra_body=several
+    ) as first:
         next(first)  # the device has it: its one place is taken
         with pytest.raises(openai.RateLimitError, match="rate limit") as caught:
             slow_client.chat.completions.create(model="local", messages=[user("second")])
         assert caught.value.code == "overloaded"
         assert int(caught.value.response.headers["retry-after"]) >= 1
-        patient = slow_client.with_options(max_retries=20)
+        patient = slow_client.with_options(max_retries=100)
         assert patient.chat.completions.create(model="local", messages=[user("third")]).choices[0].message.content
         assert "".join(chunk.choices[0].delta.content or "" for chunk in first)
 
@@ -235,7 +239,7 @@ def test_a_real_model_answers_through_the_gateway(
     with (
         mesh_of(folder, engine="llama", models=[str(default_model)]) as real,
         gateway_of(real.broker, real.mesh, folder) as served,
-        openai.OpenAI(base_url=served.api, api_key="none", max_retries=0, timeout=100) as client,
+        openai.OpenAI(base_url=served.api, api_key="none", max_retries=0, timeout=PATIENCE_S) as client,
     ):
         options = {"model": "local", "seed": 7, "temperature": 0.0, "max_tokens": 24}
         question = [user("Name the capital of France. Answer with one word.")]

@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from provisioning.authority import MeshAuthority
-from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of, mesh_of, moamesh, refused
+from tests.gateway.programs import SEVERAL, Gateway, Mesh, eventually, gateway_of, mesh_of, moamesh, refused
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.broker
 
@@ -49,7 +50,7 @@ def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path) -> None:
 def test_a_stop_lets_the_answer_under_way_end(slow_mesh: Mesh, tmp_path: Path) -> None:
     with gateway_of(slow_mesh.broker, slow_mesh.mesh, tmp_path) as gateway, ThreadPoolExecutor(1) as pool:
         eventually(lambda: gateway.get("/readyz").status_code == 200, "the device is online")
-        asked = pool.submit(gateway.ask)
+        asked = pool.submit(gateway.ask, model="moa", moamesh=SEVERAL)
         eventually(lambda: gateway.figure("moamesh_device_requests_running", device="device-1") > 0, "it is asked")
         gateway.process.send_signal(signal.SIGTERM)
         assert asked.result(PATIENCE_S).status_code == 200
@@ -98,14 +99,8 @@ def test_it_is_small_in_memory(gateway: Gateway) -> None:
     assert psutil.Process(gateway.process.pid).memory_info().rss < RESIDENT_BYTES_MAX
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_device_keeps_its_gateway_running_and_takes_it_along_when_it_stops(tmp_path: Path) -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     with mesh_of(tmp_path / "mesh", service="deterministic:0.01", status_interval_s=0.3) as mesh:
         config = tmp_path / "agent.toml"
         config.write_text(

@@ -17,8 +17,8 @@ from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.device_process import DeviceProcess
 from edge_agent.gateway.of_config import options_of
 from tests.gateway.programs import eventually
-from tests.gateway.test_process import free_port
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_ports
 from tests.support.secured import HOST, SecuredMesh
 
 
@@ -32,7 +32,7 @@ async def secured(folder: Path) -> AsyncIterator[str]:
     ports = files.config.listeners
     gateway = GatewaySection(
         enabled=True,
-        port=free_port(),
+        port=free_ports(1)[0],
         broker=(f"mqtts://{HOST}:{ports.passwords}",),
         username="user.alice",
         password_file=folder / "password",

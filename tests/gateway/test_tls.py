@@ -16,6 +16,7 @@ from edge_agent.gateway.options import GatewayOptions
 from edge_agent.gateway.server import _listen
 from edge_agent.gateway.tls import ServerTls
 from provisioning.authority import Identity, MeshAuthority
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 
@@ -62,7 +63,7 @@ async def test_a_renewed_certificate_counts_from_the_next_connection_and_a_damag
         await until(lambda: "going on with the certificate of before" in caplog.text, "the damage is said")
         assert await shown(port, ca) == serial(first)
         write(tmp_path, second)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while await shown(port, ca) != serial(second):  # noqa: ASYNC110 - only a new connection tells
                 await asyncio.sleep(0.02)
     finally:

@@ -15,7 +15,11 @@ from provisioning.mqtt_link import BrokerAccess, mqtt_connect
 from provisioning.revocation import serials_in
 from tests.management.test_live import Device, until
 from tests.provisioning.home import MESH, Home
-from tests.support.secured import HOST, free_ports
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_ports
+from tests.support.secured import HOST
+
+TRY_S = 30.0  # for one connection, which a broker that starts over may leave without an answer
 
 
 class Member(Device):
@@ -61,9 +65,10 @@ class Member(Device):
 
     async def listening(self) -> None:
         """Returns once its broker lets the operator in and the device has subscribed: its presence is there."""
-        for _ in range(200):
+        ends_at = asyncio.get_running_loop().time() + PATIENCE_S
+        while asyncio.get_running_loop().time() < ends_at:
             with contextlib.suppress(LinkError, TimeoutError):
-                async with asyncio.timeout(5.0), self.as_operator() as link:
+                async with asyncio.timeout(TRY_S), self.as_operator() as link:
                     await link.subscribe(topic_filter(MESH, self.device_id, Channel.PRESENCE))
                     await link.receive()
                     return

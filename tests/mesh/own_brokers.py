@@ -24,6 +24,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 MESH = "test"
+OPEN_MAX = 6
 LOCAL_URL = "mqtt://127.0.0.1:1883"
 AGENT = AgentSettings(
     gossip_interval_s=0.5, suspect_after_s=3.0, dead_after_s=8.0, status_interval_s=1.0, receipt_timeout_s=1.0
@@ -48,7 +49,10 @@ class Asked:
 
 
 class User:
-    """Asks one device, from the device itself, at a steady pace until told to stop, and watches its status."""
+    """Asks one device, from the device itself, at a steady pace until told to stop, and watches its status.
+
+    A machine that cannot keep up with the pace is asked less: at most `OPEN_MAX` prompts are open at a time.
+    """
 
     def __init__(self, device: str, namespace: str, *, deadline_s: float, interval_s: float) -> None:
         self.device = device
@@ -59,6 +63,16 @@ class User:
         self._deadline_s = deadline_s
         self._interval_s = interval_s
         self._inside = Inside(namespace, self._live)
+
+    @property
+    def open(self) -> int:
+        """Prompts of which the end has not come."""
+        return sum(not (one.answers or one.failure) for one in self.asked)
+
+    @property
+    def answered(self) -> int:
+        """Prompts with an answer."""
+        return sum(bool(one.answers) for one in self.asked)
 
     async def end(self) -> None:
         """Asks no more and waits for what is open."""
@@ -73,7 +87,7 @@ class User:
                 view = client.roster.get(self.device)
                 if view is not None and view.status is not None:
                     self.peers_alive = view.status.peers_alive
-                if self.asking:
+                if self.asking and self.open < OPEN_MAX:
                     open_prompts.create_task(self._ask(client))
                 await asyncio.sleep(self._interval_s)
 
@@ -125,7 +139,8 @@ class OwnBrokers:
 
     def admit_user(self, name: str, **options: float) -> User:
         """Has a user at this device."""
-        self.users[name] = User(name, self.net.namespace(name), **{"deadline_s": 45.0, "interval_s": 0.7, **options})
+        options = {"deadline_s": PATIENCE_S, "interval_s": 0.7, **options}
+        self.users[name] = User(name, self.net.namespace(name), **options)
         return self.users[name]
 
     async def until_all_know(self, names: Sequence[str], what: str, wait_s: float = PATIENCE_S) -> None:
@@ -148,7 +163,7 @@ class OwnBrokers:
                 process.terminate()
         for name, process in self._processes.items():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 15.0)
+                await asyncio.wait_for(process.wait(), PATIENCE_S)
             await self.kill(name)
 
     def _tail(self, names: Sequence[str]) -> str:

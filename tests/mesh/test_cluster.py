@@ -28,11 +28,11 @@ from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.secured import SecuredMesh
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.broker
 
 DEVICES = ("device-1", "device-2", "device-3")
-DEADLINE_S = 90.0
 INTERVAL_S = 0.5
+OPEN_MAX = 10  # prompts without an answer: a machine that cannot keep up is asked less
 """Between two prompts: three inferences of 0.05 s each, on three devices. What is tested is loss, not speed."""
 AGAIN_S = 2.0  # without a receipt a prompt is sent again, as every client does
 
@@ -67,7 +67,7 @@ class User:
         prompt = Prompt(
             secrets.token_hex(16),
             (ChatMessage(Role.USER, "Why is the sky blue?"),),
-            PromptOptions(layers=1, fanout=2, deadline_s=DEADLINE_S),
+            PromptOptions(layers=1, fanout=2, deadline_s=PATIENCE_S),
         )
         reply_to = topics.build(mesh, device, topics.Channel.ANSWERS, self._name)
         body = json.dumps(json.loads(encode(prompt)) | {"reply_to": reply_to}).encode()
@@ -146,11 +146,12 @@ async def devices_of(cluster: Cluster, folder: Path) -> AsyncIterator[list[Devic
 
 async def ask_on(user: User, asked: list[str], stop: asyncio.Event) -> None:
     """A steady stream of prompts to the devices in turn."""
-    asking = []
+    asking: list[asyncio.Task[str]] = []
     for device in itertools.cycle(DEVICES):
         if stop.is_set():
             break
-        asking.append(asyncio.create_task(user.ask(device)))
+        if len(asking) - len(user.answers) < OPEN_MAX:
+            asking.append(asyncio.create_task(user.ask(device)))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), INTERVAL_S)
     asked += await asyncio.gather(*asking)

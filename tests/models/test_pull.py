@@ -27,6 +27,7 @@ from edge_agent.models import (
 )
 from tests.conftest import missing
 from tests.models.tiny_gguf import tiny_gguf
+from tests.support.patience import PATIENCE_S
 
 CONTENT = tiny_gguf() + bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -207,7 +208,7 @@ except ModelError as error:
 """
     command = [sys.executable, "-c", script]
     return subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 
@@ -259,7 +260,7 @@ def test_a_damaged_manifest_is_as_good_as_none(home: Path, file_server: FileServ
 def test_pulls_of_the_same_model_at_once_download_it_once(home: Path, file_server: FileServer) -> None:
     script = f"from edge_agent.models import pull; print(pull({file_server.source!r}).path)"
     pulls = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    printed = {pull.communicate(timeout=60)[0].strip() for pull in pulls}
+    printed = {pull.communicate(timeout=PATIENCE_S)[0].strip() for pull in pulls}
     assert printed == {str(home / "some-model" / "Some_Model.gguf")}
     assert len(file_server.requested_ranges) == 1
 

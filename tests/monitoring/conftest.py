@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from edge_agent.experiments.live_run import Crowd, LiveLoad
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from tests.support.databases import DATABASE, DatabaseServer, influxdb, running, victoria_metrics
+from tests.support.patience import PATIENCE_S
+from tests.support.polling import until
 
 __all__ = ["influxdb", "victoria_metrics"]
 
 MESH = "watched"
-RUN_S = 14.0  # the sink tells of itself every ten seconds
+RUN_S = 14.0  # at least; the sink tells of itself every ten seconds
 HISTORY = "history"
 # More than the devices can do, and places for a few: so there are rejections and answers made from less than wanted.
 _LOAD = LiveLoad(
@@ -70,6 +73,13 @@ def live_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
 async def _run(plan: FleetPlan, folder: Path) -> None:
     async with LocalFleet(plan, folder=folder) as fleet, Crowd(fleet, _LOAD):
         await asyncio.sleep(RUN_S)
+        await until(lambda: _told_of_itself(folder) == set(plan.device_ids), "each sink has told of itself")
+
+
+def _told_of_itself(folder: Path) -> set[str]:
+    lines = [line for path in folder.rglob("*.lp") for line in path.read_text().splitlines()]
+    told = [line for line in lines if line.startswith("agent_telemetry,")]
+    return {device for line in told for device in re.findall(r"[,]device_id=([^, ]+)", line)}
 
 
 def _make_history(database: DatabaseServer, folder: Path) -> None:
@@ -85,7 +95,9 @@ def _make_history(database: DatabaseServer, folder: Path) -> None:
 def write(database: DatabaseServer, lines: Iterable[str], name: str) -> None:
     """Writes lines of line protocol to one of an InfluxDB's databases."""
     parameters = {"db": name, "precision": "ns"}
-    answer = httpx.post(f"{database.url}/write", params=parameters, content="\n".join(lines).encode(), timeout=30.0)
+    answer = httpx.post(
+        f"{database.url}/write", params=parameters, content="\n".join(lines).encode(), timeout=PATIENCE_S
+    )
     assert answer.status_code == 204, answer.text
 
 

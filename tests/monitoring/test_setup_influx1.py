@@ -20,6 +20,7 @@ from edge_agent.adapters.telemetry.setup import SetupPlan, StepResult, set_up
 from edge_agent.core.errors import SettingsError
 from tests.monitoring.conftest import write
 from tests.support.databases import DATABASE, DatabaseServer, running
+from tests.support.patience import PATIENCE_S
 
 _DAY_S = 86_400
 _NEW = "fresh"
@@ -137,7 +138,7 @@ def test_the_server_itself_makes_the_figures_when_they_are_due(influxdb: Databas
     influxdb.influxql(statement.replace("EVERY 5m FOR 1h", "EVERY 1s FOR 30s").replace("time(5m)", "time(1s)"))
     at_s = int(time.time()) - 5
     influxdb.write([session_line(at_s, 1.0), session_line(at_s + 0.5, 3.0)])
-    ends_at = time.monotonic() + 30.0
+    ends_at = time.monotonic() + PATIENCE_S
     found: list[float] = []
     while not found and time.monotonic() < ends_at:
         for series in influxdb.influxql(f'SELECT end_to_end_latency_s FROM "{MEANS_POLICY}"."agent_session"'):

@@ -25,7 +25,8 @@ from provisioning.mqtt_link import BrokerAccess, mqtt_connect
 from provisioning.registrar import Registrar
 from provisioning.service import RegistrarService
 from tests.support.patience import PATIENCE_S
-from tests.support.secured import HOST, free_ports
+from tests.support.ports import free_ports
+from tests.support.secured import HOST
 
 MESH = "home"
 PAUSE_S = 0.1

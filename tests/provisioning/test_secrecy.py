@@ -19,7 +19,8 @@ from broker.mosquitto_config import Listeners, MosquittoConfig, installed_progra
 from broker.mosquitto_files import MosquittoFiles, ServerFiles
 from provisioning.mesh import MeshFolder
 from tests.support.patience import PATIENCE_S
-from tests.support.secured import HOST, free_ports
+from tests.support.ports import free_ports
+from tests.support.secured import HOST
 
 pytestmark = pytest.mark.broker
 MOAMESH = [sys.executable, "-m", "edge_agent.cli.main"]

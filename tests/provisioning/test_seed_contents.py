@@ -34,6 +34,7 @@ from provisioning.seed import (
 from provisioning.seed.layout import UNITS, device_files
 from provisioning.seed.network_files import cloud_init_network, network_manager_files
 from tests.conftest import missing
+from tests.support.patience import PATIENCE_S
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGBnUVkP9m0oIeN1wm0XoSwTnbb8+bm3bXvbVQVzK1Qx"
 SECRET = b'{"secret": "7h3-cl41m"}'
@@ -120,7 +121,7 @@ def run_firstrun(seed: SeedFiles, folder: Path) -> Path:
         (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{folder}/calls"\n')
         (programs / name).chmod(0o755)
     environment = {"PATH": f"{programs}:/usr/bin:/bin", "MOAMESH_ROOT": str(root)}
-    subprocess.run(["bash", str(script)], env=environment, check=True, timeout=60)
+    subprocess.run(["bash", str(script)], env=environment, check=True, timeout=PATIENCE_S)
     assert (root / "var/log/moamesh-firstrun.log").read_text() == ""
     return root
 

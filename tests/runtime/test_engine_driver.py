@@ -11,6 +11,7 @@ from edge_agent.core.events import Event, InferenceCompleted, InferenceFailed, T
 from edge_agent.core.messages import ChatMessage, Role, Sampling
 from edge_agent.ports import InferenceResult, ModelCard
 from edge_agent.runtime.engine_driver import EngineDriver
+from tests.support.patience import PATIENCE_S
 
 
 class ScriptedEngine:
@@ -60,7 +61,7 @@ async def events_of(engine: ScriptedEngine, *requests: StartInference) -> list[E
     engine.step.set()
     events: list[Event] = []
     ends = 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while ends < len(requests):
             events.append(await inbox.get())
             ends += not isinstance(events[-1], TextGenerated)
@@ -107,7 +108,7 @@ async def test_no_event_follows_a_cancel() -> None:
     driver.cancel("#1")
     engine.step.set()
     driver.start(request("#2", stream=False))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         event = await inbox.get()
     assert isinstance(event, InferenceCompleted)
     assert event.item_id == "#2"

@@ -22,7 +22,8 @@ from edge_agent.runtime import home as homes
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
-from tests.support.secured import HOST, SecuredMesh, free_ports
+from tests.support.ports import free_ports
+from tests.support.secured import HOST, SecuredMesh
 
 
 def config_of(folder: Path, **broker: object) -> AgentConfig:
@@ -159,7 +160,7 @@ async def test_a_device_waits_for_its_network_and_starts_over_when_its_address_h
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(moving), 0.5)
     addresses[:] = ["fd00::9"]
-    await asyncio.wait_for(moving, 10.0)
+    await asyncio.wait_for(moving, PATIENCE_S)
     assert (await find_home(config)).advertised == "mqtts://[fd00::9]:8883"
 
 

@@ -15,13 +15,18 @@ from edge_agent.wire import topics
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import user
 from tests.support.brokers import any_broker, mosquitto
-from tests.support.hosts import MESH, mesh_of, quick, until
+from tests.support.hosts import MESH, mesh_of, quick
+from tests.support.patience import PATIENCE_S
+from tests.support.polling import until
 
 __all__ = ["any_broker", "mosquitto"]
 
 
-async def ask(client: MeshClient, device: str = "d0", **options: object) -> Answer:
-    ended = await client.ask_to_end(device, "why?", PromptOptions(**options), timeout_s=20.0)  # type: ignore[arg-type]  # by name
+async def ask(client: MeshClient, device: str = "d0", begun: asyncio.Event | None = None, **options: object) -> Answer:
+    wanted = PromptOptions(**options)  # type: ignore[arg-type]  # by name
+    ended = await client.ask_to_end(
+        device, "why?", wanted, timeout_s=PATIENCE_S, on_message=lambda _: begun.set() if begun else None
+    )
     assert isinstance(ended, Answer), ended
     return ended
 
@@ -49,23 +54,31 @@ async def test_twenty_prompts_at_once_are_all_answered(mosquitto: EmbeddedBroker
 
 
 async def test_a_broker_restarted_under_load_costs_no_answer(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
-    options = {"settings": quick(), "service": "deterministic:0.15"}
+    options = {"service": "deterministic:0.15"}
     async with mesh_of(4, mosquitto.url, tmp_path, **options), MeshClient(mosquitto.url, MESH) as client:
-        asking = [asyncio.create_task(ask(client, f"d{n % 4}", layers=2, fanout=2, deadline_s=20.0)) for n in range(12)]
-        await asyncio.sleep(0.5)
+        begun = [asyncio.Event() for _ in range(12)]
+        asking = [
+            asyncio.create_task(ask(client, f"d{n % 4}", begun[n], layers=2, fanout=2, deadline_s=PATIENCE_S))
+            for n in range(12)
+        ]
+        await until(lambda: all(one.is_set() for one in begun), "all are under way")
         await mosquitto.restart()
         answers = await asyncio.gather(*asking)
         assert [answer.outcome for answer in answers] == [Outcome.ANSWERED] * 12
 
 
 async def test_a_full_device_refuses_and_says_when_to_try_again(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
-    options = {"settings": quick(queue_capacity=2), "service": "deterministic:0.3"}
+    options = {"settings": quick(queue_capacity=2), "service": f"deterministic:{PATIENCE_S}"}  # both places are kept
     async with mesh_of(1, mosquitto.url, tmp_path, **options), MeshClient(mosquitto.url, MESH) as client:
-        ends = await asyncio.gather(
-            *(client.ask_to_end("d0", "why?", PromptOptions(layers=0), timeout_s=20.0) for _ in range(5))
-        )
-        refusals = [end for end in ends if isinstance(end, PromptRefusal)]
+        local = PromptOptions(layers=0)
+        asked = [asyncio.create_task(client.ask_to_end("d0", "why?", local, prompt_id=f"p{n}")) for n in range(5)]
+        await until(lambda: sum(one.done() for one in asked) >= 3, "those beyond the two places")
+        refusals = [one.result() for one in asked if one.done()]
         assert len(refusals) == 3
+        for number in range(5):
+            await client.cancel("d0", f"p{number}")
+        await asyncio.gather(*asked)
+        assert all(isinstance(refusal, PromptRefusal) for refusal in refusals)
         assert all(refusal.reason == "overloaded" and refusal.retry_after_s for refusal in refusals)
 
 

@@ -13,13 +13,14 @@ import pytest
 
 from edge_agent.core.health import Part, Problem
 from edge_agent.runtime.service_manager import ServiceManager
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
 def manager_socket(tmp_path: Path) -> socket.socket:
     heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     heard.bind(str(tmp_path / "notify"))
-    heard.settimeout(30.0)
+    heard.settimeout(PATIENCE_S)
     return heard
 
 
@@ -88,7 +89,7 @@ async def test_an_agent_says_ready_signs_and_stopping(manager_socket: socket.soc
             assert heard[0] == b"READY=1"
             (said,) = {one for one in heard if one.startswith(b"STATUS=")}
             assert b"broker mqtt://127.0.0.1:9: nobody listens there" in said, "as `systemctl status` shows it"
-            assert await asyncio.wait_for(agent.wait(), 30.0) == 0
+            assert await asyncio.wait_for(agent.wait(), PATIENCE_S) == 0
         finally:
             if agent.returncode is None:
                 agent.kill()

@@ -12,6 +12,7 @@ import pytest
 from edge_agent.simulator.faults.run import run_seed
 from edge_agent.simulator.load.run import LoadRun
 from edge_agent.simulator.load.scenario import Scenario
+from tests.support.patience import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "edge_agent.cli.main", "simulate", "--devices", "12", "--prompts", "150", "--json"]
 FAULTS = """
@@ -23,7 +24,8 @@ print(run_seed(3).trace_hash)
 def elsewhere(command: list[str], hash_seed: str) -> str:
     """The output of another process under another PYTHONHASHSEED."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    return done.stdout
 
 
 def load_hash(**options: object) -> str:

@@ -16,8 +16,11 @@ from typing import Any, Literal
 
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
 
+from tests.support.patience import PATIENCE_S
+
 CHROMIUM = "/usr/bin/chromium"  # Debian's; Playwright's own would be another 150 MB to download
-WAIT_MS = 20_000  # for one thing to show; far above what anything here takes, so that only a hang runs into it
+WAIT_MS = 1000 * PATIENCE_S  # for one thing to show
+expect.set_options(timeout=WAIT_MS)
 
 PLAIN_HOST = "192.0.2.7"  # of an address range for documentation; this browser takes it for loopback
 """As an address in a network: to a browser, plain http from there is no secure context, unlike from loopback."""
@@ -250,7 +253,7 @@ class Exchange:
         """Where it stands."""
         return await self.article.get_attribute("data-state") or ""
 
-    async def until(self, *states: str, wait_ms: int = WAIT_MS) -> None:
+    async def until(self, *states: str, wait_ms: float = WAIT_MS) -> None:
         """Waits until it is in one of these states."""
         wanted = re.compile(f"^({'|'.join(states)})$")
         await expect(self.article).to_have_attribute("data-state", wanted, timeout=wait_ms)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_ports
 
 DATABASE = "moamesh"
 LOG_TAIL_BYTES = 2_000
@@ -65,7 +65,7 @@ class DatabaseServer:
         self._folder = folder
         self._auth = auth
         self._flags = tuple(flags)
-        self._port, self._rpc_port = _free_ports(2)
+        self._port, self._rpc_port = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
 
@@ -118,7 +118,7 @@ class DatabaseServer:
         A series that is new today may still take 0.2 s more: poll for what you expect.
         """
         if self.kind == "victoria-metrics":
-            httpx.get(f"{self.url}/internal/force_flush", timeout=30.0).raise_for_status()
+            httpx.get(f"{self.url}/internal/force_flush", timeout=PATIENCE_S).raise_for_status()
 
     def influxql(self, query: str, database: str = DATABASE) -> list[dict[str, Any]]:
         """Returns the series that an InfluxQL query gives, as InfluxDB says them; raises on an error of the query."""
@@ -164,7 +164,7 @@ class DatabaseServer:
             if self._process.poll() is not None:
                 raise AssertionError(f"{self.kind} ended with {self._process.returncode}:\n{self.log_tail()}")
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(self.url + path, timeout=5.0).is_success:
+                if httpx.get(self.url + path, timeout=PATIENCE_S).is_success:
                     return
             time.sleep(0.02)
         raise AssertionError(f"{self.kind} does not answer after {PATIENCE_S:.0f} s:\n{self.log_tail()}")
@@ -178,7 +178,7 @@ class DatabaseServer:
 
     def _post(self, path: str, parameters: dict[str, str], body: bytes = b"") -> httpx.Response:
         auth = self.ADMIN if self._auth else None
-        response = httpx.post(self.url + path, params=parameters, content=body, auth=auth, timeout=30.0)
+        response = httpx.post(self.url + path, params=parameters, content=body, auth=auth, timeout=PATIENCE_S)
         assert response.is_success, f"{path}: {response.status_code} {response.text}"
         return response
 
@@ -216,11 +216,3 @@ def victoria_metrics(tmp_path: Path) -> Iterator[DatabaseServer]:
     """A VictoriaMetrics of this test alone."""
     with running(DatabaseServer("victoria-metrics", tmp_path / "victoria-metrics")) as server:
         yield server
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

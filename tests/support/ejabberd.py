@@ -13,7 +13,8 @@ from broker.mosquitto_config import Limits, Listeners
 from broker.mosquitto_files import ServerFiles
 from broker.probe_client import Door
 from tests.conftest import missing
-from tests.support.secured import SecuredMesh, free_ports
+from tests.support.ports import free_ports
+from tests.support.secured import SecuredMesh
 
 HOSTS = ("127.0.0.2", "127.0.0.3")
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.patience import PATIENCE_S
+
 VERSION = "1.8.10"  # so that it is written to at /api/v2/write
 
 
@@ -64,6 +66,7 @@ class FaultyDatabase:
         version: what it says of itself.
         points: what it has stored. lines_taken: how many lines it was given for that, repeats too.
         writes: every request to write, as it came.
+        hanging: how many of them it keeps waiting just now.
     """
 
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
@@ -73,6 +76,7 @@ class FaultyDatabase:
         self.points: dict[tuple[str, str], str] = {}
         self.lines_taken = 0
         self.writes: list[Write] = []
+        self.hanging = 0
         self.let_go = threading.Event()
         """Ends what hangs."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -86,7 +90,11 @@ class FaultyDatabase:
 
     def hang(self, write: Write) -> Reply:
         """Takes the request and says nothing until it is let go; the points are not stored."""
-        self.let_go.wait(60.0)
+        with self.lock:
+            self.hanging += 1
+        self.let_go.wait(20 * PATIENCE_S)
+        with self.lock:
+            self.hanging -= 1
         return Reply(500, "let go")
 
     def take_and_hang(self, write: Write) -> Reply:

@@ -20,9 +20,18 @@ from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.ports import Engine, TelemetrySink
 from edge_agent.runtime.host import AgentHost
 from tests.support.patience import PATIENCE_S
+from tests.support.polling import until
 
 MESH = "test"
-QUICK = AgentSettings(gossip_interval_s=0.2, status_interval_s=0.5, receipt_timeout_s=0.5, probe_interval_s=1.0)
+QUICK = AgentSettings(
+    gossip_interval_s=0.2,
+    status_interval_s=0.5,
+    receipt_timeout_s=0.5,
+    request_sends_max=int(PATIENCE_S / 0.5),  # asks again at once, and takes no peer for dead that is only slow
+    suspect_after_s=PATIENCE_S,
+    dead_after_s=2 * PATIENCE_S,
+    probe_interval_s=1.0,
+)
 
 
 @dataclass
@@ -83,16 +92,6 @@ async def mesh_of(size: int, url: str, folder: Path, **options: object) -> Async
         yield devices
     finally:
         await asyncio.gather(*(device.stop() for device in devices))
-
-
-async def until(condition: Callable[[], bool], what: str, wait_s: float = PATIENCE_S) -> None:
-    """Polls until `condition` holds."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(wait_s):
-            while not condition():  # noqa: ASYNC110 -- waits for many unlike things, none an asyncio.Event
-                await asyncio.sleep(0.01)
-            return
-    raise AssertionError(f"did not happen in {wait_s} s: {what}")
 
 
 def quick(**changes: object) -> AgentSettings:

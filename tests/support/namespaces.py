@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conftest import missing
+from tests.support.patience import PATIENCE_S
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -28,7 +29,7 @@ def needs_namespaces() -> None:
     """Skips the test where none can be made."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         missing("network namespaces need root and iproute2")
-    if subprocess.run(["ip", "netns", "list"], capture_output=True, timeout=20, check=False).returncode:
+    if subprocess.run(["ip", "netns", "list"], capture_output=True, timeout=PATIENCE_S, check=False).returncode:
         missing("this system has no network namespaces")
 
 
@@ -70,7 +71,7 @@ class Network:
         for host in self._numbers:
             self.cut_power(host)
         for name in (*map(self.namespace, self._numbers), self._switch):
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20, check=False)
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=PATIENCE_S, check=False)
 
     def part(self, others: Iterable[str]) -> None:
         """From now on `others` hear only each other. What is under way is lost without a word."""
@@ -95,7 +96,11 @@ class Network:
     def cut_power(self, host: str) -> None:
         """Kills every process of a host at once."""
         found = subprocess.run(
-            ["ip", "netns", "pids", self.namespace(host)], capture_output=True, text=True, timeout=20, check=False
+            ["ip", "netns", "pids", self.namespace(host)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
         # Never this very process: threads of it that look into the namespace do not make it live there.
         for pid in {int(word) for word in found.stdout.split()} - {os.getpid()}:
@@ -168,4 +173,4 @@ def _enter(namespace: str) -> None:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=20)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=PATIENCE_S)

@@ -94,7 +94,7 @@ async def paired_app(link: str, *, ca: Path | None = None, spies: bool = False) 
         protocol=aiomqtt.ProtocolVersion.V5,
         transport="websockets",
         tls_context=ssl.create_default_context(cafile=str(ca)) if secure else None,
-        timeout=10.0,
+        timeout=PATIENCE_S,
     )
     await _enter(client)
     app = PairedApp(client, said["mesh"], said["user"])

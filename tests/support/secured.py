@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,20 +13,9 @@ from broker.passwords import hash_password
 from broker.per_device import DeviceBroker
 from broker.probe_client import Badge, Door
 from provisioning.authority import Identity, MeshAuthority
+from tests.support.ports import free_ports
 
 HOST = "127.0.0.1"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 @dataclass

@@ -23,7 +23,8 @@ from edge_agent.fleet.plan import EngineKind, FleetPlan
 from edge_agent.wire.line_protocol import Point, decode
 from edge_agent.wire.measurements import FIELDS
 from tests.support.databases import DATABASE, DatabaseServer
-from tests.support.hosts import until
+from tests.support.patience import PATIENCE_S
+from tests.support.polling import until
 from tests.telemetry.reporting import lines_in
 
 FULL = os.environ.get("MOAMESH_TESTS") == "full"
@@ -126,7 +127,7 @@ def counts_in(database: DatabaseServer) -> Counts:
                 counts[series["tags"]["device_id"], measurement] = series["values"][0][1]
         else:
             selector = f"{measurement}_{name}"
-            answer = httpx.get(f"{database.url}/api/v1/export", params={"match[]": selector}, timeout=30.0)
+            answer = httpx.get(f"{database.url}/api/v1/export", params={"match[]": selector}, timeout=PATIENCE_S)
             for row in map(json.loads, answer.text.splitlines()):
                 if row:
                     counts[row["metric"]["device_id"], measurement] += len(row["timestamps"])

@@ -19,8 +19,8 @@ from edge_agent.core.messages import DeviceStatus
 from edge_agent.wire.line_protocol import Point
 from edge_agent.wire.measurements import FIELDS
 from tests.support.databases import DATABASE, DatabaseServer
-from tests.support.hosts import until
 from tests.support.patience import PATIENCE_S
+from tests.support.polling import until
 from tests.telemetry.live import (
     DEVICES,
     LOAD,
@@ -116,9 +116,7 @@ async def test_a_spool_too_small_for_an_outage_loses_as_many_points_as_it_report
         await until(lambda: fewest_in(influxdb) > 10, "points arrive", PATIENCE_S)
         influxdb.kill()
         enough = {device: newest_file(folder, device) + SMALL_SPOOL["files_max"] + 3 for device in mesh.fleet.devices}
-        await until(
-            lambda: all(newest_file(folder, device) > enough[device] for device in enough), "points are lost", 120.0
-        )
+        await until(lambda: all(newest_file(folder, device) > enough[device] for device in enough), "points are lost")
         influxdb.start()
         back_ns = time.time_ns()
         await until(

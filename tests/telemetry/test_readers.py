@@ -18,7 +18,7 @@ from edge_agent.adapters.telemetry.reader import read_database
 from edge_agent.core.errors import MoameshError, SettingsError
 from edge_agent.wire.line_protocol import Point, encode
 from tests.support.databases import DatabaseServer, running
-from tests.support.hosts import until
+from tests.support.polling import until
 from tests.telemetry.records import STEP_NS, an_hour_ago_ns, in_order, recorded
 
 PIECE = 5_000  # lines in a write: below what a server takes at once

@@ -12,7 +12,7 @@ from edge_agent.simulator.load.scenario import Scenario
 from edge_agent.simulator.load.telemetry import TelemetryWriter
 from edge_agent.wire.line_protocol import encode
 from tests.support.databases import DATABASE, DatabaseServer
-from tests.support.hosts import until
+from tests.support.polling import until
 from tests.telemetry.records import recorded
 from tests.telemetry.reporting import invoke, lines_in, report_of
 from tests.telemetry.test_readers import fill

@@ -56,7 +56,7 @@ const drawn = async (): Promise<void> => {
     h(() => (useEffect(() => void (ran = true)), null), null),
     document.createElement("div"),
   );
-  await vi.waitFor(() => expect(ran).toBe(true), { interval: 5, timeout: 5_000 });
+  await vi.waitFor(() => expect(ran).toBe(true), { interval: 5, timeout: 300_000 });
 };
 const button = (name: string): HTMLButtonElement => {
   const all = [...root.querySelectorAll("button")];
