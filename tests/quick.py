@@ -47,13 +47,16 @@ def _read(path: Path) -> tuple[bool, list[Path]]:
     return bool(_STARTS.search(text)), [one for one in helpers if one.exists()]
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leaves out the files in which something is started; not even what they import is loaded."""
+    return True if collection_path.name.startswith("test_") and starts_something(collection_path) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out all that starts something, and what takes long by computing."""
-    left_out = [
-        one for one in items if _LEFT_OUT & {mark.name for mark in one.iter_markers()} or starts_something(one.path)
-    ]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [one for one in items if one not in set(left_out)]
+    """Leaves out what takes long by computing, and what says of itself that it needs more."""
+    left_out = {one for one in items if _LEFT_OUT & {mark.name for mark in one.iter_markers()}}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [one for one in items if one not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:

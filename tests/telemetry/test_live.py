@@ -23,7 +23,6 @@ from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.telemetry.live import (
     DEVICES,
-    LOAD,
     LOADED_S,
     OUTAGE_S,
     by_device,
@@ -51,6 +50,7 @@ async def test_files_and_both_databases_say_the_same_of_a_live_mesh_and_so_does_
     folder = tmp_path / "fleet"
     async with live_mesh(folder, databases) as mesh:
         await asyncio.sleep(LOADED_S)
+        await until(lambda: len(answered(points_in(folder))) > LOADED_S, "more than a prompt a second is answered")
         retained = await retained_statuses(mesh)
     points = points_in(folder)
     await until_complete(databases, points)
@@ -58,8 +58,8 @@ async def test_files_and_both_databases_say_the_same_of_a_live_mesh_and_so_does_
     of_files = report_of("--telemetry", folder)
     assert len(of_files["devices"]) == DEVICES
     assert of_files["outcomes"]["answered"] > LOADED_S
-    # noise and a busy machine: what is measured well is said in docs/MEASUREMENTS.md
-    assert of_files["predicted"]["load_paper"] == pytest.approx(LOAD, rel=0.5)
+    # what it should be depends on the machine too (docs/MEASUREMENTS.md); what it is, on the points alone
+    assert of_files["predicted"]["load_paper"] == pytest.approx(load_of(points), rel=0.1)
     assert all(device["requests_waiting_predicted"] is not None for device in of_files["devices"])
     for database in databases:
         assert report_of("--influx", database.url) == of_files
@@ -149,6 +149,24 @@ def newest_file(folder: Path, device: str) -> int:
 def label_of(database: DatabaseServer) -> str:
     """The tag of a database in `agent_telemetry`."""
     return f"{database.url.removeprefix('http://')}/{DATABASE}"
+
+
+def answered(points: Iterable[Point]) -> list[Point]:
+    """The prompts that were answered."""
+    return [one for one in points if one.measurement == "agent_session" and one.tags["outcome"] == "answered"]
+
+
+def load_of(points: Sequence[Point]) -> float:
+    """The mean service time, times the items a second that a device takes on: by hand, and by another count."""
+    served, items_hz = defaultdict(list), []
+    for one in points:
+        if one.measurement == "agent_request" and one.tags["outcome"] == "completed":
+            served[one.tags["device_id"]].append(one.fields["service_time_s"])
+    for queue in queues_of(points).values():
+        seconds = (queue[-1].time_ns - queue[0].time_ns) / 1e9
+        items_hz.append((queue[-1].fields["accepted"] - queue[0].fields["accepted"]) / seconds)
+    alpha = sum(sum(one) / len(one) for one in served.values()) / len(served)
+    return alpha * sum(items_hz) / len(items_hz)
 
 
 def last_words(points: Sequence[Point]) -> dict[tuple[str, str], dict[str, int | float]]:
