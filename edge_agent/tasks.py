@@ -44,6 +44,23 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
+def hear_callbacks(loop: asyncio.AbstractEventLoop) -> None:
+    """Has what is raised in the loop's callbacks, where no task of ours is, told in the log.
+
+    A socket that was closed a moment ago is one line: the MQTT library asks the loop to watch a connection that is just
+    lost, and whoever owns the connection knows already. Anything else is a defect and told whole.
+    """
+
+    def hear(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError):
+            log.warning("%s: %s", context.get("message", "a callback failed"), describe(error))
+        else:
+            log.error("%s", context.get("message", "a callback failed"), exc_info=error)
+
+    loop.set_exception_handler(hear)
+
+
 def unheard(_detail: str) -> None:
     """For a part that has nobody to tell: the log says it."""
 

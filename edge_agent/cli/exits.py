@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from edge_agent.cli.entry import printable
+from edge_agent.tasks import hear_callbacks
 
 Result = TypeVar("Result")
 
@@ -44,6 +45,7 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
     async def guarded() -> Result:
         task = asyncio.ensure_future(main)
         loop = asyncio.get_running_loop()
+        hear_callbacks(loop)
         received: list[int] = []
 
         def stop(number: int) -> None:

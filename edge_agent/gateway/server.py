@@ -23,7 +23,7 @@ from edge_agent.gateway.keys import KeyRing
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import CONNECTIONS_MAX, HEADER_BYTES_MAX, GatewayOptions
 from edge_agent.gateway.tls import ServerTls
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import Keeper, hear_callbacks
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's."""
+        hear_callbacks(asyncio.get_running_loop())
         await super().startup(sockets)
         if self._tls is not None:
             self._tasks.keep("certificate", self._tls.follow)

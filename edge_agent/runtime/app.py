@@ -23,7 +23,7 @@ from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
 from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.reports import HealthReports
 from edge_agent.runtime.service_manager import ServiceManager
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import Keeper, hear_callbacks
 from edge_agent.wire.topics import Channel
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ async def run_agent(config: AgentConfig, steward: Steward | None = None) -> bool
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request's URL
     manager = ServiceManager(os.environ)
     loop = asyncio.get_running_loop()
+    hear_callbacks(loop)
     # Connects to hosts that are gone wait in threads; they must not keep the others from having one.
     loop.set_default_executor(ThreadPoolExecutor(THREADS_MAX, "worker"))
     end = End(manager.stopping)

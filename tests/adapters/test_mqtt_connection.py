@@ -186,7 +186,7 @@ async def test_nothing_is_acknowledged_before_the_runtime_took_it(mosquitto: Emb
             home = b.transport._home
             assert home is not None
             assert home._link is not None
-            home._task.cancel()  # type: ignore[union-attr]  # chunks  # the runtime dies before it took any of them
+            await home._tasks.stop()  # the runtime dies before it took any of them
             await until(lambda: home._link is None, "the end")
         async with device("b", mosquitto.url, install="b1") as b:
             await until(lambda: len(ids(b)) == 5, "all five again")

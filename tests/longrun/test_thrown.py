@@ -22,11 +22,15 @@ from broker.following import FollowingBroker
 from broker.supervised import Supervised
 from edge_agent.adapters import discovery
 from edge_agent.adapters.discovery import MdnsDiscovery
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
+from edge_agent.adapters.mqtt.connection import Connection as HomeConnection
+from edge_agent.adapters.mqtt.raw import RawInbox
 from edge_agent.cli.mesh_service import OwnBrokers, serve_mesh
 from edge_agent.client import MeshClient
 from edge_agent.client.connection import Connection
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection
 from edge_agent.core.health import Part
+from edge_agent.core.messages import PeerEntry, Presence, PresenceState
 from edge_agent.core.settings import AgentSettings
 from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.inquiry import Inquiries
@@ -35,6 +39,7 @@ from edge_agent.gateway.options import GatewayOptions
 from edge_agent.management.certificates import CertificateKeeper
 from edge_agent.runtime import app
 from edge_agent.runtime.service_manager import ServiceManager
+from edge_agent.wire.topics import Channel
 from provisioning.job_service import JobService
 from provisioning.service import RegistrarService
 from tests.provisioning.home import Home
@@ -44,6 +49,7 @@ from tests.support.secured import SecuredMesh
 pytestmark = pytest.mark.broker
 
 WORDS = "nobody foresaw this"
+WILL = Presence(PeerEntry("kitchen", "", "", "", 1, 1, 0, None), PresenceState.OFFLINE, 8, "0")
 
 
 @contextlib.asynccontextmanager
@@ -124,6 +130,19 @@ async def _signs(folder: Path) -> AsyncIterator[None]:
         yield
 
 
+@contextlib.asynccontextmanager
+async def _transport(folder: Path) -> AsyncIterator[None]:
+    async def take(*_: object) -> None: ...
+
+    async with EmbeddedBroker(kind="mosquitto", run_dir=folder) as broker:
+        transport = MqttTransport(MqttSettings("kitchen", "home", broker.url))
+        transport.watch([Channel.JOBS], take)
+        await transport.start(take, WILL)
+        yield
+        await until(lambda: transport.connected, "it is connected after all")
+        await transport.stop()
+
+
 Start = Callable[[Path], AbstractAsyncContextManager[None]]
 
 TASKS: dict[str, tuple[type, str, Start]] = {
@@ -141,6 +160,8 @@ TASKS: dict[str, tuple[type, str, Start]] = {
     "mesh serve: devices' own brokers": (OwnBrokers, "run", _operator),
     "a gateway's connection": (MeshLink, "_keep_connected", _gateway),
     "a client's connection": (Connection, "_run", _client),
+    "a device's connection": (HomeConnection, "_run", _transport),
+    "a device's management messages": (RawInbox, "_run", _transport),
     "signs of life": (ServiceManager, "_give_signs", _signs),
 }
 
@@ -165,6 +186,29 @@ async def test_what_is_raised_in_a_task_is_said_and_the_task_begins_anew(
     async with start(tmp_path):
         await until(lambda: begun >= 2, "it has begun anew")
         assert WORDS in caplog.text
+
+
+async def test_a_message_that_meets_a_defect_costs_itself_and_not_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: object) -> None:
+        raise ZeroDivisionError(WORDS)
+
+    async with EmbeddedBroker(kind="mosquitto", run_dir=tmp_path) as broker:
+        transport = MqttTransport(MqttSettings("kitchen", "home", broker.url))
+        monkeypatch.setattr(transport, "_take", fails)
+        await transport.start(fails_never, WILL)
+        await until(lambda: transport.connected, "it is connected")
+        async with MeshClient(broker.url, "home") as client:
+            for number in (1, 2):
+                assert await client.cancel("kitchen", f"p{number}")
+                await until(lambda so_far=number: transport.counters.bad == so_far, "it is counted")
+        assert transport.counters.connects == 1
+        assert WORDS in caplog.text
+        await transport.stop()
+
+
+async def fails_never(_event: object) -> None: ...
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -35,6 +36,9 @@ from edge_agent.adapters.mqtt.reasons import (
 from edge_agent.adapters.mqtt.sender import Sender
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
+from edge_agent.tasks import Keeper
+
+_log = logging.getLogger(__name__)
 
 THROWN_OUT_WITHIN_S = 60.0  # longer than two clones leave each other alone
 THROWN_OUT_MAX = 3  # a broker's restart and a bad moment of the network look the same, but not three times in a row
@@ -98,7 +102,9 @@ class Connection:
             lambda: str(self.url), on_trouble, steady_s=settings.steady_s, refused_steady_s=settings.refused_steady_s
         )
         self._sender = Sender(settings, counters, self._troubles, lambda: str(self.url))
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Keeper("mqtt")
+        self._ended = asyncio.Event()
+        self._started = False
         self._stopping = asyncio.Event()
 
     @property
@@ -132,7 +138,8 @@ class Connection:
 
     def start(self) -> None:
         """Begins connecting, in the background."""
-        self._task = asyncio.create_task(self._run(), name=f"mqtt {self.url}")
+        self._started = True
+        self._tasks.keep(str(self.url), self._run_to_the_end)
 
     def send(self, item: Outgoing) -> None:
         """Sends `item` now if the connection has room, else queues it."""
@@ -159,13 +166,19 @@ class Connection:
         self._stopping.set()
         if self._link is not None:
             self._link.end()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=END_TIMEOUT_S)
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        if self._started:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_TIMEOUT_S):
+                    await self._ended.wait()
+            await self._tasks.stop()
         self._counters.dropped += self.waiting
 
     # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def _run_to_the_end(self) -> None:
+        await self._run()
+        self._ended.set()
+        await asyncio.Event().wait()  # its keeper begins anew whatever ends
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -263,7 +276,11 @@ class Connection:
                 await self._inbox.changed(True)
             while (message := await link.next()) is not None:
                 if self._inbox is not None:
-                    await self._inbox.take(message)
+                    try:
+                        await self._inbox.take(message)
+                    except Exception:  # a defect met by one message must not meet it again at every reconnect
+                        self._counters.bad += 1
+                        _log.exception("broker %s: a message on %s could not be taken", self.url, message.topic)
                 link.acknowledge(message)
         finally:
             self._counters.connection_losses += not self._stopping.is_set()

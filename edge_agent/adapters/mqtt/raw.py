@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import TABLE, Channel, Role
 
 _log = logging.getLogger(__name__)
@@ -33,11 +34,11 @@ class RawInbox:
         self._take = take
         self._counters = counters
         self._waiting: asyncio.Queue[tuple[Channel, bytes]] = asyncio.Queue(waiting_max)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Keeper("management messages")
 
     def start(self) -> None:
         """Begins taking."""
-        self._task = asyncio.create_task(self._run(), name="management messages")
+        self._tasks.keep("taking them", self._run)
 
     def put(self, channel: Channel, body: bytes) -> None:
         """Queues a body; drops and counts it when too many wait."""
@@ -48,10 +49,7 @@ class RawInbox:
 
     async def stop(self) -> None:
         """Ends whatever is being taken."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._tasks.stop()
 
     async def _run(self) -> None:
         while True:
