@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,6 @@ from edge_agent.runtime.assemble import transport_settings
 from edge_agent.runtime.home import Home
 from edge_agent.wire import topics
 
-RETAINED_WAIT_S = 0.3  # what a broker keeps comes at once after the subscription
 _ENOUGH = 4  # retained messages named; whoever clears these looks again
 
 
@@ -85,12 +83,14 @@ async def _read(
     refused = [
         (topic, of_code(code_of(code))) for (topic, _), code in zip(allowed, codes, strict=True) if code_of(code)
     ]
+    if refused:
+        return refused, []
     inboxes = {topic for topic, _ in allowed if topics.ANY not in topic}
+    await unless_lost(client, client.unsubscribe(sorted(inboxes)))  # what a broker keeps comes before it answers this
     retained: list[str] = []
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(RETAINED_WAIT_S):
-            async for message in client.messages:
-                retained += [str(message.topic)] if message.retain and str(message.topic) in inboxes else []
+    while len(client.messages):
+        message = await anext(client.messages)
+        retained += [str(message.topic)] if message.retain and str(message.topic) in inboxes else []
     return refused, retained
 
 

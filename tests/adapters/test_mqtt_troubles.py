@@ -12,7 +12,9 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
+from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.reasons import explain, of_code
+from edge_agent.adapters.mqtt.troubles import Troubles
 from edge_agent.core import messages as m
 from edge_agent.core.events import ConnectionChanged, PromptReceived
 from edge_agent.wire import topics
@@ -20,6 +22,7 @@ from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import Device, device, presence, until, user
 from tests.support.brokers import MosquittoWith, SayingBroker, connack
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -191,17 +194,39 @@ async def test_a_session_that_is_taken_over_is_told_once_and_taken_back_slowly(
 async def test_a_clone_is_named_once_on_each_side_also_by_a_broker_that_says_nothing(
     mosquitto: EmbeddedBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"install": "card", "refused_steady_s": 1.5, "backoff_min_s": 0.01, "backoff_max_s": 0.3}
-    async with device("a", mosquitto.url, **settings) as card:
-        async with device("a", mosquitto.url, connected=False, **settings) as clone:
-            for one in (card, clone):
-                await until(lambda one=one: "a cloned card" in (one.health or [""])[-1], "the word")  # type: ignore[misc]  # bound now
-            losses = card.transport.counters.connection_losses
-            await until(lambda: card.transport.counters.connection_losses >= losses + 4, "more of the same")
-            for one in (card, clone):
-                assert "" not in one.health[one.health.index(one.health[-1]) :], "it will be again"
-            assert len([line for line in warnings(caplog) if "a cloned card" in line]) == 2, "one of each"
-        await until(lambda: card.health[-1] == "", "the clone is gone")
+    settings = {"install": "card", "backoff_min_s": 0.01, "backoff_max_s": 0.3}
+    async with (
+        device("a", mosquitto.url, **settings) as card,
+        device("a", mosquitto.url, connected=False, **settings) as clone,
+    ):
+        for one in (card, clone):
+            await until(lambda one=one: "a cloned card" in (one.health or [""])[-1], "the word")  # type: ignore[misc]  # bound now
+        losses = card.transport.counters.connection_losses
+        await until(lambda: card.transport.counters.connection_losses >= losses + 4, "more of the same")
+        for one in (card, clone):
+            assert "a cloned card" in one.health[-1], "it is let in each time, and that is not the end of it"
+        assert len([line for line in warnings(caplog) if "a cloned card" in line]) == 2, "one of each"
+
+
+def test_what_comes_again_is_over_only_once_a_connection_has_held_long_enough() -> None:
+    told: list[str] = []
+    troubles = Troubles(lambda: "b", told.append, steady_s=5.0, refused_steady_s=600.0)
+    troubles.failed(of_code(137), steady=False)
+    assert (troubles.lasting, troubles.steady_s) == (False, 5.0)
+    troubles.connected(BrokerLimits(), ())
+    assert told[1:] == [""], "who was busy and lets us in is well"
+    troubles.failed(of_code(142), steady=False)
+    troubles.connected(BrokerLimits(), ())
+    troubles.failed(of_code(142), steady=False)
+    assert (troubles.lasting, troubles.steady_s, len(told)) == (True, 600.0, 3)
+    troubles.connected(BrokerLimits(), ())
+    troubles.steady()
+    assert (troubles.lasting, troubles.steady_s, told[-1]) == (False, 5.0, "")
+    troubles.failed(of_code(135), steady=False)
+    troubles.connected(BrokerLimits(qos_max=0), [("x/#", "may not be read")])
+    assert told[-1].startswith("broker b: takes QoS 0 only")
+    troubles.settle("limits")
+    assert told[-1] == "broker b: may not be read"
 
 
 async def test_devices_of_one_name_in_two_meshes_share_a_broker(mosquitto: EmbeddedBroker) -> None:
@@ -247,8 +272,8 @@ def test_a_reason_without_a_code_is_put_into_words() -> None:
 
 async def test_trying_again_ends_when_the_device_is_stopped() -> None:
     async with SayingBroker(connack(134)) as broker:
-        one = Device("a", broker.url, backoff_min_s=30.0, backoff_max_s=30.0)
+        one = Device("a", broker.url, backoff_min_s=3600.0, backoff_max_s=3600.0, refused_backoff_max_s=3600.0)
         await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
         await until(lambda: one.health, "the refusal")
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(PATIENCE_S):
             await one.transport.stop()

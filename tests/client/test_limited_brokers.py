@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,11 @@ from tests.client.samples import presence, status
 from tests.client.scripted_device import scripted_device
 from tests.client.test_mesh_client import answers_well
 from tests.support.brokers import MosquittoWith, SayingBroker, connack
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
-PATIENT = ClientSettings(connect_timeout_s=30.0, backoff_min_s=0.05, refused_after_s=0.3)
+PATIENT = ClientSettings(connect_timeout_s=10 * PATIENCE_S, backoff_min_s=0.05, refused_after_s=0.3)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,10 @@ async def test_a_user_is_answered_whatever_a_broker_leaves_out(setting: str, tmp
 
 async def test_a_user_whom_the_broker_refuses_is_told_at_once_why_and_what_to_do(tmp_path: Path) -> None:
     async with MosquittoWith(tmp_path, "allow_anonymous false") as broker:
-        began = time.monotonic()
         access = Access("user.alice", "wrong")
         with pytest.raises(BrokerUnreachableError, match=r"not authorized \(reason 135\): check the user name"):
-            async with MeshClient(broker.url, "test", access=access, settings=PATIENT):
+            async with asyncio.timeout(PATIENCE_S), MeshClient(broker.url, "test", access=access, settings=PATIENT):
                 pass
-        assert time.monotonic() - began < PATIENT.connect_timeout_s, "it did not wait for its whole patience"
 
 
 async def test_a_user_who_may_not_read_the_answers_is_told_so() -> None:

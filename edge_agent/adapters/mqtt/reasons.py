@@ -131,6 +131,7 @@ _OF_TEXT: tuple[tuple[str, str, str, bool], ...] = (
     ("alert handshake failure", "it refuses the TLS handshake", "give cert_file and key_file", True),
     ("WRONG_VERSION_NUMBER", "no TLS is spoken there", "use mqtt:// or the port for TLS", True),
     ("Connection reset", "it hung up on the first byte", "is it the right port, with TLS or without?", False),
+    ("timed out", "it does not answer", "it hangs, or a firewall or the network swallows what is sent", False),
     ("Connection refused", "nobody listens there", "start the broker, or correct the address", False),
     ("Name or service not known", "there is no host of that name", "correct the address", False),
     ("No route to host", "there is no way to that host", "check the network", False),
