@@ -26,6 +26,7 @@ from tests.support.chat_server import ChatServer
 PROMPTS = 40
 PROMPTS_LONG = 200
 AT_ONCE = 4
+ROUNDS = 5
 SERVICE = "deterministic:0.02"
 THIRD = "kitchen"
 
@@ -83,8 +84,8 @@ def able(gateway: Gateway) -> int:
     return int(gateway.get("/readyz").json()["devices_able"])
 
 
-def ask_many(gateway: Gateway, count: int) -> tuple[list[int], float]:
-    """Asks so many prompts, every third streamed; returns their statuses and the p95 of their seconds."""
+def ask_many(gateway: Gateway, count: int) -> tuple[list[int], list[float]]:
+    """Asks so many prompts, every third streamed; returns their statuses and their seconds."""
 
     def one(number: int) -> tuple[int, float]:
         began = time.monotonic()
@@ -94,8 +95,11 @@ def ask_many(gateway: Gateway, count: int) -> tuple[list[int], float]:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(one, range(count)))
-    seconds = [took for _, took in results]
-    return [status for status, _ in results], statistics.quantiles(seconds, n=20)[-1]
+    return [status for status, _ in results], [took for _, took in results]
+
+
+def p95(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1]
 
 
 def all_answered(two: tuple[Mesh, Gateway], third: Path, count: int) -> None:
@@ -123,8 +127,9 @@ def all_answered(two: tuple[Mesh, Gateway], third: Path, count: int) -> None:
         eventually(lambda: able(gateway) == 3, "it is back by itself")
     # Printed, not asserted: the machine's speed decides no test.
     print(
-        f"\n{count} prompts, p95: two healthy {healthy_s:.3f} s; a third dying {dying_s:.3f} s "
-        f"({dying_s / healthy_s:.2f} times); dead {dead_s:.3f} s ({dead_s / healthy_s:.2f} times)"
+        f"\n{count} prompts, p95: two healthy {p95(healthy_s):.3f} s; a third dying {p95(dying_s):.3f} s "
+        f"({p95(dying_s) / p95(healthy_s):.2f} times); dead {p95(dead_s):.3f} s "
+        f"({p95(dead_s) / p95(healthy_s):.2f} times)"
     )
 
 
@@ -139,6 +144,34 @@ def test_one_dead_engine_of_three_costs_no_prompt_that_names_no_device(
 @pytest.mark.long
 def test_one_dead_engine_of_three_costs_none_of_two_hundred_prompts(two: tuple[Mesh, Gateway], tmp_path: Path) -> None:
     all_answered(two, tmp_path / "third", PROMPTS_LONG)
+
+
+@pytest.mark.broker
+@pytest.mark.long
+def test_a_dead_engine_beside_two_healthy_ones_and_without_it_in_turns(
+    two: tuple[Mesh, Gateway], tmp_path: Path
+) -> None:
+    """As above, with and without the third device by turns: so both are measured on the same machine."""
+    mesh, gateway = two
+    without: list[float] = []
+    beside: list[float] = []
+    with server_in_a_thread() as (server, loop):
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+        for _ in range(ROUNDS):
+            statuses, seconds = ask_many(gateway, PROMPTS_LONG // ROUNDS)
+            assert set(statuses) == {200}
+            without += seconds
+            with third_device(mesh, tmp_path / "third", server.url):
+                eventually(lambda: THIRD in gateway.get("/readyz").json()["devices_unable"], "it has said so")
+                statuses, seconds = ask_many(gateway, PROMPTS_LONG // ROUNDS)
+                assert set(statuses) == {200}
+                beside += seconds
+            eventually(lambda: gateway.get("/readyz").json()["devices_online"] == 2, "it is gone")
+    print(
+        f"\n{len(beside)} prompts each, in {ROUNDS} turns, p95: two healthy {p95(without):.3f} s, beside a dead one "
+        f"{p95(beside):.3f} s, {p95(beside) / p95(without):.2f} times; medians {statistics.median(without):.3f} and "
+        f"{statistics.median(beside):.3f} s"
+    )
 
 
 @pytest.mark.broker
