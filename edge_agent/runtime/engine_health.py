@@ -91,7 +91,11 @@ class EngineHealth:
         pause_s = TRIAL_PAUSE_FIRST_S
         while True:
             await self._engine_is_well.wait()  # until then a trial only repeats what is known
-            failure = await self._try_engine()
+            try:
+                failure = await self._try_engine()
+            except Exception as error:  # a defect of ours: trying goes on, or nothing would ever be inferred here again
+                failure = f"a trial inference failed in a way that nobody foresaw: {error!r}"
+                log.error("%s", failure)
             if not failure:
                 self._failures = 0
                 self._find("")

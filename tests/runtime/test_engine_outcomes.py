@@ -14,9 +14,11 @@ import pytest
 from edge_agent.adapters.synthetic import SyntheticEngine
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
-from edge_agent.core.events import InferenceCompleted, InferenceFailed
+from edge_agent.core.events import Event, HealthChanged, InferenceCompleted, InferenceFailed
+from edge_agent.core.health import Part
 from edge_agent.core.service_time import parse_service
 from edge_agent.ports import InferenceResult, ModelCard
+from edge_agent.runtime.engine_health import EngineHealth
 from tests.runtime.inferences import INBOX_MAX, driven, request
 from tests.support.polling import until
 
@@ -352,6 +354,27 @@ async def test_no_trial_is_made_while_the_engine_itself_says_that_it_cannot() ->
         engine.tell("")
         await run.health_heard(well=True)
         assert isinstance(await run.end_of("#3"), InferenceCompleted)
+
+
+async def test_a_defect_of_the_trial_itself_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.runtime.engine_health.TRIAL_PAUSE_FIRST_S", 0.02)
+    told: asyncio.Queue[Event] = asyncio.Queue()
+    outcomes: list[str | Exception] = [KeyError("a defect"), ""]
+
+    async def trial() -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    health = EngineHealth(told.put, trial)
+    for _ in range(2):
+        health.inferred("no words")
+    first = await told.get()
+    assert isinstance(first, HealthChanged)
+    assert "a defect" in first.detail
+    assert await told.get() == HealthChanged(Part.ENGINE, "")
+    await health.stop()
 
 
 # --- the synthetic engine -----------------------------------------------------------------------------------------
