@@ -23,7 +23,7 @@ from edge_agent.wire.topics import ANY
 
 _log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 15.0  # mosquitto takes 15 ms, iotcore the start of a Python; a busy Raspberry Pi many times that
+START_TIMEOUT_S = 60.0  # mosquitto takes 15 ms, iotcore the start of a Python; a busy Raspberry Pi many times that
 FOLLOW_S = 0.25  # how soon a new or removed user is seen; a look reads one small file
 PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the broker's start
 

@@ -13,7 +13,7 @@ from edge_agent.tasks import Keeper, Told, unheard
 
 _log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 20.0  # 15 ms for mosquitto; a busy Raspberry Pi takes many times that
+START_TIMEOUT_S = 60.0  # 15 ms for mosquitto; a busy Raspberry Pi takes many times that
 POLL_S = 0.02  # while starting
 WATCH_S = 0.1  # how soon the end of the child is seen
 HEALTH_INTERVAL_S = 5.0

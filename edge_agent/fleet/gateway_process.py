@@ -14,7 +14,7 @@ from edge_agent.fleet.device_process import child_environment
 
 KEYS_FILE = "api-keys.json"
 LOG_FILE = "gateway.log"
-START_TIMEOUT_S = 60.0  # an interpreter, FastAPI and a connection, on a small machine that starts devices besides
+START_TIMEOUT_S = 180.0  # an interpreter, FastAPI and a connection, on a small machine that starts devices besides
 HEALTH_TIMEOUT_S = 3.0
 GRACE_S = STOP_TIMEOUT_S - 2.0  # for answers under way, before it tells the devices that nobody waits, and is killed
 HEALTH_PATH = "/healthz"

@@ -28,7 +28,7 @@ from edge_agent.tasks import gathered
 from edge_agent.wire.topics import user_login
 
 KEY_NAME = "network"  # of the gateway's API key, where the network reaches it
-START_TIMEOUT_S = 120.0  # N interpreters and N models on a slow, small machine
+START_TIMEOUT_S = 300.0  # N interpreters and N models on a slow, busy machine; a device that ended is said at once
 _POLL_S = 0.05
 
 
