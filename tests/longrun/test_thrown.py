@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -29,6 +30,7 @@ from edge_agent.cli.mesh_service import OwnBrokers, serve_mesh
 from edge_agent.client import MeshClient
 from edge_agent.client.connection import Connection
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection
+from edge_agent.config.surfaces import GatewaySection
 from edge_agent.core.health import Part
 from edge_agent.core.messages import PeerEntry, Presence, PresenceState
 from edge_agent.core.settings import AgentSettings
@@ -37,7 +39,7 @@ from edge_agent.gateway.inquiry import Inquiries
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.management.certificates import CertificateKeeper
-from edge_agent.runtime import app
+from edge_agent.runtime import app, gateway_child
 from edge_agent.runtime.service_manager import ServiceManager
 from edge_agent.wire.topics import Channel
 from provisioning.job_service import JobService
@@ -260,6 +262,30 @@ async def test_what_fails_beside_a_device_stands_among_its_problems(
 
         await until(lambda: f"{what}: ZeroDivisionError: {WORDS}" in problem() or running.done(), "it is told")
         assert not running.done(), running
+    os.kill(os.getpid(), signal.SIGTERM)  # the agent's own handler
+    await running
+
+
+async def test_a_gateway_that_cannot_start_stands_among_the_problems_until_it_can(
+    agent: _Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gateway_child, "RETRY_MIN_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        section = GatewaySection(enabled=True, port=taken.getsockname()[1], keys_file=tmp_path / "keys.json")
+        running = asyncio.create_task(app.run_agent(agent.config.model_copy(update={"gateway": section})))
+        async with MeshClient(agent.url, "home") as client:
+            await client.start_watching()
+
+            def problem() -> str | None:
+                view = client.roster.get("kitchen")
+                if view is None or view.status is None:
+                    return None
+                return next((one.detail for one in view.status.problems if one.part is Part.GATEWAY), "")
+
+            await until(lambda: "cannot listen" in (problem() or "") or running.done(), "it is told")
+            taken.close()
+            await until(lambda: problem() == "" or running.done(), "it serves")
+            assert not running.done(), running
     os.kill(os.getpid(), signal.SIGTERM)  # the agent's own handler
     await running
 
