@@ -9,7 +9,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -18,7 +17,6 @@ from paho.mqtt.properties import Properties
 from edge_agent.adapters.mqtt import (
     BrokerLimits,
     BrokerUrl,
-    RefusedError,
     code_of,
     explain,
     of_code,
@@ -72,6 +70,8 @@ class Connection:
         self.connected_at = -math.inf
         """When the connection that stands, or the last one, came about (`time.monotonic`)."""
         self.last_error = ""
+        self.refused_filters: dict[str, str] = {}
+        """What this user may not read, and why, as of the last connect."""
         self.limits = BrokerLimits()
         """What the broker takes, as of the last connect."""
 
@@ -91,6 +91,10 @@ class Connection:
         if self._client is not None:
             with contextlib.suppress(aiomqtt.MqttError):  # the next connect subscribes again, and says what is wrong
                 await self._subscribe(self._client, {topic_filter: qos})
+
+    def can_read(self, topic_filter: str) -> bool:
+        """Whether what comes on this filter is heard, as far as the broker has said."""
+        return topic_filter not in self.refused_filters and (self.limits.wildcards or not _is_wild(topic_filter))
 
     def room(self, topic: str, response_topic: str, correlation: bytes) -> float:
         """How large a body the broker takes with these beside it."""
@@ -160,19 +164,16 @@ class Connection:
         self.limits = limits
 
     async def _subscribe(self, client: aiomqtt.Client, filters: Mapping[str, int]) -> None:
-        """Subscribes to what the broker allows; without wildcards `MeshClient.ask` names each device.
-
-        Raises:
-            RefusedError: this user may not read that.
-        """
+        """Subscribes to what the broker allows, and notes what it refuses: users may be let in to some devices only."""
         allowed = [(topic, qos) for topic, qos in filters.items() if self.limits.wildcards or not _is_wild(topic)]
         if not allowed:
             return
         codes = await unless_lost(client, client.subscribe(allowed))
         for (topic, _), code in zip(allowed, codes, strict=True):
+            self.refused_filters.pop(topic, None)
             if code_of(code):
-                reason = of_code(code_of(code))
-                raise RefusedError(replace(reason, detail=f"subscription to {topic} refused: {reason.detail}"))
+                self.refused_filters[topic] = of_code(code_of(code)).detail
+                log.info("subscription to %s refused: %s", topic, self.refused_filters[topic])
 
     async def _read(self, client: aiomqtt.Client) -> None:
         self._client = client

@@ -173,14 +173,18 @@ class MeshClient:
             NoReceiptError: the device never said it has the prompt.
             AskTimeoutError: no answer in time.
             SettingsError: the device id or prompt cannot be sent.
+            BrokerUnreachableError: the broker lets this user read no answers of the device.
         """
         turns = (ChatMessage(Role.USER, messages),) if isinstance(messages, str) else tuple(messages)
         prompt = Prompt(prompt_id or secrets.token_hex(16), turns, options or PromptOptions())
         if len(self._conversations) >= PROMPTS_OPEN_MAX or prompt.prompt_id in self._conversations:
             raise SettingsError(f"prompt {prompt.prompt_id} is already open, or {PROMPTS_OPEN_MAX} others are")
         sending = self._sending(device_id, prompt)
-        if not self._connection.limits.wildcards:
+        if not self._connection.can_read(self._answers[0]):  # one device at a time, then
             await self._connection.subscribe(sending.answers, self._answers[1])
+            if not self._connection.can_read(sending.answers):
+                why = self._connection.refused_filters[sending.answers]
+                raise BrokerUnreachableError(f"{self.url} does not let this user read {sending.answers}: {why}")
         conversation = Conversation(prompt, device_id, self._settings, time.monotonic(), timeout_s)
         self._conversations[prompt.prompt_id] = conversation
         try:

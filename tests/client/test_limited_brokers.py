@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.client import Access, BrokerUnreachableError, ClientSettings, MeshClient
 from edge_agent.core.messages import Answer, PromptRefusal, RefusalReason
-from edge_agent.wire import codec
+from edge_agent.wire import codec, topics
 from tests.client.samples import presence, status
 from tests.client.scripted_device import scripted_device
 from tests.client.test_mesh_client import answers_well
@@ -73,11 +73,25 @@ async def test_a_user_whom_the_broker_refuses_is_told_at_once_why_and_what_to_do
 
 
 async def test_a_user_who_may_not_read_the_answers_is_told_so() -> None:
-    suback = bytes([0x90, 4, 0, 1, 0, 135])
-    async with SayingBroker(connack(0), then=suback, hang_up=False) as broker:
-        with pytest.raises(BrokerUnreachableError, match=r"answers/.* refused: not authorized"):
-            async with MeshClient(broker.url, "test", settings=PATIENT):
-                pass
+    async with (
+        SayingBroker(connack(0), grants=bytes([135]), hang_up=False) as broker,
+        MeshClient(broker.url, "test", settings=PATIENT) as client,
+    ):
+        with pytest.raises(BrokerUnreachableError, match=r"device-1/answers/.*: not authorized \(reason 135\)"):
+            await client.ask_to_end("device-1", "why?")
+
+
+async def test_without_wildcards_a_user_reads_the_answers_of_the_device_that_is_asked(tmp_path: Path) -> None:
+    async with (
+        MosquittoWith(tmp_path) as broker,
+        scripted_device(broker.url, answers_well),
+        MeshClient(broker.url, "test") as client,
+    ):
+        client._connection.refused_filters[client._answers[0]] = "as a broker without wildcards says"
+        assert isinstance(await client.ask_to_end("device-1", "why?"), Answer)
+        exact = topics.build("test", "device-1", topics.Channel.ANSWERS, client.client_id)
+        assert client._connection.can_read(exact)
+        assert exact in client._connection._subscriptions
 
 
 async def test_a_broker_that_is_only_away_is_waited_for() -> None:

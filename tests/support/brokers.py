@@ -75,14 +75,18 @@ def _listens(port: int) -> bool:
 
 
 class SayingBroker:
-    """A listener that answers every CONNECT with one given packet, and then keeps quiet or hangs up."""
+    """A listener that answers every CONNECT with one given packet, and then keeps quiet or hangs up.
 
-    def __init__(self, answer: bytes, *, then: bytes = b"", hang_up: bool = True) -> None:
+    then: what it answers to anything else. grants: the codes of its answer to every subscription.
+    """
+
+    def __init__(self, answer: bytes, *, then: bytes = b"", grants: bytes = b"", hang_up: bool = True) -> None:
         self.port = free_port("127.0.0.1")
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self.connects = 0
         self._answer = answer
         self._then = then
+        self._grants = grants
         self._hang_up = hang_up
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -113,7 +117,11 @@ class SayingBroker:
         if self._hang_up and not self._then:
             return False
         packet = await reader.read(4096)
-        if packet and self._then:
+        if packet[:1] == b"\x82" and self._grants:
+            number = packet[2:4] if packet[1] < 0x80 else packet[3:5]  # behind a length of one byte or two
+            writer.write(bytes([0x90, 3 + len(self._grants)]) + number + b"\0" + self._grants)
+            await writer.drain()
+        elif packet and self._then:
             writer.write(self._then)
             await writer.drain()
         return bool(packet) and not self._hang_up
