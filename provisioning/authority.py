@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from edge_agent.files import is_there
 from edge_agent.wire.topics import is_id
 from provisioning import certificates as certs
 from provisioning import revocation
@@ -29,12 +30,13 @@ from provisioning.certificates import (
     Subject,
 )
 from provisioning.errors import ProvisioningError
-from provisioning.files import PRIVATE, PUBLIC, locked, make_folder, read_file, write_atomically
+from provisioning.files import PRIVATE, PUBLIC, locked, make_folder, read_file, read_if_there, write_atomically
 from provisioning.trust import TrustBundle
 
 __all__ = ["Identity", "MeshAuthority", "ProvisioningError"]
 
 CA_FILE, KEY_FILE, CRL_FILE = "ca.pem", "ca.key", "crl.pem"
+_MADE_AFTER_THE_CA = ("mesh.toml", "operator.key", "operator.pem", "inventory.sqlite3")
 WEB_CLOCK_SKEW = datetime.timedelta(days=1)  # a phone whose clock is behind, or in another time zone than it says
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\n?", re.DOTALL)
@@ -69,8 +71,13 @@ class MeshAuthority:
             raise ProvisioningError(f"a mesh's name must be 1 to 64 of a-z, 0-9 and -, not {mesh[:64]!r}")
         make_folder(folder)
         with locked(folder):
-            if (folder / CA_FILE).exists():
+            if is_there(folder / CA_FILE):
                 raise ProvisioningError(f"mesh {mesh} exists already: {folder / CA_FILE}")
+            if issued := [name for name in _MADE_AFTER_THE_CA if is_there(folder / name)]:
+                raise ProvisioningError(
+                    f"{folder / CA_FILE} is gone, but {issued[0]} is there: put a copy back; a new authority would "
+                    "shut every device out"
+                )
             key = certs.new_key()
             bundle = TrustBundle((certs.make_ca(mesh, 1, key, now()),))
             authority = cls(folder, bundle, _by_public_key([key]), passphrase, now)
@@ -162,7 +169,8 @@ class MeshAuthority:
         self, *, key_pem: bytes | None = None, lifetime: datetime.timedelta = OPERATOR_LIFETIME
     ) -> Identity:
         """Returns the identity of who runs the mesh, with a new key or the one given."""
-        return self._issue(certs.operator_subject(), lifetime, certs.key_from_pem(key_pem) if key_pem else None)
+        key = None if key_pem is None else certs.key_from_pem(key_pem)
+        return self._issue(certs.operator_subject(), lifetime, key)
 
     def revoke(self, serials: Iterable[int]) -> bytes:
         """Adds certificates to the revocation lists, writes them, and returns them.
@@ -259,7 +267,11 @@ class MeshAuthority:
 
     def _write_crl(self, serials: Iterable[int]) -> bytes:
         path = self.folder / CRL_FILE
-        before = revocation.parse(read_file(path)) if path.exists() else ()
+        there = read_if_there(path)
+        try:
+            before = () if there is None else revocation.parse(there)
+        except ProvisioningError as error:
+            raise ProvisioningError(f"{path}: {error}; put a copy back, such as a device's or a broker's") from None
         signers = [(ca, self._key_of(ca)) for ca in self.bundle.authorities]
         content = revocation.make(signers, before, serials, self._now())
         write_atomically(path, content, PUBLIC)

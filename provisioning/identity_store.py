@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -23,11 +25,13 @@ from provisioning import certificates as certs
 from provisioning import proofs, revocation
 from provisioning.certificates import RENEWAL_MARGIN, Identity
 from provisioning.errors import ProvisioningError
-from provisioning.files import PRIVATE, PUBLIC, locked, make_folder, read_file, write_atomically
+from provisioning.files import PRIVATE, PUBLIC, locked, make_folder, read_file, read_if_there, write_atomically
 from provisioning.messages import CertificateIssued, ClaimRequest, RenewalRequest, TrustUpdate
 from provisioning.trust import TrustBundle
 
 _BEGIN_KEY = b"-----BEGIN PRIVATE KEY-----"
+_IDENTITY_WAY_OUT = "put a copy back, or move it away and claim anew with a new invitation (moamesh device invite)"
+_log = logging.getLogger(__name__)
 
 
 class IdentityStore:
@@ -66,7 +70,7 @@ class IdentityStore:
         """Sets whom to trust at the very first start; what is there already stays, since it may be newer."""
         bundle = TrustBundle.parse(bundle_pem)
         self._check_mesh(bundle)
-        if not self.ca_file.exists():
+        if read_if_there(self.ca_file) is None:
             write_atomically(self.ca_file, bundle.pem, PUBLIC)
 
     def adopt(self, identity: Identity) -> None:
@@ -78,9 +82,11 @@ class IdentityStore:
 
     def certificate(self) -> x509.Certificate | None:
         """Returns this device's certificate; `None` if it has none yet."""
-        if not self.identity_file.exists():
+        content = read_if_there(self.identity_file)
+        if content is None:
             return None
-        return certs.certificates_from_pem(read_file(self.identity_file))[0]
+        with _named(self.identity_file, _IDENTITY_WAY_OUT):
+            return certs.certificates_from_pem(content)[0]
 
     def bundle(self) -> TrustBundle:
         """Returns whom this device trusts."""
@@ -121,15 +127,14 @@ class IdentityStore:
         key = self._pending_key()
         bundle = self._updated(issued.bundle, issued.bundle_signatures)
         certificate = self._check(issued.certificate.encode(), key, bundle)
-        have_crl = read_file(self.crl_file) if self.crl_file.exists() else b""
-        crl = revocation.newer(have_crl, issued.crl.encode(), bundle)
+        crl = self._newer_crl(issued.crl, bundle)
         with locked(self.folder):
             if bundle.pem != self.bundle().pem:
                 write_atomically(self.ca_file, bundle.pem, PUBLIC)
             if crl is not None:
                 write_atomically(self.crl_file, crl, PUBLIC)
-            if self.identity_file.exists():
-                write_atomically(self._previous_file, read_file(self.identity_file), PRIVATE)
+            if (live := read_if_there(self.identity_file)) is not None:
+                write_atomically(self._previous_file, live, PRIVATE)
             self._write_identity(certificate, key)
         self._forget(self._pending_file)
         return certificate
@@ -140,9 +145,12 @@ class IdentityStore:
 
     def roll_back(self) -> bool:
         """Takes the identity before back into use, if there is one; says whether."""
-        if not self._previous_file.exists():
+        previous = read_if_there(self._previous_file)
+        if previous is None:
             return False
-        write_atomically(self.identity_file, read_file(self._previous_file), PRIVATE)
+        with _named(self._previous_file, "remove it"):
+            certs.certificates_from_pem(previous)  # what is in use must not be replaced by rubbish
+        write_atomically(self.identity_file, previous, PRIVATE)
         self._forget(self._previous_file)
         return True
 
@@ -159,8 +167,7 @@ class IdentityStore:
 
     def take_crl(self, crl_pem: str) -> bool:
         """Takes newer revocation lists if the CAs trusted here signed them; says whether anything changed."""
-        have = read_file(self.crl_file) if self.crl_file.exists() else b""
-        crl = revocation.newer(have, crl_pem.encode(), self.bundle())
+        crl = self._newer_crl(crl_pem, self.bundle())
         if crl is None:
             return False
         write_atomically(self.crl_file, crl, PUBLIC)
@@ -177,8 +184,9 @@ class IdentityStore:
         return self.folder / "previous.pem"
 
     def _pending_key(self) -> certs.PrivateKey:
-        if self._pending_file.exists():
-            key = certs.key_from_pem(read_file(self._pending_file))
+        if (content := read_if_there(self._pending_file)) is not None:
+            with _named(self._pending_file, "remove it: the device then asks for another key, with a new invitation"):
+                key = certs.key_from_pem(content)
             certificate = self.certificate()
             if certificate is None or not _belongs(certificate, key):
                 return key
@@ -189,7 +197,18 @@ class IdentityStore:
 
     def _live_key(self) -> certs.PrivateKey:
         content = read_file(self.identity_file)
-        return certs.key_from_pem(content[content.find(_BEGIN_KEY) :])
+        with _named(self.identity_file, _IDENTITY_WAY_OUT):
+            return certs.key_from_pem(content[content.find(_BEGIN_KEY) :])
+
+    def _newer_crl(self, offered: str, bundle: TrustBundle) -> bytes | None:
+        """A damaged list of ours is replaced by any that is offered: it can't say which is newer."""
+        have = read_if_there(self.crl_file) or b""
+        try:
+            revocation.serials_in(have) if have else frozenset()
+        except ProvisioningError as error:
+            _log.warning("%s: %s; the list that came takes its place", self.crl_file, error)
+            have = b""
+        return revocation.newer(have, offered.encode(), bundle)
 
     def _updated(self, bundle_pem: str, signatures: tuple[str, ...]) -> TrustBundle:
         offered = TrustBundle.parse(bundle_pem.encode())
@@ -217,6 +236,14 @@ class IdentityStore:
     def _forget(self, path: Path) -> None:
         with contextlib.suppress(OSError):  # a leftover is harmless: each is recognised as such
             path.unlink()
+
+
+@contextlib.contextmanager
+def _named(path: Path, way_out: str) -> Iterator[None]:
+    try:
+        yield
+    except ProvisioningError as error:
+        raise ProvisioningError(f"{path}: {error}; {way_out}") from None
 
 
 def _belongs(certificate: x509.Certificate, key: certs.PrivateKey) -> bool:

@@ -8,27 +8,29 @@ Times are seconds since 1970 by the operator's clock.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from provisioning import records
+from provisioning.database import make_database, open_database
 from provisioning.errors import ProvisioningError
-from provisioning.files import PRIVATE
 from provisioning.records import CertificateRow, Claim, DeviceRow, DeviceState, UserRow
 
-LOCK_TIMEOUT_S = 10.0  # writers take milliseconds; a memory card that is being written elsewhere may take seconds
 DEVICES_MAX = 10_000  # what a revocation list, an access file and a table can hold; a larger mesh is several meshes
 USERS_MAX = 1_000
 CLAIM_LIFETIME_S = 7 * 86_400.0  # a card written on Monday is in its device by the weekend
 ANSWER_GRACE_S = 86_400.0  # how long a device that lost the answer may ask again, should its claim expire meanwhile
 _SCHEMA_VERSION = 1
+_WAY_OUT = (
+    "put a copy back; without one, move it and mesh.toml away and repeat moamesh mesh create, which keeps the "
+    "authority and begins an empty inventory: every device must then be invited anew"
+)
 
 
 class Inventory:
-    """The inventory in one file, made if it is not there. Use it in one thread, and `close` it.
+    """The inventory in one file, which `make` has made. Use it in one thread, and `close` it.
 
     Raises:
         ProvisioningError: here, and from every method: the file can't be used, or what is asked for can't be done.
@@ -37,16 +39,12 @@ class Inventory:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        with self._explained():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE))  # its journal takes the same mode
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute("PRAGMA foreign_keys = ON")
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
-            if version > _SCHEMA_VERSION:
-                raise ProvisioningError(f"{path} was written by a later moamesh; use that one")
-            if version == 0:
-                self._database.executescript(f"{records.SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
+        self._database = open_database(path, records.SCHEMA, _SCHEMA_VERSION, _WAY_OUT)
+
+    @staticmethod
+    def make(path: Path) -> None:
+        """Makes an empty inventory if nothing has its name."""
+        make_database(path, records.SCHEMA, _SCHEMA_VERSION)
 
     def __enter__(self) -> Inventory:
         return self
@@ -268,5 +266,5 @@ class Inventory:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            raise ProvisioningError(f"{self._path} can't be used: {error}") from None
+        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a row that none of us wrote
+            raise ProvisioningError(f"{self._path} can't be used: {error}: {_WAY_OUT}") from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from provisioning.database import make_database, open_database
 from provisioning.errors import ProvisioningError
 from provisioning.jobs import Action, Job, JobReport, JobState, Value, encode
 from provisioning.signed import sign
@@ -26,6 +27,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE INDEX IF NOT EXISTS jobs_of_device ON jobs (device_id, sequence);
 """
+_SCHEMA_VERSION = 1
+_WAY_OUT = "put a copy back, or move it away: what became of earlier jobs is then not known any more"
 ASKED = "asked"
 """The state of a job that its device has not answered."""
 
@@ -56,20 +59,18 @@ class JobDesk:
         operator: certificate and key (PEM), with which jobs are signed.
 
     Raises:
-        ProvisioningError: here, and from every method: the file can't be used (damaged, a full disk, locked for long).
+        ProvisioningError: here, and from every method: the file is damaged or can't be used.
     """
 
     def __init__(
         self, path: Path, mesh: str, operator: tuple[bytes, bytes], *, clock: Callable[[], float] = time.time
     ) -> None:
+        self._path = path
         self._mesh = mesh
         self._operator = operator
         self._clock = clock
-        self._path = path
-        with self._explained():
-            path.touch(mode=0o600)
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-            self._database.executescript(_SCHEMA)
+        make_database(path, _SCHEMA, _SCHEMA_VERSION)
+        self._database = open_database(path, _SCHEMA, _SCHEMA_VERSION, _WAY_OUT)
 
     def close(self) -> None:
         """Closes the file."""
@@ -180,4 +181,4 @@ class JobDesk:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise ProvisioningError(f"{self._path}: {error}") from None
+            raise ProvisioningError(f"{self._path} can't be used: {error}: {_WAY_OUT}") from None

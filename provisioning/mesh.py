@@ -12,18 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from edge_agent.files import is_there
 from provisioning import certificates as certs
 from provisioning import revocation
 from provisioning.authority import CA_FILE, CRL_FILE, KEY_FILE, MeshAuthority, utc_now
 from provisioning.certificates import Identity
 from provisioning.errors import ProvisioningError
-from provisioning.files import PRIVATE, PUBLIC, read_file, write_atomically
+from provisioning.files import PRIVATE, PUBLIC, read_file, read_if_there, write_atomically
 from provisioning.inventory import CLAIM_LIFETIME_S, Inventory
 from provisioning.mesh_names import SETTINGS_FILE, mesh_names, meshes_folder
 from provisioning.mesh_settings import DEFAULT_BROKER, MeshSettings, read_settings, settings_text
 from provisioning.proofs import new_secret, proof_key
 from provisioning.records import CertificateRow
 from provisioning.trust import TrustBundle
+
+_WAY_OUT = "put a copy back, or write it anew (docs/PROVISIONING.md shows one)"
 
 
 @final
@@ -56,14 +59,15 @@ class MeshFolder:
                 could not be finished is not there; the same call finishes it.
         """
         mesh = cls(folder, settings)
-        if (folder / SETTINGS_FILE).exists():
+        if is_there(folder / SETTINGS_FILE):
             raise ProvisioningError(f"mesh {settings.name} exists already: {folder}")
-        if (folder / CA_FILE).exists():  # a creation that was cut off; the CA is whole
+        if is_there(folder / CA_FILE):  # a creation that was cut off; the CA is whole
             authority = MeshAuthority.open(folder, passphrase=passphrase)
         else:
             authority = MeshAuthority.create(folder, settings.name, passphrase=passphrase)
         mesh.renew_operator(authority)
-        mesh.inventory().close()
+        Inventory.make(mesh.inventory_file)
+        mesh.inventory().close()  # a damaged one is refused here, not found later
         mesh.save()
         return mesh
 
@@ -75,12 +79,15 @@ class MeshFolder:
             ProvisioningError: there is none, or its settings are damaged.
         """
         path = folder / SETTINGS_FILE
-        if not path.exists():
+        content = read_if_there(path)
+        if content is None:
             raise ProvisioningError(f"there is no mesh {folder.name!r}; make it: moamesh mesh create {folder.name}")
         try:
-            return cls(folder, read_settings(tomllib.loads(read_file(path).decode())))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
-            raise ProvisioningError(f"{path}: {error}") from None
+            return cls(folder, read_settings(tomllib.loads(content.decode())))
+        except UnicodeDecodeError:
+            raise ProvisioningError(f"{path}: not UTF-8 text; {_WAY_OUT}") from None
+        except ValueError as error:  # of TOML too
+            raise ProvisioningError(f"{path}: {error}; {_WAY_OUT}") from None
 
     @property
     def name(self) -> str:
@@ -96,6 +103,11 @@ class MeshFolder:
     def crl_file(self) -> Path:
         """Who is revoked."""
         return self.folder / CRL_FILE
+
+    @property
+    def inventory_file(self) -> Path:
+        """Who belongs to the mesh."""
+        return self.folder / "inventory.sqlite3"
 
     @property
     def operator_certificate(self) -> Path:
@@ -146,25 +158,33 @@ class MeshFolder:
 
     def inventory(self, *, clock: Callable[[], float] | None = None) -> Inventory:
         """Opens the inventory; the caller closes it."""
-        path = self.folder / "inventory.sqlite3"
-        return Inventory(path) if clock is None else Inventory(path, clock=clock)
+        return Inventory(self.inventory_file) if clock is None else Inventory(self.inventory_file, clock=clock)
 
     def renew_operator(self, authority: MeshAuthority) -> None:
         """Makes a new certificate for the operator, as after a rotation. The key stays: one file changes, at once."""
-        if not self.operator_key.exists():
-            write_atomically(self.operator_key, authority.issue_operator().key_pem, PRIVATE)
-        identity = authority.issue_operator(key_pem=read_file(self.operator_key))
+        key = read_if_there(self.operator_key)
+        if key is None:
+            key = authority.issue_operator().key_pem
+            write_atomically(self.operator_key, key, PRIVATE)
+        try:
+            identity = authority.issue_operator(key_pem=key)
+        except ProvisioningError as error:
+            raise ProvisioningError(
+                f"{self.operator_key}: {error}; put a copy back, or move it away: then the operator gets a new key"
+            ) from None
         self._keep_before(authority.bundle)
         write_atomically(self.operator_certificate, identity.certificate_pem, PUBLIC)
 
     def _keep_before(self, bundle: TrustBundle) -> None:
         for path in (self.operator_certificate, self.operator_before):
-            if not path.exists():
-                continue
-            issuer = bundle.issuer_of(certs.certificates_from_pem(read_file(path))[0])
-            if issuer is not None and issuer is not bundle.newest:
+            content = read_if_there(path)
+            try:
+                issuer = None if content is None else bundle.issuer_of(certs.certificates_from_pem(content)[0])
+            except ProvisioningError:
+                continue  # damaged: it takes nobody anywhere, and the new one takes its place
+            if content is not None and issuer is not None and issuer is not bundle.newest:
                 if path != self.operator_before:
-                    write_atomically(self.operator_before, read_file(path), PUBLIC)
+                    write_atomically(self.operator_before, content, PUBLIC)
                 return
         self.operator_before.unlink(missing_ok=True)
 
@@ -226,7 +246,8 @@ class MeshFolder:
 
     def unlisted(self, inventory: Inventory) -> frozenset[int]:
         """Returns revoked certificates that no broker has heard of: a revocation was cut off, or the list got lost."""
-        listed = revocation.serials_in(read_file(self.crl_file)) if self.crl_file.exists() else frozenset()
+        content = read_if_there(self.crl_file)
+        listed = frozenset() if content is None else revocation.serials_of(self.crl_file, content)
         return inventory.revoked_serials() - listed
 
     def list_revoked(self, inventory: Inventory, authority: MeshAuthority) -> None:

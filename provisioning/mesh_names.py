@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edge_agent.files import is_there
+
 SETTINGS_FILE = "mesh.toml"
 
 
@@ -18,4 +20,4 @@ def meshes_folder() -> Path:
 
 def mesh_names(folder: Path) -> list[str]:
     """Returns the names of the meshes in a folder of meshes."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{SETTINGS_FILE}"))
+    return sorted(mesh.name for mesh in folder.glob("*") if is_there(mesh / SETTINGS_FILE))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -95,6 +96,18 @@ def number_in(pem: bytes, bundle: TrustBundle) -> int:
 def serials_in(pem: bytes) -> frozenset[int]:
     """Returns the serial numbers of the revoked certificates."""
     return frozenset(entry.serial_number for crl in parse(pem) for entry in crl)
+
+
+def serials_of(path: Path, content: bytes) -> frozenset[int]:
+    """Returns the serial numbers in what was read from a file.
+
+    Raises:
+        ProvisioningError: it is damaged; the message names the file.
+    """
+    try:
+        return serials_in(content)
+    except ProvisioningError as error:
+        raise ProvisioningError(f"{path}: {error}; put a copy back: the operator has the mesh's own") from None
 
 
 def number_of(crl: Crl) -> int:

@@ -8,6 +8,7 @@ sensor reads them out of the `presence` and `status` messages that the device pu
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any, final
 
 from edge_agent.core.messages import PresenceState
-from edge_agent.files import PRIVATE, write_atomically
+from edge_agent.files import PRIVATE, read_if_there, reason, write_atomically
 from edge_agent.wire.topics import Channel, build
+
+_log = logging.getLogger(__name__)
 
 BIRTH = b"online"
 """What Home Assistant says on its status topic when it has started."""
@@ -150,16 +153,28 @@ class Announced:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ANNOUNCED_FILE
+        self._said = False
 
     def topics(self) -> tuple[str, ...]:
-        """Returns them. A file that cannot be read is as good as none: then its user removes what is left over."""
+        """Returns them. A file that cannot be read is as good as none, and said: its user removes what is left over."""
         try:
-            if self._path.stat().st_size > _FILE_BYTES_MAX:
+            content = read_if_there(self._path, _FILE_BYTES_MAX)
+            if content is None:
                 return ()
-            found = json.loads(self._path.read_bytes())["topics"]
-        except (OSError, ValueError, KeyError, TypeError):
+            found = json.loads(content)["topics"]
+            if not isinstance(found, list):
+                raise TypeError("no list of topics")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if not self._said:
+                self._said = True
+                why = reason(error) if isinstance(error, OSError) else "damaged"
+                _log.error(
+                    "%s: %s; a device that was announced to Home Assistant under another name stays there until it is "
+                    "removed by hand; remove this file",
+                    *(self._path, why),
+                )
             return ()
-        return tuple(topic for topic in found if isinstance(topic, str)) if isinstance(found, list) else ()
+        return tuple(topic for topic in found if isinstance(topic, str))
 
     def add(self, topic: str) -> None:
         """Notes a topic. To be called before the announcement is sent, so that it is never forgotten.

@@ -19,7 +19,8 @@ from broker.supervised import BrokerStartError
 from edge_agent.cli.broker_people import broker_folder
 from edge_agent.core.errors import SettingsError
 from provisioning.authority import MeshAuthority, utc_now
-from provisioning.files import PRIVATE, PUBLIC, read_file, write_atomically
+from provisioning.errors import ProvisioningError
+from provisioning.files import PRIVATE, PUBLIC, read_file, read_if_there, write_atomically
 from provisioning.mesh import MeshFolder
 from provisioning.mqtt_link import check_url
 
@@ -87,13 +88,27 @@ def node_settings(
         ProvisioningError: that file can't be read or written.
         ValueError: a node's name is none.
     """
-    path = cookie or mesh.folder / "cluster.cookie"
-    if cookie is None and not path.exists():
-        write_atomically(path, new_cookie().encode(), PRIVATE)
-    if not read_file(path).strip():
-        raise ValueError(f"{path} is empty: it must hold the secret that the cluster's nodes share")
+    path = cluster_secret(mesh, cookie)
     folder = broker_folder(mesh) / node.partition("@")[0]
     return NodeSettings(folder, node, mesh.name, listeners_of(mesh, options), server, path, peers, node_port)
+
+
+def cluster_secret(mesh: MeshFolder, cookie: Path | None) -> Path:
+    """Returns the file of the secret that a cluster's nodes share, made in the mesh's folder unless one is given.
+
+    Raises:
+        ProvisioningError: it can't be read or written, or is damaged.
+    """
+    path = cookie or mesh.folder / "cluster.cookie"
+    if cookie is None and read_if_there(path) is None:
+        write_atomically(path, new_cookie().encode(), PRIVATE)
+    secret = read_file(path).strip()
+    if not secret or not secret.isascii() or not secret.decode().isprintable():
+        what = "is damaged" if secret else "is empty"
+        raise ProvisioningError(
+            f"{path} {what}: it must hold the secret that the cluster's nodes share; copy another node's"
+        )
+    return path
 
 
 def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[], MeshAuthority]) -> ServerFiles:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import ssl
 from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from rich.live import Live
 from edge_agent.cli.terminal import console
 from edge_agent.cli.views.jobs import jobs_table
 from edge_agent.tasks import together, unless
+from edge_agent.tls import TlsFileError, load_identity
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.errors import ProvisioningError
 from provisioning.files import read_file
@@ -35,6 +37,10 @@ def open_desk(mesh: MeshFolder) -> JobDesk:
     Raises:
         ProvisioningError: the operator's certificate cannot be read.
     """
+    try:
+        load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), mesh.operator_certificate, mesh.operator_key)
+    except TlsFileError as error:
+        raise ProvisioningError(f"{error}; put a copy back") from None
     operator = (read_file(mesh.operator_certificate), read_file(mesh.operator_key))
     return JobDesk(mesh.folder / "jobs.sqlite3", mesh.name, operator)
 

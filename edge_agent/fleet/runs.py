@@ -12,10 +12,12 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edge_agent.files import PRIVATE, write_atomically
+from edge_agent.core.errors import SettingsError
+from edge_agent.files import PRIVATE, is_there, read_if_there, reason, write_atomically
 
 RUNS_KEPT_MAX = 5  # folders of ended runs: their logs may still be wanted, older ones are removed
 RUN_FILE = "run.json"
+RUN_BYTES_MAX = 64 * 1024  # the names of 64 devices and a few URLs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +74,31 @@ def announce(
 
 
 def find_running() -> RunningFleet | None:
-    """Returns the fleet that was started last of those that are up."""
-    folders = sorted((state_home() / "runs").glob(f"*/{RUN_FILE}"), key=_age_key, reverse=True)
-    return next((run for run in map(_read, folders) if run is not None), None)
+    """Returns the fleet that was started last of those that are up.
+
+    Raises:
+        SettingsError: a fleet seems to be up, and what it wrote of itself is damaged.
+    """
+    folders = [folder for folder in (state_home() / "runs").glob("*") if is_there(folder / RUN_FILE)]
+    files = [folder / RUN_FILE for folder in sorted(folders, key=_age_key, reverse=True)]
+    return next((run for run in map(_read, files) if run is not None), None)
 
 
 def _read(path: Path) -> RunningFleet | None:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        content = read_if_there(path, RUN_BYTES_MAX)
+        if content is None:
+            return None
+        fields = json.loads(content)
         run = RunningFleet(**(fields | {"devices": tuple(fields["devices"])}))
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+        texts = (run.broker, run.mesh, run.folder, run.web, run.gateway, *run.devices)
+        if not isinstance(run.pid, int) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("a field is of another kind")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        if not _is_held(path.parent):
+            return None  # of a run long over
+        why = reason(error) if isinstance(error, OSError) else "damaged"
+        raise SettingsError(f"{path}: {why}; stop the `moamesh up` that wrote it and start it again") from None
     return run if _start_ticks(run.pid) == run.pid_started else None
 
 

@@ -13,7 +13,7 @@ from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import Channel
 from provisioning.claiming import renew
 from provisioning.errors import ProvisioningError
-from provisioning.files import read_file
+from provisioning.files import read_if_there
 from provisioning.identity_store import IdentityStore
 from provisioning.link import Connect
 from provisioning.messages import MessageError, RenewalDue, RevocationList, TrustUpdate, decode, encode
@@ -125,10 +125,13 @@ class CertificateKeeper:
                 again_at = loop.time() + TELL_AGAIN_S * self._rng.uniform(0.5, 1.5)
                 self._told.discard(self._rng.choice(peers))
             new = [peer for peer in peers if peer not in self._told]
-            if not new or not line.connected or not self._store.crl_file.exists():
+            if not new or not line.connected:
                 continue
-            with contextlib.suppress(ProvisioningError, MessageError):
-                body = encode(RevocationList(read_file(self._store.crl_file).decode()))
+            with contextlib.suppress(ProvisioningError, MessageError, UnicodeDecodeError):
+                crl = read_if_there(self._store.crl_file)
+                if crl is None:
+                    continue
+                body = encode(RevocationList(crl.decode()))
                 for peer in new:
                     line.publish_to(*peer, Channel.REVOCATIONS, body)
                 self._told.update(new)

@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, str]:
         read: Any = json.loads(read_file(path))
     except ProvisioningError as error:
         raise SettingsError(str(error)) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict) or not all(isinstance(read.get(key), str) for key in _TEXTS):
         raise SettingsError(f"{path} is no invitation: make one with `moamesh device invite NAME --output FILE`")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
+from edge_agent.files import read_if_there
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, write_atomically
 from provisioning.jobs import Job, JobMessageError, JobState, decode_job, encode
@@ -33,8 +35,8 @@ class JobEntry:
 class JobRecord:
     """The record of one device in one file, whole after any crash. Read it with `open` first.
 
-    A file that cannot be read is put aside and said: jobs may then be done twice, which is better than a device that
-    takes no job any more.
+    A file that cannot be read is put aside and said. Then a job counts only if it was asked after that file was last
+    written: what was done is not done again, whoever sends it, and the operator asks anew for what was not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,20 +49,16 @@ class JobRecord:
         """Reads the file, if there is one.
 
         Raises:
-            OSError: it is there and cannot be opened.
+            OSError: it is there and can be neither read nor put aside.
+            ProvisioningError: what takes its place cannot be written.
         """
         try:
-            with self._path.open("rb") as file:
-                data = file.read(FILE_BYTES_MAX)
-        except FileNotFoundError:
-            return
-        try:
+            data = read_if_there(self._path, FILE_BYTES_MAX)
+            if data is None:
+                return
             self._load(json.loads(data))
-        except (ValueError, KeyError, TypeError, JobMessageError) as error:
-            aside = self._path.with_suffix(".unreadable")
-            self._path.replace(aside)
-            self._entries.clear()
-            log.error("the record of jobs is unreadable (%s) and was moved to %s", error, aside)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, JobMessageError) as error:
+            self._set_aside(error)
 
     def find(self, job_id: str) -> JobEntry | None:
         """Returns what is known of a job."""
@@ -102,6 +100,22 @@ class JobRecord:
             del self._entries[ended]
         self._save()
         return entry
+
+    def _set_aside(self, error: Exception) -> None:
+        aside = self._path.with_suffix(".unreadable")
+        self._entries.clear()
+        self.sequence = int(self._path.lstat().st_mtime * 1000)  # sequence numbers begin at the time of day
+        if aside.is_dir() and not aside.is_symlink():  # of an earlier time: one is kept
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+        self._path.replace(aside)
+        self._save()
+        log.error(
+            "the record of jobs, %s, is unreadable (%s) and was moved to %s; jobs from before are refused, ask "
+            "for them again",
+            *(self._path, " ".join(str(error).split()), aside),
+        )
 
     def _load(self, data: Any) -> None:
         for item in data["jobs"]:

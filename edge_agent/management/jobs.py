@@ -106,10 +106,10 @@ class JobRunner:
 
     async def take(self, body: bytes) -> None:
         """Takes a body that came for this device. What is no job of the operator is logged and dropped."""
-        bundle, revoked = self._trusted()
         try:
+            bundle, revoked = self._trusted()
             job = decode_job(open_signed(body, bundle, revoked=revoked))
-        except (SignedMessageError, JobMessageError) as error:
+        except (SignedMessageError, JobMessageError, ProvisioningError) as error:  # the last: a damaged file of ours
             log.warning("job refused: %s", error)
             return
         if (job.mesh, job.device_id) != (self._mesh, self._device_id):

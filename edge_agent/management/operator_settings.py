@@ -9,11 +9,14 @@ from pathlib import Path
 
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.core.errors import SettingsError
+from edge_agent.files import read_if_there, reason
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, write_atomically
 
 FILE = "operator-settings.json"
 PREVIOUS_FILE = "operator-settings.previous.json"
+FILE_BYTES_MAX = 1024 * 1024  # far above every setting there is
+_WAY_OUT = "remove it to run with the device's own settings, and set what is wanted again (moamesh job set)"
 _SECTIONS = ("agent", "engine", "telemetry")
 """What a job may set. With the others a device could be cut off from the operator who would have to mend it."""
 
@@ -50,13 +53,14 @@ class OperatorSettings:
             SettingsError: their file is damaged.
         """
         try:
-            values = json.loads(self._path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"{self._path}: {error}; remove it to run with the device's own settings") from None
+            content = read_if_there(self._path, FILE_BYTES_MAX)
+            values = {} if content is None else json.loads(content)
+        except OSError as error:
+            raise SettingsError(f"{self._path}: {reason(error)}; {_WAY_OUT}") from None
+        except (ValueError, RecursionError):
+            raise SettingsError(f"{self._path}: damaged, no JSON; {_WAY_OUT}") from None
         if not isinstance(values, dict):
-            raise SettingsError(f"{self._path}: not what a job writes; remove it")
+            raise SettingsError(f"{self._path}: not what a job writes; {_WAY_OUT}")
         return values
 
     def change(self, changes: Mapping[str, object]) -> None:
@@ -76,8 +80,16 @@ class OperatorSettings:
 
     def revert(self) -> None:
         """Puts back what was before the last change. Again does nothing more."""
-        if self._previous.exists():
+        try:
+            content = read_if_there(self._previous, FILE_BYTES_MAX)
+            if content is None:
+                return
+            if not isinstance(json.loads(content), dict):
+                raise ValueError("not what a job writes")
             self._previous.replace(self._path)
+        except (OSError, ValueError, RecursionError) as error:
+            why = reason(error) if isinstance(error, OSError) else "damaged"
+            raise SettingsError(f"{self._previous}: {why}; remove it and {self._path}") from None
 
     def _merged(self, values: Settings) -> AgentConfig:
         return load_config(self._config_path, {**values, **self._flags})

@@ -16,7 +16,7 @@ from edge_agent.management.operator_settings import OperatorSettings
 from edge_agent.ports import ManagementLine
 from edge_agent.wire.topics import Channel
 from provisioning import revocation
-from provisioning.files import read_file
+from provisioning.files import read_file, read_if_there
 from provisioning.identity_store import IdentityStore
 from provisioning.jobs import JobReport, encode
 from provisioning.mqtt_link import BrokerAccess, mqtt_connect
@@ -78,8 +78,10 @@ class DeviceSteward:
     def _trusted(self) -> tuple[bytes, frozenset[int]]:
         broker = self._config.broker
         bundle = read_file(broker.ca_file) if broker.ca_file is not None else b""
-        crl = broker.crl_file
-        return bundle, revocation.serials_in(read_file(crl)) if crl is not None and crl.exists() else frozenset()
+        crl = None if broker.crl_file is None else read_if_there(broker.crl_file)
+        if crl is None or broker.crl_file is None:
+            return bundle, frozenset()
+        return bundle, revocation.serials_of(broker.crl_file, crl)
 
     def _report(self, report: JobReport) -> None:
         if self._line is not None:

@@ -8,7 +8,7 @@ from edge_agent.models.optimise import Optimisation
 from edge_agent.models.progress import ProgressCallback, Stage
 from edge_agent.models.pull import pull
 from edge_agent.models.registry import DEFAULT_MODEL, REGISTRY, ModelSpec
-from edge_agent.models.store import ModelFile, find, list_models, models_home, resolve
+from edge_agent.models.store import ModelFile, damaged_models, find, list_models, models_home, resolve
 from edge_agent.models.text_model import why_not_whole
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Optimisation",
     "ProgressCallback",
     "Stage",
+    "damaged_models",
     "find",
     "list_models",
     "models_home",

@@ -15,14 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.files import PUBLIC, write_atomically
+from edge_agent.files import PUBLIC, is_there, read_if_there, reason, write_atomically
 from edge_agent.models.errors import ModelError
 from edge_agent.models.progress import ProgressCallback, Stage, ignore_progress
 from edge_agent.models.text_model import missing_parts
 
 MANIFEST = "manifest.json"
+MANIFEST_BYTES_MAX = 64 * 1024  # a dozen short texts
 BLOCK_BYTES = 1024 * 1024
 
 
@@ -70,9 +72,20 @@ def models_home() -> Path:
 
 
 def list_models() -> list[ModelFile]:
-    """Returns the models on this device by name. Half-pulled ones are not there yet."""
-    found = [read_manifest(path.parent) for path in sorted(models_home().glob(f"*/{MANIFEST}"))]
+    """Returns the models on this device by name. Half-pulled ones are not there yet, damaged ones are left out."""
+    found = [read_manifest(folder) for folder in _folders()]
     return [model for model in found if model is not None]
+
+
+def damaged_models() -> list[str]:
+    """Returns a line for each model whose record is damaged: which file, why, and the way out."""
+    lines = []
+    for folder in _folders():
+        try:
+            _read_manifest(folder)
+        except ModelError as error:
+            lines.append(str(error))
+    return lines
 
 
 def find(name: str) -> ModelFile:
@@ -80,8 +93,9 @@ def find(name: str) -> ModelFile:
 
     Raises:
         SettingsError: it is not here; says the command that mends it.
+        ModelError: its record is damaged; likewise.
     """
-    model = read_manifest(models_home() / name) if _is_plain(name) else None
+    model = _read_manifest(models_home() / name) if _is_plain(name) else None
     if model is None:
         raise SettingsError(f"model {name!r} is not on this device: run `moamesh models pull {name}`")
     if not model.path.is_file():
@@ -106,13 +120,45 @@ def resolve(name: str) -> Path:
 
 
 def read_manifest(folder: Path) -> ModelFile | None:
-    """Reads what was recorded of a model; `None` if there is nothing, or nothing readable."""
+    """Reads what was recorded of a model; `None` if there is nothing, or nothing readable: it is to be pulled."""
     try:
-        fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        original, chosen = StoredFile(**fields.pop("original")), StoredFile(**fields.pop("chosen"))
-        return ModelFile(folder=folder, original=original, chosen=chosen, **fields)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _read_manifest(folder)
+    except ModelError:
         return None
+
+
+def _read_manifest(folder: Path) -> ModelFile | None:
+    path = folder / MANIFEST
+    try:
+        content = read_if_there(path, MANIFEST_BYTES_MAX)
+        if content is None:
+            return None
+        fields = json.loads(content)
+        original, chosen = (_stored(fields.pop(key)) for key in ("original", "chosen"))
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise TypeError("a field is no text")
+        return ModelFile(folder=folder, original=original, chosen=chosen, **fields)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = reason(error) if isinstance(error, OSError) else "damaged"
+        raise ModelError(
+            f"{path}: {why}; run `moamesh models pull {folder.name}`, or pull it from where it came from: what is "
+            "whole of its files is used again"
+        ) from None
+
+
+def _stored(fields: dict[str, Any]) -> StoredFile:
+    stored = StoredFile(**fields)
+    if not isinstance(stored.size_bytes, int) or not all(
+        isinstance(text, str) for text in (stored.path, stored.sha256, stored.file_type)
+    ):
+        raise TypeError("a field is of another kind")
+    return stored
+
+
+def _folders() -> list[Path]:
+    """Folders of models, also of those whose record is a link to nothing."""
+    home = models_home()
+    return sorted(folder for folder in home.glob("*") if is_there(folder / MANIFEST))
 
 
 def write_manifest(model: ModelFile) -> None:

@@ -10,6 +10,7 @@ from edge_agent.adapters.home_assistant import BIRTH, Announced, DeviceCard, dis
 from edge_agent.adapters.mqtt import Advert
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
+from edge_agent.files import reason
 from edge_agent.ports import ModelCard
 from edge_agent.wire.topics import discovery_birth, discovery_config
 
@@ -23,7 +24,7 @@ def announcements(config: AgentConfig, model: ModelCard) -> tuple[Advert, ...]:
     Assistant then forgets its sensors. It tries at every connect until a broker has taken that.
 
     Raises:
-        SettingsError: it is to be announced where Home Assistant could not read it, or that cannot be noted.
+        SettingsError: it is to be announced where Home Assistant could not read it.
     """
     wanted = config.home_assistant
     announced = Announced(config.data_dir)
@@ -38,8 +39,10 @@ def announcements(config: AgentConfig, model: ModelCard) -> tuple[Advert, ...]:
         )
     try:
         announced.add(topic)
-    except OSError as error:
-        raise SettingsError(f"[home_assistant] discovery: {config.data_dir} cannot be written: {error}") from None
+    except OSError as error:  # what is not noted could never be taken back
+        why = f"{error.filename or config.data_dir}: {reason(error)}"
+        _log.error("not announced to Home Assistant, for it cannot be noted: %s; tried again at the next start", why)
+        return tuple(adverts)
     card = DeviceCard(
         mesh=config.device.mesh,
         device_id=config.device.id,

@@ -22,6 +22,7 @@ from edge_agent.config import AgentConfig, EngineSection, TelemetrySection, writ
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS
 from edge_agent.config.sections import Section
 from edge_agent.core.settings import AgentSettings
+from edge_agent.files import reason
 from edge_agent.tasks import Keeper, Told, Voices, unheard
 
 log = logging.getLogger(__name__)
@@ -70,11 +71,13 @@ async def _keep(child: Supervised, config: AgentConfig, told: Told) -> None:
     while True:
         try:
             _check_port(config)
+            await asyncio.to_thread(_write_settings, config)
             await child.start()
-        except BrokerStartError as error:
-            if str(error) != said:
-                log.error("%s; this device goes on without it, and tries again", error)
-                said = str(error)
+        except (BrokerStartError, OSError) as error:
+            why = f"gateway: {error.filename}: {reason(error)}" if isinstance(error, OSError) else str(error)
+            if why != said:
+                log.error("%s; this device goes on without it, and tries again", why)
+                said = why
                 told(said)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MAX_S)
@@ -98,7 +101,16 @@ def _check_port(config: AgentConfig) -> None:
 
 
 def _command(config: AgentConfig) -> list[str]:
-    path = config.data_dir.absolute() / CONFIG_FILE
+    path = str(_settings_path(config))
+    return [sys.executable, "-m", "edge_agent.gateway", "--config", path, "--stop-timeout", str(GRACE_S)]
+
+
+def _write_settings(config: AgentConfig) -> None:
+    """Writes what the gateway reads.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
+    """
     kept = {
         "device": config.device.model_copy(update={"data_dir": config.data_dir.absolute()}),
         "broker": _with_absolute_paths(config.broker),
@@ -106,8 +118,11 @@ def _command(config: AgentConfig) -> list[str]:
     }
     # The other sections are none of its business, and hold secrets: a database's token, an engine's key.
     left_out = {"engine": EngineSection(), "agent": AgentSettings(), "telemetry": TelemetrySection()}
-    write_config(config.model_copy(update=kept | left_out | dict.fromkeys(LISTS, ())), path)
-    return [sys.executable, "-m", "edge_agent.gateway", "--config", str(path), "--stop-timeout", str(GRACE_S)]
+    write_config(config.model_copy(update=kept | left_out | dict.fromkeys(LISTS, ())), _settings_path(config))
+
+
+def _settings_path(config: AgentConfig) -> Path:
+    return config.data_dir.absolute() / CONFIG_FILE
 
 
 def _with_absolute_paths(section: Section) -> Section:

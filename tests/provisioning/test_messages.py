@@ -103,5 +103,5 @@ def test_the_odd_the_large_and_the_deep_are_refused_in_one_line(body: bytes) -> 
 def test_a_file_that_is_no_inventory_is_said_so(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("inventory") / "inventory.sqlite3"
     path.write_bytes(b"not a database, but long enough to be looked at" * 40)
-    with pytest.raises(ProvisioningError, match="can't be used: file is not a database"):
+    with pytest.raises(ProvisioningError, match="is no database, as after a power cut: put a copy back"):
         Inventory(path)

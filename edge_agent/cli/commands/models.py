@@ -18,13 +18,20 @@ Name = Annotated[
 @app.command("list")
 def list_models(json: opt.Json = False) -> None:
     """Show the models on this device and those that can be pulled by name."""
+    from edge_agent.cli.exits import USER_ERROR, error_line
     from edge_agent.cli.model_table import models_object, models_table
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.models import damaged_models
 
     if json:
         print_json(models_object())
     else:
         console().print(models_table())
+    damaged = damaged_models()
+    for line in damaged:
+        error_line(line)
+    if damaged:
+        raise typer.Exit(USER_ERROR)
 
 
 @app.command()

@@ -1,0 +1,100 @@
+"""The operator's SQLite files: made whole or not at all, and never taken for new when they are damaged.
+
+SQLite takes an empty file for a new database, and so did we: after a power cut a mesh had no devices. A database of
+ours is made beside its place and gets its name when it is on the disk; what has the name and is not ours is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+
+from edge_agent.files import PRIVATE, is_there, read_file, reason, sync_folder
+from provisioning.errors import ProvisioningError
+
+LOCK_TIMEOUT_S = 10.0  # writers take milliseconds; a memory card that is being written elsewhere may take seconds
+_MAGIC = b"SQLite format 3\0"
+_PAGE_BYTES_MAX = 65_536
+
+
+def open_database(path: Path, schema: str, version: int, way_out: str) -> sqlite3.Connection:
+    """Opens a database that is there. `way_out` says what to do about a damaged one.
+
+    Raises:
+        ProvisioningError: it is not there, damaged, another program's, or of a later version. One line.
+    """
+    if not is_there(path):
+        raise ProvisioningError(f"{path} is gone: {way_out}")
+    try:
+        head = _first_bytes(path)
+    except OSError as error:
+        raise ProvisioningError(f"{path}: {reason(error)}: {way_out}") from None
+    if head != _MAGIC:
+        what = "is empty" if not head else "is no database"
+        raise ProvisioningError(f"{path} {what}, as after a power cut: {way_out}")
+    try:
+        database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
+        try:
+            _check(database, path, schema, version, way_out)
+        except BaseException:
+            database.close()
+            raise
+    except sqlite3.Error as error:
+        raise ProvisioningError(f"{path} can't be used: {error}: {way_out}") from None
+    return database
+
+
+def make_database(path: Path, schema: str, version: int) -> None:
+    """Makes an empty database, unless something has its name. A kill or a full disk leaves none.
+
+    Raises:
+        ProvisioningError: it can't be written.
+    """
+    if is_there(path):
+        return
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, PRIVATE))
+            with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as database:
+                database.execute("PRAGMA synchronous = FULL")
+                database.executescript(f"BEGIN; {schema} PRAGMA user_version = {version}; COMMIT;")
+            with contextlib.suppress(FileExistsError):  # another process was as quick; its database is as empty
+                os.link(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        raise ProvisioningError(f"{path} can't be written: {why}; nothing was changed") from None
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Returns the first bytes of a plain file, which the process may write too."""
+    if not path.is_file():
+        read_file(path, _PAGE_BYTES_MAX)  # says what it is instead
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, len(_MAGIC))
+    finally:
+        os.close(descriptor)
+
+
+def _check(database: sqlite3.Connection, path: Path, schema: str, version: int, way_out: str) -> None:
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA foreign_keys = ON")
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    if found > version:
+        raise ProvisioningError(f"{path} was written by a later moamesh; use that one")
+    wanted, there = _names_in(schema), {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+    if found != version or not wanted <= there:
+        raise ProvisioningError(f"{path} holds something else than it should: {way_out}")
+
+
+def _names_in(schema: str) -> set[str]:
+    """The tables, indexes and views that a schema makes, each by `CREATE ... IF NOT EXISTS name`."""
+    words = schema.split()
+    return {words[at + 1] for at, word in enumerate(words) if word == "EXISTS"}
