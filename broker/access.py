@@ -114,9 +114,10 @@ def device_grants(mesh: str, own: str, home: str = ANY, *, home_assistant: bool 
     return (*table, *announcing) if home_assistant else table
 
 
-def operator_grants(mesh: str, home: str = ANY) -> tuple[Grant, ...]:
-    """Returns the rights of who runs the mesh."""
-    return tuple(grants_of(Role.OPERATOR, mesh, home))
+def operator_grants(mesh: str, home: str = ANY, *, home_assistant: bool = False) -> tuple[Grant, ...]:
+    """Returns the rights of who runs the mesh. With `home_assistant` also to take back what devices announced there."""
+    table = tuple(grants_of(Role.OPERATOR, mesh, home))
+    return (*table, Grant(Action.WRITE, discovery_config(mesh, ANY))) if home_assistant and home == ANY else table
 
 
 def login_grants(mesh: str, who: UserLogin | ClaimLogin, home: str = ANY) -> tuple[Grant, ...]:

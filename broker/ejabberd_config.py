@@ -99,7 +99,7 @@ class EjabberdConfig:
         """Returns which rule holds for which filter, and adds the rules."""
         who: dict[str, list[str]] = {}
         _collect(who, _DEVICES, device_grants(self.mesh, NAME, home_assistant=people.home_assistant), action)
-        _collect(who, OPERATOR_ID, operator_grants(self.mesh), action)
+        _collect(who, OPERATOR_ID, operator_grants(self.mesh, home_assistant=people.home_assistant), action)
         for one in people.logins:
             _collect(who, _name(one.login), login_grants(self.mesh, one), action)
         access: dict[str, str] = {}

@@ -20,7 +20,7 @@ _VERBS = {Action.WRITE: "publish", Action.READ: "subscribe"}
 def acl_conf(mesh: str, people: People) -> str:
     """Returns EMQX's `acl.conf`."""
     lines = ["%% Made by moamesh from its topic table; changes here are lost."]
-    lines += _rules(f'{{username, "{OPERATOR_ID}"}}', operator_grants(mesh))
+    lines += _rules(f'{{username, "{OPERATOR_ID}"}}', operator_grants(mesh, home_assistant=people.home_assistant))
     lines.append(f'{{deny, {{username, "{OPERATOR_ID}"}}}}.')
     for who in people.logins:
         lines += _rules(f'{{username, "{who.login}"}}', login_grants(mesh, who))

@@ -32,7 +32,7 @@ def certificate_acl(mesh: str, home: str = ANY, *, home_assistant: bool = False)
     """
     lines = [f"user {OPERATOR_ID}"]
     lines += [f"topic deny {topic}" for topic in operator_exclusions(mesh, home, home_assistant=home_assistant)]
-    lines += _lines("topic", operator_grants(mesh, home))
+    lines += _lines("topic", operator_grants(mesh, home, home_assistant=home_assistant))
     if home != ANY:
         lines += ["", f"user {home}", *_lines("topic", grants_of(Role.DEVICE, mesh, home))]
         lines += ["", *_lines("pattern", grants_of(Role.PEERS, mesh, home))]

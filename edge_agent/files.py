@@ -40,7 +40,7 @@ def write_atomically(path: Path, content: bytes, mode: int = PRIVATE, *, durable
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():  # a rename would put a file in the place of a pipe or a device
         _refuse_special(target)
-    descriptor, temporary = _open_beside(target, mode)
+    descriptor, temporary = open_beside(target, mode)
     try:
         try:
             view = memoryview(content)
@@ -55,7 +55,7 @@ def write_atomically(path: Path, content: bytes, mode: int = PRIVATE, *, durable
             raise
     finally:
         os.close(descriptor)
-    _remove_leftovers(target)
+    remove_leftovers(target.parent, _literal(target.name))
     if durable:
         sync_folder(target.parent)
 
@@ -161,8 +161,14 @@ def _refuse_special(path: Path) -> None:
     raise OSError(errno.EINVAL, "no plain file stands in its place", str(path))
 
 
-def _open_beside(target: Path, mode: int) -> tuple[int, Path]:
-    """Opens a new file beside `target`, and holds it: what nobody holds is a leftover of a kill."""
+def open_beside(target: Path, mode: int = PRIVATE) -> tuple[int, Path]:
+    """Opens a new file beside `target`, and holds it: what nobody holds is a leftover of a kill.
+
+    The caller closes it once it has its name, or is removed.
+
+    Raises:
+        OSError: it can't be made.
+    """
     while True:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_TEMPORARY}")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE)
@@ -183,8 +189,9 @@ def _hold(descriptor: int) -> bool:
     return True
 
 
-def _remove_leftovers(target: Path) -> None:
-    for leftover in target.parent.glob(f".{_literal(target.name)}.????????{_TEMPORARY}"):
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Removes what killed writers left of the file `name` (a pattern) in a folder: what nobody holds."""
+    for leftover in folder.glob(f".{name}.????????{_TEMPORARY}"):
         with contextlib.suppress(OSError):
             descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 from pathlib import Path
 
-from edge_agent.files import PRIVATE, is_there, read_file, reason, sync_folder
+from edge_agent.files import is_there, open_beside, read_file, reason, sync_folder
 from provisioning.errors import ProvisioningError
 
 LOCK_TIMEOUT_S = 10.0  # writers take milliseconds; a memory card that is being written elsewhere may take seconds
@@ -55,10 +54,9 @@ def make_database(path: Path, schema: str, version: int) -> None:
     """
     if is_there(path):
         return
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        descriptor, new = open_beside(path)
         try:
-            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, PRIVATE))
             with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as database:
                 database.execute("PRAGMA synchronous = FULL")
                 database.executescript(f"BEGIN; {schema} PRAGMA user_version = {version}; COMMIT;")
@@ -66,6 +64,7 @@ def make_database(path: Path, schema: str, version: int) -> None:
                 os.link(new, path)
         finally:
             new.unlink(missing_ok=True)
+            os.close(descriptor)
         sync_folder(path.parent)
     except (OSError, sqlite3.Error) as error:
         why = reason(error) if isinstance(error, OSError) else error

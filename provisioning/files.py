@@ -90,4 +90,5 @@ def locked(folder: Path) -> Iterator[None]:
             stack.enter_context(files.locked(folder / ".lock"))
         except OSError as error:
             raise ProvisioningError(f"folder {folder} can't be locked: {reason(error)}") from None
+        files.remove_leftovers(folder)
         yield

@@ -154,6 +154,15 @@ class Inventory:
         rows = self._rows("SELECT serial FROM certificates WHERE revoked")
         return frozenset(int(row["serial"], 16) for row in rows)
 
+    def is_revoked(self, device_id: str) -> bool:
+        """Whether a device is known and out."""
+        rows = self._rows("SELECT state FROM devices WHERE device_id = ?", device_id)
+        return bool(rows) and rows[0]["state"] == DeviceState.REVOKED
+
+    def has_user(self, name: str) -> bool:
+        """Whether there is a user of that name."""
+        return bool(self._rows("SELECT 1 FROM users WHERE name = ?", name))
+
     def seen(self, device_id: str) -> None:
         """Records that a device was heard of just now. Does nothing for a name that is no device's."""
         with self._explained():

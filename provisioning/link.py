@@ -28,8 +28,8 @@ class Link(Protocol):
     async def subscribe(self, topic_filter: str) -> None:
         """Returns when the broker has taken the subscription."""
 
-    async def publish(self, topic: str, body: bytes) -> None:
-        """Returns when the broker has taken the message (QoS 1)."""
+    async def publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:
+        """Returns when the broker has taken the message (QoS 1). `retain`: it keeps it; without a body, it forgets."""
 
     async def receive(self) -> Received:
         """Waits for the next message."""

@@ -207,13 +207,13 @@ class _MqttLink:
         except aiomqtt.MqttError as error:
             raise LinkError(_why(self._access, error, entered=True)) from None
 
-    async def publish(self, topic: str, body: bytes) -> None:
+    async def publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:
         size = len(topic) + len(body) + _PACKET_OVERHEAD
         if size > self._limits.packet_bytes_max:  # the broker would hang up on it, and again at each repeat
             most = int(self._limits.packet_bytes_max)
             raise LinkError(f"{self._access.url}: {size:,} bytes for {topic}; the broker takes packets of {most:,}")
         try:
-            await self._client.publish(topic, body, qos=self._limits.qos_max)
+            await self._client.publish(topic, body, qos=self._limits.qos_max, retain=retain)
         except aiomqtt.MqttError as error:
             raise LinkError(_why(self._access, error, entered=True)) from None
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from edge_agent.tasks import together
-from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
+from edge_agent.wire.topics import ANY, HOME_ASSISTANT_USER, Channel, build, parse, topic_filter
 from provisioning.certificates import certificates_from_pem
 from provisioning.errors import ProvisioningError
 from provisioning.files import read_file
@@ -21,6 +21,7 @@ from provisioning.link import Connect, Link, LinkError, Received
 from provisioning.mesh import MeshFolder
 from provisioning.messages import encode
 from provisioning.registrar import Outgoing, Registrar
+from provisioning.traces import clear
 
 _log = logging.getLogger(__name__)
 
@@ -95,9 +96,23 @@ class RegistrarService:
         while True:
             received = await link.receive()
             try:
+                if (gone := self._revoked_writer(received)) is not None:
+                    _log.info("clearing what the revoked device %s left at the broker", gone)
+                    announced = self._home == ANY and self._inventory.has_user(HOME_ASSISTANT_USER)
+                    await clear(link, self._mesh.name, gone, home_assistant=announced)
+                    continue
                 await _send(link, self._mesh.name, self._handle(received))
             except ProvisioningError as error:  # the inventory's disk, say; the next may work again
                 _log.error("%s", error)
+
+    def _revoked_writer(self, received: Received) -> str | None:
+        """Returns the revoked device whose presence or status this is: kept by the broker, or a last will."""
+        address = parse(received.topic)
+        if address is None or address.mesh != self._mesh.name or not received.body:
+            return None
+        if address.channel not in (Channel.PRESENCE, Channel.STATUS):
+            return None
+        return address.device if self._inventory.is_revoked(address.device) else None
 
     def _handle(self, received: Received) -> list[Outgoing]:
         address = parse(received.topic)

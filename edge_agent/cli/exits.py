@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -54,8 +55,9 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
             received.append(number)
             task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop, number)
+        if threading.current_thread() is threading.main_thread():  # only there can signals be taken
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop, number)
         try:
             return await task
         except asyncio.CancelledError:

@@ -84,14 +84,15 @@ class TopicRow:
 
 
 _DEVICE, _PEERS, _USERS, _OPERATOR, _CLAIMANT = Role
+# The operator writes presence and status to clear what a revoked device left retained, and nothing else there.
 _ROWS = (
-    TopicRow(Channel.PRESENCE, (_DEVICE,), (_PEERS, _USERS, _OPERATOR), 1, True, (m.Presence,)),
+    TopicRow(Channel.PRESENCE, (_DEVICE, _OPERATOR), (_PEERS, _USERS, _OPERATOR), 1, True, (m.Presence,)),
     TopicRow(Channel.PROMPTS, (_USERS,), (_DEVICE,), 1, False, get_args(m.UserMessage)),
     TopicRow(Channel.ANSWERS, (_DEVICE,), (_USERS,), 1, False, get_args(m.DeviceToUser), per_client=True),
     TopicRow(Channel.PROPOSALS, (_PEERS,), (_DEVICE,), 1, False, (m.ProposalRequest, m.RequestCancel)),
     TopicRow(Channel.REPLIES, (_PEERS,), (_DEVICE,), 1, False, (m.RequestReceipt, m.ProposalResponse)),
     TopicRow(Channel.GOSSIP, (_PEERS,), (_DEVICE,), 0, False, (m.ViewExchange,)),
-    TopicRow(Channel.STATUS, (_DEVICE,), (_USERS, _OPERATOR), 0, True, (m.DeviceStatus,)),
+    TopicRow(Channel.STATUS, (_DEVICE, _OPERATOR), (_USERS, _OPERATOR), 0, True, (m.DeviceStatus,)),
     TopicRow(Channel.CLAIMS, (_CLAIMANT,), (_OPERATOR,), 1, False),
     TopicRow(Channel.CERTIFICATES, (_OPERATOR,), (_DEVICE, _CLAIMANT), 1, False),
     TopicRow(Channel.RENEWALS, (_DEVICE,), (_OPERATOR,), 1, False),

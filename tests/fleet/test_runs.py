@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.runs import RUN_FILE, RUNS_KEPT_MAX, announce, find_running, new_run_folder, state_home
 
 DEAD_PID = 2**22 + 1  # above the largest process id Linux gives
@@ -35,12 +36,24 @@ def test_of_two_runs_the_newer_is_found() -> None:
     assert running.broker == "mqtt://127.0.0.1:2"
 
 
-@pytest.mark.parametrize("change", [{"pid": DEAD_PID}, {"pid_started": 1}, {"devices": 3}, {"more": 1}])
+@pytest.mark.parametrize("change", [{"pid": DEAD_PID}, {"pid_started": 1}])
 def test_the_run_of_a_dead_or_other_process_is_not(change: dict[str, object]) -> None:
     folder = new_run_folder()
     announce(folder, "mqtt://127.0.0.1:1", "local", ())
     fields = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     (folder / RUN_FILE).write_text(json.dumps(fields | change), encoding="utf-8")
+    assert find_running() is None
+
+
+@pytest.mark.parametrize("change", [{"devices": 3}, {"more": 1}])
+def test_a_damaged_record_of_a_living_run_is_said_and_one_of_a_run_long_over_is_not(change: dict[str, object]) -> None:
+    folder = new_run_folder()
+    announce(folder, "mqtt://127.0.0.1:1", "local", ())
+    fields = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    (folder / RUN_FILE).write_text(json.dumps(fields | change), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"run\.json: damaged; stop the `moamesh up` that wrote it"):
+        find_running()
+    folder.rename(folder.with_name(f"{DEAD_PID}-000000"))
     assert find_running() is None
 
 

