@@ -11,6 +11,7 @@ from rich.console import Console
 
 from edge_agent.adapters.telemetry import TelemetryServer, TelemetryServerError
 from edge_agent.adapters.telemetry.check import CheckedServer, check_server
+from edge_agent.adapters.telemetry.folder import look_at_folder
 from edge_agent.cli.checks import Check, Finding
 from edge_agent.cli.telemetry_source import DatabaseOptions, database_server
 from edge_agent.config import load_config
@@ -64,13 +65,17 @@ def named_servers(
 
 
 def doctor_checks(config: Path) -> list[Check]:
-    """Returns the doctor's finding for each database of a device; none is needed for answers.
+    """Returns the doctor's finding for a device's telemetry folder and each of its databases; answers need neither.
 
     Raises:
         SettingsError: the configuration is wrong, or influxdb-client is not installed. One line.
     """
+    loaded = load_config(config)
     checks = []
-    for server in telemetry_servers(load_config(config)):
+    folder = loaded.telemetry_folder
+    if folder.exists() and (trouble := look_at_folder(folder)):
+        checks.append(Check("telemetry", Finding.NOTE, trouble, f"moamesh telemetry status --config {config}"))
+    for server in telemetry_servers(loaded):
         try:
             checked = check_server(server)
             detail = f"{server.url}: {checked.kind} {checked.version}".rstrip() + ", takes a point and gives it back"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.adapters.telemetry import TelemetryServer, read_points
+from edge_agent.adapters.telemetry import TelemetryServer, TelemetryServerError, read_points
 from edge_agent.adapters.telemetry import clock as clocks
 from edge_agent.adapters.telemetry.batch import Batch
+from edge_agent.adapters.telemetry.check import check_server
 from edge_agent.adapters.telemetry.clock import ClockStep, PointClock, elapsed_ns
 from edge_agent.adapters.telemetry.server import look_at_victoria_metrics
 from edge_agent.adapters.telemetry.shipping_status import look_at_spool
@@ -26,6 +28,7 @@ from edge_agent.adapters.telemetry.vetting import DAMAGED, IN_THE_FUTURE, NOT_SE
 from edge_agent.wire.line_protocol import Point, encode
 from tests.adapters.telemetry_samples import SESSION, new_sink, until
 from tests.support.databases import DatabaseServer, running
+from tests.support.faulty_database import FaultyDatabase
 
 WAIT_S = 60.0
 S, HOUR, DAY = 10**9, 3600 * 10**9, 86_400 * 10**9
@@ -371,3 +374,44 @@ async def test_a_real_process_whose_clock_is_set_ahead_and_back_goes_on_with_the
     assert "set ahead by 20.0 days" in log
     assert "set back by 20.0 days" in log
     assert "10 points refused" in log
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "said"), [(20 * 86_400.0, "20.0 days behind"), (-20 * 86_400.0, "20.0 days ahead of")]
+)
+async def test_a_check_names_the_clocks_where_they_differ(ahead_s: float, said: str) -> None:
+    with FaultyDatabase().serving() as database:
+        database.clock_ahead_s = ahead_s
+        with pytest.raises(TelemetryServerError, match=f"this device's clock is {said} the database's"):
+            await asyncio.to_thread(check_server, TelemetryServer(database.url))
+        assert database.writes == []
+
+
+async def test_a_device_whose_clock_is_behind_sends_its_points_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FaultyDatabase().serving() as database:
+        database.clock_ahead_s = 5 * 3600.0
+        sink = new_sink(tmp_path, servers=[TelemetryServer(database.url)], report_s=3600.0)
+        for number in range(3):
+            sink.record_session(SESSION)
+            await until(lambda number=number: len(database.points) == number + 1, WAIT_S)  # type: ignore[misc]  # default binds
+        await sink.stop()
+        assert caplog.text.count("its points lie in the past, this device's clock is 5.0 h behind") == 1
+
+
+async def test_a_database_whose_clock_was_behind_gets_every_point_once_it_is_set(tmp_path: Path) -> None:
+    with FaultyDatabase().serving() as database:
+        database.clock_ahead_s = -20 * 86_400.0
+        sink = new_sink(tmp_path, servers=[TelemetryServer(database.url)], report_s=3600.0)
+        for _ in range(5):
+            sink.record_session(SESSION)
+        await until(lambda: "clock is 20.0 days ahead" in sink._shippers[0]._progress.trouble(), WAIT_S)
+        assert database.writes == []
+        database.clock_ahead_s = 0.0
+        await until(lambda: len(database.points) == 5, WAIT_S)
+        await until(lambda: sink._shippers[0]._progress.trouble() == "", WAIT_S)
+        await sink.stop()
+        figures = sink._shippers[0].figures()
+        assert figures is not None
+        assert (figures.points_sent, figures.points_refused, figures.points_lost) == (6, 0, 0)

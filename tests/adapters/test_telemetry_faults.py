@@ -6,8 +6,10 @@ That recording goes on is asserted in each: what is recorded during the fault is
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -156,6 +158,59 @@ async def test_400_for_bad_lines_sets_just_those_aside_with_the_servers_words(
     assert all("400 partial write: field type conflict" in comment for comment in comments)
 
 
+def said_by_1(bad: list[str], write: Write) -> Reply:
+    words = f"partial write: field type conflict: input field in {bad[0]} dropped={len(bad)}"
+    return Reply(400, body=json.dumps({"error": words}), headers={"X-Influxdb-Error": "partial write"})
+
+
+def said_by_1_unread(bad: list[str], write: Write) -> Reply:
+    words = f"partial write: unable to parse {bad[0]!r}: invalid number dropped=0"  # it counts those it could read
+    return Reply(400, body=json.dumps({"error": words}))
+
+
+def said_by_2(bad: list[str], write: Write) -> Reply:
+    words = f"failure writing points to database: partial write: points beyond retention policy dropped={len(bad)}"
+    return Reply(422, body=json.dumps({"code": "unprocessable entity", "message": words}))
+
+
+def said_by_3(bad: list[str], write: Write) -> Reply:
+    data = [{"original_line": line, "line_number": at, "error_message": "type"} for at, line in enumerate(bad, 1)]
+    return Reply(400, body=json.dumps({"error": "partial write of line protocol occurred", "data": data}))
+
+
+@pytest.mark.parametrize("say", [said_by_1, said_by_1_unread, said_by_2, said_by_3])
+@pytest.mark.parametrize("every", [1, 2, 3, 40])
+async def test_a_partial_write_is_counted_to_the_point_in_the_words_of_every_version(
+    say: Callable[[list[str], Write], Reply], every: int, database: FaultyDatabase, tmp_path: Path
+) -> None:
+    def partly(write: Write) -> Reply:
+        bad = [line for line in write.lines if is_bad(line)]
+        write.lines[:] = [line for line in write.lines if not is_bad(line)]
+        write.take()
+        return say(bad, write) if bad else Reply()
+
+    def is_bad(line: str) -> bool:
+        found = re.search(r"substitutes=(\d+)i", line)
+        return found is not None and int(found[1]) % every == 0
+
+    database.behave = partly
+    sink = new_sink(tmp_path, mesh="bucket dropped=7", servers=[TelemetryServer(database.url)], report_s=3600.0)
+    for number in range(80):
+        sink.record_session(replace(SESSION, substitutes=number))
+    bad = len(range(0, 80, every))
+
+    def settled() -> bool:
+        figures = sink._shippers[0].figures()
+        return figures is not None and (figures.points_sent, figures.points_refused) == (80 - bad, bad)
+
+    await until(settled, 60.0)
+    await sink.stop()
+    figures = sink._shippers[0].figures()
+    assert figures is not None
+    assert (figures.points_lost, figures.spool_points) == (0, 0)
+    assert sum(line.startswith("agent_session") for line in database.points.values()) == 80 - bad
+
+
 async def test_400_for_every_line_is_believed_at_once_where_the_server_says_how_many(
     database: FaultyDatabase, tmp_path: Path
 ) -> None:
@@ -298,7 +353,7 @@ async def test_tls_of_an_unknown_authority_sends_nothing(tmp_path: Path, caplog:
         async with sink_of(tmp_path / "telemetry", database) as sink:
             await record(sink, tmp_path / "telemetry")
             await until(lambda: bool(lines_about(caplog)), PATIENCE_S)
-        assert "its authority as ca_file" in lines_about(caplog)[0]
+        assert "give its authority as CA file" in lines_about(caplog)[0]
         assert not database.writes
 
 
@@ -385,3 +440,18 @@ async def test_two_databases_are_two_cursors_and_one_that_is_down_holds_nobody_u
         finally:
             await sink.stop()
     assert len(files_like(tmp_path, "*.cursor")) == 2
+
+
+async def test_a_ca_file_that_is_damaged_while_a_device_runs_is_named_once_and_nothing_of_the_library_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(b"-----BEGIN CERTIFICATE-----\ndamaged")
+    sink = new_sink(tmp_path / "telemetry", servers=[TelemetryServer("https://127.0.0.1:1", ca_file=str(ca_file))])
+    sink.record_session(SESSION)
+    wanted = f"ca_file {ca_file}: its certificate is cut off or damaged"
+    await until(lambda: sink._shippers[0]._progress.trouble() == wanted, PATIENCE_S)
+    await sink.stop()
+    assert caplog.text.count(wanted) == 1
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"edge_agent"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from edge_agent.runtime.databases import TOKEN_VARIABLE, telemetry_servers
 from tests.adapters.telemetry_samples import SESSION, new_sink, until
 from tests.support.databases import DatabaseServer, running
 from tests.support.faulty_database import FaultyDatabase, Reply
+from tests.support.small_disk import small_disk
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -169,3 +172,27 @@ def test_a_database_named_twice_is_refused(tmp_path: Path) -> None:
     status, _, err = invoke("check", "--config", str(write_config(tmp_path, NOBODY, NOBODY)))
     assert status == 2
     assert "stand there twice" in err
+
+
+async def test_status_and_doctor_say_in_a_line_what_is_wrong_with_folder_and_database(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 256) as disk:
+        config = write_config(disk, NOBODY)
+        folder = load_config(config).telemetry_folder
+        sink = new_sink(folder, servers=telemetry_servers(load_config(config)))
+        sink.record_session(SESSION)
+        await until(lambda: "Connection refused" in sink._shippers[0]._progress.trouble(), 60.0)
+        await sink.stop()
+        with (disk / "ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"\0" * 4096):
+                pass
+        status, out, _ = invoke("status", "--config", str(config))
+        assert status == 0
+        (full,) = [line for line in out.splitlines() if "No space left on device" in line]
+        assert "make room" in full
+        (waits,) = [line for line in out.splitlines() if "waits:" in line]
+        assert "cannot be reached: Connection refused" in waits
+        found = json.loads(invoke("status", "--config", str(config), "--json")[1])
+        assert "No space left on device" in found["problems"][0]
+        assert "Connection refused" in found["databases"][0]["trouble"]
+        doctor = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--config", str(config)])
+        assert "No space left on device; make room" in doctor.stdout

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Reply:
     status: int = 204
     words: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    """In the place of `words` in InfluxDB 2's form."""
 
 
 Behaviour: TypeAlias = Callable[["Write"], Reply]
@@ -63,7 +66,7 @@ class FaultyDatabase:
     """Serves until the context `serving` ends. `behave` may be changed at any time.
 
     Attributes:
-        version: what it says of itself.
+        version: what it says of itself. clock_ahead_s: how far its clock is ahead of ours.
         points: what it has stored. lines_taken: how many lines it was given for that, repeats too.
         writes: every request to write, as it came.
         hanging: how many of them it keeps waiting just now.
@@ -72,6 +75,7 @@ class FaultyDatabase:
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
         self.behave: Behaviour = take
         self.version = VERSION
+        self.clock_ahead_s = 0.0
         self.lock = threading.Lock()
         self.points: dict[tuple[str, str], str] = {}
         self.lines_taken = 0
@@ -141,13 +145,18 @@ class FaultyDatabase:
                 self._answer(database.behave(write))
 
             def _answer(self, reply: Reply) -> None:
-                body = json.dumps({"code": "x", "message": reply.words}).encode() if reply.words else b""
+                body = (
+                    reply.body or (json.dumps({"code": "x", "message": reply.words}) if reply.words else "")
+                ).encode()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string((timestamp or time.time()) + database.clock_ahead_s)
 
             def log_message(self, *_: Any) -> None:
                 """Says nothing."""

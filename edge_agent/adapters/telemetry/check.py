@@ -7,9 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import final
 
+from edge_agent.adapters.telemetry.clock import AHEAD_MAX_NS, elapsed_ns
 from edge_agent.adapters.telemetry.dialects import DatabaseWriter, WriteError, require_client
 from edge_agent.adapters.telemetry.questions import Questions
 from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, TelemetryServerError, introduce
+from edge_agent.adapters.telemetry.server_clock import ServerClock
+from edge_agent.adapters.telemetry.vetting import apart
 from edge_agent.wire.line_protocol import Point, encode
 
 MEASUREMENT = "moamesh_check"
@@ -37,14 +40,16 @@ class CheckedServer:
 
 
 def check_server(server: TelemetryServer, *, within_s: float = READ_BACK_S) -> CheckedServer:
-    """Asks a database what it is, writes a test point and reads it back.
+    """Asks a database what it is and what time it has, writes a test point and reads it back.
 
     Raises:
-        TelemetryServerError: it cannot be reached, refuses, or does not give the point back. One line.
+        TelemetryServerError: it cannot be reached, refuses, has another time than we, or does not give the point back.
+            One line.
         SettingsError: influxdb-client is not installed, or `ca_file` cannot be read.
     """
     require_client()
     kind, version = _introduce(server)
+    _check_clocks(server)
     value = random.randrange(2**31)  # noqa: S311 - so that no older point is taken for this one
     time_ns = time.time_ns() // _NS_IN_MS * _NS_IN_MS
     line = encode(Point(MEASUREMENT, {}, {FIELD: value}, time_ns))
@@ -64,6 +69,13 @@ def check_server(server: TelemetryServer, *, within_s: float = READ_BACK_S) -> C
                 raise ask.error(what, retryable=True)
             time.sleep(_PAUSE_S)
     return CheckedServer(kind, version, taken - began, time.monotonic() - taken)
+
+
+def _check_clocks(server: TelemetryServer) -> None:
+    """Points of a clock that is wrong lie in the future or the past, where nobody looks; VictoriaMetrics drops some."""
+    server_ns, own_ns = ServerClock(server, elapsed_ns).now_ns(), time.time_ns()
+    if server_ns is not None and abs(own_ns - server_ns) > AHEAD_MAX_NS:
+        raise TelemetryServerError(f"{server.url}: {apart(own_ns, server_ns)}", retryable=False)
 
 
 def _introduce(server: TelemetryServer) -> tuple[ServerKind, str]:

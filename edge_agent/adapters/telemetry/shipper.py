@@ -33,6 +33,7 @@ from edge_agent.adapters.telemetry.server import (
 from edge_agent.adapters.telemetry.server_clock import ServerClock
 from edge_agent.adapters.telemetry.spool import Place, Spool
 from edge_agent.adapters.telemetry.vetting import Bounds, apart, first_lot, is_behind
+from edge_agent.core.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,8 @@ class Shipper:
             if error.retryable:
                 trouble, cause = Trouble.NOTHING_ARRIVED, UNREACHABLE
             self._note_trouble(WriteError(str(error), trouble, cause))
+        except SettingsError as error:  # such as a ca_file that was there when the device started
+            self._note_trouble(WriteError(str(error), Trouble.SETTINGS, "settings"))
         except Exception as error:  # a disk that fails, an answer nobody thought of: the thread must not die of it
             self._note_trouble(WriteError(f"{type(error).__name__}: {error}", Trouble.NOTHING_ARRIVED, "unexpected"))
         self._stopping.wait(self._delay_s())

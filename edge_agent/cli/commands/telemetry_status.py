@@ -22,4 +22,4 @@ def status(config: opt.ConfigFile, json: opt.Json = False) -> None:
     if json:
         print_json(spool_object(spool))
     else:
-        console().print(spool_view(spool))
+        console().print(spool_view(spool), soft_wrap=True)
