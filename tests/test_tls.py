@@ -32,6 +32,7 @@ from edge_agent.tls import TlsFileError, check_authorities, client_context, out_
 from provisioning import certificates as certs
 from provisioning.link import LinkError
 from provisioning.mqtt_link import BrokerAccess, mqtt_connect
+from tests.support.patience import PATIENCE_S
 from tests.support.secured import SecuredMesh
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -375,5 +376,7 @@ async def main():
     await connection.stop()
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
     assert done.stderr.count("refused") == 1, done.stderr

@@ -13,6 +13,7 @@ from edge_agent.adapters.mqtt import parse_home
 from edge_agent.core import messages as m
 from edge_agent.core.events import PeerMessageReceived
 from tests.adapters.mqtt_devices import Device, device, entry, request, until
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -101,6 +102,6 @@ async def test_a_flood_of_dead_homes_stays_within_its_bound(mosquitto: EmbeddedB
 async def test_a_dead_home_does_not_hold_up_others() -> None:
     async with mesh("ab") as found:
         (a, _), (b, home_b) = found["a"], found["b"]
-        a.transport.send_to_device("c", "mqtt://127.0.0.1:1", request(1), 30.0)
+        a.transport.send_to_device("c", "mqtt://127.0.0.1:1", request(1), 10 * PATIENCE_S)
         a.transport.send_to_device("b", home_b.url, request(2), 30.0)
         assert (await b.arrival(PeerMessageReceived)).message == request(2)

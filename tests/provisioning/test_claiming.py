@@ -279,7 +279,7 @@ async def test_members_hear_of_a_rotation_and_of_revocations_from_the_service(ho
 
         async def heard() -> bool:
             with contextlib.suppress(LinkError, TimeoutError):
-                async with asyncio.timeout(30.0), home.member(kitchen)() as link:
+                async with asyncio.timeout(PATIENCE_S / 10), home.member(kitchen)() as link:
                     await link.subscribe(CERTIFICATES)
                     await link.subscribe(revocations)
                     await link.publish(build(MESH, "kitchen", Channel.PRESENCE), b'{"state":"online"}')

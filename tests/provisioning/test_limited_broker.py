@@ -10,6 +10,7 @@ import pytest
 from provisioning.link import LinkError
 from provisioning.mqtt_link import BrokerAccess, mqtt_connect
 from tests.support.brokers import MosquittoWith
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -27,7 +28,7 @@ async def test_messages_pass_where_qos_0_is_all_there_is(tmp_path: Path) -> None
         await other.subscribe("a/topic")
         for number in range(3):
             await one.publish("a/topic", b"%d" % number)
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(PATIENCE_S):
             assert [(await other.receive()).body for _ in range(3)] == [b"0", b"1", b"2"]
 
 
