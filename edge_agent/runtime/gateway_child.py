@@ -74,7 +74,7 @@ async def _keep(child: Supervised, config: AgentConfig, told: Told) -> None:
             await asyncio.to_thread(_write_settings, config)
             await child.start()
         except (BrokerStartError, OSError) as error:
-            why = f"gateway: {error.filename}: {reason(error)}" if isinstance(error, OSError) else str(error)
+            why = f"gateway: {_settings_path(config)}: {reason(error)}" if isinstance(error, OSError) else str(error)
             if why != said:
                 log.error("%s; this device goes on without it, and tries again", why)
                 said = why
