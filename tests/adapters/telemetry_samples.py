@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge_agent.adapters.telemetry import FileTelemetrySink
+from edge_agent.adapters.telemetry import FileTelemetrySink, TelemetryServer, read_database
 from edge_agent.adapters.telemetry.pace import Pace
 from edge_agent.core.effects import RecordRequest, RecordSession
+from edge_agent.core.errors import MoameshError
 from edge_agent.core.messages import DeviceStatus
 from edge_agent.core.states import ItemOutcome
 from tests.support.patience import PATIENCE_S
+
+if TYPE_CHECKING:
+    from tests.support.databases import DatabaseServer
 
 HURRIED = Pace(gather_s=0.02, retry_first_s=0.05, retry_max_s=0.2, settings_retry_s=0.2, retry_after_max_s=5.0)
 STATUS = DeviceStatus(
@@ -54,3 +58,13 @@ async def until(condition, bound_s: float = PATIENCE_S) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"not within {bound_s} s")
+
+
+def times_in(database: DatabaseServer) -> set[int]:
+    """The times of all sessions, to the millisecond."""
+    database.flush()
+    try:
+        points = list(read_database(TelemetryServer(database.url)))
+    except MoameshError:
+        return set()
+    return {point.time_ns for point in points if point.measurement == "agent_session"}

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,11 +23,12 @@ from edge_agent.adapters.telemetry.shipping_status import look_at_spool
 from edge_agent.adapters.telemetry.spool import Place
 from edge_agent.adapters.telemetry.vetting import DAMAGED, IN_THE_FUTURE, NOT_SET, TOO_OLD, Bounds, first_lot
 from edge_agent.wire.line_protocol import Point, encode
-from tests.adapters.telemetry_samples import SESSION, new_sink, until
+from tests.adapters.telemetry_samples import SESSION, new_sink, times_in, until
 from tests.support.databases import DatabaseServer, running
 from tests.support.faulty_database import FaultyDatabase
+from tests.support.patience import PATIENCE_S
 
-WAIT_S = 60.0
+WAIT_S = PATIENCE_S
 S, HOUR, DAY = 10**9, 3600 * 10**9, 86_400 * 10**9
 NOW = 1_795_000_000 * S  # November 2026
 
@@ -219,19 +217,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield server
 
 
-def times_in(database: DatabaseServer) -> set[int]:
-    """The times of all sessions, to the millisecond."""
-    from edge_agent.adapters.telemetry.reader import read_database
-    from edge_agent.core.errors import MoameshError
-
-    database.flush()
-    try:
-        points = list(read_database(TelemetryServer(database.url)))
-    except MoameshError:
-        return set()
-    return {point.time_ns for point in points if point.measurement == "agent_session"}
-
-
 async def test_a_clock_20_days_ahead_for_a_while_leaves_nothing_in_the_future_of_a_database(
     database: DatabaseServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -299,81 +284,6 @@ async def test_points_that_victoria_metrics_would_drop_in_silence_are_set_aside(
         assert figures is not None
         assert (figures.points_sent, figures.points_refused, figures.points_lost) == (6, 5, 0)
         assert TOO_OLD in next((tmp_path / "telemetry").glob("*.refused")).read_text()
-
-
-RECORD = """
-import asyncio, sys, time
-from pathlib import Path
-from edge_agent.adapters.telemetry import TelemetryServer
-from tests.adapters.telemetry_samples import SESSION, STATUS, new_sink
-async def main():
-    sink = new_sink(Path(sys.argv[1]), servers=[TelemetryServer(sys.argv[2])], report_s=3600.0)
-    for line in sys.stdin:
-        sink.record_status(STATUS)
-        for _ in range(9):
-            sink.record_session(SESSION)
-        print(int(time.time()), flush=True)
-    await sink.stop()
-asyncio.run(main())
-"""
-
-
-def faketime_library() -> str:
-    from tests.conftest import missing
-
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not found:
-        missing("libfaketime is not installed: `make programs` as root on Debian")
-    return str(found[0])
-
-
-def ask(process: subprocess.Popen[str]) -> int:
-    """Has ten points recorded, and returns what the process takes the time for."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    return int(process.stdout.readline())
-
-
-async def test_a_real_process_whose_clock_is_set_ahead_and_back_goes_on_with_the_right_time(
-    influxdb: DatabaseServer, tmp_path: Path
-) -> None:
-    setting, folder = tmp_path / "faketime", tmp_path / "telemetry"
-    setting.write_text("+0\n")
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": faketime_library(),
-        "FAKETIME_TIMESTAMP_FILE": str(setting),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-    process = subprocess.Popen(  # noqa: ASYNC220 -- nothing else runs on the loop meanwhile
-        [sys.executable, "-c", RECORD, str(folder), influxdb.url],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert abs(ask(process) - time.time()) < HOUR / S
-        setting.write_text("+20d\n")
-        assert ask(process) > time.time() + 19 * DAY / S
-        setting.write_text("+0\n")
-        assert abs(ask(process) - time.time()) < HOUR / S
-        await until(lambda: len(times_in(influxdb)) == 18, WAIT_S)
-        _, log = process.communicate(timeout=WAIT_S)
-    finally:
-        process.kill()
-        process.wait()
-    now_ns = time.time_ns()
-    ahead = [point for point in read_points(folder) if point.time_ns > now_ns + HOUR]
-    assert len(ahead) == 10
-    assert all(time_ns < now_ns + HOUR for time_ns in times_in(influxdb))
-    assert "set ahead by 20.0 days" in log
-    assert "set back by 20.0 days" in log
-    assert "10 points refused" in log
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from edge_agent.core.health import DETAIL_LENGTH_MAX, Part
 from tests.adapters.telemetry_samples import SESSION, new_sink, until
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.hosts import make_device
+from tests.support.patience import PATIENCE_S
 from tests.support.small_disk import small_disk
 
-WAIT_S = 60.0
+WAIT_S = PATIENCE_S
 
 
 def sessions(folder: Path) -> int:

@@ -203,7 +203,7 @@ async def test_a_partial_write_is_counted_to_the_point_in_the_words_of_every_ver
         figures = sink._shippers[0].figures()
         return figures is not None and (figures.points_sent, figures.points_refused) == (80 - bad, bad)
 
-    await until(settled, 60.0)
+    await until(settled, PATIENCE_S)
     await sink.stop()
     figures = sink._shippers[0].figures()
     assert figures is not None

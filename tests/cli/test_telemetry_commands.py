@@ -18,6 +18,7 @@ from edge_agent.runtime.databases import TOKEN_VARIABLE, telemetry_servers
 from tests.adapters.telemetry_samples import SESSION, new_sink, until
 from tests.support.databases import DatabaseServer, running
 from tests.support.faulty_database import FaultyDatabase, Reply
+from tests.support.patience import PATIENCE_S
 from tests.support.small_disk import small_disk
 
 NOBODY = "http://127.0.0.1:1"
@@ -180,7 +181,7 @@ async def test_status_and_doctor_say_in_a_line_what_is_wrong_with_folder_and_dat
         folder = load_config(config).telemetry_folder
         sink = new_sink(folder, servers=telemetry_servers(load_config(config)))
         sink.record_session(SESSION)
-        await until(lambda: "Connection refused" in sink._shippers[0]._progress.trouble(), 60.0)
+        await until(lambda: "Connection refused" in sink._shippers[0]._progress.trouble(), PATIENCE_S)
         await sink.stop()
         with (disk / "ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(b"\0" * 4096):

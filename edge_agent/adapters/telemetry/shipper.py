@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 SMALL_BATCH_POINTS = 100  # to a server that is slow or in trouble; less at once would not be easier for it
 SMALL_BACKLOG_BYTES = 64 * 1024  # with more than this unsent, the next batch is not kept waiting to gather
 REFUSED_LOG_S = 60.0  # refused points are told of at once, then again at most this often
+CLOCK = "clock"
 STOP_TRY_S = 1.0  # for one last try with a server in trouble
 
 
@@ -197,7 +198,7 @@ class Shipper:
     def _clocks_differ(self, bounds: Bounds) -> WriteError:
         self._clock.forget()  # it may be the one that is set right
         words = apart(bounds.own_ns, bounds.server_ns or 0)
-        return WriteError(f"{self._server.url}: {words}", Trouble.SETTINGS, "clock")
+        return WriteError(f"{self._server.url}: {words}", Trouble.SETTINGS, CLOCK)
 
     def _open_writer(self) -> DatabaseWriter:
         kind = identify(self._server)
@@ -274,7 +275,7 @@ class Shipper:
         trouble = self._trouble
         if trouble is None:
             return 0.0
-        if trouble.trouble is Trouble.SETTINGS:
+        if trouble.trouble is Trouble.SETTINGS and trouble.cause != CLOCK:  # clocks are mostly set by programs
             return self._pace.settings_retry_s
         wanted_s = min(trouble.retry_after_s or 0.0, self._pace.retry_after_max_s)
         return max(wanted_s, self._pace.retry_s(self._failures))
