@@ -37,7 +37,7 @@ from edge_agent.core.messages import (
 )
 from edge_agent.core.states import Outcome
 
-CANCEL_TIMEOUT_S = 1.0  # after Ctrl-C; a cancel that gets lost costs the device only work
+CANCEL_TIMEOUT_S = 5.0  # after Ctrl-C, for a busy broker; a cancel that gets lost costs the device only work
 PROMPT_BYTES_MAX = 1024 * 1024  # of standard input: far above what any device accepts, far below memory
 
 

@@ -113,7 +113,7 @@ def test_a_refused_prompt_is_not_zero_and_says_why(home: dict[str, str]) -> None
 
 
 def test_interrupting_a_question_cancels_it(home: dict[str, str]) -> None:
-    with mesh_up(home, "--devices", "1", "--service", "deterministic:60") as up:
+    with mesh_up(home, "--devices", "1", "--service", f"deterministic:{2 * PATIENCE_S:g}") as up:
         command = [*MOAMESH, "ask", "why?", "--device", "device-1", "--layers", "0", "--json"]
         with subprocess.Popen(command, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
             await_running(home)
