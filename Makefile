@@ -41,13 +41,18 @@ app-if-possible: $(STAMPS)/packages
 demo: install ## four devices answer prompts together, here
 	@$(BIN)/moamesh demo
 
-test: install programs ## run every test that can run here, but the long ones
+# Folders that need the packages alone: `make test PYTEST_ARGS=tests/core` sets up no broker, model, app or database.
+COMPUTES := tests/core% tests/wire% tests/config% tests/analysis%
+OTHERS := $(filter-out $(COMPUTES) -%,$(PYTEST_ARGS))
+TEST_NEEDS := $(if $(and $(filter $(COMPUTES),$(PYTEST_ARGS)),$(if $(OTHERS),,none)),$(STAMPS)/packages,install programs)
+
+test: $(TEST_NEEDS) ## run every test that can run here, but the long ones
 	@$(RUN_TESTS) $(PYTEST_ARGS)
 
-test-long: install programs ## run the long tests
+test-long: $(TEST_NEEDS) ## run the long tests
 	@$(RUN_TESTS) -m long $(PYTEST_ARGS)
 
-quick: $(STAMPS)/packages ## run the tests that need no server, browser, model or compiler (under a minute)
+quick: $(STAMPS)/packages ## run the tests that start no server, program, browser, model or compiler
 	@$(RUN_TESTS) -p tests.quick $(PYTEST_ARGS)
 
 # FLASH_ARCH=arm64: as a Raspberry Pi is. Its image takes 10 minutes to build, once; both are kept in ~/.cache/moamesh.
