@@ -22,6 +22,7 @@ from tests.support.databases import DatabaseServer, running
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.patience import PATIENCE_S
 
+NEVER_S = 3600.0  # between reports, where points are counted: a slow machine must not bring one more
 FIELD = {
     "agent_queue": "accepted",
     "agent_request": "input_tokens",
@@ -73,7 +74,7 @@ async def test_what_is_recorded_is_in_the_database_once_and_a_restarted_sink_goe
 ) -> None:
     folder = tmp_path / "telemetry"
     for _ in range(2):
-        sink = new_sink(folder, servers=[TelemetryServer(database.url)])
+        sink = new_sink(folder, servers=[TelemetryServer(database.url)], report_s=NEVER_S)
         for record in (sink.record_status, sink.record_request, sink.record_session):
             for _ in range(50):
                 record({"record_status": STATUS, "record_request": REQUEST, "record_session": SESSION}[record.__name__])
@@ -185,7 +186,7 @@ async def test_a_recorder_killed_again_and_again_has_every_point_of_its_files_in
             process.communicate()
         if run in (3, 4):
             database.start()
-    sink = new_sink(folder, servers=[TelemetryServer(database.url)])
+    sink = new_sink(folder, servers=[TelemetryServer(database.url)], report_s=NEVER_S)
     sink.record_session(SESSION)
     await until(lambda: figures_of(sink).points_sent > 0, PATIENCE_S)
     await until(lambda: figures_of(sink).spool_points == 0, PATIENCE_S)
@@ -203,7 +204,7 @@ async def test_influxdb_with_a_user_is_written_to_with_the_password_only(tmp_pat
         user, password = DatabaseServer.ADMIN
         for secret, folder in (("wrong", tmp_path / "wrong"), (password, tmp_path / "right")):
             server = TelemetryServer(database.url, username=user, password=secret)
-            sink = new_sink(folder, servers=[server])
+            sink = new_sink(folder, servers=[server], report_s=NEVER_S)
             sink.record_session(SESSION)
             await until(lambda sink=sink: sink._spool.extent() is not None, PATIENCE_S)
             await sink.stop()
@@ -215,7 +216,7 @@ async def test_influxdb_that_refuses_a_type_takes_the_other_points(
     influxdb: DatabaseServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     influxdb.write([f'agent_session,device_id=other,mesh=home,outcome=answered substitutes="text" {time.time_ns()}'])
-    sink = new_sink(tmp_path / "telemetry", servers=[TelemetryServer(influxdb.url)])
+    sink = new_sink(tmp_path / "telemetry", servers=[TelemetryServer(influxdb.url)], report_s=NEVER_S)
     for _ in range(20):
         sink.record_session(SESSION)
         sink.record_request(REQUEST)
@@ -231,7 +232,9 @@ async def test_two_devices_share_a_folder_and_a_database_and_nothing_else(
 ) -> None:
     folder = tmp_path / "telemetry"
     sinks = [
-        new_sink(folder, device_id=f"dev-{number}", servers=[TelemetryServer(influxdb.url)], pace=HURRIED)
+        new_sink(
+            folder, device_id=f"dev-{number}", servers=[TelemetryServer(influxdb.url)], pace=HURRIED, report_s=NEVER_S
+        )
         for number in range(2)
     ]
     for sink in sinks:
