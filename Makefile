@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install app demo test test-long quick test-flash test-clients check compiled bench clean broker programs model docs docs-serve
+.PHONY: help install app demo test test-long quick test-flash test-clients check compiled bench chaos soak clean broker programs model docs docs-serve
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -83,6 +83,17 @@ docs-serve: $(STAMPS)/packages ## show the documentation in a browser, made anew
 
 bench: install compiled ## measure the protocol's cost against a bare MQTT echo, the simulator's beside SimPy and Ciw
 	@$(BIN)/python -m bench
+
+# Real processes in namespaces of their own, as root on Linux. MODEL=FILE.gguf: one device runs llama.cpp.
+KILLS ?= 1000
+SEED ?=
+HOURS ?= 2
+MODEL ?=
+chaos: install programs ## kill, stop, starve, cut off real processes, fill disks; was every promise kept? (1,000 kills: an hour)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(if $(MODEL),--model $(MODEL))
+
+soak: install programs ## a mesh under steady load for 2 hours: does anything grow? Draws docs/img/soak.svg
+	@$(BIN)/python -m tests.chaos.soak --hours $(HOURS) $(if $(MODEL),--model $(MODEL))
 
 clean: ## remove .venv and caches (not models, which are in your data folder)
 	@rm -rf $(VENV) build dist app/node_modules edge_agent/gateway/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,42 @@
+"""Two minutes of chaos on real processes, with a fixed seed: `make chaos` is the same for as long as you like."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.sandbox import CannotRunError, check_needs
+from tests.chaos.world import FAKETIME
+from tests.conftest import missing
+
+ROOT = Path(__file__).parents[2]
+SEED, KILLS = 2026, 40
+"""So many kills, and 35 other faults between them, take two minutes on two quiet cores; on slow ones they take longer:
+the run ends with the last fault, not with a time."""
+
+
+@pytest.mark.long
+@pytest.mark.broker
+@pytest.mark.timeout(3600)  # only a hang runs into it
+def test_everything_accepted_is_ended_and_told_whatever_is_killed_stopped_filled_or_cut(tmp_path: Path) -> None:
+    try:
+        check_needs(("mosquitto", "influxd"))
+    except CannotRunError as error:
+        missing(str(error))
+    if not FAKETIME:
+        missing("libfaketime is not installed: `make programs` as root on Debian")
+    command = [sys.executable, "-m", "tests.chaos", "--json", "--keep", str(tmp_path)]
+    command += ["--seed", str(SEED), "--kills", str(KILLS)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr[-4000:]
+    summary = json.loads(done.stdout)
+    assert summary["violations"] == [], f"seed {SEED}: {summary}"
+    assert done.returncode == 0
+    assert summary["faults"]["kill -9"] + summary["faults_missed"]["kill -9"] == KILLS
+    assert summary["accepted"] == summary["ended"] == summary["told"] > 0
+    assert sum(summary["outcomes"].values()) > 0
