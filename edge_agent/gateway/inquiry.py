@@ -21,13 +21,14 @@ from edge_agent.core.states import Outcome
 from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import Keeper, unless
 from edge_agent.wire import codec
 
 log = logging.getLogger(__name__)
 
 MESSAGES_MAX = 32_768  # of one prompt kept for followers: 8192 tokens, begun anew a few times; the answer has it all
 CANCEL_TIMEOUT_S = 2.0  # for the broker to take a cancel; one that is lost costs the device work, nothing else
+FIRST_WORD_S = 4.0  # for a receipt, where another device can be asked: it takes milliseconds, a repeat comes after 2 s
 KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered; a device keeps 256 answers itself
 
 
@@ -231,6 +232,7 @@ class Inquiries:
                 if last:
                     inquiry.fail(of_exception(error))
                     return
+                self._link.doubt(device_id)
                 await client.cancel(device_id, inquiry.prompt.prompt_id)
             except MoameshError as error:
                 inquiry.fail(of_exception(error))
@@ -247,7 +249,7 @@ class Inquiries:
             inquiry.device_id, prompt.messages, prompt.options, prompt_id=prompt.prompt_id
         )
         async with aclosing(asking):
-            async for message in asking:
+            async for message in _with_a_first_word(asking, client, inquiry.device_id) if may_refuse else asking:
                 if not isinstance(message, PromptRefusal):
                     if may_refuse and self._engine_is_dead(inquiry, message):
                         return False
@@ -280,6 +282,27 @@ class Inquiries:
         else:
             log.debug("prompt %s: the client is gone, so it is cancelled", prompt_id)
             task.cancel()
+
+
+async def _with_a_first_word(
+    asking: AsyncGenerator[DeviceToUser, None], client: MeshClient, device_id: str
+) -> AsyncGenerator[DeviceToUser, None]:
+    """What a device says, of which the first word must come soon: there is another that can be asked.
+
+    Raises:
+        NoReceiptError: it said nothing for `FIRST_WORD_S` while the broker was there to carry it.
+    """
+
+    async def silence() -> None:
+        heard_nothing = False
+        while not heard_nothing:
+            await asyncio.sleep(FIRST_WORD_S)
+            heard_nothing = client.connected  # without a connection the silence is not the device's
+        raise NoReceiptError(f"{device_id} does not respond")
+
+    yield await unless(anext(asking), silence())
+    async for message in asking:
+        yield message
 
 
 def _stopping() -> ApiError:

@@ -50,6 +50,7 @@ class MeshLink:
         self._tasks = Keeper("gateway")
         self.open_at: Counter[str] = Counter()
         """Prompts of this gateway open at each device: newer than the device's own figures."""
+        self._doubted_at: dict[str, float] = {}
 
     async def start(self) -> None:
         """Begins to connect; returns at once. A broker that is not there yet is waited for."""
@@ -134,6 +135,17 @@ class MeshLink:
             raise unavailable(f"{wanted} is {state.value}", "no_device")
         return ()
 
+    def doubt(self, device_id: str) -> None:
+        """Notes that a device left a prompt without a word: until it is heard of again it is asked last."""
+        self._doubted_at[device_id] = time.monotonic()
+
+    def _is_doubted(self, view: DeviceView) -> bool:
+        doubted_at = self._doubted_at.get(view.device_id)
+        if doubted_at is None or (view.heard_at is not None and view.heard_at > doubted_at):
+            self._doubted_at.pop(view.device_id, None)
+            return False
+        return True
+
     def can_infer(self, device_id: str) -> bool:
         """Whether a device says that it can; one that is not known has not said otherwise."""
         return all(view.able for view in self.devices() if view.device_id == device_id)
@@ -147,7 +159,10 @@ class MeshLink:
 
     def _best(self) -> tuple[str, ...]:
         ties = random.Random()  # noqa: S311 - breaks ties, guards nothing
-        return least_busy(self.online(), ties, self.open_at)[:CANDIDATES_MAX]
+        online = self.online()
+        doubted = {view.device_id for view in online if self._is_doubted(view)}
+        chosen = least_busy(online, ties, self.open_at)
+        return tuple(sorted(chosen, key=doubted.__contains__))[:CANDIDATES_MAX]  # stable: else as it was
 
     def _make_client(self) -> MeshClient:
         options = self._options

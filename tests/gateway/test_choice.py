@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from edge_agent.core.messages import (
     TokenChunk,
 )
 from edge_agent.core.states import Outcome
+from edge_agent.gateway import inquiry as gateway_inquiry
 from edge_agent.gateway import mesh as gateway_mesh
 from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.inquiry import Inquiries, Inquiry
@@ -185,3 +187,40 @@ async def test_what_has_begun_to_be_read_is_not_asked_again(mosquitto: EmbeddedB
     first = dying("quick", begun=True)
     async with mesh_of_two(mosquitto.url, tmp_path, first, answering("slow")) as inquiries:
         assert (await ask(inquiries)).outcome is Outcome.FAILED
+
+
+async def test_a_silent_device_is_soon_left_for_another_and_asked_last_until_it_is_heard_of(
+    mosquitto: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def frozen(_device: ScriptedDevice, message: Message) -> None:
+        asked.append(type(message).__name__)
+
+    monkeypatch.setattr(gateway_inquiry, "FIRST_WORD_S", 0.3)
+    monkeypatch.setattr(gateway_mesh, "SETTINGS", ClientSettings(receipt_timeout_s=600.0))  # nobody waits for that
+    async with mesh_of_two(mosquitto.url, tmp_path, frozen, answering("slow")) as inquiries:
+        assert (await ask(inquiries)).text == "I am slow"
+        await until(lambda: asked == ["Prompt", "PromptCancel"], "the silent one is told that nobody waits")
+        assert (await ask(inquiries)).text == "I am slow"
+        assert asked == ["Prompt", "PromptCancel"]  # it was not asked again
+
+
+async def test_a_device_that_is_slow_to_answer_but_has_the_prompt_is_waited_for(
+    mosquitto: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = asyncio.Event()
+
+    async def thorough(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptReceipt("p1", "quick", None))
+            await waited.wait()
+            await device.say(replace(answer("p1", "I am quick"), device_id="quick"))
+
+    monkeypatch.setattr(gateway_inquiry, "FIRST_WORD_S", 1.0)
+    async with mesh_of_two(mosquitto.url, tmp_path, thorough, answering("slow")) as inquiries:
+        asking = asyncio.create_task(ask(inquiries))
+        done, _ = await asyncio.wait({asking}, timeout=2.0)  # twice what a first word may take
+        assert not done
+        waited.set()
+        assert (await asking).text == "I am quick"
