@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from edge_agent.core.effects import RecordRequest, RecordSession, StartInference
+from edge_agent.core.effects import (
+    JournalAnswer,
+    JournalDelivered,
+    JournalLayer,
+    JournalPrompt,
+    RecordRequest,
+    RecordSession,
+    StartInference,
+)
 from edge_agent.core.events import Event, ReplyRoute, SessionsRestored
-from edge_agent.core.messages import Answer, Contribution, DeviceStatus, DeviceToUser, PeerMessage, Presence, Prompt
+from edge_agent.core.messages import DeviceStatus, DeviceToUser, PeerMessage, Presence
 from edge_agent.wire.topics import Channel
 
 EmitEvent = Callable[[Event], Awaitable[None]]
@@ -97,10 +105,10 @@ class Transport(Protocol):
         ...
 
     def send_to_user(
-        self, reply: ReplyRoute, message: DeviceToUser, on_delivered: Callable[[], None] | None = None
+        self, reply: ReplyRoute, message: DeviceToUser, on_sent: Callable[[bool], object] | None = None
     ) -> None:
-        """Queues a message for a user; `on_delivered` is called once the broker has taken it. What is too large for the
-        broker is cut, and says so."""
+        """Queues a message for a user. What is too large for the broker is cut, and says so. `on_sent` is called once:
+        with True when the broker has taken it, with False when it never will, for whatever reason."""
         ...
 
     def publish_presence(self, presence: Presence) -> None:
@@ -128,40 +136,42 @@ class Discovery(Protocol):
         ...
 
 
+JournalEffect: TypeAlias = JournalPrompt | JournalLayer | JournalAnswer | JournalDelivered
+"""What a journal is given to keep."""
+
+
 class Journal(Protocol):
-    """Keeps accepted prompts over a crash. Every method returns after the data is on disk.
+    """Keeps accepted prompts and their ends over a crash, and says when it cannot.
 
     A prompt is known by its id and the topic it is answered on: two users may choose the same id.
     """
 
-    async def open(self) -> SessionsRestored:
-        """Opens the journal and returns what it holds; removes what is past its retention."""
+    async def open(self, emit: EmitEvent) -> SessionsRestored:
+        """Opens the journal and returns what it holds; removes what is past its retention.
+
+        `emit` gets a `HealthChanged` when the disk refuses, and when it no longer does; and a `SessionsRestored` when a
+        journal that could not be read at the start can be.
+
+        Raises:
+            JournalError: another process has it open, or a newer moamesh wrote it.
+        """
         ...
 
     async def next_incarnation(self) -> int:
         """Returns a number higher than any returned before for this journal."""
         ...
 
-    async def record_prompt(self, prompt: Prompt, reply: ReplyRoute, deadline_in_s: float | None) -> None:
-        """Records an accepted prompt. The same id twice is the same prompt."""
-        ...
+    def write(self, record: JournalEffect) -> Awaitable[None]:
+        """Has a record kept, behind all that were given before. Never blocks; what is returned ends when prompts and
+        ends are on disk, and the others at least with the operating system.
 
-    async def record_layer(
-        self, prompt_id: str, reply: ReplyRoute, layer: int, responses: tuple[tuple[str, Contribution], ...]
-    ) -> None:
-        """Records the responses of a joined layer."""
-        ...
-
-    async def record_answer(self, answer: Answer, reply: ReplyRoute) -> None:
-        """Records the end of a prompt, undelivered, and drops its layers."""
-        ...
-
-    async def mark_delivered(self, prompt_id: str, reply: ReplyRoute) -> None:
-        """Notes that the broker has taken the answer."""
+        Raises:
+            JournalError: by what is returned: the disk refused.
+        """
         ...
 
     async def close(self) -> None:
-        """Closes the journal; it can be opened again."""
+        """Writes what waits and closes the journal; it can be opened again."""
         ...
 
 

@@ -71,7 +71,9 @@ _CAMPAIGN = """\
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent / "packages"))
+folder = Path(__file__).resolve().parent
+sys.path[:0] = [str(folder)]
+sys.path.append(str(folder / "packages"))
 
 from edge_agent.simulator.faults.__main__ import main
 

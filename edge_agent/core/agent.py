@@ -14,7 +14,9 @@ from typing import Any
 
 from edge_agent.core.context import Context, Counters, RandomStreams
 from edge_agent.core.effects import Effect, PublishPresence, PublishStatus
+from edge_agent.core.ends import TIMER as OWED_TIMER
 from edge_agent.core.events import (
+    AnswerSent,
     BadInputReceived,
     ConnectionChanged,
     DeadlineReached,
@@ -26,6 +28,7 @@ from edge_agent.core.events import (
     PeerMessageReceived,
     PromptCancelReceived,
     PromptReceived,
+    RecordWritten,
     SendFailed,
     SessionsRestored,
     Started,
@@ -33,6 +36,7 @@ from edge_agent.core.events import (
     TextGenerated,
 )
 from edge_agent.core.health import Problem
+from edge_agent.core.inference import TIMER as ITEM_TIMER
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import (
@@ -83,11 +87,13 @@ class Agent:
         context = self._context = Context(identity, settings, streams, policies or make_policies(settings))
         self._server = InferenceServer(context)
         view = view if view is not None else PeerView(identity.device_id, settings.view_size_max)
-        self._membership = Membership(context, view, self._server, seeds, self._peer_lost, self._peers_found)
+        self._membership = Membership(
+            context, view, self._server, seeds, self._peer_lost, self._peers_found, self._peer_suspected
+        )
         self._sessions = Sessions(context, self._server, self._membership)
         self._peers = PeerService(context, self._server)
         reception = Reception(context, self._server, self._membership, self._sessions)
-        server, requests = self._server, self._sessions.layers.requests
+        server, requests = self._server, self._sessions.requests
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             Started: self._started,
             PromptReceived: reception.prompt_received,
@@ -102,6 +108,8 @@ class Agent:
             SendFailed: requests.send_failed,
             ConnectionChanged: self._connection_changed,
             SessionsRestored: reception.restored,
+            RecordWritten: reception.record_written,
+            AnswerSent: reception.answer_sent,
             DeadlineReached: self._deadline_reached,
             StopRequested: self._stop_requested,
         }
@@ -143,11 +151,12 @@ class Agent:
         """Returns how much of each kind is still to end; all zero when nothing is left to do."""
         return {
             "sessions": len(self._sessions),
-            "requests": len(self._sessions.layers.requests),
+            "requests": len(self._sessions.requests),
             "work for others": len(self._peers),
             "places": self._server.queue.places_used,
             "waiting": len(self._server.queue.waiting),
             "running": len(self._server.queue.running),
+            "ends to tell": self._sessions.ends.outstanding,
         }
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -191,27 +200,36 @@ class Agent:
         handler(event.message, now)
 
     def _connection_changed(self, event: ConnectionChanged, now: float) -> None:
+        self._context.broker_bytes_max = event.message_bytes_max
         self._membership.connection_changed(event.connected, now)
         if event.connected:
-            self._sessions.layers.requests.reconnected(now)
+            self._sessions.requests.reconnected(now)
+            self._sessions.ends.send_owed()
 
     def _health_changed(self, event: HealthChanged, now: float) -> None:
-        was_able = self._context.health.able
-        self._context.health.note(event.part, event.detail)
-        if self._context.health.able is not was_able:
+        health = self._context.health
+        was_able, was_durable = health.able, health.durable
+        health.note(event.part, event.detail)
+        if health.able is not was_able:
             self._membership.ability_changed()
             self._server.ability_changed(now)
+        if health.durable is not was_durable:
+            self._sessions.durability_changed(health.durable, now)
 
     def _stop_requested(self, event: StopRequested, now: float) -> None:
         self._context.stopping = True
         self._context.out.append(PublishPresence(self._membership.presence(PresenceState.STOPPED)))
 
     def _deadline_reached(self, event: DeadlineReached, now: float) -> None:
-        requests = self._sessions.layers.requests
+        requests = self._sessions.requests
         while (key := self._context.timers.pop_due(now)) is not None:
             kind, name = key
             if kind == REQUEST_TIMER:
                 requests.timer_due(name, now)
+            elif kind == ITEM_TIMER:
+                self._server.item_due(name, now)
+            elif kind == OWED_TIMER[0]:
+                self._sessions.ends.send_owed()
             elif kind == "gossip":
                 self._membership.tick(now)
             elif kind == "status":
@@ -266,7 +284,11 @@ class Agent:
         self._context.out.append(PublishStatus(status))
 
     def _peer_lost(self, device_id: str, now: float) -> None:
-        self._sessions.layers.requests.peer_lost(device_id, now)
+        self._sessions.requests.peer_lost(device_id, now)
+        self._peers.origin_lost(device_id, now)
+
+    def _peer_suspected(self, device_id: str, now: float) -> None:
+        self._sessions.requests.peer_suspected(device_id, now)
 
     def _peers_found(self, now: float) -> None:
         self._sessions.peers_found(now)

@@ -9,6 +9,7 @@ from edge_agent.core.effects import Effect
 from edge_agent.core.health import Health
 from edge_agent.core.policies import Policies
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
+from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, fit_text
 from edge_agent.core.timers import Timers
 
 
@@ -66,7 +67,19 @@ class Context:
     out: list[Effect] = field(default_factory=list)
     health: Health = field(default_factory=Health)
     connected: bool = False
+    broker_bytes_max: int | None = None
+    """What the home broker takes in one message; `None` if it names no bound."""
     stopping: bool = False
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Bytes that a message may take: this device's own bound, or the broker's if that is lower."""
+        own = self.settings.message_bytes_max
+        return own if self.broker_bytes_max is None else min(own, self.broker_bytes_max)
+
+    def fit_text(self, text: str, overhead: int = MESSAGE_OVERHEAD_BYTES) -> str:
+        """Returns a response as far as `response_bytes_max` and a message with `overhead` beside it allow."""
+        return fit_text(text, self.settings.response_bytes_max, self.message_bytes_max, overhead)
 
     def new_id(self) -> str:
         """Returns an unguessable id of 128 bits as 32 hexadecimal digits."""

@@ -1,7 +1,8 @@
 """What this device wants done: everything `Agent.handle` returns.
 
-Effects are interpreted in the order of the list, in one place (`edge_agent.runtime`, or the simulator's cluster). A
-journal effect is on disk before the effect after it is begun: so a receipt never promises what a crash can lose.
+Effects are begun in the order of the list, in one place (`edge_agent.runtime`, or the simulator's cluster). Nobody
+waits there for a disk: what must not be said before it is on disk, a receipt or an answer, the core says when
+`RecordWritten` tells it so. So one write serves several prompts, and peers are asked meanwhile.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-from edge_agent.core.events import ReplyRoute
+from edge_agent.core.events import JoinedLayer, ReplyRoute
 from edge_agent.core.messages import (
     Answer,
     ChatMessage,
-    Contribution,
     DeviceStatus,
     DeviceToUser,
     PeerMessage,
@@ -59,7 +59,7 @@ class SendToDevice:
 @final
 @dataclass(frozen=True, slots=True)
 class SendToUser:
-    """Publish to a user on the route that the prompt named."""
+    """Publish to a user on the route that the prompt named. For an `Answer` one `AnswerSent` follows."""
 
     reply: ReplyRoute
     message: DeviceToUser
@@ -84,30 +84,41 @@ class PublishStatus:
 @final
 @dataclass(frozen=True, slots=True)
 class JournalPrompt:
-    """An accepted prompt, before its receipt is sent."""
+    """Keep an accepted prompt with its plan. `RecordWritten` follows; the receipt waits for it, the work does not."""
 
     prompt: Prompt
     reply: ReplyRoute
     deadline_in_s: float | None
+    layer_count: int
+    fanout: int
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class JournalLayer:
-    """The responses of a joined layer, as (text, contribution)."""
+    """Keep a joined layer. Nothing waits for it: if it is lost, the layer is run again after a restart."""
 
     prompt_id: str
     reply: ReplyRoute
     layer: int
-    responses: tuple[tuple[str, Contribution], ...]
+    joined: JoinedLayer
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class JournalAnswer:
-    """The end of a prompt, before it is sent. The interpreter marks it delivered once the broker has taken it."""
+    """Keep the end of a prompt. `RecordWritten` follows, and only then is it sent: nobody is told two ends."""
 
     answer: Answer
+    reply: ReplyRoute
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class JournalDelivered:
+    """Note that the broker has taken an answer. Nothing waits for it: if it is lost, the answer is sent once more."""
+
+    prompt_id: str
     reply: ReplyRoute
 
 
@@ -151,6 +162,7 @@ Effect: TypeAlias = (
     | JournalPrompt
     | JournalLayer
     | JournalAnswer
+    | JournalDelivered
     | RecordRequest
     | RecordSession
 )

@@ -7,10 +7,11 @@ makes the same ones from its virtual network.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias, final
 
 from edge_agent.core.health import Part
-from edge_agent.core.messages import Answer, Contribution, Message, Prompt, RefusalReason
+from edge_agent.core.messages import Answer, Contribution, Message, Missing, Prompt, RefusalReason, Substitute
 
 
 @final
@@ -143,6 +144,47 @@ class ConnectionChanged:
     """The connection to this device's home broker came or went. Without it silence means nothing about peers."""
 
     connected: bool
+    message_bytes_max: int | None = None
+    """What that broker takes in one message, topic and body; `None` if it names no bound."""
+
+
+@final
+class JournalRecord(StrEnum):
+    """The records whose writing the core waits for."""
+
+    PROMPT = "prompt"
+    ANSWER = "answer"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RecordWritten:
+    """The journal has a record on disk, or, with an `error`, could not write it. One comes for each, in their order."""
+
+    record: JournalRecord
+    prompt_id: str
+    reply: ReplyRoute
+    error: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AnswerSent:
+    """What became of an answer that was to be sent: the broker has taken it, or it was dropped on the way there."""
+
+    prompt_id: str
+    reply: ReplyRoute
+    delivered: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class JoinedLayer:
+    """A layer as it joined: its responses as (text, contribution), and what was missing or replaced in it."""
+
+    responses: tuple[tuple[str, Contribution], ...]
+    missing: tuple[Missing, ...] = ()
+    substitutes: tuple[Substitute, ...] = ()
 
 
 @final
@@ -155,15 +197,17 @@ class RestoredSession:
     remaining_s: float | None
     """Seconds until its deadline; `None` if it has none; 0 or less if it passed meanwhile."""
     elapsed_s: float
-    layers: tuple[tuple[tuple[str, Contribution], ...], ...]
-    """For each joined layer the responses as (text, contribution)."""
+    layers: tuple[JoinedLayer, ...]
     restarts: int
+    layer_count: int | None = None
+    """M and k as they were planned when it was accepted; `None` in journals that did not keep them."""
+    fanout: int | None = None
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class RestoredAnswer:
-    """A finished answer still in its retention time. Sent again at once if the broker had not taken it."""
+    """A finished answer still in its retention time. Sent once there is a connection, if no broker had taken it."""
 
     answer: Answer
     reply: ReplyRoute
@@ -173,7 +217,7 @@ class RestoredAnswer:
 @final
 @dataclass(frozen=True, slots=True)
 class SessionsRestored:
-    """What the journal kept over a restart. Comes right after `Started`."""
+    """What the journal kept over a restart. Comes right after `Started`, or when a disk can be read that could not."""
 
     sessions: tuple[RestoredSession, ...]
     answers: tuple[RestoredAnswer, ...] = ()
@@ -204,6 +248,8 @@ Event: TypeAlias = (
     | HealthChanged
     | SendFailed
     | ConnectionChanged
+    | RecordWritten
+    | AnswerSent
     | SessionsRestored
     | DeadlineReached
     | StopRequested

@@ -13,12 +13,16 @@ from edge_agent.core.meter import LoadMeter
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.states import ItemOutcome, ItemState
 
+_NEVER = float("inf")
 _ENDS = {
     ItemOutcome.COMPLETED: ItemState.COMPLETED,
     ItemOutcome.EXPIRED: ItemState.EXPIRED,
     ItemOutcome.CANCELLED: ItemState.CANCELLED,
     ItemOutcome.FAILED: ItemState.FAILED,
 }
+
+
+TIMER = "item"
 
 
 class InferenceServer:
@@ -69,6 +73,8 @@ class InferenceServer:
         """Puts an item in line; it starts at once if the engine is free."""
         self.advance(now)
         self.queue.push(item)
+        if item.expires_at < _NEVER:
+            self._context.timers.set((TIMER, item.item_id), item.expires_at)
         self._offered(bool(item.references), accepted=True, now=now)
         self._start_waiting(now)
 
@@ -87,6 +93,15 @@ class InferenceServer:
         self._leave(item, ItemOutcome.CANCELLED, None, now)
         self._start_waiting(now)
         return True
+
+    def item_due(self, item_id: str, now: float) -> None:
+        """An item's deadline has come: it ends, also while it runs."""
+        item = self.queue.find(item_id)
+        if item is not None:
+            self.advance(now)
+            if item.state is ItemState.RUNNING:
+                self._context.out.append(CancelInference(item_id))
+            self._end(item, ItemOutcome.EXPIRED, None, now)
 
     def text_generated(self, event: TextGenerated) -> None:
         """Passes streamed text on to the owner of a running item."""
@@ -163,6 +178,7 @@ class InferenceServer:
 
     def _leave(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         started = item.attempts > 0
+        self._context.timers.clear((TIMER, item.item_id))
         self.queue.end(item, _ENDS[outcome])
         self.meter.totals[outcome] += 1  # an outcome is its own name
         self._context.out.append(
@@ -183,6 +199,9 @@ class InferenceServer:
         self.queue.check_invariants()
         if self.queue.waiting and len(self.queue.running) < self._servers:
             raise InvariantError("items wait while the engine is free")
+        for item in (*self.queue.waiting.values(), *self.queue.running.values()):
+            if item.expires_at < _NEVER and (TIMER, item.item_id) not in self._context.timers:
+                raise InvariantError(f"nothing would end item {item.item_id} at its deadline")
 
 
 def _start_effect(item: Item) -> StartInference:

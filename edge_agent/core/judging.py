@@ -27,7 +27,7 @@ class Judging:
 
     def choose(self, session: Session) -> None:
         """Makes references of the last layer's responses; those of the layer before stay if it brought none."""
-        texts = [text for text, _ in session.layers[-1]]
+        texts = [text for text, _ in session.responses]
         if texts:
             chosen = self._context.policies.response_selection.choose(texts)
             self._take(session, chosen)
@@ -45,7 +45,7 @@ class Judging:
     def is_wanted(self, session: Session) -> bool:
         """Returns whether the last layer is still to be judged, and a verdict could change anything."""
         layer = len(session.layers)
-        responses = len(session.layers[-1]) if layer else 0
+        responses = len(session.responses)
         if not responses or session.judged == layer:
             return False
         picks = self._judge is not None and responses > self._judge.picks
@@ -53,7 +53,7 @@ class Judging:
 
     def prepare(self, session: Session, item: Item, now: float) -> None:
         """Makes `item` the judge's: its own chat, and its share of the time left."""
-        texts = [text for text, _ in session.layers[-1]]
+        texts = [text for text, _ in session.responses]
         item.messages = judge_chat(session.prompt.messages[-1].content, texts, self._judge.picks if self._judge else 1)
         item.references = ()
         item.sampling = judge_sampling()
@@ -63,7 +63,7 @@ class Judging:
     def decide(self, session: Session, said: str | None, reason: str, work: Contribution | None) -> None:
         """Acts on what the judge said; `None`, for `reason`, or anything unreadable leaves all responses in."""
         session.judged = len(session.layers)
-        responses = session.layers[-1]
+        responses = session.responses
         verdict = None if said is None else read_verdict(said, len(responses))
         chosen: Sequence[int] = range(len(responses))
         detail = ""
@@ -77,10 +77,10 @@ class Judging:
         self._note(session, "judge", chosen, detail, work)
 
     def _take(self, session: Session, chosen: Sequence[int]) -> None:
-        session.references = tuple(session.layers[-1][index][0] for index in chosen)
+        session.references = tuple(session.responses[index][0] for index in chosen)
 
     def _note(
         self, session: Session, kind: str, chosen: Sequence[int], detail: str = "", work: Contribution | None = None
     ) -> None:
-        devices = tuple(session.layers[-1][index][1].device_id for index in chosen)
+        devices = tuple(session.responses[index][1].device_id for index in chosen)
         session.decisions.append(Decision(len(session.layers), kind, devices, session.stops, detail, work))

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_agent.core.context import Context
-from edge_agent.core.effects import SendToUser
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
-from edge_agent.core.messages import LayerProgress, Missing, PeerEntry, Substitute
+from edge_agent.core.messages import LayerProgress, Missing, Substitute
 from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
 from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
+from edge_agent.core.sizes import fit_references
 from edge_agent.core.states import SessionState
 
 _NEVER = float("inf")
@@ -23,20 +23,21 @@ _NEVER = float("inf")
 class LayerRunner:
     """The origin's side of a layer. `on_joined(session, now)` is called once for each layer that was not abandoned."""
 
-    __slots__ = ("_context", "_membership", "_on_joined", "_server", "requests")
+    __slots__ = ("_context", "_membership", "_on_joined", "_requests", "_server")
 
     def __init__(
         self,
         context: Context,
         server: InferenceServer,
         membership: Membership,
+        requests: Requests,
         on_joined: Callable[[Session, float], None],
     ) -> None:
         self._context = context
         self._server = server
         self._membership = membership
         self._on_joined = on_joined
-        self.requests = Requests(context, membership, self)
+        self._requests = requests
 
     def start(self, session: Session, number: int, own_item: Item, now: float) -> None:
         """Begins layer `number`. What is left of the deadline is shared evenly among the stages left."""
@@ -45,13 +46,15 @@ class LayerRunner:
         deadline = now + (session.deadline - now) / stages_left
         own_id = self._context.identity.device_id
         layer = LayerRound(
-            number, deadline, self._context.settings.substitutes_max, own_item=own_item.item_id, asked=[own_id]
+            number, deadline, self._context.settings.substitutes_max, self, own_item=own_item.item_id, asked=[own_id]
         )
         session.round = layer
+        if session.fanout:
+            layer.references = references_for_peers(self._context, session)
         if deadline < _NEVER:
             self._context.timers.set(("layer", session.key), deadline)
-        for entry in self._choose(session.fanout, layer):
-            self.requests.ask(session, layer, entry, now)
+        for entry in self._membership.choose(session.fanout, layer.asked):
+            self._requests.ask(session, layer, entry, now)
         reason = "no_peer_known" if len(self._membership.view) < session.fanout else "no_peer_chosen"
         for _ in range(session.fanout + 1 - len(layer.asked)):
             session.missing.append(Missing(number, "", reason))
@@ -79,11 +82,12 @@ class LayerRunner:
     def request_gone(self, request: PeerRequest, reason: str, now: float) -> None:
         """A peer will not respond: asks another while that is allowed, else goes on with one less."""
         session, layer = request.session, request.layer
-        substitutes = self._choose(1, layer) if layer.substitutes_left and now < layer.deadline else []
+        may_ask = layer.substitutes_left and now < layer.deadline
+        substitutes = self._membership.choose(1, layer.asked) if may_ask else []
         if substitutes:
             layer.substitutes_left -= 1
             session.substitutes.append(Substitute(layer.number, substitutes[0].device_id, request.device_id, reason))
-            self.requests.ask(session, layer, substitutes[0], now)
+            self._requests.ask(session, layer, substitutes[0], now)
         else:
             session.missing.append(Missing(layer.number, request.device_id, reason))
             self._join_if_enough(session, layer, now)
@@ -98,11 +102,6 @@ class LayerRunner:
         if session.round is not None:
             self._close(session, session.round, reason, now)
 
-    def _choose(self, count: int, layer: LayerRound) -> list[PeerEntry]:
-        return self._context.policies.peer_selection.select(
-            self._membership.view, count, layer.asked, self._context.identity, self._context.streams.peer_selection
-        )
-
     def _join_if_enough(self, session: Session, layer: LayerRound, now: float) -> None:
         wanted = session.prompt.options.join
         if self._context.policies.join.is_joined(len(layer.joined), layer.outstanding, wanted):
@@ -111,7 +110,7 @@ class LayerRunner:
     def _join(self, session: Session, layer: LayerRound, reason: str, now: float) -> None:
         self._close(session, layer, reason, now)
         self._progress(session, layer)
-        session.layers.append(tuple(layer.joined))
+        session.join(tuple(layer.joined))
         session.round = None
         self._on_joined(session, now)
 
@@ -119,7 +118,7 @@ class LayerRunner:
         """Nothing more is waited for: the rest is cancelled, so that nobody works for nothing."""
         self._context.timers.clear(("layer", session.key))
         for request in list(layer.requests.values()):
-            self.requests.cancel(request)
+            self._requests.cancel(request)
             session.missing.append(Missing(layer.number, request.device_id, reason))
         if layer.own_item is not None:
             item_id, layer.own_item = layer.own_item, None
@@ -131,4 +130,11 @@ class LayerRunner:
         progress = LayerProgress(
             session.prompt.prompt_id, layer.number, session.layer_count, tuple(layer.asked), joined
         )
-        self._context.out.append(SendToUser(session.reply, progress))
+        self._context.out += session.to_user(progress)
+
+
+def references_for_peers(context: Context, session: Session) -> tuple[str, ...]:
+    """Returns the session's references as far as they fit into a message; what is cut is noted in the session."""
+    texts, bytes_cut = fit_references(session.prompt.messages, session.references, context.message_bytes_max)
+    session.reference_bytes_cut += bytes_cut
+    return texts

@@ -6,7 +6,7 @@ Presence messages and last wills make this quicker where a broker carries them; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import PublishPresence, SendToDevice
@@ -23,10 +23,11 @@ _DISCOVERED_MAX = 64  # devices seen in the local network that are kept as seeds
 
 class Membership:
     """Keeps the peer view true. `on_lost(device_id, now)` is called for each device found dead or restarted,
-    `on_found(now)` when a new one is known."""
+    `on_suspected(device_id, now)` for each that begins to be silent, `on_found(now)` when a new one is known."""
 
     __slots__ = (
-        *("_context", "_discovered", "_heartbeat", "_incarnation", "_on_found", "_on_lost", "_seeds", "_server"),
+        *("_context", "_discovered", "_heartbeat", "_incarnation", "_on_found", "_on_lost", "_on_suspected"),
+        *("_seeds", "_server"),
         "view",
     )
 
@@ -38,6 +39,7 @@ class Membership:
         seeds: tuple[tuple[str, str], ...],
         on_lost: Callable[[str, float], None],
         on_found: Callable[[float], None],
+        on_suspected: Callable[[str, float], None],
     ) -> None:
         self._context = context
         self.view = view
@@ -46,6 +48,7 @@ class Membership:
         self._discovered: dict[str, str] = {}
         self._on_lost = on_lost
         self._on_found = on_found
+        self._on_suspected = on_suspected
         self._incarnation = 0
         self._heartbeat = 0
 
@@ -116,8 +119,12 @@ class Membership:
             return
         # an exchange carries a sample: the larger the view, the longer until news of one device comes round
         slowness = max(1.0, self.view.size / settings.gossip_sample)
-        for device_id in self.view.age(now, slowness * settings.suspect_after_s, slowness * settings.dead_after_s):
-            self._lost(device_id, now)
+        silent, dead = self.view.age(now, slowness * settings.suspect_after_s, slowness * settings.dead_after_s)
+        for device_id in dead:
+            self._context.counters.peers_lost += 1
+            self._on_lost(device_id, now)
+        for device_id in silent:
+            self._on_suspected(device_id, now)
         partner = self._partner()
         if partner is not None:
             self._send_view(*partner, reply_wanted=True)
@@ -156,16 +163,25 @@ class Membership:
         if entry.device_id == self._context.identity.device_id:
             return
         if presence.state is not PresenceState.ONLINE:
-            if self.view.bury(entry.device_id, entry.incarnation, entry.heartbeat):
-                self._lost(entry.device_id, now)
+            known = self.view.get(entry.device_id)
+            if known is None or known.entry.incarnation <= entry.incarnation:  # else it is back already
+                self._context.counters.peers_lost += self.view.bury(entry.device_id, entry.incarnation, entry.heartbeat)
+                self._on_lost(entry.device_id, now)  # also if it is not in the view: it may have asked for work here
         elif self._learn(entry, now) and len(self.view) <= self._context.settings.gossip_sample:
             # a small mesh introduces itself at once: a newcomer hears of nobody where presence is not retained
             self._send_view(entry.device_id, entry.home_broker, reply_wanted=False)
 
-    def suspect(self, device_id: str) -> None:
+    def suspect(self, device_id: str, now: float) -> None:
         """The device did not answer: it is not chosen until there is news of it."""
         if self.view.suspect(device_id):
             self._context.counters.peers_suspected += 1
+            self._on_suspected(device_id, now)
+
+    def choose(self, count: int, excluded: Sequence[str]) -> list[PeerEntry]:
+        """Returns up to `count` peers to ask, as the policy in force chooses them, none of them `excluded`."""
+        return self._context.policies.peer_selection.select(
+            self.view, count, excluded, self._context.identity, self._context.streams.peer_selection
+        )
 
     def _partner(self) -> tuple[str, str] | None:
         """Returns (device, home broker) to gossip with: an alive peer, else a suspect, which may only have been out of
@@ -188,7 +204,8 @@ class Membership:
         restarted = known is not None and entry.incarnation > known.entry.incarnation
         is_new = self.view.learn(entry, now, self._context.streams.gossip)
         if restarted:
-            self._lost(entry.device_id, now)  # what its former self had queued is gone
+            self._context.counters.peers_lost += 1
+            self._on_lost(entry.device_id, now)  # what its former self had queued and asked for is gone
         if is_new:
             self._on_found(now)
         return is_new or restarted
@@ -200,10 +217,6 @@ class Membership:
         ):
             self._incarnation = entry.incarnation + 1
             self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
-
-    def _lost(self, device_id: str, now: float) -> None:
-        self._context.counters.peers_lost += 1
-        self._on_lost(device_id, now)
 
     def _send_view(self, device_id: str, home: str, *, reply_wanted: bool, news: PeerEntry | None = None) -> None:
         settings = self._context.settings

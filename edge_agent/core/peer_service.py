@@ -21,7 +21,7 @@ from edge_agent.core.messages import (
     RequestReceipt,
 )
 from edge_agent.core.queue import Item
-from edge_agent.core.sizes import cut_to_bytes, size_of
+from edge_agent.core.sizes import size_of
 from edge_agent.core.states import ItemOutcome
 from edge_agent.core.work import contribution_of
 
@@ -74,13 +74,19 @@ class PeerService:
         if self._open.pop(item_id, None) is not None:
             self._server.cancel(item_id, now)
 
+    def origin_lost(self, device_id: str, now: float) -> None:
+        """A device died or restarted: nobody waits any more for what it had asked."""
+        for item_id in [item_id for item_id, (origin, _) in self._open.items() if origin == device_id]:
+            if self._open.pop(item_id, None) is not None:
+                self._server.cancel(item_id, now)
+
     def item_ended(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         """Sends the response and keeps it for repeats."""
         origin, home = self._open.pop(item.item_id)
         response = ProposalResponse(
             request_id=item.owner_key,
             outcome=outcome,
-            text=cut_to_bytes(result.text, self._context.settings.response_bytes_max) if result else "",
+            text=self._context.fit_text(result.text) if result else "",
             detail=item.detail,
             contribution=contribution_of(self._context.identity, item, result, now),
         )

@@ -145,19 +145,20 @@ class PeerView:
         for peer in self._peers.values():
             peer.heard_at = now
 
-    def age(self, now: float, suspect_after_s: float, dead_after_s: float) -> list[str]:
-        """Suspects peers without news and removes long-silent ones; returns the ids of the removed."""
-        dead = []
+    def age(self, now: float, suspect_after_s: float, dead_after_s: float) -> tuple[list[str], list[str]]:
+        """Suspects peers without news and removes long-silent ones; returns the ids of the newly suspected and of the
+        removed."""
+        silent, dead = [], []
         for device_id, peer in self._peers.items():
             silence = now - peer.heard_at
             if silence >= dead_after_s:
                 dead.append(device_id)
-            elif silence >= suspect_after_s:
-                self.suspect(device_id)
+            elif silence >= suspect_after_s and self.suspect(device_id):
+                silent.append(device_id)
         for device_id in dead:
             entry = self._peers[device_id].entry
             self.bury(device_id, entry.incarnation, entry.heartbeat)
-        return dead
+        return silent, dead
 
     def check_invariants(self) -> None:
         """Raises `InvariantError` if a bound does not hold or the list of the alive is off."""

@@ -1,16 +1,20 @@
 """Where users' words come in: prompts are taken or refused, repeats recognised, sessions of before a restart taken up.
 
-An accepted prompt is journalled before its receipt. A refusal says why, and when to try again where that can help.
+An accepted prompt is on disk before its receipt is sent, or the receipt says that it is not. Its first layer does not
+wait for that. A refusal says why, and when to try again where that can help.
 """
 
 from __future__ import annotations
 
 from edge_agent.core.context import Context
-from edge_agent.core.effects import JournalPrompt, SendToUser
+from edge_agent.core.effects import SendToUser
 from edge_agent.core.events import (
+    AnswerSent,
     BadInputReceived,
+    JournalRecord,
     PromptCancelReceived,
     PromptReceived,
+    RecordWritten,
     ReplyRoute,
     RestoredSession,
     SessionsRestored,
@@ -19,9 +23,8 @@ from edge_agent.core.health import Part
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import Prompt, PromptReceipt, PromptRefusal, RefusalReason, Role
-from edge_agent.core.session import Session
 from edge_agent.core.sessions import Sessions
-from edge_agent.core.sizes import size_of
+from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size, size_of
 from edge_agent.core.states import Outcome
 
 _NEVER = float("inf")
@@ -42,16 +45,15 @@ class Reception:
     def prompt_received(self, event: PromptReceived, now: float) -> None:
         """Takes a prompt, or refuses it in words. A repeat gets its receipt again, or its answer if that is there."""
         key = _session_key(event.prompt.prompt_id, event.reply)
-        answer = self._sessions.answers.get(key, now)
-        if answer is not None:
+        if self._sessions.ends.repeat(key, event.reply, now):
             self._context.counters.prompts_repeated += 1
-            self._context.out.append(SendToUser(event.reply, answer))
             return
         active = self._sessions.find(key)
         if active is not None:
             self._context.counters.prompts_repeated += 1
             active.reply = event.reply
-            self._send_receipt(active, now)
+            if active.receipted:  # else it gets its first one once the journal has done what it can
+                self._send_receipt(active.reply, active.prompt.prompt_id, active.durable, now)
             return
         self._server.meter.prompt_offered()
         refusal = self._refusal(event.prompt, event.size_bytes, now)
@@ -62,10 +64,30 @@ class Reception:
         if session is None:
             self._refuse(event.reply, event.prompt.prompt_id, RefusalReason.OVERLOADED, "the queue is full", now)
             return
-        remaining = None if session.deadline == _NEVER else session.deadline - now
-        self._context.out.append(JournalPrompt(event.prompt, event.reply, remaining))
-        self._send_receipt(session, now)
+        if self._context.settings.journal:
+            self._sessions.journal(session, now)
+        else:
+            self._send_receipt(session.reply, session.prompt.prompt_id, False, now)
         self._sessions.next_stage(session, now)
+
+    def record_written(self, event: RecordWritten, now: float) -> None:
+        """The journal has done what it can with a prompt or an end: now its user may be told."""
+        key = _session_key(event.prompt_id, event.reply)
+        if event.record is JournalRecord.ANSWER:
+            self._sessions.ends.written(key)
+            return
+        session, durable = self._sessions.find(key), not event.error
+        if session is not None:
+            session.durable = durable
+            if not session.receipted:
+                self._send_receipt(session.reply, event.prompt_id, durable, now)
+                self._context.out += session.released()
+        elif self._sessions.ends.is_known(key):  # a quick one: its end is written next
+            self._send_receipt(event.reply, event.prompt_id, durable, now)
+
+    def answer_sent(self, event: AnswerSent, now: float) -> None:
+        """An answer has reached the broker, or was dropped on its way."""
+        self._sessions.ends.sent(_session_key(event.prompt_id, event.reply), event.delivered, now)
 
     def cancel_received(self, event: PromptCancelReceived, now: float) -> None:
         """Ends a session that its user no longer wants; a finished one's answer is sent again."""
@@ -74,10 +96,7 @@ class Reception:
         if session is not None:
             self._sessions.end(session, Outcome.CANCELLED, "", "cancelled by the user", now)
             return
-        answer = self._sessions.answers.get(key, now)
-        if answer is not None:
-            self._context.out.append(SendToUser(event.reply, answer))
-        else:
+        if not self._sessions.ends.repeat(key, event.reply, now):
             self._refuse(event.reply, event.prompt_id, RefusalReason.INVALID, "no prompt of that id is known here")
 
     def bad_input_received(self, event: BadInputReceived) -> None:
@@ -89,9 +108,9 @@ class Reception:
     def restored(self, event: SessionsRestored, now: float) -> None:
         """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""
         for kept in event.answers:
-            self._sessions.answers.add(_session_key(kept.answer.prompt_id, kept.reply), kept.answer, now)
-            if not kept.delivered:
-                self._context.out.append(SendToUser(kept.reply, kept.answer))
+            key = _session_key(kept.answer.prompt_id, kept.reply)
+            self._sessions.ends.restore(key, kept.answer, kept.reply, kept.delivered, now)
+        self._sessions.ends.send_owed()
         for restored in event.sessions:
             self._restore(restored, now)
 
@@ -103,19 +122,26 @@ class Reception:
             return RefusalReason.UNABLE, f"this device cannot infer: {self._context.health.of(Part.ENGINE)}"
         if max(size_bytes, size_of(prompt.messages)) > settings.prompt_bytes_max:
             return RefusalReason.TOO_LARGE, f"a prompt may take at most {settings.prompt_bytes_max} bytes"
+        room = self._context.message_bytes_max - MESSAGE_OVERHEAD_BYTES
+        if chat_size(prompt.messages) > room:
+            return RefusalReason.TOO_LARGE, f"this device's broker takes prompts of at most {max(room, 0)} bytes"
         if not prompt.messages or prompt.messages[-1].role is not Role.USER or not prompt.messages[-1].content.strip():
             return RefusalReason.INVALID, "the last message must be the user's and must not be empty"
         return None
 
     def _restore(self, restored: RestoredSession, now: float) -> None:
         key = _session_key(restored.prompt.prompt_id, restored.reply)
+        if self._sessions.find(key) is not None or self._sessions.ends.is_known(key):
+            return  # a disk that could not be read at the start: meanwhile the prompt was asked again
         session = self._sessions.open(key, restored.prompt, restored.reply, now, restored)
         if session is None:
             return
         session.accepted_at = now - restored.elapsed_s
         session.restarts = restored.restarts
         for layer in restored.layers:
-            session.layers.append(layer)
+            session.join(layer.responses)
+            session.missing += layer.missing
+            session.substitutes += layer.substitutes
             self._sessions.choose_references(session)
         if restored.restarts > self._context.settings.session_restarts_max:
             self._sessions.end(session, Outcome.FAILED, "", f"given up after {restored.restarts} restarts", now)
@@ -128,11 +154,9 @@ class Reception:
         if len(self._membership.view) >= session.fanout:
             self._sessions.resume(session, now)
 
-    def _send_receipt(self, session: Session, now: float) -> None:
-        receipt = PromptReceipt(
-            session.prompt.prompt_id, self._context.identity.device_id, self._server.expected_wait_s(now)
-        )
-        self._context.out.append(SendToUser(session.reply, receipt))
+    def _send_receipt(self, reply: ReplyRoute, prompt_id: str, durable: bool, now: float) -> None:
+        receipt = PromptReceipt(prompt_id, self._context.identity.device_id, self._server.expected_wait_s(now), durable)
+        self._context.out.append(SendToUser(reply, receipt))
 
     def _refuse(
         self, reply: ReplyRoute, prompt_id: str, reason: RefusalReason, detail: str, now: float | None = None

@@ -8,7 +8,6 @@ broker. Every request ends in exactly one of: a response, gone (with a reason), 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import SendToDevice
@@ -23,8 +22,7 @@ from edge_agent.core.messages import (
     RequestCancel,
     RequestReceipt,
 )
-from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
-from edge_agent.core.sizes import cut_to_bytes
+from edge_agent.core.session import LayerRound, PeerRequest, Session
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
 
 TIMER = "request"
@@ -32,27 +30,14 @@ _NEVER = float("inf")
 _PROBE_STRETCH_MAX = 20  # probe intervals: a peer's word on its wait must not put off the question for ever
 
 
-class RequestOwner(Protocol):
-    """Who is told how requests end; the layer that asked."""
-
-    def request_answered(self, request: PeerRequest, response: Response, now: float) -> None:
-        """The peer's response is there."""
-        ...
-
-    def request_gone(self, request: PeerRequest, reason: str, now: float) -> None:
-        """There will be no response."""
-        ...
-
-
 class Requests:
     """Every request whose response may still come, by id."""
 
-    __slots__ = ("_context", "_membership", "_open", "_owner")
+    __slots__ = ("_context", "_membership", "_open")
 
-    def __init__(self, context: Context, membership: Membership, owner: RequestOwner) -> None:
+    def __init__(self, context: Context, membership: Membership) -> None:
         self._context = context
         self._membership = membership
-        self._owner = owner
         self._open: dict[str, PeerRequest] = {}
 
     def __len__(self) -> int:
@@ -84,7 +69,7 @@ class Requests:
             if receipt.busy is BusyReason.UNABLE:
                 self._membership.view.set_unable(request.device_id)
             self._end(request, RequestState.BUSY)
-            self._owner.request_gone(request, receipt.busy.value, now)
+            request.layer.owner.request_gone(request, receipt.busy.value, now)
             return
         request.state = advance(REQUEST_TRANSITIONS, request.state, RequestState.QUEUED)
         request.sends = 0
@@ -104,19 +89,19 @@ class Requests:
         self._heard(request, now)
         if response.outcome is ItemOutcome.COMPLETED and response.text.strip():
             self._end(request, RequestState.JOINED)
-            text = cut_to_bytes(response.text, self._context.settings.response_bytes_max)
-            self._owner.request_answered(request, (text, response.contribution), now)
+            text = self._context.fit_text(response.text)
+            request.layer.owner.request_answered(request, (text, response.contribution), now)
         else:
             self._end(request, RequestState.FAILED)
             reason = "empty" if response.outcome is ItemOutcome.COMPLETED else response.outcome.value
-            self._owner.request_gone(request, reason, now)
+            request.layer.owner.request_gone(request, reason, now)
 
     def send_failed(self, event: SendFailed, now: float) -> None:
         """A request could not be sent, by this device's own fault: another peer would be no better heard, nor worse."""
         request = self._open.get(event.message_id)
         if request is not None and request.device_id == event.device_id:
             self._end(request, RequestState.LOST)
-            self._owner.request_gone(request, "not_sent", now)
+            request.layer.owner.request_gone(request, "not_sent", now)
 
     def timer_due(self, request_id: str, now: float) -> None:
         """The one timer of a request: it waits for a receipt, or after that for the next probe."""
@@ -134,10 +119,10 @@ class Requests:
             self._send(request, now)
             return
         self._context.counters.receipts_timed_out += 1
-        self._membership.suspect(request.device_id)
         self._end(request, RequestState.LOST)
+        self._membership.suspect(request.device_id, now)
         self._tell_cancelled(request)  # it may be alive and only slow: then it need not do the work
-        self._owner.request_gone(request, "silent", now)
+        request.layer.owner.request_gone(request, "silent", now)
 
     def probe_due(self, request_id: str, now: float) -> None:
         """A queued request has not been heard of for long: asks whether it is still there."""
@@ -148,7 +133,13 @@ class Requests:
         for request in [request for request in self._open.values() if request.device_id == device_id]:
             if request.request_id in self._open:  # a join just now may have cancelled it
                 self._end(request, RequestState.LOST)
-                self._owner.request_gone(request, "lost", now)
+                request.layer.owner.request_gone(request, "lost", now)
+
+    def peer_suspected(self, device_id: str, now: float) -> None:
+        """A device is silent: what is queued there is asked after at once, instead of at its next probe."""
+        for request in list(self._open.values()):
+            if request.device_id == device_id and request.state is RequestState.QUEUED and not request.sends:
+                self._send(request, now)
 
     def reconnected(self, now: float) -> None:
         """The broker is back: whatever was under way may have been lost with it, and is asked for again."""
@@ -177,7 +168,7 @@ class Requests:
             origin_home=context.identity.home_broker,
             layer=layer.number,
             messages=session.prompt.messages,
-            references=session.references,
+            references=layer.references,
             sampling=session.prompt.options.sampling,
             expires_in_s=expires_in_s,
         )

@@ -1,20 +1,21 @@
 """The way of every accepted prompt: layer after layer, aggregation, answer.
 
-References are journalled after each joined layer, the answer before it is sent. A session ends exactly once, and its
-user is told.
+References are journalled after each joined layer. A session ends exactly once; `ends` has its user told. Where no
+aggregation is to be had in time, the best proposal is the answer, and is said to be partial.
 """
 
 from __future__ import annotations
 
-from edge_agent.core.answers import AnswersKept
 from edge_agent.core.context import Context
-from edge_agent.core.effects import JournalAnswer, JournalLayer, RecordSession, SendToUser
+from edge_agent.core.effects import JournalLayer, JournalPrompt, RecordSession
+from edge_agent.core.ends import Ends
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import (
     InferenceCompleted,
     ReplyRoute,
     RestoredSession,
 )
+from edge_agent.core.fallback import Fallback, best_of
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.judging import Judging
 from edge_agent.core.layers import LayerRunner
@@ -22,8 +23,9 @@ from edge_agent.core.membership import Membership
 from edge_agent.core.messages import Answer, Contribution, Prompt, TokenChunk
 from edge_agent.core.policies.layer_plan import Load
 from edge_agent.core.queue import Item
+from edge_agent.core.requests import Requests
 from edge_agent.core.session import Response, Session
-from edge_agent.core.sizes import cut_to_bytes, size_of
+from edge_agent.core.sizes import provenance_size, size_of
 from edge_agent.core.states import ItemOutcome, Outcome, SessionState
 from edge_agent.core.work import contribution_of
 
@@ -34,15 +36,8 @@ class Sessions:
     """Every session that has not ended, by key."""
 
     __slots__ = (
-        "_active",
-        "_context",
-        "_items",
-        "_judging",
-        "_membership",
-        "_planned_at",
-        "_server",
-        "answers",
-        "layers",
+        *("_active", "_context", "_fallback", "_items", "_judging", "_membership", "_planned_at", "_server"),
+        *("ends", "layers", "requests"),
     )
 
     def __init__(self, context: Context, server: InferenceServer, membership: Membership) -> None:
@@ -50,11 +45,13 @@ class Sessions:
         self._server = server
         self._membership = membership
         self._active: dict[str, Session] = {}
-        self.answers = AnswersKept(context.settings.answers_kept_max, context.settings.answers_kept_s)
         self._items = 0
         self._planned_at = -_NEVER
         self._judging = Judging(context)
-        self.layers = LayerRunner(context, server, membership, self._layer_joined)
+        self.ends = Ends(context)
+        self.requests = Requests(context, membership)
+        self.layers = LayerRunner(context, server, membership, self.requests, self._layer_joined)
+        self._fallback = Fallback(context, membership, self.requests, self._fallback_ended)
 
     def __len__(self) -> int:
         """The number of sessions that have not ended."""
@@ -72,8 +69,10 @@ class Sessions:
         self.next_stage(session, now)
 
     def deadline_reached(self, session: Session, now: float) -> None:
-        """The answer is worth nothing any more."""
-        self.end(session, Outcome.EXPIRED, "", f"no answer within its deadline, while {session.state.value}", now)
+        """No more time: the best proposal there is becomes the answer."""
+        self._end_without_aggregation(
+            session, Outcome.EXPIRED, f"no answer within its deadline, while {session.state.value}", now
+        )
 
     def find(self, key: str) -> Session | None:
         """Returns an active session."""
@@ -86,13 +85,13 @@ class Sessions:
             session.chunks_attempt, session.chunks_sent = item.attempts, 0
         chunk = TokenChunk(session.prompt.prompt_id, session.chunks_sent, text)
         session.chunks_sent += 1
-        self._context.out.append(SendToUser(session.reply, chunk))
+        self._context.out += session.to_user(chunk)
 
     def item_ended(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         """One of this device's own items has ended: a proposal, or the aggregation."""
         session = self._active[item.owner_key]
         contribution = contribution_of(self._context.identity, item, result, now)
-        text = cut_to_bytes(result.text, self._context.settings.response_bytes_max) if result else ""
+        text = self._context.fit_text(result.text) if result else ""
         if item.role == "proposer":
             response: Response | None = (text, contribution) if text.strip() else None
             self.layers.own_proposal(session, response, "empty" if result else outcome.value, now)
@@ -105,12 +104,15 @@ class Sessions:
         session.aggregation = contribution
         if outcome is ItemOutcome.COMPLETED and text.strip():
             self.end(session, Outcome.ANSWERED, text, "", now)
-        elif outcome is ItemOutcome.COMPLETED:
-            self.end(session, Outcome.FAILED, "", "the model ended its answer before it said anything", now)
         elif outcome is ItemOutcome.EXPIRED:
-            self.end(session, Outcome.EXPIRED, "", "no answer within its deadline, while aggregating", now)
+            self.deadline_reached(session, now)
         else:
-            self.end(session, Outcome.FAILED, "", f"the aggregation failed: {item.detail}", now)
+            said_nothing = "the model ended its answer before it said anything"
+            reason = said_nothing if result else f"the aggregation failed: {item.detail}"
+            if session.layer_count:
+                self._fallback.start(session, reason, now)
+            else:  # the plain local LLM was asked for, and nobody else
+                self.end(session, Outcome.FAILED, "", reason, now)
 
     def judge_due(self, session: Session, now: float) -> None:
         """The judge's share of the time is used up: goes on without a verdict."""
@@ -127,8 +129,8 @@ class Sessions:
             session.check_invariants(now)
             if session.deadline < _NEVER and ("session", key) not in self._context.timers:
                 raise InvariantError(f"session {key} has a deadline but no timer")
-        self.layers.requests.check_invariants(self._active.values())
-        self.answers.check_invariants()
+        self.requests.check_invariants(self._active.values())
+        self.ends.check_invariants()
 
     def open(
         self, key: str, prompt: Prompt, reply: ReplyRoute, now: float, restored: RestoredSession | None = None
@@ -137,10 +139,15 @@ class Sessions:
         settings, options = self._context.settings, prompt.options
         layers = settings.layers if options.layers is None else options.layers
         fanout = settings.fanout if options.fanout is None else options.fanout
-        layers, fanout = self._context.policies.layer_plan.plan(layers, fanout, self._load(now))
-        self._planned_at = now
+        if restored is not None and restored.layer_count is not None and restored.fanout is not None:
+            layers, fanout = restored.layer_count, restored.fanout
+        else:
+            layers, fanout = self._context.policies.layer_plan.plan(layers, fanout, self._load(now))
+            self._planned_at = now
         fanout = fanout if layers else 0  # without layers nobody is asked
-        reserved_bytes = size_of(prompt.messages) + (fanout + 1) * settings.response_bytes_max
+        # while a layer's responses come in, those of the layer before are still its references
+        responses = min(layers, 2) * (fanout + 1)
+        reserved_bytes = size_of(prompt.messages) + responses * settings.response_bytes_max
         if not self._server.queue.reserve(key, reserved_bytes, force=restored is not None):
             self._server.reject(False, now)
             return None
@@ -149,6 +156,8 @@ class Sessions:
             deadline_s = restored.remaining_s
         deadline = _NEVER if deadline_s is None else now + deadline_s
         session = Session(key, prompt, reply, layers, fanout, now, deadline)
+        session.receipted = restored is not None or not settings.journal
+        session.durable = restored is not None
         self._active[key] = session
         if deadline < _NEVER:
             self._context.timers.set(("session", key), deadline)
@@ -208,42 +217,84 @@ class Sessions:
 
     def _layer_joined(self, session: Session, now: float) -> None:
         self.choose_references(session)
-        layer = len(session.layers)
-        self._context.out.append(JournalLayer(session.prompt.prompt_id, session.reply, layer, session.layers[-1]))
+        if self._context.settings.journal:
+            layer = len(session.layers)
+            self._context.out.append(
+                JournalLayer(session.prompt.prompt_id, session.reply, layer, session.joined_layer())
+            )
         self.next_stage(session, now)
 
     def choose_references(self, session: Session) -> None:
         """Takes the last layer's responses, if it brought any: a layer that brought none loses nothing but itself."""
         self._judging.choose(session)
 
-    def end(self, session: Session, outcome: Outcome, text: str, detail: str, now: float) -> None:
-        """Ends a session, whatever it was at, and tells its user."""
-        session.move(SessionState(outcome.value))
+    def journal(self, session: Session, now: float) -> None:
+        """Has the journal keep a session from its beginning."""
+        remaining_s = None if session.deadline == _NEVER else max(session.deadline - now, 0.0)
+        self._context.out.append(
+            JournalPrompt(session.prompt, session.reply, remaining_s, session.layer_count, session.fanout)
+        )
+
+    def durability_changed(self, durable: bool, now: float) -> None:
+        """The journal was lost, or refuses; or it can be written again, and then keeps everything anew.
+
+        Twice is harmless: what it has already stays as it is.
+        """
+        for session in self._active.values():
+            session.durable = False
+            if durable and session.receipted:
+                self.journal(session, now)
+
+    def end(
+        self, session: Session, outcome: Outcome, text: str, detail: str, now: float, answer_from: str = ""
+    ) -> None:
+        """Ends a session, whatever it was at; `answer_from` is whose proposal `text` is, if it is no aggregation."""
         self.layers.abandon(session, outcome.value, now)
+        provenance = session.provenance(self._context.identity.device_id, self._context.policies.names, answer_from)
+        expected = session.responses_expected
+        session.move(SessionState(outcome.value))
         if session.item_id is not None:
             item_id, session.item_id = session.item_id, None
             self._server.cancel(item_id, now)
-        provenance = session.provenance(self._context.identity.device_id, self._context.policies.names)
-        latency = now - session.accepted_at
-        answer = Answer(
-            session.prompt.prompt_id, self._context.identity.device_id, outcome, text, detail, latency, provenance
-        )
         for kind in ("session", "resume", "judge"):
             self._context.timers.clear((kind, session.key))
         del self._active[session.key]
         self._server.queue.release(session.key)
-        self.answers.add(session.key, answer, now)
-        joined = sum(len(layer) for layer in provenance.layers)
-        self._context.out += (
-            JournalAnswer(answer, session.reply),
-            SendToUser(session.reply, answer),
+        latency = now - session.accepted_at
+        answer = Answer(
+            session.prompt.prompt_id,
+            self._context.identity.device_id,
+            outcome,
+            self._context.fit_text(text, provenance_size(provenance)),
+            detail,
+            latency,
+            provenance,
+            partial=bool(answer_from),
+        )
+        self.ends.add(session.key, answer, session.reply, now)
+        self._context.out.append(
             RecordSession(
                 outcome.value,
                 session.layer_count,
                 session.fanout,
                 latency,
-                session.responses_expected,
-                joined,
+                expected,
+                sum(len(layer) for layer in provenance.layers),
                 len(session.substitutes),
-            ),
+            )
         )
+
+    def _fallback_ended(self, session: Session, aggregated: Response | None, reason: str, now: float) -> None:
+        if aggregated is None:
+            self._end_without_aggregation(session, Outcome.FAILED, reason, now)
+        else:
+            text, session.aggregation = aggregated
+            self.end(session, Outcome.ANSWERED, text, "", now)
+
+    def _end_without_aggregation(self, session: Session, outcome: Outcome, detail: str, now: float) -> None:
+        """Ends with the best proposal, or with `outcome` if there is none."""
+        best = best_of(session.proposals)
+        if best is None:
+            self.end(session, outcome, "", detail, now)
+        else:
+            self.end(session, Outcome.ANSWERED, best[0], detail, now, answer_from=best[1].device_id)

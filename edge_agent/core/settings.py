@@ -47,7 +47,8 @@ class AgentSettings:
     probe_interval_s: float = 15.0  # a queued request is asked after this often: finds peers that died in silence
     substitutes_max: int = 4  # per layer: bounds the messages of a prompt in a mesh where all are busy
     response_bytes_max: int = 32 * 1024  # a longer response is cut: 8,192 tokens of 4 bytes
-    prompt_bytes_max: int = 128 * 1024  # prompt text; with references it must stay below a 256 KiB message
+    prompt_bytes_max: int = 128 * 1024  # prompt text; references get what it leaves of a message
+    message_bytes_max: int = 256 * 1024  # on the wire; a broker that takes less says so and counts instead
 
     # Membership. Shorter: failures are seen sooner, more background traffic.
     gossip_interval_s: float | None = 2.0  # None: no gossip (a complete view is given)
@@ -68,8 +69,10 @@ class AgentSettings:
 
     # Memory of what is over.
     responses_kept_max: int = 256  # for repeats of finished requests
-    answers_kept_max: int = 256  # for repeats of finished prompts
-    answers_kept_s: float = 3_600.0
+    answers_kept_s: float = 3_600.0  # for repeats of finished prompts
+    answers_bytes_max: int = 8 * 1024 * 1024  # of kept answers, the oldest delivered go first: 2,000 of 4 KiB
+
+    journal: bool = True  # False: nothing is kept over a restart and receipts say so; for simulations of load
 
     # Telemetry.
     status_interval_s: float | None = 5.0  # None: no status (simulations that count for themselves)
@@ -78,8 +81,9 @@ class AgentSettings:
     def __post_init__(self) -> None:
         positive = (
             "queue_capacity queue_bytes_max receipt_timeout_s request_sends_max probe_interval_s response_bytes_max"
-            " prompt_bytes_max gossip_sample suspect_after_s dead_after_s view_size_max responses_kept_max"
-            " answers_kept_max answers_kept_s session_restarts_max inference_attempts_max stability_target"
+            " prompt_bytes_max message_bytes_max gossip_sample suspect_after_s dead_after_s view_size_max"
+            " responses_kept_max answers_bytes_max answers_kept_s session_restarts_max inference_attempts_max"
+            " stability_target"
         )
         for name in positive.split():
             if not getattr(self, name) > 0:

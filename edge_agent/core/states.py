@@ -10,6 +10,9 @@ A session is one user prompt at its origin device:
                  └──┘ │                               │
                       └──► EXPIRED, CANCELLED, FAILED ◄┘     (ACCEPTED can end so as well)
 
+At its deadline a session with any proposal is ANSWERED with the best one, wherever it stands. AGGREGATING is also where
+a peer is asked to aggregate because this device cannot.
+
 Where a judge is asked, JUDGING stands between PROPOSING and what follows it: PROPOSING again, or AGGREGATING. A session
 taken up after a restart may go there from ACCEPTED: its last layer has joined, but what the judge said is not kept.
 
@@ -83,11 +86,13 @@ class ItemState(StrEnum):
 
 
 _S = SessionState
+# ANSWERED from anywhere: at its deadline the best proposal is the answer
+_SESSION_ENDS = frozenset({_S.ANSWERED, _S.EXPIRED, _S.CANCELLED, _S.FAILED})
 SESSION_TRANSITIONS: dict[SessionState, frozenset[SessionState]] = {
-    _S.ACCEPTED: frozenset({_S.PROPOSING, _S.JUDGING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
-    _S.PROPOSING: frozenset({_S.PROPOSING, _S.JUDGING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
-    _S.JUDGING: frozenset({_S.PROPOSING, _S.AGGREGATING, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
-    _S.AGGREGATING: frozenset({_S.ANSWERED, _S.EXPIRED, _S.CANCELLED, _S.FAILED}),
+    _S.ACCEPTED: frozenset({_S.PROPOSING, _S.JUDGING, _S.AGGREGATING}) | _SESSION_ENDS,
+    _S.PROPOSING: frozenset({_S.PROPOSING, _S.JUDGING, _S.AGGREGATING}) | _SESSION_ENDS,
+    _S.JUDGING: frozenset({_S.PROPOSING, _S.AGGREGATING}) | _SESSION_ENDS,
+    _S.AGGREGATING: _SESSION_ENDS,
     _S.ANSWERED: frozenset(),
     _S.EXPIRED: frozenset(),
     _S.CANCELLED: frozenset(),

@@ -63,7 +63,7 @@ def make_host(config: AgentConfig, home: Home, transport: Transport, reports: He
         journal=SqliteJournal(
             config.journal_path,
             answers_kept_s=config.agent.answers_kept_s,
-            answers_kept_max=config.agent.answers_kept_max,
+            answers_bytes_max=config.agent.answers_bytes_max,
         ),
         telemetry=FileTelemetrySink(
             config.telemetry_folder,

@@ -1,23 +1,33 @@
 """One asyncio loop around one agent: event in, effects out. The sole interpreter of effects.
 
 Events wait in one bounded inbox; while it is full, whoever has an event waits, and so in the end does the broker.
-Effects are carried out in their order, and a journal effect is on disk before the next one is begun.
+Effects are begun in their order, and nothing here waits for a disk or a network: what comes of them are events again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import assert_never
 
 from edge_agent.core import effects as fx
 from edge_agent.core.agent import Agent
 from edge_agent.core.errors import JournalError
-from edge_agent.core.events import DeadlineReached, Event, HealthChanged, ReplyRoute, Started, StopRequested
+from edge_agent.core.events import (
+    AnswerSent,
+    DeadlineReached,
+    Event,
+    HealthChanged,
+    JournalRecord,
+    RecordWritten,
+    ReplyRoute,
+    Started,
+    StopRequested,
+)
 from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import Answer
-from edge_agent.ports import Discovery, Engine, Journal, ModelCard, TelemetrySink, Transport
+from edge_agent.ports import Discovery, Engine, Journal, JournalEffect, ModelCard, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
 from edge_agent.tasks import Keeper
 
@@ -90,16 +100,16 @@ class AgentHost:
         try:
             self._telemetry.watch(self._telemetry_changed)
             await self._engine.start()
-            restored = await self._journal.open()
-            await self._handle(Started(await self._journal.next_incarnation()))
-            await self._handle(restored)
+            restored = await self._journal.open(self._inbox.put)
+            self._handle(Started(await self._journal.next_incarnation()))
+            self._handle(restored)
             await self._transport.start(self._inbox.put, self._agent.last_will())
             if self._discovery is not None:
                 await self._discovery.start(self._inbox.put)
             started()
             while True:
                 event = await self._next_event()
-                await self._handle(event)
+                self._handle(event)
                 if isinstance(event, StopRequested):
                     return
         finally:
@@ -117,21 +127,23 @@ class AgentHost:
             if self._wake is not None:
                 self._wake.cancel()
             self._wake = loop.call_at(deadline, self._deadline_reached)
-        return await self._inbox.get()
+        event = await self._inbox.get()
+        self._inbox.task_done()
+        return event
 
     def _deadline_reached(self) -> None:
         if self._inbox.empty():  # otherwise the next event is followed by a look at the clock anyway
             self._inbox.put_nowait(DeadlineReached())
 
-    async def _handle(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("event %s", event)
         for effect in self._agent.handle(event, asyncio.get_running_loop().time()):
-            await self._carry_out(effect)
+            self._carry_out(effect)
         if isinstance(event, HealthChanged) and self._on_problems is not None:
             self._on_problems(self._agent.problems)
 
-    async def _carry_out(self, effect: fx.Effect) -> None:
+    def _carry_out(self, effect: fx.Effect) -> None:
         match effect:
             case fx.SendToDevice():
                 self._transport.send_to_device(
@@ -145,14 +157,8 @@ class AgentHost:
                 self._driver.start(effect)
             case fx.CancelInference():
                 self._driver.cancel(effect.item_id)
-            case fx.JournalPrompt():
-                await self._journalled(self._journal.record_prompt(effect.prompt, effect.reply, effect.deadline_in_s))
-            case fx.JournalLayer():
-                await self._journalled(
-                    self._journal.record_layer(effect.prompt_id, effect.reply, effect.layer, effect.responses)
-                )
-            case fx.JournalAnswer():
-                await self._journalled(self._journal.record_answer(effect.answer, effect.reply))
+            case fx.JournalPrompt() | fx.JournalLayer() | fx.JournalAnswer() | fx.JournalDelivered():
+                self._noting.begin("a record", self._written(effect, self._journal.write(effect)))
             case fx.PublishPresence():
                 self._transport.publish_presence(effect.presence)
             case fx.PublishStatus():
@@ -166,29 +172,54 @@ class AgentHost:
                 assert_never(effect)
 
     def _send_answer(self, answer: Answer, reply: ReplyRoute) -> None:
-        def delivered() -> None:
-            noting = self._journalled(self._journal.mark_delivered(answer.prompt_id, reply))
-            self._noting.begin(f"noting that {answer.prompt_id} was delivered", noting)
+        self._transport.send_to_user(
+            reply,
+            answer,
+            lambda delivered: self._noting.begin(
+                "news of an answer", self._inbox.put(AnswerSent(answer.prompt_id, reply, delivered))
+            ),
+        )
 
-        self._transport.send_to_user(reply, answer, delivered)
-
-    async def _journalled(self, write: Coroutine[object, object, None]) -> None:
-        """A full or broken disk costs durability, not answers: it is said loudly, and the device goes on."""
+    async def _written(self, record: JournalEffect, writing: Awaitable[None]) -> None:
+        """A full or broken disk costs durability, not answers: the core hears of it, and the device goes on."""
+        error = ""
         try:
-            await write
-        except JournalError as error:
-            log.error("the journal cannot be written (%s): a restart now would lose accepted prompts", error)
+            await writing
+        except JournalError as refused:
+            error = str(refused)
+        match record:
+            case fx.JournalPrompt(prompt=prompt, reply=reply):
+                await self._inbox.put(RecordWritten(JournalRecord.PROMPT, prompt.prompt_id, reply, error))
+            case fx.JournalAnswer(answer=answer, reply=reply):
+                await self._inbox.put(RecordWritten(JournalRecord.ANSWER, answer.prompt_id, reply, error))
+            case _:  # nothing waits for it
+                pass
+
+    async def _take_last_words(self) -> None:
+        """While the device stops: what was on its way to a user or the disk may still arrive there, and is noted."""
+        while True:
+            event = await self._inbox.get()
+            self._inbox.task_done()
+            if isinstance(event, AnswerSent | RecordWritten):
+                self._handle(event)
+
+    async def _note_the_rest(self) -> None:
+        for _ in range(2):  # that an answer has arrived is an event, and what comes of it a record
+            await self._noting.finish()
+            await self._inbox.join()
+        await self._noting.finish()
 
     async def _shut_down(self) -> None:
         if self._wake is not None:
             self._wake.cancel()
+        self._arriving.begin("last words", self._take_last_words())
         steps: list[tuple[str, Callable[[], Coroutine[object, object, None]]]] = [
             ("engine driver", self._driver.stop),
             *([("discovery", self._discovery.stop)] if self._discovery is not None else []),
             ("transport", self._transport.stop),
             ("engine", self._engine.stop),
+            ("what is being noted", self._note_the_rest),
             ("events that nobody takes any more", self._arriving.stop),
-            ("what is being noted", self._noting.finish),
             ("telemetry", self._telemetry.stop),
             ("journal", self._journal.close),
         ]

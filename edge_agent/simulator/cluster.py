@@ -22,27 +22,13 @@ from edge_agent.simulator.trace import Trace
 
 FOREVER = float("inf")
 _DEADLINE = ev.DeadlineReached()
-_LOOK_AGAIN_S = 0.1  # how often a device that was frozen while it wrote is looked at again
 _ACTION = -1  # in the place of a device: what happens is a function, not an event of an agent
 _CARRIED = frozenset({ev.PeerMessageReceived, ev.PromptReceived, ev.PromptCancelReceived})
 RESPONSE_TEXT = "a response"  # what every simulated inference says: only its time matters
 
 
-class _Rest:
-    """An event whose effects are being carried out, those from `at` on still. `dies`: after them the device dies."""
-
-    __slots__ = ("at", "dies", "effects", "event", "now")
-
-    def __init__(self, now: float, event: ev.Event, effects: list[fx.Effect], at: int, dies: bool) -> None:
-        self.now = now
-        self.event = event
-        self.effects = effects
-        self.at = at
-        self.dies = dies
-
-
 class Observer(Protocol):
-    """Looks at every event of every agent, at the time it was handled, once its effects were carried out."""
+    """Looks at every event of every agent with the effects that were carried out."""
 
     def after(self, now: float, device: int, agent: Agent, event: ev.Event, effects: Sequence[fx.Effect]) -> None:
         """May raise `Violation`."""
@@ -92,9 +78,7 @@ class Cluster:
         """Devices about to die between two effects of their next event: how many effects are carried out first."""
         self.on_crash: Callable[[int], None] = lambda device: None
         self.on_thaw: Callable[[int], None] = lambda device: None
-        """Called with a device that was held and goes on now, before it takes anything in."""
-        self.write_s = 0.0
-        """Set by a handler whose effect takes that long: what follows it, and every event after, waits."""
+        """Called with a device that was frozen and goes on now, before it takes anything in."""
         self._service = service
         self._service_rng = service_rng
         self._trace = trace
@@ -106,9 +90,7 @@ class Cluster:
         self._engine: list[tuple[int, str]] = [(0, "")] * len(names)  # heap entry that ends the inference, its item
         self._timer_entry = [0] * len(names)
         self._timer_at = [FOREVER] * len(names)
-        self._backlog: dict[int, deque[ev.Event]] = {}  # of devices that are held: what they will take in late
-        self._frozen: set[int] = set()
-        self._rest: dict[int, _Rest] = {}  # of devices that are held in the middle of an event's effects
+        self._backlog: dict[int, deque[ev.Event]] = {}  # of devices that are frozen: what they will take in late
         self._carry_out: dict[type, Callable[[int, Any], None]] = {
             fx.SendToDevice: self._send_to_device,
             fx.StartInference: self._start_inference,
@@ -144,13 +126,8 @@ class Cluster:
             self.handle(device, restored)
 
     def stop(self, device: int) -> None:
-        """A device is gone without a word, its inference and timers with it, and what it had not carried out yet."""
-        rest, agent = self._rest.pop(device, None), self.agents[device]
-        if rest is not None and agent is not None:
-            for observer in self.observers:
-                observer.after(rest.now, device, agent, rest.event, rest.effects[: rest.at])
+        """A device is gone without a word, its inference and timers with it."""
         self._backlog.pop(device, None)
-        self._frozen.discard(device)
         self.agents[device] = None
         self._engine[device] = (0, "")
         self._timer_entry[device] = 0
@@ -172,16 +149,19 @@ class Cluster:
     def freeze(self, device: int) -> None:
         """A device handles nothing until `thaw`: whatever reaches it waits, and its time passes unseen."""
         if self.agents[device] is not None:
-            self._frozen.add(device)
             self._backlog.setdefault(device, deque())
 
     def thaw(self, device: int) -> None:
-        """A frozen device goes on: it sees what the time is, then takes in what has waited."""
-        self._frozen.discard(device)
-        if device not in self._rest:
-            self._go_on(device)
+        """A frozen device goes on: it sees what the time is, as the runtime does, then takes in what has waited."""
+        agent, backlog = self.agents[device], self._backlog.pop(device, None)
+        if agent is None or backlog is None:
+            return
+        self.on_thaw(device)
+        while backlog and self.agents[device] is agent:
+            deadline = agent.next_deadline()
+            self.handle(device, _DEADLINE if deadline is not None and deadline <= self.now else backlog.popleft())
 
-    def is_held(self, device: int) -> bool:
+    def is_frozen(self, device: int) -> bool:
         """Whether a device handles nothing just now."""
         return device in self._backlog
 
@@ -226,27 +206,18 @@ class Cluster:
         if self._backlog and device in self._backlog:
             self._backlog[device].append(event)
             return
-        effects = agent.handle(event, self.now)
+        now = self.now
+        effects = agent.handle(event, now)
         self.events += 1
         dies = bool(self.crash_after) and device in self.crash_after
         if dies:
             effects = effects[: self.crash_after[device]]
-        self._trace.add(self.now, device, event, effects)
-        self._carry(device, agent, _Rest(self.now, event, effects, 0, dies))
-
-    def _carry(self, device: int, agent: Agent, rest: _Rest) -> None:
-        """Carries out what is left of an event's effects; what takes time is gone on with later."""
-        carry_out, effects = self._carry_out, rest.effects
-        for at in range(rest.at, len(effects)):
-            effect = effects[at]
+        self._trace.add(now, device, event, effects)
+        carry_out = self._carry_out
+        for effect in effects:
             handler = carry_out.get(type(effect))
             if handler is not None:
                 handler(device, effect)
-                if self.write_s:
-                    rest.at = at + 1
-                    self._wait(device, rest)
-                    return
-        now = self.now
         if self.on_waiting is not None:
             waiting = len(self._waiting[device])
             if waiting != self._waiting_count[device]:
@@ -254,46 +225,15 @@ class Cluster:
                 self.on_waiting(device, waiting, now)
         if self.observers:
             for observer in self.observers:
-                observer.after(rest.now, device, agent, rest.event, effects)
-        if rest.dies:
-            self.crash_after.pop(device, None)
+                observer.after(now, device, agent, event, effects)
+        if dies:
+            del self.crash_after[device]
             self.on_crash(device)
             return
         deadline = agent.next_deadline()
         if deadline is not None and deadline < self._timer_at[device]:
             self._timer_at[device] = deadline
             self._timer_entry[device] = self._push(deadline, device, _DEADLINE)
-
-    def _wait(self, device: int, rest: _Rest) -> None:
-        seconds, self.write_s = self.write_s, 0.0
-        self._rest[device] = rest
-        self._backlog.setdefault(device, deque())
-
-        def over() -> None:
-            if self._rest.get(device) is rest:  # else it died meanwhile
-                if device in self._frozen:
-                    self.at(self.now + _LOOK_AGAIN_S, over)
-                else:
-                    self._go_on(device)
-
-        self.at(self.now + seconds, over)
-
-    def _go_on(self, device: int) -> None:
-        """Takes in what has waited: time first, as the runtime does, then events in their order."""
-        agent, backlog = self.agents[device], self._backlog.pop(device, None)
-        if agent is None or backlog is None:
-            return
-        self.on_thaw(device)
-        rest = self._rest.pop(device, None)
-        if rest is not None:
-            self._carry(device, agent, rest)
-        while backlog and self.agents[device] is agent:
-            held = self._backlog.get(device)
-            if held is not None:  # again: the next write is slow as well
-                held.extendleft(reversed(backlog))
-                return
-            deadline = agent.next_deadline()
-            self.handle(device, _DEADLINE if deadline is not None and deadline <= self.now else backlog.popleft())
 
     def _push(self, time: float, device: int, event: Any) -> int:
         self._sequence = sequence = self._sequence + 1

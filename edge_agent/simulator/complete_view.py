@@ -99,9 +99,9 @@ class CompleteView(PeerView):
     def refresh(self, now: float) -> None:
         """Nothing is out of date."""
 
-    def age(self, now: float, suspect_after_s: float, dead_after_s: float) -> list[str]:
+    def age(self, now: float, suspect_after_s: float, dead_after_s: float) -> tuple[list[str], list[str]]:
         """Nobody ages."""
-        return []
+        return [], []
 
     def check_invariants(self) -> None:
         """There is nothing to contradict."""

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.adapters.journal import SqliteJournal
 from edge_agent.adapters.journal.database import FILE_BYTES_MAX, SET_ASIDE_MAX
 from edge_agent.adapters.journal.moment import Moment, read_moment
 from edge_agent.core.errors import JournalError
-from edge_agent.core.events import ReplyRoute
+from edge_agent.core.events import JoinedLayer, ReplyRoute
 from edge_agent.core.messages import (
     DEADLINE_MAX_S,
     Answer,
@@ -28,6 +27,7 @@ from edge_agent.core.messages import (
     Sampling,
 )
 from edge_agent.core.states import Outcome
+from tests.adapters.journals import Journal
 
 ALICE = ReplyRoute(topic="answers/alice", correlation="c0ffee")
 BOB = ReplyRoute(topic="answers/bob", body_id="7")
@@ -79,10 +79,10 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def opened():
     """Closes every journal that a test opened with it."""
-    journals: list[SqliteJournal] = []
+    journals: list[Journal] = []
 
     async def open_one(path: Path, **options):
-        journal = SqliteJournal(path, **options)
+        journal = Journal(path, **options)
         journals.append(journal)
         return journal, await journal.open()
 
@@ -102,7 +102,8 @@ async def test_an_unfinished_prompt_comes_back_as_it_was_with_its_joined_layers(
     _, restored = await opened(path)
     (session,) = restored.sessions
     assert (session.prompt, session.reply) == (prompt(), ALICE)
-    assert session.layers == (responses(1), responses(2))
+    assert session.layers == (JoinedLayer(responses(1)), JoinedLayer(responses(2)))
+    assert (session.layer_count, session.fanout) == (2, 3)
     assert session.restarts == 1
 
 
@@ -112,10 +113,10 @@ async def test_layers_after_a_gap_are_not_restored(path, opened):
     for layer in (1, 3):
         await journal.record_layer("p-1", ALICE, layer, responses(layer))
     restored = await reopen(journal)
-    assert restored.sessions[0].layers == (responses(1),)
+    assert restored.sessions[0].layers == (JoinedLayer(responses(1)),)
 
 
-async def reopen(journal: SqliteJournal):
+async def reopen(journal: Journal):
     await journal.close()
     return await journal.open()
 
@@ -127,7 +128,7 @@ async def test_the_same_prompt_twice_is_one_prompt(path, opened):
     await journal.record_prompt(prompt(text="changed"), ALICE, 5.0)
     (session,) = (await reopen(journal)).sessions
     assert session.prompt == prompt()
-    assert session.layers == (responses(1),)
+    assert session.layers == (JoinedLayer(responses(1)),)
 
 
 async def test_two_users_with_the_same_prompt_id_have_two_prompts(path, opened):
@@ -139,7 +140,7 @@ async def test_two_users_with_the_same_prompt_id_have_two_prompts(path, opened):
     await journal.mark_delivered("p-1", ALICE)
     restored = await reopen(journal)
     (session,) = restored.sessions
-    assert (session.reply, session.layers) == (BOB, (responses(1),))
+    assert (session.reply, session.layers) == (BOB, (JoinedLayer(responses(1)),))
     (kept,) = restored.answers
     assert (kept.reply, kept.answer.text, kept.delivered) == (ALICE, "to alice", True)
 
@@ -185,18 +186,25 @@ async def test_answers_leave_after_their_time_and_undelivered_ones_stay_for_a_da
     assert (await reopen(journal)).answers == ()
 
 
-async def test_answers_are_bounded_in_number_delivered_ones_leaving_first(path, opened):
-    journal, _ = await opened(path, answers_kept_max=3)
+async def test_answers_are_bounded_in_bytes_delivered_ones_leaving_first(path, opened):
+    journal, _ = await opened(path, answers_bytes_max=35_000)
     for prompt_id in "abcdef":
-        await journal.record_answer(answer(prompt_id), ALICE)
+        await journal.record_answer(answer(prompt_id, "x" * 10_000), ALICE)
         if prompt_id in "ce":
             await journal.mark_delivered(prompt_id, ALICE)
     # after d: a, b, d (c was delivered and left); then e was over, and f pushed out e, delivered meanwhile
     assert [a.answer.prompt_id for a in (await reopen(journal)).answers] == ["b", "d", "f"]
 
 
+async def test_many_small_answers_are_kept_as_long_as_their_time_lasts(path, opened):
+    journal, _ = await opened(path)
+    for number in range(600):
+        await journal.record_answer(answer(f"p-{number}"), ALICE)
+    assert len((await reopen(journal)).answers) == 600
+
+
 async def test_the_file_shrinks_again_after_a_burst_and_has_a_hard_bound(path, opened):
-    journal, _ = await opened(path, answers_kept_max=2)
+    journal, _ = await opened(path, answers_bytes_max=2_000)
     for number in range(40):
         await journal.record_prompt(prompt(f"p-{number}", "x" * 100_000), ALICE, 60.0)
     await reopen(journal)
@@ -215,7 +223,7 @@ async def test_the_file_shrinks_again_after_a_burst_and_has_a_hard_bound(path, o
 async def test_a_full_journal_refuses_in_words_and_goes_on(path, opened):
     journal, _ = await opened(path)
     await journal._in_thread(lambda: journal._connection.execute("PRAGMA max_page_count = 20").fetchall())
-    with pytest.raises(JournalError, match=r"journal\.sqlite3: the journal is full"):
+    with pytest.raises(JournalError, match=r"journal\.sqlite3: no space on the disk, or over the journal.s size bound"):
         await journal.record_prompt(prompt("large", "x" * 200_000), ALICE, 60.0)
     await journal.record_prompt(prompt("small"), ALICE, 60.0)
     assert [s.prompt.prompt_id for s in (await reopen(journal)).sessions] == ["small"]
@@ -291,11 +299,11 @@ def test_this_machine_tells_moments_apart_by_its_boot():
 KILLED_RIGHT_AFTER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from edge_agent.adapters.journal import SqliteJournal
+from tests.adapters.journals import Journal
 from tests.adapters.test_journal import ALICE, answer, prompt, responses
 
 async def main(path, prompt_id):
-    journal = SqliteJournal(path)
+    journal = Journal(path)
     restored = await journal.open()
     print(len(restored.sessions), len(restored.answers), await journal.next_incarnation(), flush=True)
     await journal.record_prompt(prompt(prompt_id), ALICE, 3600.0)
@@ -322,7 +330,7 @@ def test_twenty_kills_right_after_recording_lose_nothing(path):
     assert incarnations == sorted(set(incarnations))
 
     async def read():
-        journal = SqliteJournal(path)
+        journal = Journal(path)
         try:
             return await journal.open()
         finally:
@@ -330,7 +338,13 @@ def test_twenty_kills_right_after_recording_lose_nothing(path):
 
     restored = asyncio.run(read())
     assert {s.prompt for s in restored.sessions} == {prompt(str(n)) for n in range(20) if n % 4 != 3}
-    assert {s.prompt.prompt_id for s in restored.sessions if s.layers == (responses(1),)} == {"1", "5", "9", "13", "17"}
+    assert {s.prompt.prompt_id for s in restored.sessions if s.layers == (JoinedLayer(responses(1)),)} == {
+        "1",
+        "5",
+        "9",
+        "13",
+        "17",
+    }
     assert {a.answer.prompt_id for a in restored.answers} == {"3", "7", "11", "15", "19"}
     assert next(s.restarts for s in restored.sessions if s.prompt.prompt_id == "0") == 20
 
@@ -410,7 +424,7 @@ async def test_a_journal_of_a_newer_version_is_refused_untouched(path, opened):
 async def test_a_second_agent_on_the_same_journal_is_refused(path, opened):
     await opened(path)
     with pytest.raises(JournalError, match="another process has this journal open"):
-        await SqliteJournal(path).open()
+        await Journal(path).open()
 
 
 async def test_a_closed_journal_says_so(path, opened):
@@ -421,12 +435,6 @@ async def test_a_closed_journal_says_so(path, opened):
     await journal.close()
     with pytest.raises(JournalError, match="is not open"):
         await journal.record_prompt(prompt(), ALICE, None)
-
-
-async def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(JournalError, match=r"file.*(Not a directory|File exists)"):
-        await SqliteJournal(tmp_path / "file" / "journal.sqlite3").open()
 
 
 async def test_prompts_on_disk_are_for_their_owner_alone(path, opened):

@@ -50,7 +50,7 @@ async def test_what_is_sent_while_the_broker_is_down_arrives_when_it_is_back(mos
         await a.connection(False)
         delivered: list[int] = []
         a.transport.send_to_user(ReplyRoute(ANSWERS), m.TokenChunk("p", 0, "late"))
-        a.transport.send_to_user(ReplyRoute(ANSWERS), m.PromptReceipt("p", "a", None), lambda: delivered.append(1))
+        a.transport.send_to_user(ReplyRoute(ANSWERS), m.PromptReceipt("p", "a", None), delivered.append)
         a.transport.send_to_device("b", "", request(1), 60.0)
         a.transport.send_to_device("b", "", request(2), 0.0)
         await b.connection(False)

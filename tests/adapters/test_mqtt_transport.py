@@ -55,7 +55,7 @@ async def test_a_prompt_arrives_with_its_way_back_and_is_answered_on_it(any_brok
         assert event == PromptReceived(PROMPT, ReplyRoute(ANSWERS, "00ff6b"), len(body))
         delivered: list[bool] = []
         receipt = m.PromptReceipt("p1", "a", 0.5)
-        a.transport.send_to_user(event.reply, receipt, lambda: delivered.append(True))
+        a.transport.send_to_user(event.reply, receipt, delivered.append)
         reply = await asker.arrival()
         assert decode(reply.payload) == receipt
         assert reply.properties is not None

@@ -14,7 +14,7 @@ from typing import Any
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
 from edge_agent.core.agent import Agent
-from edge_agent.core.messages import Answer, Contribution, PeerMessage, Presence, PresenceState, PromptReceipt
+from edge_agent.core.messages import Answer, PeerMessage, Presence, PresenceState, PromptReceipt
 from edge_agent.core.settings import AgentSettings
 from tests.core.mesh import Mesh
 
@@ -28,7 +28,7 @@ class Kept:
 
     effect: fx.JournalPrompt
     accepted_at: float
-    layers: list[tuple[tuple[str, Contribution], ...]] = field(default_factory=list)
+    layers: list[ev.JoinedLayer] = field(default_factory=list)
     restarts: int = 0
 
 
@@ -72,7 +72,11 @@ def check_timers(agent: Agent) -> None:
     for kind, name in agent._context.timers._live:
         owners: Container[str] = ("",) if kind in ("gossip", "status") else sessions._active
         if kind == "request":
-            owners = sessions.layers.requests._open
+            owners = sessions.requests._open
+        elif kind == "item":
+            owners = [*agent.queue.waiting, *agent.queue.running]
+        elif kind == "owed":
+            owners = ("",) if agent.outstanding()["ends to tell"] else ()
         assert name in owners, f"the timer {kind} {name} is for nothing"
 
 
@@ -93,6 +97,7 @@ class Chaos(Mesh):
         self._doubled = self.rng.choice((0.0, 0.1))
         self._crash = self.rng.choice((0.0, 0.02))
         self._latest_s = self.rng.choice((0.01, 0.5, 3.0))
+        self._disk_s = self.rng.choice((0.0, 0.02, 1.5))
         mean_s = self.rng.choice((0.1, 2.0))
         super().__init__(
             size,
@@ -104,6 +109,7 @@ class Chaos(Mesh):
         self._judges = f"{self.settings.response_selection} {self.settings.early_stop}"
         self.fail = self._engine_failure
         self.lose = self._loses
+        self.broker_takes = lambda device: not self.faults or self.rng.random() < 0.8
         self.say = self._words
         self.faults = faults
 
@@ -127,7 +133,14 @@ class Chaos(Mesh):
             remaining = None if given is None else given - elapsed
             sessions.append(
                 ev.RestoredSession(
-                    kept.effect.prompt, kept.effect.reply, remaining, elapsed, tuple(kept.layers), kept.restarts
+                    kept.effect.prompt,
+                    kept.effect.reply,
+                    remaining,
+                    elapsed,
+                    tuple(kept.layers),
+                    kept.restarts,
+                    kept.effect.layer_count,
+                    kept.effect.fanout,
                 )
             )
         self.start(name, ev.SessionsRestored(tuple(sessions), tuple(disk.answers.values())))
@@ -197,6 +210,9 @@ class Chaos(Mesh):
             self.effects.append((name, effect))
             self._write(name, effect)
             self._carry_out(name, effect)
+        written, self._written = self._written, []
+        for _, said in written:  # a disk and a broker take their time, and keep the order
+            self.later(self._disk_s, name, said)
         if dies:
             self.wills.setdefault(name, agent.last_will())
             self.kill(name)
@@ -214,7 +230,7 @@ class Chaos(Mesh):
                 disk.sessions[f"{effect.reply.topic} {effect.prompt.prompt_id}"] = Kept(effect, self.now)
             case fx.JournalLayer():
                 kept = disk.sessions[f"{effect.reply.topic} {effect.prompt_id}"]
-                kept.layers.append(effect.responses)
+                kept.layers.append(effect.joined)
                 assert len(kept.layers) == effect.layer
             case fx.JournalAnswer():
                 key = f"{effect.reply.topic} {effect.answer.prompt_id}"
@@ -224,11 +240,13 @@ class Chaos(Mesh):
             case fx.SendToUser(reply=reply, message=Answer() as answer):
                 kept_answer = disk.answers[f"{reply.topic} {answer.prompt_id}"]
                 assert kept_answer.answer == answer, "an answer was sent that the journal does not hold"
-                delivered = kept_answer.delivered or self.rng.random() < 0.8
-                disk.answers[f"{reply.topic} {answer.prompt_id}"] = ev.RestoredAnswer(answer, reply, delivered)
+                assert self.agents[name].is_connected, "an answer was sent without a connection"
+            case fx.JournalDelivered():
+                key = f"{effect.reply.topic} {effect.prompt_id}"
+                disk.answers[key] = ev.RestoredAnswer(disk.answers[key].answer, effect.reply, delivered=True)
             case fx.SendToUser(reply=reply, message=PromptReceipt() as receipt):
                 key = f"{reply.topic} {receipt.prompt_id}"
-                assert key in disk.sessions, "a receipt was sent before the journal held the prompt"
+                assert key in disk.sessions or key in disk.answers, "a receipt before the journal held the prompt"
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -263,11 +281,12 @@ class Chaos(Mesh):
         server, sessions = agent._server, agent._sessions
         held: dict[str, object] = {
             "sessions": list(sessions._active),
-            "requests": list(sessions.layers.requests._open),
+            "requests": list(sessions.requests._open),
             "peer items": list(agent._peers._open),
             "waiting": list(server.queue.waiting),
             "running": list(server.queue.running),
             "places": server.queue.places_used,
+            "ends to tell": sessions.ends.outstanding,
             "bytes": server.queue.held_bytes,
             "shares": server.queue._held,
             "timers": [key for key in agent._context.timers._live if key[0] not in ("gossip", "status")],

@@ -64,6 +64,9 @@ class Mesh:
         self.say: Callable[[str, fx.StartInference], str] = lambda device, request: (
             f"{device} says something about {len(request.references)} references"
         )
+        self.broker_takes: Callable[[str], bool] = lambda device: True
+        self.confirms_writes = True
+        self.disk_error: Callable[[str], str] = lambda device: ""
         self._service_s = service_s
         self._delay_s = delay_s
         self._seeds = seeds
@@ -72,6 +75,7 @@ class Mesh:
         self._sequence = count()
         self._inferences: dict[tuple[str, str], ev.Event] = {}  # each with the event that will end it
         self._incarnation = count(1)
+        self._written: list[tuple[str, ev.Event]] = []  # what the disk and the broker say once the effects are begun
         self._running = False
         for name in self.names:
             self.start(name)
@@ -81,13 +85,18 @@ class Mesh:
 
     def start(self, name: str, restored: ev.SessionsRestored | None = None) -> None:
         """Starts a device, or starts it again with what its journal kept."""
+        self.start_unconnected(name, restored)
+        self.handle(name, ev.ConnectionChanged(True))
+
+    def start_unconnected(self, name: str, restored: ev.SessionsRestored | None = None) -> Agent:
+        """Starts a device whose transport has no connection yet."""
         streams = RandomStreams(*(random.Random(f"{self.seed} {name} {use} {self.now}") for use in "ipg"))
         identity = DeviceIdentity(name, home_broker="", model="test-model", model_family="test")
-        self.agents[name] = Agent(identity, self.settings, streams, seeds=self._seeds)
+        agent = self.agents[name] = Agent(identity, self.settings, streams, seeds=self._seeds)
         self.handle(name, ev.Started(next(self._incarnation)))
         if restored is not None:
             self.handle(name, restored)
-        self.handle(name, ev.ConnectionChanged(True))
+        return agent
 
     def stop(self, name: str) -> None:
         """A device is gone without a word, its inferences with it."""
@@ -140,6 +149,8 @@ class Mesh:
         for effect in effects:
             self.effects.append((name, effect))
             self._carry_out(name, effect)
+        while self._written:
+            self.handle(*self._written.pop(0))
         return effects
 
     def timer_at(self, name: str) -> float | None:
@@ -170,7 +181,16 @@ class Mesh:
                     self.later(self._delay_s, effect.device_id, ev.PeerMessageReceived(effect.message))
             case fx.SendToUser():
                 key = f"{effect.reply.topic} {effect.message.prompt_id}"
-                self.user_messages.setdefault(key, []).append(effect.message)
+                taken = True
+                if isinstance(effect.message, Answer):
+                    taken = self.broker_takes(name)
+                    self._written.append((name, ev.AnswerSent(effect.message.prompt_id, effect.reply, taken)))
+                if taken:
+                    self.user_messages.setdefault(key, []).append(effect.message)
+            case fx.JournalPrompt(prompt=prompt, reply=reply):
+                self._confirm(name, ev.JournalRecord.PROMPT, prompt.prompt_id, reply)
+            case fx.JournalAnswer(answer=answer, reply=reply):
+                self._confirm(name, ev.JournalRecord.ANSWER, answer.prompt_id, reply)
             case fx.PublishPresence() if self._running and self._presence:
                 for other in self.agents:
                     if other != name:
@@ -181,6 +201,10 @@ class Mesh:
                 del self._inferences[name, effect.item_id]
             case _:
                 pass
+
+    def _confirm(self, name: str, record: ev.JournalRecord, prompt_id: str, reply: ev.ReplyRoute) -> None:
+        if self.confirms_writes:
+            self._written.append((name, ev.RecordWritten(record, prompt_id, reply, self.disk_error(name))))
 
     def _infer(self, name: str, request: fx.StartInference) -> None:
         seconds = self._service_s(name, request) if callable(self._service_s) else self._service_s

@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
-from edge_agent.core.messages import ChatMessage, Prompt, PromptOptions, Role
+from edge_agent.core.messages import ChatMessage, PresenceState, Prompt, PromptOptions, Role
 from edge_agent.core.states import ItemOutcome, Outcome
 from tests.core.mesh import QUIET, Mesh
 
@@ -28,14 +28,51 @@ def test_prompts_are_answered_in_the_order_they_came() -> None:
     assert [record.sojourn_time_s for record in records(mesh)] == pytest.approx([1.0, 2.0, 3.0, 4.0, 5.0])
 
 
-def test_an_item_whose_time_is_over_at_the_head_is_never_started() -> None:
+def test_an_item_that_waits_ends_at_its_deadline_and_gives_its_place_back_then() -> None:
     mesh = Mesh(2, replace(QUIET, receipt_timeout_s=1e6), service_s=10.0)
     mesh.ask("d1", layers=0, user="busy", deadline_s=1_000.0)
     mesh.ask("d0", layers=1, fanout=1, deadline_s=8.0)
     mesh.stop("d0")  # nobody cancels
-    mesh.run()
-    assert [record.outcome for record in records(mesh, "d1")] == [ItemOutcome.COMPLETED, ItemOutcome.EXPIRED]
-    assert [record.service_time_s for record in records(mesh, "d1")] == [10.0, 0.0]
+    mesh.run(until=9.0)
+    assert [record.outcome for record in records(mesh, "d1")] == [ItemOutcome.EXPIRED]
+    assert [record.service_time_s for record in records(mesh, "d1")] == [0.0]
+    assert mesh.agents["d1"].outstanding()["waiting"] == 0
+
+
+@pytest.mark.parametrize(("role", "outcome"), [("peer", ItemOutcome.EXPIRED), ("aggregator", ItemOutcome.CANCELLED)])
+def test_an_item_that_runs_ends_at_its_deadline_and_the_engine_takes_the_next(role: str, outcome: ItemOutcome) -> None:
+    mesh = Mesh(2, replace(QUIET, receipt_timeout_s=1e6), service_s=lambda device, request: 1_000.0)
+    if role == "peer":
+        mesh.ask("d0", layers=1, fanout=1, deadline_s=8.0)
+        mesh.run(until=1.0)
+        mesh.stop("d0")  # nobody cancels
+    else:
+        mesh.ask("d1", layers=0, deadline_s=4.0)
+    mesh.ask("d1", layers=0, user="next", deadline_s=100.0)
+    mesh.run(until=4.5)
+    assert [record.outcome for record in records(mesh, "d1")] == [outcome]
+    assert [record.service_time_s for record in records(mesh, "d1")] == [pytest.approx(4.0, abs=0.1)]
+    assert mesh.agents["d1"].outstanding()["running"] == 1, "the next one runs"
+
+
+@pytest.mark.parametrize("how", ["its broker says so", "it restarted", "nothing was heard of it for long"])
+def test_what_a_lost_device_had_asked_for_is_given_up_running_or_waiting(how: str) -> None:
+    settings = replace(QUIET, gossip_interval_s=2.0 if "heard" in how else None, probe_interval_s=1e6)
+    mesh = Mesh(2, settings, service_s=1_000.0)
+    for number in range(3):
+        mesh.ask("d0", layers=1, fanout=1, prompt_id=f"p{number}")
+    mesh.run(until=3.0)
+    assert mesh.agents["d1"].outstanding()["work for others"] == 1 + 2
+    will = mesh.agents["d0"].last_will()
+    mesh.stop("d0")
+    if "broker" in how:
+        mesh.handle("d1", ev.PeerMessageReceived(will))
+    elif "restarted" in how:
+        entry = replace(will.entry, incarnation=will.entry.incarnation + 1)
+        mesh.handle("d1", ev.PeerMessageReceived(replace(will, entry=entry, state=PresenceState.ONLINE)))
+    mesh.run(until=50.0)
+    assert mesh.agents["d1"].outstanding()["work for others"] == 0
+    assert mesh.agents["d1"].outstanding()["running"] == 0
 
 
 def test_a_crash_is_retried_within_its_attempts_but_not_past_the_deadline() -> None:

@@ -123,11 +123,11 @@ def test_graves_are_bounded_and_the_oldest_is_forgotten_first() -> None:
 def test_silence_makes_suspects_first_and_then_the_dead() -> None:
     view = view_of("a", "b")
     view.learn(entry("b", heartbeat=2), 15.0, DRAWS)
-    assert view.age(9.9, 10.0, 30.0) == []
+    assert view.age(9.9, 10.0, 30.0) == ([], [])
     assert alive(view) == ["a", "b"]
-    assert view.age(10.0, 10.0, 30.0) == []
+    assert view.age(10.0, 10.0, 30.0) == (["a"], [])
     assert alive(view) == ["b"]
-    assert view.age(30.0, 10.0, 30.0) == ["a"]
+    assert view.age(30.0, 10.0, 30.0) == (["b"], ["a"])
     assert view.get("a") is None
     assert not view.learn(entry("a"), 31.0, DRAWS)
 
@@ -135,7 +135,7 @@ def test_silence_makes_suspects_first_and_then_the_dead() -> None:
 def test_what_could_not_be_heard_is_forgiven() -> None:
     view = view_of("a", "b")
     view.refresh(100.0)
-    assert view.age(105.0, 10.0, 30.0) == []
+    assert view.age(105.0, 10.0, 30.0) == ([], [])
     assert alive(view) == ["a", "b"]
 
 

@@ -343,7 +343,7 @@ def test_a_restarted_device_takes_its_sessions_up_from_their_last_joined_layer()
     prompts = [effect for _, effect in mesh.effects if isinstance(effect, fx.JournalPrompt)]
     layers = [effect for _, effect in mesh.effects if isinstance(effect, fx.JournalLayer)]
     session = ev.RestoredSession(
-        prompts[0].prompt, prompts[0].reply, 100.0, 3.0, tuple(layer.responses for layer in layers), 1
+        prompts[0].prompt, prompts[0].reply, 100.0, 3.0, tuple(layer.joined for layer in layers), 1
     )
     mesh.run(until=mesh.now + 1.0)
     before = len(requests_of(mesh, 1))

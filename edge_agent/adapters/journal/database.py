@@ -14,7 +14,7 @@ from edge_agent.core.errors import JournalError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 4096
 FILE_BYTES_MAX = 512 * 1024 * 1024  # over three times the largest sessions a full default queue can hold
 WAL_BYTES_KEPT = 4 * 1024 * 1024  # what SQLite's own checkpoints reach; a longer one is cut back after a burst
@@ -27,12 +27,13 @@ CREATE TABLE prompts (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of acceptance
     prompt_id TEXT NOT NULL, reply_topic TEXT NOT NULL, reply TEXT NOT NULL, prompt TEXT NOT NULL,
     deadline_in_s REAL, elapsed_s REAL NOT NULL, restarts INTEGER NOT NULL,
+    layer_count INTEGER, fanout INTEGER,  -- the plan, NULL where version 1 wrote the prompt
     wall_s REAL NOT NULL, boot_id TEXT NOT NULL, since_boot_s REAL NOT NULL,
     UNIQUE (prompt_id, reply_topic)
 );
 CREATE TABLE layers (
     prompt INTEGER NOT NULL REFERENCES prompts (number) ON DELETE CASCADE,
-    layer INTEGER NOT NULL, responses TEXT NOT NULL,
+    layer INTEGER NOT NULL, joined TEXT NOT NULL,
     PRIMARY KEY (prompt, layer)
 );
 CREATE TABLE answers (
@@ -43,6 +44,17 @@ CREATE TABLE answers (
     UNIQUE (prompt_id, reply_topic)
 );
 """
+
+_MIGRATIONS = {
+    # 2 keeps the plan of a prompt, and with a layer's responses what was missing and replaced in it
+    1: """
+ALTER TABLE prompts ADD COLUMN layer_count INTEGER;
+ALTER TABLE prompts ADD COLUMN fanout INTEGER;
+ALTER TABLE layers RENAME COLUMN responses TO joined;
+UPDATE layers SET joined = '{"responses":' || joined || '}';
+""",
+}
+"""What makes a journal of each version one of the next."""
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -70,7 +82,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             "auto_vacuum = INCREMENTAL",
             "locking_mode = EXCLUSIVE",
             "journal_mode = WAL",
-            "synchronous = FULL",
+            "synchronous = FULL",  # `synchronise` says otherwise for what need not survive a power cut
             "foreign_keys = ON",
             f"journal_size_limit = {WAL_BYTES_KEPT}",
             f"max_page_count = {FILE_BYTES_MAX // PAGE_BYTES}",
@@ -97,6 +109,12 @@ def set_aside(path: Path) -> Path:
         for suffix in ("", "-wal", "-shm"):
             old.with_name(old.name + suffix).unlink(missing_ok=True)
     return aside
+
+
+def synchronise(connection: sqlite3.Connection, durable: bool) -> None:
+    """Says whether the next transactions wait for the disk. Those that do not survive a kill, but maybe no power cut;
+    the next one that waits takes them along."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
 
 
 @contextmanager
@@ -132,9 +150,10 @@ def _prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer moamesh (journal version {version}, this one reads up to "
             f"{SCHEMA_VERSION}): update moamesh, or name another data_dir"
         )
-    if version == 0:
+    steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[old] for old in range(version, SCHEMA_VERSION)]
+    if steps:
         with transaction(connection):
-            for statement in _SCHEMA.split(";\n"):
+            for statement in ";\n".join(steps).split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -1,4 +1,12 @@
-"""The journal as the runtime sees it: awaitable, with one thread that owns the SQLite connection."""
+"""The journal as the runtime sees it: one thread owns the SQLite connection, and what waits is written together.
+
+Whoever has a record kept goes on; the future it gets ends once the record is on disk. While one wait for the disk
+lasts, more records gather, and the next wait serves them all.
+
+A disk that is full, read-only or failing is a state: told as health, tried again with longer and longer pauses, and
+left by itself. A damaged file is set aside, also in the middle of a run; in the new one the core has everything kept
+again that has not ended, once it hears that the journal was not well and is.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +20,29 @@ from typing import TypeVar
 
 from edge_agent.adapters.journal.database import is_damage, open_database, set_aside
 from edge_agent.adapters.journal.moment import Moment, read_moment
-from edge_agent.adapters.journal.store import Store
+from edge_agent.adapters.journal.store import Record, Store
 from edge_agent.core.errors import JournalError
-from edge_agent.core.events import ReplyRoute, SessionsRestored
-from edge_agent.core.messages import Answer, Contribution, Prompt
+from edge_agent.core.events import HealthChanged, SessionsRestored
+from edge_agent.core.health import Part
+from edge_agent.ports import EmitEvent
+from edge_agent.tasks import Keeper
 
 log = logging.getLogger(__name__)
+
+WAITING_MAX = 4096  # records that wait for the disk: several for each session of the largest queue
+BATCH_MAX = 256  # records that one transaction writes: bounds what a failing one has to do again
+RETRY_MIN_S = 1.0  # after a failure; doubled with each further one
+RETRY_MAX_S = 60.0
 
 _T = TypeVar("_T")
 
 
 class SqliteJournal:
-    """Keeps accepted prompts and their ends in one SQLite file. Every method returns after the data is on disk.
+    """Keeps accepted prompts and their ends in one SQLite file.
 
-    A prompt is known by its id together with its reply topic. `answers_kept_s` and `answers_kept_max` bound what is
+    A prompt is known by its id together with its reply topic. `answers_kept_s` and `answers_bytes_max` bound what is
     kept of the past; give it the same as the agent's settings, so that both forget the same. Answers that no broker has
     taken stay longer (`store.UNDELIVERED_KEPT_S`). Prompts that have not ended are never dropped.
-
-    All methods but `open` raise `JournalError` if the journal is not open or the disk refuses.
     """
 
     def __init__(
@@ -37,118 +50,251 @@ class SqliteJournal:
         path: Path,
         *,
         answers_kept_s: float = 3_600.0,
-        answers_kept_max: int = 256,
+        answers_bytes_max: int = 8 * 1024 * 1024,
         now: Callable[[], Moment] = read_moment,
     ) -> None:
         self._path = path
         self._answers_kept_s = answers_kept_s
-        self._answers_kept_max = answers_kept_max
+        self._answers_bytes_max = answers_bytes_max
         self._now = now
+        self._emit: EmitEvent | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None  # touched by the thread alone, as is _store
         self._store: Store | None = None
+        self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._trouble = ""
+        self._ill = asyncio.Event()
+        self._damage = ""  # told once, by the loop; written by the thread
+        self._keeper = Keeper("journal")
 
-    async def open(self) -> SessionsRestored:
+    async def open(self, emit: EmitEvent) -> SessionsRestored:
         """Opens the journal and returns what it holds; removes what is past its retention.
 
-        A damaged file is set aside under another name, with an error in the log, and an empty journal begins.
+        Where the disk does not let it, nothing is returned now: `emit` gets a `HealthChanged`, and what the journal
+        holds as soon as it can be read. A damaged file is set aside under another name, and an empty journal begins.
 
         Raises:
-            JournalError: a newer moamesh wrote it, another process has it open, or it cannot be made.
+            JournalError: a newer moamesh wrote it, or another process has it open.
         """
         if self._thread is not None:
             raise JournalError(f"{self._path} is open already")
+        self._emit = emit
+        self._trouble = ""
+        self._ill.clear()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
             return await self._in_thread(self._open)
+        except (sqlite3.Error, OSError) as error:
+            if _is_of_another_process(error):
+                await self.close()
+                raise JournalError(f"{self._path}: {_in_words(error)}") from error
+            await self._failed(error)
+            return SessionsRestored(())
         except BaseException:
             await self.close()
             raise
 
     async def next_incarnation(self) -> int:
-        """Returns a number higher than any returned before; also after a damaged journal was set aside, if the clock
-        has gone on: it is at least the wall clock's seconds, since peers ignore a device whose number is lower."""
-        return await self._in_thread(lambda: self._opened().next_incarnation())
+        """Returns a number higher than any returned before; also after a journal was lost, if the clock has gone on:
+        it is at least the wall clock's seconds, since peers ignore a device whose number is lower."""
+        try:
+            return await self._in_thread(lambda: self._opened().next_incarnation())
+        except (sqlite3.Error, OSError, JournalError):
+            return max(1, int(self._now().wall_s))
 
-    async def record_prompt(self, prompt: Prompt, reply: ReplyRoute, deadline_in_s: float | None) -> None:
-        """Records an accepted prompt. The same id on the same reply topic twice is the same prompt."""
-        await self._in_thread(lambda: self._opened().record_prompt(prompt, reply, deadline_in_s))
+    def write(self, record: Record) -> asyncio.Future[None]:
+        """Has a record kept, behind all that were given before; the future ends when it is on disk.
 
-    async def record_layer(
-        self, prompt_id: str, reply: ReplyRoute, layer: int, responses: tuple[tuple[str, Contribution], ...]
-    ) -> None:
-        """Records the responses of a joined layer (counted from 1)."""
-        await self._in_thread(lambda: self._opened().record_layer(prompt_id, reply, layer, responses))
-
-    async def record_answer(self, answer: Answer, reply: ReplyRoute) -> None:
-        """Records the end of a prompt, undelivered, and drops its layers."""
-        await self._in_thread(lambda: self._opened().record_answer(answer, reply))
-
-    async def mark_delivered(self, prompt_id: str, reply: ReplyRoute) -> None:
-        """Notes that the broker has taken the answer."""
-        await self._in_thread(lambda: self._opened().mark_delivered(prompt_id, reply))
+        It raises `JournalError` if the disk refuses, at once while it is known to.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._thread is None:
+            future.set_exception(JournalError(f"{self._path} is not open"))
+        elif len(self._waiting) >= WAITING_MAX:
+            future.set_exception(JournalError(f"{self._path}: {WAITING_MAX} records wait for the disk already"))
+        else:
+            self._waiting.append((record, future))
+            if self._writing is None:
+                self._writing = self._keeper.begin("writing", self._write_waiting())
+        return future
 
     async def close(self) -> None:
-        """Closes the journal; it can be opened again. May be called twice."""
+        """Writes what waits and closes the journal; it can be opened again. May be called twice."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await self._keeper.stop()
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.get_running_loop().run_in_executor(thread, self._close)
             thread.shutdown()
+
+    # --- in the event loop ----------------------------------------------------------------------------------------
+
+    async def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                await self._write_batch(batch)
+        finally:
+            self._writing = None
+
+    async def _write_batch(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
+        trouble: Exception | None = None
+        errors = await self._in_thread(lambda: self._write_all([record for record, _ in batch]))
+        for (_, future), error in zip(batch, errors, strict=True):
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                trouble = error
+                future.set_exception(JournalError(f"{self._path}: {_in_words(error)}"))
+        if trouble is not None:
+            await self._failed(trouble)
+            return
+        # that a small record found room does not say that the disk is well: `_recover` finds that out
+        damage, self._damage = self._damage, ""
+        if damage and not self._trouble:
+            self._trouble = damage
+            await self._say(HealthChanged(Part.JOURNAL, damage))
+            await self._well()
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         """Runs blocking work in the journal's thread, in the order of the calls."""
         if self._thread is None:
             raise JournalError(f"{self._path} is not open")
         # shielded: cancelling who waits must not leave in doubt whether a queued write happens
-        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+
+    async def _failed(self, error: Exception) -> None:
+        words = f"the journal cannot be written, so a restart would lose accepted prompts: {_in_words(error)}"
+        if not self._trouble:
+            log.error("%s: %s", self._path, words)
+        if words != self._trouble:
+            self._trouble = words
+            self._ill.set()
+            await self._say(HealthChanged(Part.JOURNAL, words))
+        self._keeper.keep("recovery", self._recover)
+
+    async def _well(self) -> None:
+        if self._trouble:
+            log.warning("%s: the journal can be written again", self._path)
+            self._trouble = ""
+            self._ill.clear()
+            await self._say(HealthChanged(Part.JOURNAL, ""))
+
+    async def _recover(self) -> None:
+        """Tries again and again while the disk refuses, also if nothing is to be written."""
+        pause_s = RETRY_MIN_S
+        while True:
+            await self._ill.wait()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MAX_S)
+            try:
+                restored = await self._in_thread(self._try_again)
+            except (sqlite3.Error, OSError, JournalError) as error:
+                log.debug("%s still fails: %s", self._path, error)
+                continue
+            pause_s = RETRY_MIN_S
+            if restored is not None:
+                await self._say(restored)
+            await self._well()
+
+    async def _say(self, event: HealthChanged | SessionsRestored) -> None:
+        if self._emit is not None:
+            await self._emit(event)
+
+    # --- in the thread --------------------------------------------------------------------------------------------
+
+    def _write_all(self, records: list[Record]) -> list[Exception | None]:
+        """Writes records together, or else each for itself; returns what each came to."""
         try:
-            return await asyncio.shield(future)
+            self._write_once(records)
+        except (sqlite3.Error, OSError, JournalError) as error:
+            if len(records) == 1:
+                return [error]
+            return [self._write_all([record])[0] for record in records]
+        return [None] * len(records)
+
+    def _write_once(self, records: list[Record]) -> None:
+        try:
+            self._opened().write(records)
         except sqlite3.Error as error:
-            raise JournalError(f"{self._path}: {_in_words(error)}") from error
-        except OSError as error:
-            raise JournalError(f"{self._path}: {error.strerror or error}") from error
+            if not is_damage(error):
+                raise
+            self._begin_anew(error)
+            self._opened().write(records)
 
     def _opened(self) -> Store:
         if self._store is None:
-            raise JournalError(f"{self._path} is not open")
+            raise JournalError(self._trouble or "it is not open")
         return self._store
+
+    def _try_again(self) -> SessionsRestored | None:
+        """Returns what the journal holds if it could only now be opened."""
+        if self._store is None:
+            return self._open()
+        try:
+            self._store.try_to_write()
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            self._begin_anew(error)
+        return None
 
     def _open(self) -> SessionsRestored:
         try:
             return self._open_once()
         except sqlite3.Error as error:
-            self._close()
             if not is_damage(error):
+                self._close()
                 raise
-            aside = set_aside(self._path)
-            log.error(
-                "the journal %s is damaged (%s) and was set aside as %s; a new one begins without its prompts",
-                self._path,
-                error,
-                aside,
-            )
-            return self._open_once()
+            return self._begin_anew(error)
+        except BaseException:
+            self._close()
+            raise
+
+    def _begin_anew(self, damage: sqlite3.Error) -> SessionsRestored:
+        self._close()
+        aside = set_aside(self._path)
+        log.error(
+            "the journal %s is damaged (%s) and was set aside as %s; a new one begins without its prompts",
+            self._path,
+            damage,
+            aside,
+        )
+        self._damage = f"the journal was damaged and is set aside as {aside.name}; what has not ended is kept anew"
+        return self._open_once()
 
     def _open_once(self) -> SessionsRestored:
         self._connection = open_database(self._path)
         self._store = Store(
             self._connection,
             answers_kept_s=self._answers_kept_s,
-            answers_kept_max=self._answers_kept_max,
+            answers_bytes_max=self._answers_bytes_max,
             now=self._now,
         )
         return self._store.restore()
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._store = None
+        connection, self._connection, self._store = self._connection, None, None
+        if connection is not None:
+            connection.close()
 
 
-def _in_words(error: sqlite3.Error) -> str:
+def _is_of_another_process(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _in_words(error: Exception) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_BUSY:
         return "another process has this journal open: is the agent running already?"
     if code == sqlite3.SQLITE_FULL:
-        return "the journal is full: no space on the disk, or over its size bound"
+        return "no space on the disk, or over the journal's size bound: free some space"
+    if code == sqlite3.SQLITE_READONLY:
+        return "the disk, or the file, can only be read: mount it writable, or replace a worn card"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     return str(error)

@@ -8,49 +8,58 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge_agent.adapters.journal.database import transaction
+from edge_agent.adapters.journal.database import synchronise, transaction
 from edge_agent.adapters.journal.moment import Moment
-from edge_agent.core.events import ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
-from edge_agent.core.messages import DEADLINE_MAX_S, Answer, Contribution, Prompt
+from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
+from edge_agent.core.events import JoinedLayer, ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
+from edge_agent.core.messages import DEADLINE_MAX_S, Answer, Prompt
 
 log = logging.getLogger(__name__)
 
 UNDELIVERED_KEPT_S = DEADLINE_MAX_S  # as long as any prompt may take, a user may still be waiting for its end
 FREE_PAGES_MAX = 256  # 1 MiB of deleted text before the file is made smaller, which costs a write of its own
 
-Responses = tuple[tuple[str, Contribution], ...]
+TRY_BYTES = 128 * 1024  # a disk with room for a small record alone is not well
+PRUNE_EVERY = 64  # ends between two looks at what is past its time: a look reads a line of each
+
+Record: TypeAlias = JournalPrompt | JournalLayer | JournalAnswer | JournalDelivered
+"""What the core has the journal keep."""
+
 _T = TypeVar("_T")
 
 _PROMPT = TypeAdapter(Prompt)
 _REPLY = TypeAdapter(ReplyRoute)
 _ANSWER = TypeAdapter(Answer)
-_RESPONSES: TypeAdapter[Responses] = TypeAdapter(Responses)
+_JOINED = TypeAdapter(JoinedLayer)
 
 
 class Store:
-    """The journal's content. Each method is one transaction: on disk when it returns."""
+    """The journal's content. Each public method is one transaction: all of it is written, or nothing."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         *,
         answers_kept_s: float,
-        answers_kept_max: int,
+        answers_bytes_max: int,
         now: Callable[[], Moment],
     ) -> None:
         self._db = connection
         self._answers_kept_s = answers_kept_s
-        self._answers_kept_max = answers_kept_max
+        self._answers_bytes_max = answers_bytes_max
+        self._answer_bytes = 0
+        self._until_pruned = PRUNE_EVERY
         self._now = now
 
     def restore(self) -> SessionsRestored:
         """Returns what is kept and counts this start as a restart of each unfinished prompt."""
         now = self._now()
+        synchronise(self._db, True)
         with transaction(self._db):
             self._prune(now)
             self._db.execute("UPDATE prompts SET restarts = restarts + 1")
@@ -63,60 +72,89 @@ class Store:
 
     def next_incarnation(self) -> int:
         """Returns a number higher than any before, and than those of a lost journal if the clock went on since."""
+        synchronise(self._db, True)
         with transaction(self._db):
             row = self._db.execute("SELECT value FROM counters WHERE name = 'incarnation'").fetchone()
             incarnation = max(int(row[0]) + 1 if row else 1, int(self._now().wall_s))
             self._db.execute("INSERT OR REPLACE INTO counters VALUES ('incarnation', ?)", (incarnation,))
         return incarnation
 
-    def record_prompt(self, prompt: Prompt, reply: ReplyRoute, deadline_in_s: float | None) -> None:
+    def write(self, records: Sequence[Record]) -> None:
+        """Keeps records in their order, with one wait for the disk, or with none if none of them needs it."""
+        synchronise(self._db, any(isinstance(record, JournalPrompt | JournalAnswer) for record in records))
+        now = self._now()
+        with transaction(self._db):
+            for record in records:
+                self._write(record, now)
+        if any(isinstance(record, JournalAnswer) for record in records):
+            self._give_back_space(FREE_PAGES_MAX)
+
+    def try_to_write(self) -> None:
+        """Writes something of no meaning, as large as the largest prompt: raises if the disk still refuses."""
+        synchronise(self._db, True)
+        with transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO counters VALUES ('try', zeroblob(?))", (TRY_BYTES,))
+        with transaction(self._db):
+            self._db.execute("DELETE FROM counters WHERE name = 'try'")
+
+    def _write(self, record: Record, now: Moment) -> None:
+        match record:
+            case JournalPrompt():
+                self._record_prompt(record, now)
+            case JournalLayer():
+                self._record_layer(record, now)
+            case JournalAnswer(answer=answer, reply=reply):
+                self._record_answer(answer, reply, now)
+            case JournalDelivered():
+                self._db.execute(
+                    "UPDATE answers SET delivered = 1 WHERE prompt_id = ? AND reply_topic = ?",
+                    (record.prompt_id, record.reply.topic),
+                )
+
+    def _record_prompt(self, record: JournalPrompt, now: Moment) -> None:
         """Keeps an accepted prompt; one that is under way already stays as it is."""
-        now = self._now()
+        prompt, reply = record.prompt, record.reply
         key = (prompt.prompt_id, reply.topic)
-        with transaction(self._db):
-            # the agent asks this only of a prompt whose end it no longer remembers: it begins anew
-            self._db.execute("DELETE FROM answers WHERE prompt_id = ? AND reply_topic = ?", key)
-            self._db.execute(
-                "INSERT INTO prompts (prompt_id, reply_topic, reply, prompt, deadline_in_s, elapsed_s, restarts,"
-                " wall_s, boot_id, since_boot_s) VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?)"
-                " ON CONFLICT (prompt_id, reply_topic) DO NOTHING",
-                (*key, _to_json(_REPLY, reply), _to_json(_PROMPT, prompt), deadline_in_s, *_columns(now)),
-            )
+        # the agent asks this only of a prompt whose end it no longer remembers: it begins anew
+        self._db.execute("DELETE FROM answers WHERE prompt_id = ? AND reply_topic = ?", key)
+        self._db.execute(
+            "INSERT INTO prompts (prompt_id, reply_topic, reply, prompt, deadline_in_s, elapsed_s, restarts,"
+            " layer_count, fanout, wall_s, boot_id, since_boot_s) VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (prompt_id, reply_topic) DO NOTHING",
+            (
+                *(*key, _to_json(_REPLY, reply), _to_json(_PROMPT, prompt), record.deadline_in_s),
+                *(record.layer_count, record.fanout, *_columns(now)),
+            ),
+        )
 
-    def record_layer(self, prompt_id: str, reply: ReplyRoute, layer: int, responses: Responses) -> None:
-        """Keeps the responses of a joined layer; of a prompt that is not known, nothing."""
-        with transaction(self._db):
-            row = self._db.execute(
-                "SELECT number FROM prompts WHERE prompt_id = ? AND reply_topic = ?", (prompt_id, reply.topic)
-            ).fetchone()
-            if row is None:
-                log.warning("layer %d of prompt %r is not journalled: the prompt is not", layer, prompt_id)
-                return
-            self._count_time(row[0], self._now())
-            self._db.execute(
-                "INSERT OR REPLACE INTO layers VALUES (?, ?, ?)", (row[0], layer, _to_json(_RESPONSES, responses))
-            )
+    def _record_layer(self, record: JournalLayer, now: Moment) -> None:
+        """Keeps a joined layer; of a prompt that is not known, nothing."""
+        row = self._db.execute(
+            "SELECT number FROM prompts WHERE prompt_id = ? AND reply_topic = ?",
+            (record.prompt_id, record.reply.topic),
+        ).fetchone()
+        if row is None:
+            log.warning("layer %d of prompt %r is not journalled: the prompt is not", record.layer, record.prompt_id)
+            return
+        self._count_time(row[0], now)
+        self._db.execute(
+            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?)", (row[0], record.layer, _to_json(_JOINED, record.joined))
+        )
 
-    def record_answer(self, answer: Answer, reply: ReplyRoute) -> None:
+    def _record_answer(self, answer: Answer, reply: ReplyRoute, now: Moment) -> None:
         """Keeps the end of a prompt, undelivered, in the place of the prompt and its layers. The first end stays."""
-        now = self._now()
         key = (answer.prompt_id, reply.topic)
-        with transaction(self._db):
-            self._db.execute("DELETE FROM prompts WHERE prompt_id = ? AND reply_topic = ?", key)
-            self._db.execute(
-                "INSERT INTO answers (prompt_id, reply_topic, reply, answer, delivered, wall_s, boot_id, since_boot_s)"
-                " VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (prompt_id, reply_topic) DO NOTHING",
-                (*key, _to_json(_REPLY, reply), _to_json(_ANSWER, answer), *_columns(now)),
-            )
+        text = _to_json(_ANSWER, answer)
+        self._db.execute("DELETE FROM prompts WHERE prompt_id = ? AND reply_topic = ?", key)
+        self._db.execute(
+            "INSERT INTO answers (prompt_id, reply_topic, reply, answer, delivered, wall_s, boot_id, since_boot_s)"
+            " VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (prompt_id, reply_topic) DO NOTHING",
+            (*key, _to_json(_REPLY, reply), text, *_columns(now)),
+        )
+        self._answer_bytes += len(text)
+        self._until_pruned -= 1
+        if self._answer_bytes > self._answers_bytes_max or self._until_pruned <= 0:
             self._prune(now)
-        self._give_back_space(FREE_PAGES_MAX)
-
-    def mark_delivered(self, prompt_id: str, reply: ReplyRoute) -> None:
-        """Notes that an answer has reached the broker; of an answer no longer kept, nothing."""
-        with transaction(self._db):
-            self._db.execute(
-                "UPDATE answers SET delivered = 1 WHERE prompt_id = ? AND reply_topic = ?", (prompt_id, reply.topic)
-            )
 
     def _count_time(self, number: int, now: Moment) -> None:
         """Adds the time since the prompt's last note, so that a later jump of the clock cannot take it back."""
@@ -134,14 +172,24 @@ class Store:
     def _prune(self, now: Moment) -> None:
         """Drops answers past their time, then, over the bound, delivered ones first, the oldest first."""
         rows = self._db.execute(
-            "SELECT number, delivered, wall_s, boot_id, since_boot_s FROM answers ORDER BY delivered DESC, number"
+            "SELECT number, length(answer), delivered, wall_s, boot_id, since_boot_s FROM answers"
+            " ORDER BY delivered DESC, number"
         ).fetchall()
-        kept: list[int] = []
+        kept: list[tuple[int, int]] = []
         gone: list[int] = []
-        for number, delivered, *noted in rows:
+        for number, size, delivered, *noted in rows:
             kept_s = self._answers_kept_s if delivered else max(self._answers_kept_s, UNDELIVERED_KEPT_S)
-            (kept if now.seconds_since(Moment(*noted)) <= kept_s else gone).append(number)
-        gone += kept[: max(0, len(kept) - self._answers_kept_max)]
+            if now.seconds_since(Moment(*noted)) <= kept_s:
+                kept.append((number, size))
+            else:
+                gone.append(number)
+        self._answer_bytes = sum(size for _, size in kept)
+        for number, size in kept[:-1]:  # the last one stays, however large it is
+            if self._answer_bytes <= self._answers_bytes_max:
+                break
+            self._answer_bytes -= size
+            gone.append(number)
+        self._until_pruned = PRUNE_EVERY
         self._db.executemany("DELETE FROM answers WHERE number = ?", [(number,) for number in gone])
 
     def _give_back_space(self, free_pages_max: int) -> None:
@@ -162,10 +210,12 @@ class Store:
         return tuple(found)
 
     def _read_session(self, number: int) -> RestoredSession:
-        prompt, reply, deadline_in_s, elapsed_s, restarts = self._db.execute(
-            "SELECT prompt, reply, deadline_in_s, elapsed_s, restarts FROM prompts WHERE number = ?", (number,)
+        prompt, reply, deadline_in_s, elapsed_s, restarts, layer_count, fanout = self._db.execute(
+            "SELECT prompt, reply, deadline_in_s, elapsed_s, restarts, layer_count, fanout FROM prompts"
+            " WHERE number = ?",
+            (number,),
         ).fetchone()
-        rows = self._db.execute("SELECT layer, responses FROM layers WHERE prompt = ? ORDER BY layer", (number,))
+        rows = self._db.execute("SELECT layer, joined FROM layers WHERE prompt = ? ORDER BY layer", (number,))
         # a layer builds on the one before: those after a gap are of no use
         joined = [row[1] for expected, row in enumerate(rows.fetchall(), start=1) if row[0] == expected]
         return RestoredSession(
@@ -173,8 +223,10 @@ class Store:
             reply=_REPLY.validate_json(reply),
             remaining_s=None if deadline_in_s is None else max(0.0, deadline_in_s - elapsed_s),
             elapsed_s=elapsed_s,
-            layers=tuple(_RESPONSES.validate_json(responses) for responses in joined),
+            layers=tuple(_JOINED.validate_json(layer) for layer in joined),
             restarts=restarts,
+            layer_count=layer_count,
+            fanout=fanout,
         )
 
     def _read_answer(self, number: int) -> RestoredAnswer:

@@ -132,6 +132,11 @@ class Connection:
         return self._serves_others
 
     @property
+    def limits(self) -> BrokerLimits:
+        """What the broker takes, as it said at the last connect."""
+        return self._limits
+
+    @property
     def waiting(self) -> int:
         """Messages queued or not acknowledged yet."""
         return self._sender.waiting
@@ -145,6 +150,8 @@ class Connection:
         """Sends `item` now if the connection has room, else queues it."""
         if self._stopping.is_set():
             self._counters.dropped += 1
+            if item.on_refused is not None:
+                item.on_refused("this device stops")
         else:
             self._sender.send(item)
 

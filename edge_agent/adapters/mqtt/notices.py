@@ -6,12 +6,14 @@ A message that cannot be sent is found out in the middle of sending it, which th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from edge_agent.adapters.mqtt.settings import Counters
 from edge_agent.core.events import Event
 from edge_agent.ports import EmitEvent
 
-NOTICES_MAX = 256  # as many as requests may be under way; beyond it their own timers end them
+NOTICES_MAX = 1024  # more than requests and answers may be under way: 32 sessions of 17, and 64
+LAST_S = 2.0  # for whoever takes notices to come round once more
 
 
 class Notices:
@@ -34,8 +36,10 @@ class Notices:
             self._counters.notices_dropped += 1
 
     async def stop(self) -> None:
-        """Ends at once, whatever waits."""
+        """Hands on what waits, as far as it is taken within `LAST_S`, and ends."""
         if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._waiting.join(), LAST_S)
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
@@ -43,3 +47,4 @@ class Notices:
     async def _run(self, emit: EmitEvent) -> None:
         while True:
             await emit(await self._waiting.get())
+            self._waiting.task_done()

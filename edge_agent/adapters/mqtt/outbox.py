@@ -83,8 +83,9 @@ class Outbox:
             lowest = next((priority for priority in Priority if self._lanes[priority]), None)
             self._counters.dropped += 1
             if lowest is None or lowest > item.priority:
+                _refuse(item)
                 return
-            self._take(lowest)
+            _refuse(self._take(lowest))
         self._add(item)
 
     def put_back(self, items: list[Outgoing]) -> None:
@@ -121,3 +122,8 @@ class Outbox:
     def _count(self, item: Outgoing, sign: int) -> None:
         self._items += sign
         self._bytes += sign * item.size
+
+
+def _refuse(item: Outgoing) -> None:
+    if item.on_refused is not None:
+        item.on_refused("too much waits for the broker already")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from edge_agent.adapters.mqtt.adverts import Advert, Adverts
 from edge_agent.adapters.mqtt.bad_input import BadInputLog
 from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
+from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.notices import Notices
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
@@ -38,6 +40,10 @@ from edge_agent.ports import EmitEvent
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel
+
+_log = logging.getLogger(__name__)
+
+TOPIC_BYTES_MAX = 256  # longer than any topic of ours; with MQTT 5's correlation data
 
 
 class MqttTransport:
@@ -151,11 +157,14 @@ class MqttTransport:
         self._send(device_id, home_broker, item, expires_in_s)
 
     def send_to_user(
-        self, reply: ReplyRoute, message: DeviceToUser, on_delivered: Callable[[], None] | None = None
+        self, reply: ReplyRoute, message: DeviceToUser, on_sent: Callable[[bool], object] | None = None
     ) -> None:
-        """Queues a message for a user; `on_delivered` is called once the home broker has taken it."""
+        """Queues a message for a user; `on_sent` is called once: with True when the home broker has taken it, with
+        False when it never will: the outbox is full, it is too large, refused, or this device stops."""
         if self._home is None or not topics.is_own_answer(reply.topic, self._settings.mesh, self._settings.device_id):
             self.counters.dropped += 1
+            if on_sent is not None:
+                on_sent(False)
             return
         passing = isinstance(message, TokenChunk | LayerProgress)
         self._home.send(
@@ -166,7 +175,8 @@ class MqttTransport:
                 topics.row_for(message).retain,
                 Priority.PROGRESS if passing else Priority.USERS,
                 correlation=bytes.fromhex(reply.correlation),
-                on_delivered=on_delivered,
+                on_delivered=None if on_sent is None else partial(_sent, on_sent),
+                on_refused=None if on_sent is None else partial(_not_sent, on_sent),
                 shrink=lambda bytes_max: shrink(message, bytes_max, reply.body_id),
             )
         )
@@ -220,7 +230,10 @@ class MqttTransport:
         if connected and self._adverts is not None:
             self._adverts.connected()
         if self._emit is not None:
-            await self._emit(ConnectionChanged(connected))
+            limits = self._home.limits if self._home is not None and connected else BrokerLimits()
+            room = limits.body_bytes_max("", TOPIC_BYTES_MAX)
+            no_bound = room >= self._settings.body_bytes_max  # beyond our own
+            await self._emit(ConnectionChanged(connected, None if no_bound else int(room)))
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -262,3 +275,12 @@ class MqttTransport:
         if self._home_urls[0].tls and not home[0].tls:
             return None  # a mesh that encrypts does not send prompts in clear because a peer says so
         return self._away.find(home, device_id)
+
+
+def _sent(on_sent: Callable[[bool], object]) -> None:
+    on_sent(True)
+
+
+def _not_sent(on_sent: Callable[[bool], object], why: str) -> None:
+    _log.warning("an answer was not sent, and is owed still: %s", why)
+    on_sent(False)

@@ -10,10 +10,12 @@ from edge_agent.simulator.checkers.durable import Durable
 from edge_agent.simulator.checkers.ends_once import EndsOnce
 from edge_agent.simulator.checkers.first_come import FirstCome
 from edge_agent.simulator.checkers.in_time import InTime
+from edge_agent.simulator.checkers.lost_origins import LostOrigins
 from edge_agent.simulator.checkers.nothing_left import NothingLeft
 from edge_agent.simulator.checkers.one_end import OneEnd
 from edge_agent.simulator.checkers.only_wanted import OnlyWanted
 from edge_agent.simulator.checkers.owed import Owed
+from edge_agent.simulator.checkers.runs_in_time import RunsInTime
 from edge_agent.simulator.checkers.served_once import ServedOnce
 from edge_agent.simulator.checkers.sizes import Sizes
 from edge_agent.simulator.checkers.unable import Unable
@@ -35,6 +37,8 @@ def all_checkers(settings: AgentSettings) -> list[Checker]:
         ServedOnce(),
         OnlyWanted(),
         InTime(),
+        RunsInTime(),
+        LostOrigins(),
         Unable(),
         Sizes(),
         NothingLeft(),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt
-from edge_agent.core.events import Event
+from edge_agent.core.events import Event, JournalRecord, RecordWritten, SessionsRestored
 from edge_agent.core.settings import AgentSettings
+from edge_agent.core.sizes import answer_size
 from edge_agent.simulator.checkers.base import Checker
 
 Key: TypeAlias = tuple[int, str, str]
@@ -16,26 +18,25 @@ Key: TypeAlias = tuple[int, str, str]
 
 
 class AnswersKept(Checker):
-    """Remembers every end for as long as the device promises to."""
+    """Remembers every end for as long as the device promises to: for a time, and within a bound in bytes."""
 
     name = "no prompt is worked on again while its answer is kept"
 
     def __init__(self, settings: AgentSettings) -> None:
         self._kept_s = settings.answers_kept_s
-        self._ended: dict[Key, float] = {}
+        self._bytes_max = settings.answers_bytes_max
+        self._ended: dict[Key, tuple[float, int]] = {}  # when, and how many bytes of answers there were by then
+        self._bytes: Counter[int] = Counter()
+        self._size: dict[Key, int] = {}
         self._unkept: set[Key] = set()
 
     def excused(self, device: int) -> None:
         """A device without its disk remembers nothing."""
-        self._ended = {key: at for key, at in self._ended.items() if key[0] != device}
+        self._ended = {key: end for key, end in self._ended.items() if key[0] != device}
 
     def journal_damaged(self, device: int) -> None:
         """What has ended is remembered until it restarts, and not beyond."""
         self._unkept |= {key for key in self._ended if key[0] == device}
-
-    def end_not_kept(self, device: int, topic: str, prompt_id: str) -> None:
-        """This end is remembered until the device restarts."""
-        self._unkept.add((device, topic, prompt_id))
 
     def restarted(self, device: int) -> None:
         """What could not be written is forgotten."""
@@ -45,13 +46,24 @@ class AnswersKept(Checker):
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks for prompts that begin again."""
+        if type(event) is RecordWritten and event.record is JournalRecord.ANSWER:
+            key = (device, event.reply.topic, event.prompt_id)
+            self._bytes[device] += self._size.pop(key, 0)
+            self._ended[key] = (now, self._bytes[device])
+            if event.error:
+                self._unkept.add(key)
+        elif type(event) is SessionsRestored:
+            for kept in event.answers:
+                key = (device, kept.reply.topic, kept.answer.prompt_id)
+                self._ended.setdefault(key, (now, self._bytes[device]))
         for effect in effects:
             if type(effect) is JournalAnswer:
-                self._ended[device, effect.reply.topic, effect.answer.prompt_id] = now
+                self._size[device, effect.reply.topic, effect.answer.prompt_id] = answer_size(effect.answer)
             elif type(effect) is JournalPrompt:
-                key = (device, effect.reply.topic, effect.prompt.prompt_id)
-                ended_at = self._ended.get(key)
-                if ended_at is not None and now < ended_at + self._kept_s:
-                    raise self.broken(
-                        f"d{device} begins prompt {key[2]} of {key[1]} again, {now - ended_at:.1f} s after its end"
-                    )
+                self._begun((device, effect.reply.topic, effect.prompt.prompt_id), now)
+
+    def _begun(self, key: Key, now: float) -> None:
+        at, before = self._ended.get(key, (-self._kept_s, 0))
+        crowded_out = self._bytes[key[0]] - before > self._bytes_max / 2
+        if now < at + self._kept_s and not crowded_out:
+            raise self.broken(f"d{key[0]} begins prompt {key[2]} of {key[1]} again, {now - at:.1f} s after its end")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, SendToDevice
 from edge_agent.core.events import Event
-from edge_agent.core.messages import Answer, PromptReceipt
+from edge_agent.core.messages import Answer
 
 
 class Violation(Exception):  # noqa: N818 - a finding, not an error of the program
@@ -39,20 +39,11 @@ class Checker:
     def journal_damaged(self, device: int) -> None:
         """What a device's journal holds so far cannot be read any more."""
 
-    def prompt_not_kept(self, device: int, topic: str, prompt_id: str) -> None:
-        """An accepted prompt could not be written: a restart may know nothing of it."""
-
-    def end_not_kept(self, device: int, topic: str, prompt_id: str) -> None:
-        """The end of a prompt could not be written: a restart knows nothing of it."""
-
     def held_up(self, device: int, now: float) -> None:
         """A device handled nothing for a while, until now: what it was to do meanwhile is late."""
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """A device has handled `event`, and `effects` were carried out."""
-
-    def receipt_sent(self, device: int, topic: str, receipt: PromptReceipt) -> None:
-        """A receipt sets out, as it will be read."""
 
     def told(self, device: int, topic: str, answer: Answer) -> None:
         """An answer has reached its user."""
@@ -60,8 +51,8 @@ class Checker:
     def delivered(self, device: int, topic: str, prompt_id: str) -> None:
         """The broker has confirmed an answer: the device takes it for delivered."""
 
-    def too_large(self, device: int, effect: SendToDevice, size: int) -> None:
-        """A message to another device is over a limit; its sender will be told."""
+    def too_large(self, device: int, effect: SendToDevice, size: int, *, limit_known: bool) -> None:
+        """A message to another device is over a limit; its sender, who may have known that limit, will be told."""
 
     def at_rest(self, now: float, agents: Sequence[Agent | None]) -> None:
         """Faults are long over and nothing is asked any more; `None` stands for devices that left for good."""

@@ -20,29 +20,32 @@ class Bounds(Checker):
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
         self._share = max(1, int(settings.queue_capacity * settings.origin_share))
-        self._sessions: Counter[int] = Counter()
+        self._sessions: dict[int, set[tuple[str, str]]] = {}
         self._restored: Counter[int] = Counter()
 
     def restarted(self, device: int) -> None:
         """Its sessions come back from the journal, if at all."""
-        self._sessions[device] = self._restored[device] = 0
+        self._sessions.pop(device, None)
+        self._restored[device] = 0
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks at one device."""
+        sessions = self._sessions.setdefault(device, set())
         if type(event) is SessionsRestored:
-            self._sessions[device] = self._restored[device] = len(event.sessions)
+            sessions |= {(session.reply.topic, session.prompt.prompt_id) for session in event.sessions}
+            self._restored[device] = len(sessions)
         for effect in effects:
-            if type(effect) is JournalPrompt:
-                self._sessions[device] += 1
+            if type(effect) is JournalPrompt:  # again for all that go on, when a disk is well again
+                sessions.add((effect.reply.topic, effect.prompt.prompt_id))
             elif type(effect) is JournalAnswer:
-                self._sessions[device] -= 1
+                sessions.discard((effect.reply.topic, effect.answer.prompt_id))
         self._check_queue(device, agent)
         rows = len(agent.view.rows())
         if rows > self._settings.view_size_max:
             raise self.broken(f"d{device} knows {rows} peers, of at most {self._settings.view_size_max}")
 
     def _check_queue(self, device: int, agent: Agent) -> None:
-        capacity, sessions = self._settings.queue_capacity, self._sessions[device]
+        capacity, sessions = self._settings.queue_capacity, len(self._sessions[device])
         items = [*agent.queue.waiting.values(), *agent.queue.running.values()]
         origins = Counter(item.origin for item in items if item.role == "peer")
         peers = origins.total()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from edge_agent.core.agent import Agent
+from edge_agent.core.effects import Effect
+from edge_agent.core.events import Event, JournalRecord, RecordWritten
 from edge_agent.core.messages import Answer
 from edge_agent.simulator.checkers.base import Checker
 
@@ -23,15 +28,16 @@ class OneEnd(Checker):
         """Once it restarts, it does not know what it has answered."""
         self._unkept |= {key for key in self._heard if key[0] == device}
 
-    def end_not_kept(self, device: int, topic: str, prompt_id: str) -> None:
-        """Once it restarts, it does not know this answer."""
-        self._unkept.add((device, topic, prompt_id))
-
     def restarted(self, device: int) -> None:
         """What could not be written is forgotten."""
         for key in [key for key in self._unkept if key[0] == device]:
             self._unkept.discard(key)
             self._heard.pop(key, None)
+
+    def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
+        """An end that could not be written is told all the same."""
+        if type(event) is RecordWritten and event.record is JournalRecord.ANSWER and event.error:
+            self._unkept.add((device, event.reply.topic, event.prompt_id))
 
     def told(self, device: int, topic: str, answer: Answer) -> None:
         """An answer has reached its user."""

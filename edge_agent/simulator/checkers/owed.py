@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from edge_agent.core.agent import Agent
-from edge_agent.core.effects import Effect, JournalAnswer
-from edge_agent.core.events import Event, SessionsRestored
+from edge_agent.core.effects import Effect
+from edge_agent.core.events import Event, JournalRecord, RecordWritten, SessionsRestored
 from edge_agent.core.messages import Answer
 from edge_agent.simulator.checkers.base import Checker
 
@@ -33,10 +33,6 @@ class Owed(Checker):
         """A restart knows nothing of what is owed by now."""
         self._unkept |= {key for key in self._owed if key[0] == device}
 
-    def end_not_kept(self, device: int, topic: str, prompt_id: str) -> None:
-        """A restart knows nothing of this end."""
-        self._unkept.add((device, topic, prompt_id))
-
     def restarted(self, device: int) -> None:
         """What could not be written is forgotten."""
         gone = {key for key in self._unkept if key[0] == device}
@@ -44,11 +40,13 @@ class Owed(Checker):
         self._unkept -= gone
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
-        """Looks for ends, and at what a restart brought back."""
-        for effect in effects:
-            if type(effect) is JournalAnswer:
-                self._owed.add((device, effect.reply.topic, effect.answer.prompt_id))
-        if type(event) is SessionsRestored:
+        """Looks for ends that are written, or were."""
+        if type(event) is RecordWritten and event.record is JournalRecord.ANSWER:
+            key = (device, event.reply.topic, event.prompt_id)
+            self._owed.add(key)
+            if event.error:
+                self._unkept.add(key)
+        elif type(event) is SessionsRestored:
             for kept in event.answers:
                 if not kept.delivered:
                     self._owed.add((device, kept.reply.topic, kept.answer.prompt_id))

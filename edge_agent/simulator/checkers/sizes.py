@@ -1,4 +1,4 @@
-"""Sizes add up: no device makes a message that nobody can be sent, and none is dropped unheard."""
+"""Sizes add up: no device makes a message that it knows nobody can be sent, and none is dropped unheard."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ class Sizes(Checker):
         self._told = {key for key in self._told if key[0] != device}
         self._refused = {key: size for key, size in self._refused.items() if key[0] != device}
 
-    def too_large(self, device: int, effect: SendToDevice, size: int) -> None:
-        """A message over a limit."""
+    def too_large(self, device: int, effect: SendToDevice, size: int, *, limit_known: bool) -> None:
+        """A message over a limit, which its sender may not have known when it was made."""
+        if limit_known:
+            raise self.broken(
+                f"d{device} makes a message of {size} bytes for {effect.device_id}: nobody can be sent that"
+            )
         if isinstance(effect.message, ProposalRequest | ProposalResponse):
             key = (device, effect.device_id, effect.message.request_id)
             if key in self._told:

@@ -11,19 +11,21 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from edge_agent.core import membership, peer_service, peers
+from edge_agent.core import layers, membership, peer_service, peers
 from edge_agent.core.agent import Agent
-from edge_agent.core.effects import JournalAnswer, JournalPrompt, SendToUser
+from edge_agent.core.effects import JournalPrompt, SendToUser
+from edge_agent.core.ends import Ends, EndState
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.events import Event, InferenceFailed, PromptReceived, SessionsRestored
-from edge_agent.core.messages import Answer, BusyReason, PromptReceipt
+from edge_agent.core.events import Event, InferenceFailed, PromptReceived, ReplyRoute, SessionsRestored
+from edge_agent.core.inference import InferenceServer
+from edge_agent.core.messages import Answer, BusyReason
 from edge_agent.core.peer_service import PeerService
 from edge_agent.core.peers import Peer, PeerStatus, PeerView
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.reception import Reception
 from edge_agent.core.requests import Requests
 from edge_agent.core.sessions import Sessions
-from edge_agent.simulator.faults.disks import Disks
+from edge_agent.simulator.faults.disks import Disks, Record
 from edge_agent.simulator.faults.engines import ENDLESS_S, Engines
 
 
@@ -41,22 +43,48 @@ def _nothing(*_: object) -> None:
 
 def _prompt_received(self: Reception, event: PromptReceived, now: float) -> None:
     _RECEIVE(self, event, now)
-    out = self._context.out
-    for at, effect in enumerate(out):
-        if type(effect) is JournalPrompt and at + 1 < len(out):
-            following = out[at + 1]
-            if type(following) is SendToUser and type(following.message) is PromptReceipt:
-                out[at], out[at + 1] = following, effect
-            return
+    if any(type(effect) is JournalPrompt for effect in self._context.out):
+        self._send_receipt(event.reply, event.prompt.prompt_id, True, now)
 
 
-def _end(self: Sessions, *arguments: Any) -> None:
-    _END(self, *arguments)
-    out = self._context.out
-    for at, effect in enumerate(out[:-1]):
-        following = out[at + 1]
-        if type(effect) is JournalAnswer and type(following) is SendToUser and type(following.message) is Answer:
-            out[at], out[at + 1] = following, effect
+def _add_and_tell(self: Ends, key: str, answer: Answer, reply: ReplyRoute, now: float) -> None:
+    _ADD(self, key, answer, reply, now)
+    self.written(key)
+
+
+def _send_without_a_connection(self: Ends, end: Any) -> None:
+    if end.state is EndState.OWED:
+        end.state = EndState.SENDING
+        self._sending += 1
+        self._context.out.append(SendToUser(end.reply, end.answer))
+
+
+def _send_owed_once(self: Ends) -> None:
+    for end in list(self._open.values()):
+        self._send(end)
+
+
+def _take_for_delivered(self: Ends, key: str, delivered: bool, now: float) -> None:
+    _SENT(self, key, True, now)
+
+
+def _keep_256_answers(self: Ends, now: float) -> None:
+    _FORGET(self, now)
+    while len(self._delivered) > 256:
+        self._drop(next(iter(self._delivered)))
+
+
+def _item_due_if_it_waits(self: InferenceServer, item_id: str, now: float) -> None:
+    if item_id not in self.queue.running:
+        _ITEM_DUE(self, item_id, now)
+
+
+def _uncut(messages: object, references: tuple[str, ...], message_bytes_max: int) -> tuple[tuple[str, ...], int]:
+    return references, 0
+
+
+def _tell_no_error(self: Disks, device: int, record: Record, error: str) -> None:
+    _TELL(self, device, record, "")
 
 
 def _restored_without_answers(self: Reception, event: SessionsRestored, now: float) -> None:
@@ -90,7 +118,9 @@ def _no_outcome(self: Engines, seconds: float, item_id: str) -> tuple[float, Eve
     return ENDLESS_S, InferenceFailed(item_id, "never heard of", retryable=False)
 
 
-_RECEIVE, _RESTORED, _END = Reception.prompt_received, Reception.restored, Sessions.end
+_RECEIVE, _RESTORED = Reception.prompt_received, Reception.restored
+_ADD, _SENT, _FORGET = Ends.add, Ends.sent, Ends._forget_old
+_ITEM_DUE, _TELL = InferenceServer.item_due, Disks.tell
 _QUEUE = InferenceQueue.__init__
 _numbers = count()
 
@@ -120,7 +150,7 @@ ABLATIONS = {
     "journal-before-receipt": Ablation(
         "a prompt is journalled before its receipt is sent", ((Reception, "prompt_received", _prompt_received),)
     ),
-    "journal-before-answer": Ablation("an answer is journalled before it is sent", ((Sessions, "end", _end),)),
+    "journal-before-answer": Ablation("an answer is journalled before it is sent", ((Ends, "add", _add_and_tell),)),
     "restored-sessions": Ablation(
         "a restart takes up unfinished prompts", ((Reception, "restored", _restored_without_sessions),)
     ),
@@ -141,9 +171,28 @@ ABLATIONS = {
     "able-peers": Ablation(
         "who cannot infer is not asked by those who know", ((peers, "_can_be_asked", _can_be_asked_while_unable),)
     ),
-    "not-durable": Ablation(
-        "a receipt says when its prompt could not be written", ((Disks, "note_failure", _nothing),)
+    "not-durable": Ablation("a receipt says when its prompt could not be written", ((Disks, "tell", _tell_no_error),)),
+    "owed-until-connected": Ablation(
+        "an end is told once there is a connection, and delivered once the broker has it",
+        (
+            (Ends, "_send", _send_without_a_connection),
+            (Ends, "send_owed", _send_owed_once),
+            (Ends, "sent", _take_for_delivered),
+            (Ends, "check_invariants", _nothing),
+        ),
     ),
+    "answers-kept": Ablation(
+        "an answer is kept for its time, however many there are", ((Ends, "_forget_old", _keep_256_answers),)
+    ),
+    "running-deadline": Ablation(
+        "an item ends at its deadline also while it runs",
+        (
+            (InferenceServer, "item_due", _item_due_if_it_waits),
+            (InferenceServer, "check_invariants", _nothing),
+        ),
+    ),
+    "lost-origin": Ablation("nobody works for a device that is gone", ((PeerService, "origin_lost", _nothing),)),
+    "reference-sizes": Ablation("references are cut to what fits a message", ((layers, "fit_references", _uncut),)),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from edge_agent.core.events import StopRequested
 from edge_agent.simulator.faults import hardware
 from edge_agent.simulator.faults.hardware import within
-from edge_agent.simulator.faults.journal import Disk
+from edge_agent.simulator.faults.journal import WRITE_S, Disk
 from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.faults.mesh import FaultMesh, pick
 from edge_agent.simulator.faults.plan import FAULTS_S
@@ -49,8 +49,9 @@ def heal(mesh: FaultMesh) -> None:
     for device in range(mesh.plan.devices):
         mesh.engines.slowness[device] = 1.0
         mesh.engines.wedged[device] = False
-        mesh.disks.journals[device].write_s = 0.0
-        mesh.disks.change(device, Disk.WELL)
+        mesh.disks.journals[device].write_s = WRITE_S
+        if mesh.disks.journals[device].disk is not Disk.WELL:
+            mesh.disks.change(device, Disk.WELL)
         mesh.thaw(device)
         mesh.start(device)
         mesh.engines.reload(device)

@@ -1,12 +1,14 @@
 """The disks of a fault run: what journal effects come to, and what a device is told of its journal.
 
-Stands for journal and runtime together. The runtime owes the core word of a journal that cannot be written, and that it
-can be again; and a receipt that goes out after its prompt could not be written says so.
+Stands for journal and runtime together. One write at a time: what comes meanwhile is written by the next, all at once.
+The runtime owes the core word of each prompt and end, in their order, and of a journal that is not well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections import deque
+from typing import TypeAlias
 
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
@@ -17,32 +19,43 @@ from edge_agent.simulator.cluster import Cluster
 from edge_agent.simulator.faults.journal import DeviceClock, Disk, SimulatedJournal
 from edge_agent.simulator.trace import Trace
 
+Record: TypeAlias = fx.JournalPrompt | fx.JournalLayer | fx.JournalAnswer | fx.JournalDelivered
+
 
 class Disks:
     """All of them."""
 
-    def __init__(self, cluster: Cluster, trace: Trace, checkers: list[Checker]) -> None:
+    def __init__(self, cluster: Cluster, trace: Trace, checkers: list[Checker], rng: random.Random) -> None:
         self.clocks = [DeviceClock() for _ in range(cluster.size)]
         self.journals = [SimulatedJournal(clock) for clock in self.clocks]
-        self.failed = [False] * cluster.size
-        """Whether the last write of each device failed."""
+        self._failed = [False] * cluster.size
+        self._waiting: list[deque[Record]] = [deque() for _ in range(cluster.size)]
+        self._writing: list[list[Record]] = [[] for _ in range(cluster.size)]
         self._cluster = cluster
         self._trace = trace
         self._checkers = checkers
-        cluster.carry_out_with(fx.JournalPrompt, self._prompt)
-        cluster.carry_out_with(fx.JournalLayer, self._layer)
-        cluster.carry_out_with(fx.JournalAnswer, self._answer)
+        self._rng = rng
+        for kind in (fx.JournalPrompt, fx.JournalLayer, fx.JournalAnswer, fx.JournalDelivered):
+            cluster.carry_out_with(kind, self.write)
 
-    def restarted(self, device: int) -> None:
-        """A new process tries anew."""
-        self.failed[device] = False
+    def open(self, device: int) -> ev.SessionsRestored:
+        """A new process opens its journal: returns what that holds."""
+        self._failed[device] = False
+        return self.journals[device].restore(self._cluster.now)
+
+    def died(self, device: int) -> None:
+        """What was being written may be on disk or not; what waited is not."""
+        self._waiting[device].clear()
+        batch, self._writing[device] = self._writing[device], []
+        if batch and self._rng.random() < 0.5:
+            self._commit(device, batch)
 
     def replace(self, device: int) -> None:
         """A new and empty disk."""
         self.journals[device] = SimulatedJournal(self.clocks[device])
 
     def change(self, device: int, disk: Disk) -> None:
-        """A disk fails, or is well again: then a damaged journal is set aside, and an empty one begun."""
+        """A disk fails, or is well again: then a damaged journal is set aside."""
         journal = self.journals[device]
         self._trace.note(self._cluster.now, f"the disk of d{device}: {disk.value or 'well again'}")
         if disk is Disk.DAMAGED:
@@ -51,41 +64,58 @@ class Disks:
         elif journal.disk is Disk.DAMAGED:
             journal.set_aside()
         journal.disk = disk
-        if disk is Disk.WELL and self.failed[device]:
-            self.failed[device] = False
+        if disk is Disk.WELL and self._failed[device]:
+            self._failed[device] = False
             self._cluster.handle(device, ev.HealthChanged(Part.JOURNAL, ""))
 
-    def mark_delivered(self, device: int, topic: str, prompt_id: str) -> None:
-        """The broker has taken an answer."""
-        self._write(device, lambda: self.journals[device].mark_delivered(topic, prompt_id))
+    def write(self, device: int, record: Record) -> None:
+        """Takes a record: it is written with the next commit."""
+        self._waiting[device].append(record)
+        if not self._writing[device]:
+            self._begin(device)
 
-    def _prompt(self, device: int, effect: fx.JournalPrompt) -> None:
-        now = self._cluster.now
-        if not self._write(device, lambda: self.journals[device].record_prompt(effect, now), holds=True):
-            for checker in self._checkers:
-                checker.prompt_not_kept(device, effect.reply.topic, effect.prompt.prompt_id)
+    def tell(self, device: int, record: Record, error: str) -> None:
+        """The journal's word on a record that the core waits for."""
+        if isinstance(record, fx.JournalPrompt):
+            word = ev.RecordWritten(ev.JournalRecord.PROMPT, record.prompt.prompt_id, record.reply, error)
+        elif isinstance(record, fx.JournalAnswer):
+            word = ev.RecordWritten(ev.JournalRecord.ANSWER, record.answer.prompt_id, record.reply, error)
+        else:
+            return
+        self._cluster.post(self._cluster.now, device, word)
 
-    def _layer(self, device: int, effect: fx.JournalLayer) -> None:
-        now = self._cluster.now
-        self._write(device, lambda: self.journals[device].record_layer(effect, now), holds=True)
+    def _begin(self, device: int) -> None:
+        batch = self._writing[device] = list(self._waiting[device])
+        self._waiting[device].clear()
 
-    def _answer(self, device: int, effect: fx.JournalAnswer) -> None:
-        if not self._write(device, lambda: self.journals[device].record_answer(effect), holds=True):
-            for checker in self._checkers:
-                checker.end_not_kept(device, effect.reply.topic, effect.answer.prompt_id)
+        def done() -> None:
+            if self._writing[device] is not batch:  # it died meanwhile
+                return
+            error = self._commit(device, batch)
+            if error and not self._failed[device]:
+                self._failed[device] = True
+                self._cluster.post(self._cluster.now, device, ev.HealthChanged(Part.JOURNAL, error))
+            for record in batch:
+                self.tell(device, record, error)
+            self._writing[device] = []
+            if self._waiting[device]:
+                self._begin(device)
 
-    def _write(self, device: int, write: Callable[[], None], *, holds: bool = False) -> bool:
-        if holds:
-            self._cluster.write_s = self.journals[device].write_s
-        try:
-            write()
-        except JournalError as error:
-            self.note_failure(device, str(error))
-            return False
-        return True
+        self._cluster.at(self._cluster.now + self.journals[device].write_s, done)
 
-    def note_failure(self, device: int, detail: str) -> None:
-        """A write failed: from now on receipts say so, and the core is told."""
-        if not self.failed[device]:
-            self.failed[device] = True
-            self._cluster.post(self._cluster.now, device, ev.HealthChanged(Part.JOURNAL, detail))
+    def _commit(self, device: int, batch: list[Record]) -> str:
+        """Writes records all at once; returns what went wrong."""
+        journal, now, error = self.journals[device], self._cluster.now, ""
+        for record in batch:
+            try:
+                if isinstance(record, fx.JournalPrompt):
+                    journal.record_prompt(record, now)
+                elif isinstance(record, fx.JournalLayer):
+                    journal.record_layer(record, now)
+                elif isinstance(record, fx.JournalAnswer):
+                    journal.record_answer(record)
+                else:
+                    journal.mark_delivered(record)
+            except JournalError as failure:
+                error = str(failure)
+        return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge_agent.simulator.faults.journal import Disk
+from edge_agent.simulator.faults.journal import WRITE_S, Disk
 from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.faults.mesh import FaultMesh, pick
 from edge_agent.simulator.faults.plan import FAULTS_S
@@ -40,7 +40,7 @@ def _forget(mesh: FaultMesh) -> None:
 
 def _fail_disk(mesh: FaultMesh) -> None:
     device = pick(mesh.rng, mesh)
-    mesh.disks.change(device, mesh.rng.choice((Disk.FULL, Disk.READ_ONLY, Disk.UNSYNCED, Disk.DAMAGED)))
+    mesh.disks.change(device, mesh.rng.choice(tuple(disk for disk in Disk if disk is not Disk.WELL)))
     if mesh.rng.random() < 0.5:  # what the disk did not take must not have been promised
         mesh.cluster.at(mesh.now + mesh.rng.uniform(0.1, 15.0), lambda: _restart(mesh, device))
     within(mesh, 20.0, lambda: mesh.disks.change(device, Disk.WELL))
@@ -64,7 +64,7 @@ def _slow_card(mesh: FaultMesh) -> None:
     mesh.trace.note(mesh.now, f"d{device} takes {seconds} s for a write")
 
     def over() -> None:
-        mesh.disks.journals[device].write_s = 0.0
+        mesh.disks.journals[device].write_s = WRITE_S
 
     within(mesh, 20.0, over)
 

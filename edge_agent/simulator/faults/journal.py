@@ -13,8 +13,10 @@ from typing import TypeAlias
 
 from edge_agent.core import effects as fx
 from edge_agent.core.errors import JournalError
-from edge_agent.core.events import ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
-from edge_agent.core.messages import DEADLINE_MAX_S, Answer, Contribution
+from edge_agent.core.events import JoinedLayer, ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
+from edge_agent.core.messages import DEADLINE_MAX_S, Answer
+
+WRITE_S = 0.01  # what a card takes for a commit when nothing is wrong with it
 
 Key: TypeAlias = tuple[str, str]
 
@@ -37,7 +39,7 @@ class _Row:
     noted: tuple[float, int, float]
     elapsed_s: float = 0.0
     restarts: int = 0
-    layers: dict[int, tuple[tuple[str, Contribution], ...]] = field(default_factory=dict)
+    layers: dict[int, JoinedLayer] = field(default_factory=dict)
 
 
 class Disk(StrEnum):
@@ -53,12 +55,12 @@ class Disk(StrEnum):
 class SimulatedJournal:
     """What is on one device's disk.
 
-    Recording raises `JournalError` while the disk is not well. `write_s`: how long each write takes.
+    Recording raises `JournalError` while the disk is not well. `write_s`: what a commit takes, however much it writes.
     """
 
     def __init__(self, clock: DeviceClock) -> None:
         self.disk = Disk.WELL
-        self.write_s = 0.0
+        self.write_s = WRITE_S
         self._clock = clock
         self._rows: dict[Key, _Row] = {}
         self._answers: dict[Key, tuple[Answer, ReplyRoute, bool]] = {}
@@ -83,7 +85,7 @@ class SimulatedJournal:
         row = self._rows.get((effect.reply.topic, effect.prompt_id))
         if row is not None:
             self._count_time(row, now)
-            row.layers[effect.layer] = effect.responses
+            row.layers[effect.layer] = effect.joined
         self._sync()
 
     def record_answer(self, effect: fx.JournalAnswer) -> None:
@@ -94,12 +96,13 @@ class SimulatedJournal:
         self._answers.setdefault(key, (effect.answer, effect.reply, False))
         self._sync()
 
-    def mark_delivered(self, topic: str, prompt_id: str) -> None:
+    def mark_delivered(self, effect: fx.JournalDelivered) -> None:
         """The broker has taken an answer."""
         self._begin()
-        kept = self._answers.get((topic, prompt_id))
+        key = (effect.reply.topic, effect.prompt_id)
+        kept = self._answers.get(key)
         if kept is not None:
-            self._answers[topic, prompt_id] = (kept[0], kept[1], True)
+            self._answers[key] = (kept[0], kept[1], True)
         self._sync()
 
     @property
@@ -122,7 +125,7 @@ class SimulatedJournal:
             row.restarts += 1
             self._count_time(row, now)
             deadline = row.prompt.deadline_in_s
-            layers: list[tuple[tuple[str, Contribution], ...]] = []
+            layers: list[JoinedLayer] = []
             while len(layers) + 1 in row.layers:  # a layer builds on the one before
                 layers.append(row.layers[len(layers) + 1])
             sessions.append(
@@ -133,6 +136,8 @@ class SimulatedJournal:
                     elapsed_s=row.elapsed_s,
                     layers=tuple(layers),
                     restarts=row.restarts,
+                    layer_count=row.prompt.layer_count,
+                    fanout=row.prompt.fanout,
                 )
             )
         answers = tuple(RestoredAnswer(*kept) for kept in self._answers.values())

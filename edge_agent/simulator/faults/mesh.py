@@ -15,6 +15,7 @@ from edge_agent.simulator.faults.disks import Disks
 from edge_agent.simulator.faults.engines import Engines
 from edge_agent.simulator.faults.plan import Plan
 from edge_agent.simulator.faults.post import Post
+from edge_agent.simulator.faults.sizes import message_room
 from edge_agent.simulator.faults.users import Users
 from edge_agent.simulator.network import Network
 from edge_agent.simulator.randomness import stream
@@ -44,9 +45,9 @@ class FaultMesh:
         self.network = Network(plan.network, len(names), stream(plan.seed, "network"), cluster.post)
         self.broker = Broker(plan, self.network, stream(plan.seed, "broker"), cluster.at, lambda: cluster.now)
         self.engines = Engines(plan, cluster)
-        self.disks = Disks(cluster, trace, checkers)
+        self.disks = Disks(cluster, trace, checkers, stream(plan.seed, "disks"))
         self.users = Users(cluster, plan, stream(plan.seed, "users"))
-        self.post = Post(plan, cluster, self.network, self.broker, self.users, self.disks, checkers)
+        self.post = Post(plan, cluster, self.network, self.broker, self.users, checkers)
         self.users.send = self.post.user_sends
         self.gone: set[int] = set(self.clones)  # a clone comes when it is its time
         self._twins = {**self.clones, **{original: clone for clone, original in self.clones.items()}}
@@ -80,15 +81,13 @@ class FaultMesh:
         agent = Agent(identity, plan.settings, self._streams[device], seeds=seeds)
         for checker in self.checkers:
             checker.restarted(device)
-        journal = self.disks.journals[device]
-        restored = journal.restore(now)
+        restored = self.disks.open(device)
         self.trace.note(now, f"d{device} starts with {len(restored.sessions)} unfinished prompts")
         self.network.disconnect(device)
         self.engines.restarted(device)
-        self.disks.restarted(device)
         transport = self.post.restarted(device)
         # what these events lead to is carried out before the transport has started: the runtime does it so
-        self.cluster.start(device, agent, journal.next_incarnation(now), restored)
+        self.cluster.start(device, agent, self.disks.journals[device].next_incarnation(now), restored)
         transport.start()
         self.connect(device)
 
@@ -99,6 +98,7 @@ class FaultMesh:
         self.trace.note(self.now, f"d{device} dies")
         self.cluster.crash_after.pop(device, None)
         self.cluster.stop(device)
+        self.disks.died(device)
         self.network.disconnect(device)
         self.post.restarted(device)
         self.broker.gone(device)
@@ -123,7 +123,7 @@ class FaultMesh:
         agent = self.cluster.agents[device]
         if agent is None or self.network.connected[device] or not self.broker.up:
             return
-        if self.cluster.is_held(device):
+        if self.cluster.is_frozen(device):
             self.cluster.at(self.now + _TRY_AGAIN_S, lambda: self.connect(device))
             return
         twin = self._twins.get(device, -1)
@@ -135,7 +135,7 @@ class FaultMesh:
         kept = self.broker.connected(device, agent.last_will())
         self.network.connect(self.now, device)
         self.post.transports[device].connect(self.now)
-        self.cluster.handle(device, ev.ConnectionChanged(True))
+        self.cluster.handle(device, ev.ConnectionChanged(True, message_room(self.plan.packet_bytes_max)))
         for presence in kept:
             self.cluster.post(self.now, device, ev.PeerMessageReceived(presence))
 
@@ -153,7 +153,7 @@ class FaultMesh:
 
     def cut_off(self, device: int) -> None:
         """The broker has heard nothing of a frozen device for too long: its connection is gone, its will is sent."""
-        if self.cluster.is_held(device) and self.network.connected[device]:
+        if self.cluster.is_frozen(device) and self.network.connected[device]:
             self.trace.note(self.now, f"the broker gives d{device} up")
             self.disconnect(device)
             self.broker.gone(device)

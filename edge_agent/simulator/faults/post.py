@@ -5,21 +5,19 @@ Stands for transport and runtime together. A body over a limit never arrives: it
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
 from edge_agent.core.messages import Answer, Presence, PromptReceipt, PromptRefusal, ProposalRequest, ProposalResponse
 from edge_agent.simulator.checkers import Checker
 from edge_agent.simulator.cluster import FOREVER, Cluster
 from edge_agent.simulator.faults.broker import Broker
-from edge_agent.simulator.faults.disks import Disks
 from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.faults.plan import Plan
 from edge_agent.simulator.faults.sizes import body_size, is_too_large
 from edge_agent.simulator.faults.transport import Outgoing, Transport
 from edge_agent.simulator.faults.users import Users
 from edge_agent.simulator.network import Network
+from edge_agent.wire.codec import encode
 
 _TAKEN_S = 0.02  # from sending something to a user to the broker's having it
 _CONFIRMED_S = 0.05  # and to the device's knowing that
@@ -35,7 +33,6 @@ class Post:
         network: Network,
         broker: Broker,
         users: Users,
-        disks: Disks,
         checkers: list[Checker],
     ) -> None:
         self.number = {name: device for device, name in reversed(list(enumerate(cluster.names)))}
@@ -45,7 +42,6 @@ class Post:
         self._network = network
         self._broker = broker
         self._users = users
-        self._disks = disks
         self._checkers = checkers
         self._limited = FaultKind.SIZES in plan.kinds
         self.transports = [self._new(device) for device in range(cluster.size)]
@@ -72,6 +68,7 @@ class Post:
             items_max=plan.outbox_max,
             keeps_peers=plan.network.outbox_keeps,
             hand_over=lambda item: self._hand_over(device, item),
+            on_dropped=lambda item: self.dropped(device, item),
         )
 
     def _to_device(self, device: int, effect: fx.SendToDevice) -> None:
@@ -83,14 +80,22 @@ class Post:
             )
 
     def _to_user(self, device: int, effect: fx.SendToUser) -> None:
-        message = effect.message
-        if isinstance(message, PromptReceipt):
-            if message.durable and self._disks.failed[device]:
-                message = replace(message, durable=False)
-                effect = replace(effect, message=message)
-            for checker in self._checkers:
-                checker.receipt_sent(device, effect.reply.topic, message)
-        self.transports[device].send(Outgoing(effect, message))
+        item = Outgoing(effect, effect.message)
+        if self._limited and isinstance(effect.message, Answer):
+            size = len(encode(effect.message, effect.reply.body_id))
+            if is_too_large(size, self._plan.packet_bytes_max):
+                self.dropped(device, item)
+                return
+        self.transports[device].send(item)
+
+    def dropped(self, device: int, item: Outgoing) -> None:
+        """The transport's word to the core on an answer that goes no further."""
+        if isinstance(item.effect, fx.SendToUser) and isinstance(item.message, Answer):
+            self._sent(device, item.effect, delivered=False)
+
+    def _sent(self, device: int, effect: fx.SendToUser, *, delivered: bool) -> None:
+        word = ev.AnswerSent(effect.message.prompt_id, effect.reply, delivered)
+        self._cluster.post(self._cluster.now, device, word)
 
     def _refused(self, device: int, effect: fx.SendToDevice) -> bool:
         """Whether a message is over a limit; then its sender is told."""
@@ -98,7 +103,7 @@ class Post:
         if not is_too_large(size, self._plan.packet_bytes_max):
             return False
         for checker in self._checkers:
-            checker.too_large(device, effect, size)
+            checker.too_large(device, effect, size, limit_known=self.transports[device].connected)
         self.tell_refused(device, effect, size)
         return True
 
@@ -149,7 +154,7 @@ class Post:
             if holds() and transport.confirmed(item.sequence) and isinstance(effect.message, Answer):
                 for checker in self._checkers:
                     checker.delivered(device, effect.reply.topic, effect.message.prompt_id)
-                self._disks.mark_delivered(device, effect.reply.topic, effect.message.prompt_id)
+                self._sent(device, effect, delivered=True)
 
         cluster.at(cluster.now + _TAKEN_S, taken)
         cluster.at(cluster.now + _CONFIRMED_S, confirmed)

@@ -34,6 +34,11 @@ def is_too_large(size: int, packet_bytes_max: int | None) -> bool:
     return size > BODY_BYTES_MAX or (packet_bytes_max is not None and size + PACKET_OVERHEAD > packet_bytes_max)
 
 
+def message_room(packet_bytes_max: int | None) -> int | None:
+    """Returns what a device learns of its broker's limit: what is left for topic and body; `None` if it names none."""
+    return None if packet_bytes_max is None else packet_bytes_max - PACKET_OVERHEAD
+
+
 def draw_text(rng: random.Random) -> str:
     """Returns a text such as a model might write, from a word to more than is taken."""
     character = rng.choice(_CHARACTERS)

@@ -66,10 +66,17 @@ class Transport:
         items_max: messages it keeps without a connection.
         keeps_peers: whether it keeps what is for other devices.
         hand_over: takes a message to the broker; returns whether the broker is still to confirm it (`confirmed`).
+        on_dropped: told of every message that will never be sent.
     """
 
     def __init__(
-        self, *, strict: bool, items_max: int, keeps_peers: bool, hand_over: Callable[[Outgoing], bool]
+        self,
+        *,
+        strict: bool,
+        items_max: int,
+        keeps_peers: bool,
+        hand_over: Callable[[Outgoing], bool],
+        on_dropped: Callable[[Outgoing], None] = lambda item: None,
     ) -> None:
         self.connected = False
         self.connections = 0
@@ -81,6 +88,7 @@ class Transport:
         self._hopeful = True
         self._items_max = items_max
         self._hand_over = hand_over
+        self._on_dropped = on_dropped
         self._lanes: tuple[deque[Outgoing], ...] = tuple(deque() for _ in Priority)
         self._greeting: Outgoing | None = None
         self._numbers = count(1)
@@ -94,21 +102,21 @@ class Transport:
     def send(self, item: Outgoing) -> None:
         """Sends now, or keeps for later, or drops."""
         if not self._started or (self._strict and item.priority <= _VOLATILE_MAX and not self._hopeful):
-            self.dropped += 1
+            self._drop(item)
             return
         item.sequence = next(self._numbers)
         if self.connected:
             self._send(item)
             return
         if item.priority == Priority.PEERS and not self._keeps_peers:
-            self.dropped += 1
+            self._drop(item)
             return
         while sum(len(lane) for lane in self._lanes) >= self._items_max:
             lowest = next(lane for lane in self._lanes if lane)
-            self.dropped += 1
             if lowest[0].priority > item.priority:
+                self._drop(item)
                 return
-            lowest.popleft()
+            self._drop(lowest.popleft())
         self._lanes[item.priority].append(item)
 
     def greet(self, presence: Presence) -> None:
@@ -149,6 +157,10 @@ class Transport:
     def confirmed(self, number: int) -> bool:
         """The broker has confirmed a message; returns whether that was still awaited."""
         return self.unconfirmed.pop(number, None) is not None
+
+    def _drop(self, item: Outgoing) -> None:
+        self.dropped += 1
+        self._on_dropped(item)
 
     def _send(self, item: Outgoing) -> None:
         if self._hand_over(item):

@@ -187,7 +187,8 @@ class Scenario:
             queue_bytes_max=2**60,  # places are the bound that is studied: theory knows no bytes
             origin_share=1.0 if unbounded else _DEVICE.origin_share,
             # answers are never asked for again here, and responses only while a probe is under way
-            answers_kept_max=1,
+            answers_bytes_max=1,
+            journal=False,
             responses_kept_max=16,
             gossip_interval_s=_DEVICE.gossip_interval_s if self.gossip else None,
             status_interval_s=_DEVICE.status_interval_s if self.needs_status else None,

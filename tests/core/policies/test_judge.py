@@ -203,7 +203,7 @@ def test_after_a_restart_the_last_joined_layer_is_judged_again() -> None:
         mesh.run(until=mesh.now + 0.1)
     mesh.stop("d0")
     prompt = next(effect for _, effect in mesh.effects if isinstance(effect, fx.JournalPrompt))
-    layers = [effect.responses for _, effect in mesh.effects if isinstance(effect, fx.JournalLayer)]
+    layers = [effect.joined for _, effect in mesh.effects if isinstance(effect, fx.JournalLayer)]
     mesh.judged.clear()
     restored = ev.RestoredSession(prompt.prompt, prompt.reply, 100.0, 3.0, tuple(layers), 1)
     mesh.start("d0", ev.SessionsRestored((restored,)))

@@ -1,0 +1,177 @@
+"""How prompts ended, from the journal to the user: written, then sent while there is a connection, then delivered.
+
+An end is owed until the broker has taken it, over lost connections and restarts. It is kept for a while after that, so
+that a repeated prompt is answered without being worked on again.
+
+    WRITING ──► OWED ◄──► SENDING ──► DELIVERED
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge_agent.core.context import Context
+from edge_agent.core.effects import JournalAnswer, JournalDelivered, SendToUser
+from edge_agent.core.errors import InvariantError
+from edge_agent.core.events import ReplyRoute
+from edge_agent.core.messages import DEADLINE_MAX_S, Answer
+from edge_agent.core.sizes import answer_size
+
+TIMER = ("owed", "")
+SENDING_MAX = 64  # answers on their way to the broker at once: far below what an outbox holds
+RETRY_S = 5.0  # after one was dropped on its way, by a full outbox or a broker that refuses it
+
+
+class EndState(StrEnum):
+    """Where an end stands."""
+
+    WRITING = "writing"
+    OWED = "owed"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+
+
+@dataclass(slots=True, eq=False)
+class _End:
+    answer: Answer
+    reply: ReplyRoute
+    kept_at: float
+    size: int
+    state: EndState
+
+
+class Ends:
+    """Ends by session key, within `answers_bytes_max`, for `answers_kept_s` after they came, or a day while owed.
+
+    Over the bound the oldest delivered ones are forgotten first, then the oldest that are owed.
+    """
+
+    __slots__ = ("_bytes", "_context", "_delivered", "_open", "_sending")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._open: OrderedDict[str, _End] = OrderedDict()  # not delivered yet, the oldest first
+        self._delivered: OrderedDict[str, _End] = OrderedDict()
+        self._sending = 0
+        self._bytes = 0
+
+    @property
+    def outstanding(self) -> int:
+        """Ends that no broker has taken yet."""
+        return len(self._open)
+
+    def add(self, key: str, answer: Answer, reply: ReplyRoute, now: float) -> None:
+        """A prompt has ended: its end is journalled, then sent."""
+        if self._context.settings.journal:
+            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.WRITING))
+            self._context.out.append(JournalAnswer(answer, reply))
+        else:
+            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.DELIVERED))
+            self._context.out.append(SendToUser(reply, answer))
+        self._forget_old(now)
+
+    def restore(self, key: str, answer: Answer, reply: ReplyRoute, delivered: bool, now: float) -> None:
+        """Takes up an end that the journal kept; one that is owed is sent once there is a connection."""
+        if key not in self._open and key not in self._delivered:
+            state = EndState.DELIVERED if delivered else EndState.OWED
+            self._keep(key, _End(answer, reply, now, answer_size(answer), state))
+            self._forget_old(now)
+
+    def written(self, key: str) -> bool:
+        """The journal has done what it can: the end may be told. Returns whether it is known."""
+        end = self._open.get(key)
+        if end is None or end.state is not EndState.WRITING:
+            return False
+        end.state = EndState.OWED
+        self._send(end)
+        return True
+
+    def sent(self, key: str, delivered: bool, now: float) -> None:
+        """A broker has taken the end, or it was dropped on its way."""
+        end = self._open.get(key)
+        if end is None or end.state is not EndState.SENDING:
+            return
+        self._sending -= 1
+        if delivered:
+            del self._open[key]
+            end.state = EndState.DELIVERED
+            self._delivered[key] = end
+            self._context.out.append(JournalDelivered(end.answer.prompt_id, end.reply))
+            self.send_owed()
+        else:
+            end.state = EndState.OWED
+            self._context.timers.set(TIMER, now + RETRY_S)
+
+    def send_owed(self) -> None:
+        """There is a connection, or room on it: sends what is owed."""
+        self._context.timers.clear(TIMER)
+        for end in list(self._open.values()):
+            if self._sending >= SENDING_MAX or not self._context.connected:
+                break
+            self._send(end)
+
+    def repeat(self, key: str, reply: ReplyRoute, now: float) -> bool:
+        """Answers a repeated prompt, or a cancel that came too late, if its end is kept; returns whether it is."""
+        end = self._open.get(key)
+        if end is not None:  # it is on its way, or will be, by the route named last
+            end.reply = reply
+            if end.state is EndState.SENDING:
+                self._context.out.append(SendToUser(reply, end.answer))
+            else:
+                self._send(end)
+            return True
+        end = self._delivered.get(key)
+        if end is None or now >= end.kept_at + self._context.settings.answers_kept_s:
+            return False
+        self._context.out.append(SendToUser(reply, end.answer))
+        return True
+
+    def is_known(self, key: str) -> bool:
+        """Whether a prompt has ended and its end is still to be told or written."""
+        return key in self._open
+
+    def check_invariants(self) -> None:
+        """Raises `InvariantError` if a bound does not hold, or an end could never be told."""
+        ends = [*self._open.values(), *self._delivered.values()]
+        if sum(end.size for end in ends) != self._bytes:
+            raise InvariantError("the bytes of kept answers are miscounted")
+        if self._bytes > self._context.settings.answers_bytes_max and len(ends) > 1:
+            raise InvariantError("more answers are kept than may be")
+        if sum(end.state is EndState.SENDING for end in ends) != self._sending:
+            raise InvariantError("the answers on their way are miscounted")
+        owed = sum(end.state is EndState.OWED for end in ends)
+        if owed and self._context.connected and self._sending < SENDING_MAX and TIMER not in self._context.timers:
+            raise InvariantError("an answer is owed, and nothing would send it")
+
+    def _send(self, end: _End) -> None:
+        if end.state is EndState.OWED and self._context.connected and self._sending < SENDING_MAX:
+            end.state = EndState.SENDING
+            self._sending += 1
+            self._context.out.append(SendToUser(end.reply, end.answer))
+
+    def _keep(self, key: str, end: _End) -> None:
+        self._drop(key)  # one past its time may still be there
+        self._bytes += end.size
+        (self._delivered if end.state is EndState.DELIVERED else self._open)[key] = end
+
+    def _forget_old(self, now: float) -> None:
+        kept_s = self._context.settings.answers_kept_s
+        self._drop_oldest(self._delivered, kept_s, now)
+        self._drop_oldest(self._open, max(kept_s, DEADLINE_MAX_S), now)
+
+    def _drop_oldest(self, kept: OrderedDict[str, _End], kept_s: float, now: float) -> None:
+        while kept:
+            key, end = next(iter(kept.items()))
+            # the last one stays, however large it is: it is still to be told
+            too_much = self._bytes > self._context.settings.answers_bytes_max
+            if end.kept_at > now - kept_s and not (too_much and len(self._open) + len(self._delivered) > 1):
+                return
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        end = self._open.pop(key, None) or self._delivered.pop(key, None)
+        if end is not None:
+            self._bytes -= end.size
+            self._sending -= end.state is EndState.SENDING

@@ -1,0 +1,278 @@
+"""A disk that is full, read-only or failing is a state of the journal: told, tried again, left by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.adapters.journal import database
+from edge_agent.adapters.journal import journal as journal_module
+from edge_agent.adapters.journal.store import Store
+from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
+from edge_agent.core.errors import JournalError
+from edge_agent.core.events import JoinedLayer, SessionsRestored
+from edge_agent.core.messages import Missing, Substitute
+from tests.adapters.journals import Journal
+from tests.adapters.test_journal import ALICE, answer, prompt, responses
+from tests.support.polling import until
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1 MiB."""
+    folder = tmp_path / "card"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "card", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "RETRY_MIN_S", 0.05)
+    monkeypatch.setattr(journal_module, "RETRY_MAX_S", 0.2)
+
+
+def fill(card: Path) -> Path:
+    """Leaves no room on the card."""
+    ballast = card / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65_536, 4_096, 512, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    return ballast
+
+
+def remount(card: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(card)], check=True)
+
+
+async def test_a_disk_that_fills_up_is_told_once_and_left_by_itself_when_there_is_room(card: Path, caplog) -> None:
+    journal = Journal(card / "journal.sqlite3")
+    await journal.open()
+    await journal.record_prompt(prompt("before"), ALICE, None)
+    ballast = fill(card)
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            with pytest.raises(JournalError, match="no space on the disk"):
+                await journal.record_prompt(prompt(f"large-{number}", "x" * 50_000), ALICE, None)
+    (trouble,) = journal.health
+    assert "a restart would lose accepted prompts" in trouble
+    assert "free some space" in trouble
+    assert caplog.text.count("free some space") == 1, "said once, not for each prompt"
+    ballast.unlink()
+    await until(
+        lambda: journal.health[-1] == "", "the journal is well again"
+    )  # nothing is written meanwhile: it tries by itself
+    await journal.record_prompt(prompt("after"), ALICE, None)
+    await journal.close()
+    restored = await journal.open()
+    assert [session.prompt.prompt_id for session in restored.sessions] == ["before", "after"]
+    await journal.close()
+
+
+async def full(card: Path) -> Callable[[], None]:
+    ballast = fill(card)
+    return ballast.unlink
+
+
+async def read_only(card: Path) -> Callable[[], None]:
+    remount(card, "ro")
+    return lambda: remount(card, "rw")
+
+
+@pytest.mark.parametrize("state", [full, read_only], ids=["full", "read-only"])
+async def test_a_journal_that_cannot_be_opened_at_the_start_is_opened_later_with_what_it_holds(card, state) -> None:
+    path = card / "journal.sqlite3"
+    journal = Journal(path)
+    await journal.open()
+    await journal.record_prompt(prompt("kept", "x" * 100_000), ALICE, None)
+    await journal.close()
+    mend = await state(card)
+    restored = await journal.open()
+    assert restored.sessions == ()
+    assert len(journal.health) == 1
+    assert journal.health[0] != ""
+    assert await journal.next_incarnation() > 1_000_000_000, "as after the loss of a disk, the clock must do"
+    with pytest.raises(JournalError):
+        await journal.record_prompt(prompt("meanwhile"), ALICE, None)
+    mend()
+    await until(lambda: journal.health[-1] == "", "the journal is well again")
+    (late,) = [event for event in journal.said if isinstance(event, SessionsRestored)]
+    assert [session.prompt.prompt_id for session in late.sessions] == ["kept"]
+    await journal.close()
+
+
+def a_folder(path: Path) -> Callable[[], None]:
+    path.mkdir()
+    return path.rmdir
+
+
+def a_file_for_a_folder(path: Path) -> Callable[[], None]:
+    path.parent.rmdir()
+    path.parent.write_text("in the way")
+    return path.parent.unlink
+
+
+def a_dangling_link(path: Path) -> Callable[[], None]:
+    path.symlink_to(path.parent / "nowhere" / "journal")
+    return path.unlink
+
+
+@pytest.mark.parametrize("obstacle", [a_folder, a_file_for_a_folder, a_dangling_link])
+async def test_what_stands_in_the_journals_way_is_told_and_does_not_keep_the_device_from_serving(tmp_path, obstacle):
+    path = tmp_path / "data" / "journal.sqlite3"
+    path.parent.mkdir()
+    remove = obstacle(path)
+    journal = Journal(path)
+    assert await journal.open() == SessionsRestored(())
+    assert journal.health[0] != ""
+    remove()
+    await until(lambda: journal.health[-1] == "", "the journal is well again")
+    await journal.record_prompt(prompt(), ALICE, None)
+    await journal.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8_192, b"half of SQLite format 3"], ids=["empty", "NULs", "half"])
+async def test_what_a_power_cut_leaves_of_the_file_never_keeps_the_agent_down(tmp_path, content) -> None:
+    path = tmp_path / "journal.sqlite3"
+    path.write_bytes(content)
+    journal = Journal(path)
+    assert await journal.open() == SessionsRestored(())
+    await journal.record_prompt(prompt(), ALICE, None)
+    await journal.close()
+    assert len((await journal.open()).sessions) == 1
+    await journal.close()
+
+
+async def test_damage_in_mid_run_is_set_aside_and_what_lives_is_asked_for_anew(tmp_path, caplog) -> None:
+    path = tmp_path / "journal.sqlite3"
+    journal = Journal(path)
+    await journal.open()
+    for number in range(30):
+        await journal.record_prompt(prompt(f"p-{number}", "y" * 20_000), ALICE, None)
+
+    def damage() -> None:
+        journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(os.urandom(path.stat().st_size - 4096))
+        journal._connection.execute("PRAGMA shrink_memory").fetchall()
+
+    await journal._in_thread(damage)
+    await journal.record_answer(answer("p-3"), ALICE)
+    assert "was set aside" in caplog.text
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    assert ["damaged" in journal.health[0], journal.health[1:]] == [True, [""]]
+    await journal.record_prompt(prompt("p-4"), ALICE, None)  # as the core does now for what has not ended
+    await journal.close()
+    restored = await journal.open()
+    assert [session.prompt.prompt_id for session in restored.sessions] == ["p-4"]
+    assert [kept.answer.prompt_id for kept in restored.answers] == ["p-3"]
+    await journal.close()
+
+
+async def test_what_gathers_during_one_wait_for_the_disk_is_written_with_the_next(tmp_path, monkeypatch) -> None:
+    waits: list[bool] = []
+    real = database.synchronise
+
+    def noted(connection: sqlite3.Connection, durable: bool) -> None:
+        waits.append(durable)
+        real(connection, durable)
+
+    monkeypatch.setattr("edge_agent.adapters.journal.store.synchronise", noted)
+    journal = Journal(tmp_path / "journal.sqlite3")
+    await journal.open()
+    waits.clear()
+    await asyncio.gather(*(journal.record_prompt(prompt(f"p-{number}"), ALICE, None) for number in range(100)))
+    assert waits.count(True) <= 2
+    waits.clear()
+    await journal.record_layer("p-1", ALICE, 1, responses(1))
+    await journal.record_answer(answer("p-2"), ALICE)
+    await journal.mark_delivered("p-2", ALICE)
+    assert waits == [False, True, False], "a layer and a delivery need not survive a power cut: no one waits for them"
+    await journal.close()
+
+
+async def test_one_record_that_cannot_be_written_does_not_take_the_others_with_it(tmp_path, monkeypatch) -> None:
+    real = Store._write
+
+    def refuse(self, record, now) -> None:
+        if isinstance(record, JournalPrompt) and record.prompt.prompt_id == "bad":
+            raise sqlite3.IntegrityError("not this one")
+        real(self, record, now)
+
+    monkeypatch.setattr(Store, "_write", refuse)
+    journal = Journal(tmp_path / "journal.sqlite3")
+    await journal.open()
+    ends = await asyncio.gather(
+        *(journal.record_prompt(prompt(name), ALICE, None) for name in ("first", "bad", "last")), return_exceptions=True
+    )
+    assert [type(end) for end in ends] == [type(None), JournalError, type(None)]
+    await journal.close()
+    assert [session.prompt.prompt_id for session in (await journal.open()).sessions] == ["first", "last"]
+    await journal.close()
+
+
+async def test_what_waits_for_the_disk_is_bounded(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(journal_module, "WAITING_MAX", 2)
+    journal = Journal(tmp_path / "journal.sqlite3")
+    await journal.open()
+    writes = [journal.write(JournalDelivered(f"p-{number}", ALICE)) for number in range(3)]
+    with pytest.raises(JournalError, match="2 records wait for the disk already"):
+        await writes[2]
+    await asyncio.gather(*writes[:2])
+    await journal.close()
+
+
+async def test_what_was_missing_and_replaced_in_a_layer_survives_a_restart(tmp_path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite3")
+    await journal.open()
+    await journal.record_prompt(prompt(), ALICE, None)
+    layer = JoinedLayer(responses(1), (Missing(1, "d4", "silent"),), (Substitute(1, "d5", "d6", "queue_full"),))
+    await journal.write(JournalLayer("p-1", ALICE, 1, layer))
+    await journal.close()
+    (session,) = (await journal.open()).sessions
+    assert session.layers == (layer,)
+    await journal.close()
+
+
+async def test_a_journal_of_version_1_is_read_with_all_that_it_holds(tmp_path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    connection = sqlite3.connect(path)
+    connection.executescript((DATA / "journal-v1.sql").read_text())
+    connection.close()
+    journal = Journal(path, answers_kept_s=1e9)
+    restored = await journal.open()
+    unfinished, plain = restored.sessions
+    assert (unfinished.prompt.prompt_id, plain.prompt.prompt_id) == ("unfinished", "without-layers")
+    assert unfinished.layers == (JoinedLayer(responses(1)),)
+    assert (unfinished.layer_count, unfinished.fanout) == (None, None)
+    assert [(kept.answer.prompt_id, kept.delivered) for kept in restored.answers] == [
+        ("delivered", True),
+        ("owed", False),
+    ]
+    assert restored.answers[0].answer == answer("delivered")
+    await journal.write(JournalAnswer(answer("unfinished"), unfinished.reply))
+    await journal.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (database.SCHEMA_VERSION,)
+    connection.close()
+    assert len((await journal.open()).sessions) == 1
+    await journal.close()
+
+
+def test_every_version_but_the_present_has_a_way_to_the_next() -> None:
+    assert sorted(database._MIGRATIONS) == list(range(1, database.SCHEMA_VERSION))
