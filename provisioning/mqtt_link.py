@@ -169,6 +169,9 @@ def _fail_early(client: aiomqtt.Client) -> None:
         if not client._connected.done():
             client._connected.set_exception(aiomqtt.MqttError(f"the broker hung up: {reason}"))
         on_disconnect(paho, userdata, flags, reason, properties)
+        if client._disconnected.done() and not client._disconnected.cancelled():
+            # Looked at, or asyncio complains in the log where nobody waits for it: between two requests nobody does.
+            client._disconnected.exception()
 
     client._client.on_disconnect = hung_up
 

@@ -51,7 +51,7 @@ class Verdict:
             told, or waits in the journal for a user who is gone (a gateway that was killed).
         not_durable, not_durable_lost: prompts whose receipt said that a restart loses them; those that never ended.
         two_ends: prompts of which two different ends were told. two_ends_unkept: those whose first end was told while
-            the disk was full, so that nothing could keep it over a restart.
+            the disk was full, so that nothing could keep it over a restart; `unkept` says which.
     """
 
     accepted: int = 0
@@ -62,6 +62,7 @@ class Verdict:
     not_durable_lost: int = 0
     two_ends: int = 0
     two_ends_unkept: int = 0
+    unkept: list[str] = field(default_factory=list)
     points: int = 0
     points_missing: int = 0
     points_strange: int = 0
@@ -121,11 +122,13 @@ def _judge_ends(
             answers.append(kept)
         if len(answers) < 2:
             continue
+        said = f"{_say(key)} ({'durable' if story.durable else 'not durable'}): "
+        said += " / ".join(f"{one.outcome.value} {one.text[:60]!r} {one.detail[:80]!r}" for one in answers)
         if any(since <= at <= till + 1.0 for at, _ in story.ends[:1] for since, till in full.get(key[0], [])):
             verdict.two_ends_unkept += 1
+            verdict.unkept.append(said)
         else:
-            said = " / ".join(f"{one.outcome.value} {one.text[:40]!r} {one.detail[:80]!r}" for one in answers)
-            differing.append(f"{_say(key)} ({'durable' if story.durable else 'not durable'}): {said}")
+            differing.append(said)
     verdict.two_ends = len(differing)
     verdict.add("two different ends", differing)
 

@@ -18,6 +18,7 @@ from tests.chaos.world import MESH, World
 
 DEADLINE_S = 60.0
 TOKENS_MAX = 16
+AWAY_S = 1.0  # before a gateway that is not there is asked again
 ANSWER_S = DEADLINE_S + 60.0  # for the gateway's word: longer than a prompt may live
 PATIENT = ClientSettings(connect_timeout_s=600.0, backoff_max_s=1.0)
 """For users of a broker that dies often."""
@@ -44,7 +45,7 @@ class Users:
     world: World
     record: Record
     seed: int
-    over_mqtt: int = 6
+    over_mqtt: int = 12
     over_http: int = 3
     pause_s: float = 0.3
     asking: bool = True
@@ -108,7 +109,6 @@ class Users:
         rng = random.Random(f"{self.seed} gateway {number}")
         async with httpx.AsyncClient(base_url=self.world.gateway_url, timeout=ANSWER_S) as client:
             while self.asking:
-                self.prompts += 1
                 body = {
                     "model": "moa-m1-k1",
                     "messages": [{"role": "user", "content": f"caller {number}: what now?"}],
@@ -116,6 +116,9 @@ class Users:
                 }
                 try:
                     response = await client.post("/v1/chat/completions", json=body)
+                except httpx.ConnectError:
+                    self.http["nobody there"] += 1
+                    await asyncio.sleep(AWAY_S)
                 except httpx.TimeoutException:
                     self.http["no answer in time"] += 1
                 except httpx.HTTPError:
@@ -125,6 +128,7 @@ class Users:
                 await asyncio.sleep(rng.expovariate(1.0 / self.pause_s))
 
     def _judge(self, response: httpx.Response) -> None:
+        self.prompts += 1
         self.http[str(response.status_code)] += 1
         try:
             content = response.json()
