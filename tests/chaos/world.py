@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -219,12 +219,9 @@ class World:
             engine = EngineSection(
                 kind="llama", model=str(self.size.model_file), threads=1, context_tokens=MODEL_CONTEXT
             )
-        kept = {"answers_kept_s": KEPT_S, "answers_kept_max": 100_000, "answers_bytes_max": KEPT_BYTES}
-        known = {field.name for field in fields(AgentSettings)} if self.size.kept_long else set()
-        settings = AgentSettings(
-            **{name: value for name, value in kept.items() if name in known},  # type: ignore[arg-type]  # by name
-            status_interval_s=2.0,
-        )
+        settings = AgentSettings(status_interval_s=2.0)
+        if self.size.kept_long:
+            settings = replace(settings, answers_kept_s=KEPT_S, answers_bytes_max=KEPT_BYTES)
         return AgentConfig(
             device=DeviceSection(id=device, mesh=MESH, data_dir=self.data(device)),
             broker=BrokerSection(urls=(self.broker_url,)),
