@@ -13,6 +13,7 @@ _EVENT_CODES = {kind: number for number, kind in enumerate(get_args(Event))}
 _EFFECT_CODES = {kind: number for number, kind in enumerate(get_args(Effect))}
 _HEAD = struct.Struct("<dIBB")
 _BUFFER_BYTES = 1 << 16
+_LINE_MAX = 2_000  # characters of a line in words: texts may be a hundred times as long, and say nothing
 
 
 class Trace:
@@ -38,8 +39,8 @@ class Trace:
             self._hash.update(buffer)
             buffer.clear()
         if self.texts is not None:
-            self.texts.append(f"{now:12.6f} d{device} {event}")
-            self.texts += [f"{'':12}      -> {effect}" for effect in effects]
+            self.texts.append(_line(f"{now:12.6f} d{device} {event}"))
+            self.texts += [_line(f"{'':12}      -> {effect}") for effect in effects]
 
     def note(self, now: float, text: str) -> None:
         """Keeps a line about what the simulation itself did, such as a fault."""
@@ -51,3 +52,7 @@ class Trace:
         self._hash.update(self._buffer)
         self._buffer.clear()
         return self._hash.copy().hexdigest()
+
+
+def _line(text: str) -> str:
+    return text if len(text) <= _LINE_MAX else text[:_LINE_MAX] + "..."

@@ -15,6 +15,7 @@ from edge_agent.core.messages import (
     ChatMessage,
     LayerProgress,
     Prompt,
+    PromptReceipt,
     PromptRefusal,
     ProposalRequest,
     ProposalResponse,
@@ -28,6 +29,7 @@ from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.core.states import ItemOutcome
 from edge_agent.simulator.cluster import Cluster
+from edge_agent.simulator.faults.disks import Disks
 from edge_agent.simulator.faults.journal import DeviceClock, Disk, SimulatedJournal
 from edge_agent.simulator.faults.kinds import FaultKind, parse_faults
 from edge_agent.simulator.faults.plan import draw_plan
@@ -140,7 +142,7 @@ def test_sizes_are_those_of_the_real_codec_wherever_they_could_matter() -> None:
 
 
 def a_prompt(number: int = 1) -> fx.JournalPrompt:
-    return fx.JournalPrompt(Prompt(f"p{number}", (ChatMessage(Role.USER, "x"),)), ROUTE, None)
+    return fx.JournalPrompt(Prompt(f"p{number}", (ChatMessage(Role.USER, "x"),)), ROUTE, None, 0, 0)
 
 
 @pytest.mark.parametrize(("disk", "kept"), [(Disk.FULL, 1), (Disk.READ_ONLY, 1), (Disk.UNSYNCED, 2), (Disk.DAMAGED, 0)])
@@ -153,9 +155,9 @@ def test_a_disk_that_is_not_well_refuses_and_keeps_what_it_may(disk: Disk, kept:
     assert len(journal.restore(2.0).sessions) == kept
 
 
-def a_cluster() -> tuple[Cluster, Agent]:
+def a_cluster(*, journal: bool = False) -> tuple[Cluster, Agent]:
     cluster = Cluster(["d0"], DeclaredService(parse_service("deterministic:1")), random.Random(1), Trace())
-    settings = AgentSettings(layers=0, gossip_interval_s=None, status_interval_s=None)
+    settings = AgentSettings(layers=0, gossip_interval_s=None, status_interval_s=None, journal=journal)
     agent = Agent(DeviceIdentity("d0"), settings, RandomStreams(*(random.Random(seed) for seed in range(3))))
     cluster.start(0, agent, 1)
     cluster.handle(0, ev.ConnectionChanged(True))
@@ -172,50 +174,67 @@ def test_a_frozen_device_takes_in_late_what_has_waited_and_sees_first_what_the_t
     cluster.post(1.0, 0, ev.PromptReceived(a_prompt().prompt, ROUTE, 1))
     cluster.at(5.0, lambda: cluster.thaw(0))
     cluster.run(4.0)
-    assert cluster.is_held(0)
+    assert cluster.is_frozen(0)
     assert not seen
     cluster.run()
-    assert seen == [(5.0, "PromptReceipt"), (5.5, "TokenChunk"), (6.0, "Answer")][::2]
+    assert seen == [(5.0, "PromptReceipt"), (6.0, "Answer")]
     assert not any(agent.outstanding().values())
 
 
-def test_while_a_slow_card_writes_the_device_does_nothing_else_and_its_receipt_waits() -> None:
-    cluster, agent = a_cluster()
-    seen: list[tuple[float, str]] = []
+def with_disk(write_s: float) -> tuple[Cluster, Disks, list[tuple[float, str]]]:
+    """A device with a journal, and what it tells its user when."""
+    cluster, _ = a_cluster(journal=True)
+    disks = Disks(cluster, Trace(), [], random.Random(1))
+    disks.journals[0].write_s = write_s
+    told: list[tuple[float, str]] = []
+    cluster.carry_out_with(
+        fx.SendToUser,
+        lambda device, effect: told.append(
+            (cluster.now, f"{type(effect.message).__name__} {effect.message.prompt_id}")
+        ),
+    )
+    return cluster, disks, told
 
-    def write(device: int, effect: object) -> None:
-        cluster.write_s = 3.0
 
-    cluster.carry_out_with(fx.JournalPrompt, write)
-    cluster.carry_out_with(fx.SendToUser, lambda device, effect: seen.append((cluster.now, effect.message.prompt_id)))
-    cluster.post(0.0, 0, ev.PromptReceived(a_prompt(1).prompt, ROUTE, 1))
-    cluster.post(0.5, 0, ev.PromptReceived(a_prompt(2).prompt, ROUTE, 1))
+def test_a_slow_card_holds_up_receipts_and_answers_and_commits_together_what_came_meanwhile() -> None:
+    cluster, _, told = with_disk(3.0)
+    for number, at in enumerate((0.0, 0.5, 1.0), start=1):
+        cluster.post(at, 0, ev.PromptReceived(a_prompt(number).prompt, ROUTE, 1))
     cluster.run()
-    # the receipts after three seconds each; the first inference ends while the second prompt is written
-    assert seen[:2] == [(3.0, "p1"), (6.0, "p2")]
-    assert not any(agent.outstanding().values())
+    receipts = [(at, what) for at, what in told if what.startswith("PromptReceipt")]
+    # the first write takes three seconds, the second takes what came meanwhile: both prompts, and the first end
+    assert receipts == [(3.0, "PromptReceipt p1"), (6.0, "PromptReceipt p2"), (6.0, "PromptReceipt p3")]
+    answers = [at for at, what in told if what.startswith("Answer")]
+    assert answers[0] == 6.0
+    assert answers == sorted(answers)
 
 
-def test_a_device_that_dies_while_it_writes_has_not_done_what_was_to_follow() -> None:
-    cluster, _ = a_cluster()
-    sent: list[object] = []
-    carried: list[int] = []
-
-    class Watch:
-        def after(self, now: float, device: int, agent: Agent, event: ev.Event, effects: list[fx.Effect]) -> None:
-            carried.append(len(effects))
-
-    def write(device: int, effect: object) -> None:
-        cluster.write_s = 3.0
-
-    cluster.observers = [Watch()]  # type: ignore[list-item]  # any sequence of effects is a list here
-    cluster.carry_out_with(fx.JournalPrompt, write)
-    cluster.carry_out_with(fx.SendToUser, lambda device, effect: sent.append(effect))
+def test_nothing_is_said_of_what_was_being_written_when_its_device_died() -> None:
+    cluster, disks, told = with_disk(3.0)
     cluster.post(0.0, 0, ev.PromptReceived(a_prompt().prompt, ROUTE, 1))
     cluster.at(1.0, lambda: cluster.stop(0))
+    cluster.at(1.0, lambda: disks.died(0))
     cluster.run()
-    assert sent == []
-    assert carried == [1]
+    assert told == []
+
+
+@pytest.mark.parametrize("disk", [Disk.FULL, Disk.UNSYNCED])
+def test_a_device_is_told_of_a_disk_that_takes_nothing_and_again_when_it_is_well(disk: Disk) -> None:
+    cluster, disks, told = with_disk(0.01)
+    durable: list[bool] = []
+    cluster.on_effect(
+        fx.SendToUser,
+        lambda device, effect: (
+            durable.append(effect.message.durable) if isinstance(effect.message, PromptReceipt) else None
+        ),
+    )
+    disks.change(0, disk)
+    for number in (1, 2):
+        cluster.post(number, 0, ev.PromptReceived(a_prompt(number).prompt, ROUTE, 1))
+    cluster.at(1.5, lambda: disks.change(0, Disk.WELL))
+    cluster.run()
+    assert durable == [False, True]
+    assert [what for _, what in told if what.startswith("Answer")] == ["Answer p1", "Answer p2"]
 
 
 def test_few_kinds_that_are_asked_for_by_name_are_in_every_seed() -> None:
