@@ -1,7 +1,7 @@
 """`make quick`: the tests that start nothing. A pytest plugin, for those who want to know within a minute.
 
 What a test file needs is told by what it and the helpers it imports speak of; nobody has to mark it. A test that starts
-a process or listens at a port all the same fails here and is to be found by `_STARTS`.
+a process all the same fails here and is to be found by `_STARTS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _LEFT_OUT = {"broker", "llm", "long"}
 _ROOT = Path(__file__).resolve().parents[1]
 _STARTS = re.compile(
     r"\b(subprocess|create_subprocess_exec|start_server|create_server|serve_forever|HTTPServer|EmbeddedBroker|LocalFleet"
-    r"|MosquittoBroker|DeviceBroker|DatabaseServer|default_model|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf)"
+    r"|MosquittoBroker|DeviceBroker|Supervised|doctor|open_desk|DatabaseServer|default_model"
+    r"|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf)"
 )
 _IMPORTS = re.compile(r"^\s*from (tests\.[\w.]+) import|^\s*import (tests\.[\w.]+)", re.MULTILINE)
 
@@ -65,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
 
     def forbid(event: str, arguments: tuple[object, ...]) -> None:
-        if event in ("subprocess.Popen", "os.posix_spawn", "socket.bind") and "PYTEST_CURRENT_TEST" in os.environ:
+        if event in ("subprocess.Popen", "os.posix_spawn") and "PYTEST_CURRENT_TEST" in os.environ:
             raise AssertionError(f"{event} {arguments[:2]}: this test starts something; see tests/quick.py")
 
     sys.addaudithook(forbid)
