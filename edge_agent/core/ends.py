@@ -40,6 +40,8 @@ class _End:
     kept_at: float
     size: int
     state: EndState
+    kept: bool
+    """Whether the journal has it. If not, a restart would work on its prompt again, and tell another end."""
 
 
 class Ends:
@@ -65,10 +67,10 @@ class Ends:
     def add(self, key: str, answer: Answer, reply: ReplyRoute, now: float) -> None:
         """A prompt has ended: its end is journalled, then sent."""
         if self._context.settings.journal:
-            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.WRITING))
+            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.WRITING, kept=False))
             self._context.out.append(JournalAnswer(answer, reply))
         else:
-            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.DELIVERED))
+            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.DELIVERED, kept=True))
             self._context.out.append(SendToUser(reply, answer))
         self._forget_old(now)
 
@@ -76,13 +78,20 @@ class Ends:
         """Takes up an end that the journal kept; one that is owed is sent once there is a connection."""
         if key not in self._open and key not in self._delivered:
             state = EndState.DELIVERED if delivered else EndState.OWED
-            self._keep(key, _End(answer, reply, now, answer_size(answer), state))
+            self._keep(key, _End(answer, reply, now, answer_size(answer), state, kept=True))
             self._forget_old(now)
 
-    def written(self, key: str) -> bool:
+    def written(self, key: str, *, kept: bool) -> bool:
         """The journal has done what it can: the end may be told. Returns whether it is known."""
         end = self._open.get(key)
-        if end is None or end.state is not EndState.WRITING:
+        if end is None:
+            end = self._delivered.get(key)
+        if end is None:
+            return False
+        end.kept |= kept
+        if end.state is not EndState.WRITING:  # written anew, once the journal could
+            if kept and end.state is EndState.DELIVERED:
+                self._context.out.append(JournalDelivered(end.answer.prompt_id, end.reply))
             return False
         end.state = EndState.OWED
         self._send(end)
@@ -103,6 +112,17 @@ class Ends:
         else:
             end.state = EndState.OWED
             self._context.timers.set(TIMER, now + RETRY_S)
+
+    def may_be_lost(self) -> None:
+        """The journal refuses, or is a new one: what is still owed counts as not kept. Twice is harmless."""
+        for end in self._open.values():
+            end.kept = False
+
+    def keep_anew(self) -> None:
+        """The journal can be written again: it is given the ends that it refused, told or not."""
+        for end in (*self._open.values(), *self._delivered.values()):
+            if not end.kept and end.state is not EndState.WRITING:
+                self._context.out.append(JournalAnswer(end.answer, end.reply))
 
     def send_owed(self) -> None:
         """There is a connection, or room on it: sends what is owed."""

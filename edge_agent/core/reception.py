@@ -74,7 +74,7 @@ class Reception:
         """The journal has done what it can with a prompt or an end: now its user may be told."""
         key = _session_key(event.prompt_id, event.reply)
         if event.record is JournalRecord.ANSWER:
-            self._sessions.ends.written(key)
+            self._sessions.ends.written(key, kept=not event.error)
             return
         session, durable = self._sessions.find(key), not event.error
         if session is not None:

@@ -244,6 +244,10 @@ class Sessions:
             session.durable = False
             if durable and session.receipted:
                 self.journal(session, now)
+        if durable:
+            self.ends.keep_anew()
+        else:
+            self.ends.may_be_lost()
 
     def end(
         self, session: Session, outcome: Outcome, text: str, detail: str, now: float, answer_from: str = ""

@@ -207,3 +207,18 @@ def test_a_repeated_prompt_whose_end_is_on_its_way_is_told_by_the_route_named_la
     told = [effect for _, effect in mesh.effects if isinstance(effect, fx.SendToUser)]
     (sent,) = [effect for effect in told if isinstance(effect.message, Answer)]
     assert sent.reply.correlation == "c0ffee"
+
+
+def test_an_end_told_while_the_disk_was_full_is_kept_once_there_is_room() -> None:
+    mesh = Mesh(1)
+    mesh.ask("d0", layers=0, prompt_id="p")
+    mesh.run(until=mesh.now + 0.01)  # accepted and on disk
+    mesh.disk_error = lambda device: "no room"
+    mesh.handle("d0", ev.HealthChanged(Part.JOURNAL, "no room"))
+    mesh.run()
+    assert answers_told(mesh, "answers/u1 p"), "told"
+    mesh.disk_error = lambda device: ""
+    mesh.effects.clear()
+    mesh.handle("d0", ev.HealthChanged(Part.JOURNAL, ""))
+    mesh.run()
+    assert journalled_ends(mesh), "or a restart works on it again and tells another end"

@@ -120,6 +120,8 @@ class EndsOnce(Checker):
             self._unwritten.discard(key)
 
     def _ended(self, key: Key, answer: Answer) -> None:
+        if self._ends.get(key) == answer:
+            return  # a disk that refused it is well again, and is given it anew
         if key in self._ends:
             raise self.broken(f"prompt {key[2]} ended twice at d{key[0]}: {self._ends[key].outcome}, {answer.outcome}")
         if key not in self._accepted:

@@ -23,6 +23,7 @@ class Owed(Checker):
     def __init__(self) -> None:
         self._owed: set[Key] = set()
         self._told: set[Key] = set()
+        self._delivered: set[Key] = set()
         self._unkept: set[Key] = set()
 
     def excused(self, device: int) -> None:
@@ -35,6 +36,7 @@ class Owed(Checker):
 
     def restarted(self, device: int) -> None:
         """What could not be written is forgotten."""
+        self._delivered = {key for key in self._delivered if key[0] != device}
         gone = {key for key in self._unkept if key[0] == device}
         self._owed -= gone
         self._unkept -= gone
@@ -43,9 +45,12 @@ class Owed(Checker):
         """Looks for ends that are written, or were."""
         if type(event) is RecordWritten and event.record is JournalRecord.ANSWER:
             key = (device, event.reply.topic, event.prompt_id)
-            self._owed.add(key)
+            if key not in self._delivered:  # else a disk that refused it is given it anew
+                self._owed.add(key)
             if event.error:
                 self._unkept.add(key)
+            else:
+                self._unkept.discard(key)
         elif type(event) is SessionsRestored:
             for kept in event.answers:
                 if not kept.delivered:
@@ -61,6 +66,7 @@ class Owed(Checker):
         if key not in self._told:
             raise self.broken(f"d{device} takes the end of prompt {prompt_id} for delivered, which nobody heard")
         self._owed.discard(key)
+        self._delivered.add(key)
 
     def at_rest(self, now: float, agents: Sequence[Agent | None]) -> None:
         """Everything has been delivered."""

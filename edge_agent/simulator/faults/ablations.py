@@ -49,7 +49,7 @@ def _prompt_received(self: Reception, event: PromptReceived, now: float) -> None
 
 def _add_and_tell(self: Ends, key: str, answer: Answer, reply: ReplyRoute, now: float) -> None:
     _ADD(self, key, answer, reply, now)
-    self.written(key)
+    self.written(key, kept=True)
 
 
 def _send_without_a_connection(self: Ends, end: Any) -> None:
