@@ -91,8 +91,10 @@ class Device:
         sock.shutdown(socket.SHUT_RDWR)
 
     async def connection(self, connected: bool, count: int = 1) -> None:
-        changed = ConnectionChanged(connected)
-        await until(lambda: self.events.count(changed) >= count, f"{changed}; have {self.events}")
+        def changes() -> int:
+            return sum(one.connected is connected for one in self.of(ConnectionChanged))
+
+        await until(lambda: changes() >= count, f"connected={connected}; have {self.events}")
 
 
 @contextlib.asynccontextmanager

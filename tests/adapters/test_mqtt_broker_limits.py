@@ -65,7 +65,7 @@ async def test_devices_and_users_reach_each_other_whatever_a_broker_leaves_out(s
         await asker.prompt(encode(PROMPT), response=ANSWERS, qos=0 if "max_qos 0" in settings else 1)
         event = await a.arrival(PromptReceived)
         delivered: list[bool] = []
-        a.transport.send_to_user(event.reply, answer("A dog."), lambda: delivered.append(True))
+        a.transport.send_to_user(event.reply, answer("A dog."), delivered.append)
         await until(lambda: delivered and len(asker.got) >= 2, "the answer")
         a.cut()
         offline = presence("a", m.PresenceState.OFFLINE)
@@ -172,7 +172,7 @@ async def test_an_answer_too_large_for_the_broker_is_cut_and_says_so(tmp_path: P
         user(broker.url, ANSWERS) as asker,
     ):
         delivered: list[bool] = []
-        a.transport.send_to_user(ReplyRoute(ANSWERS), answer("wörd " * 2_000), lambda: delivered.append(True))
+        a.transport.send_to_user(ReplyRoute(ANSWERS), answer("wörd " * 2_000), delivered.append)
         got = decode((await asker.arrival()).payload)
         assert isinstance(got, m.Answer)
         assert got.text

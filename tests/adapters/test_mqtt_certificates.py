@@ -74,10 +74,11 @@ async def says(
 ) -> None:
     async with device("a", url, connected=False, tls=files or ours(folder), **QUICK) as a:
         await until(lambda: a.transport.counters.connect_failures >= 4, "four tries")
-        assert words in a.health[0], a.health
-        assert "(_ssl.c" not in a.health[0]
+        # a broker's alert may come a moment after it hung up: then that is what is said first
+        await until(lambda: words in a.health[-1], f"{words}; have {a.health}")
+        assert not any("(_ssl.c" in one for one in a.health)
         lines = [one for one in caplog.records if one.levelname == "WARNING" and "troubles" in one.name]
-        assert len(lines) == len(a.health) == 1, caplog.messages
+        assert len(lines) == len(a.health) <= 2, caplog.messages
         home = a.transport._home
         assert home is not None
         assert home._troubles.lasting is lasting

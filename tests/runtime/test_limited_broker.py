@@ -53,19 +53,18 @@ async def test_devices_find_each_other_and_answer_whatever_a_broker_leaves_out(s
         assert suspected(devices) == 0
 
 
-async def test_a_request_too_large_for_the_broker_is_the_origins_own_error(tmp_path: Path) -> None:
+async def test_a_prompt_that_would_become_too_large_for_the_broker_is_refused_at_once(tmp_path: Path) -> None:
     async with (
         MosquittoWith(tmp_path, "max_packet_size 65536") as broker,
         mesh_of(3, broker.url, tmp_path, settings=WIDE) as devices,
         MeshClient(broker.url, MESH) as client,
     ):
-        answer = await ask(client, "x" * 65_000, layers=2, fanout=2)  # as a prompt it fits, with references it does not
+        answer = await ask(client, "x" * 63_000, layers=2, fanout=2)  # references are cut to what is left
         assert isinstance(answer, Answer)
         assert answer.outcome is Outcome.ANSWERED
-        missing = [(one.layer, one.reason) for one in answer.provenance.missing]
-        assert missing
-        assert {reason for _, reason in missing} == {"not_sent"}
-        for size in (65_400, 100_000):
+        assert answer.provenance.missing == ()
+        assert answer.provenance.reference_bytes_cut > 0
+        for size in (65_000, 65_400, 100_000):  # the first fits the broker as a prompt, but not as a request to a peer
             refusal = await ask(client, "x" * size)
             assert isinstance(refusal, PromptRefusal)
             assert refusal.reason == "too_large"

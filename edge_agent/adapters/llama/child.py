@@ -46,7 +46,7 @@ class Child:
         self._reading = asyncio.create_task(self._read(), name="llama-child")
         self._is_loaded = False
         self.ended = False
-        """The process is gone: whoever sends to it now learns so from `receive`."""
+        """The process is gone, or was killed: whoever sends to it now learns so from `receive`."""
         self.completed = 0
         """Requests that it has done to their end."""
 
@@ -209,6 +209,7 @@ class Child:
         self._kill()
 
     def _kill(self) -> None:
+        self.ended = True  # nothing more is handed to it, though it takes a moment to die
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
