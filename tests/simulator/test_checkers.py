@@ -10,6 +10,7 @@ from edge_agent.core.settings import AgentSettings
 from edge_agent.simulator.checkers import EndsOnce
 from edge_agent.simulator.checkers.base import Checker
 from edge_agent.simulator.checkers.bounds import Bounds
+from edge_agent.simulator.checkers.durable import Durable
 from edge_agent.simulator.checkers.first_come import FirstCome
 from edge_agent.simulator.checkers.in_time import InTime
 from edge_agent.simulator.checkers.invariants import Invariants
@@ -51,9 +52,10 @@ def first_found(safeguard: str, make: Callable[[AgentSettings], Checker]) -> Fau
         ("share", Bounds, Verdict.SAFETY),
         ("reserved-places", Bounds, Verdict.SAFETY),
         ("deadline", lambda settings: InTime(), Verdict.SAFETY),
+        ("journal-before-receipt", lambda settings: Durable(), Verdict.SAFETY),
         ("receipt-timeout", lambda settings: Invariants(), Verdict.SAFETY),
         ("receipt-timeout", lambda settings: NothingLeft(), Verdict.LIVENESS),
-        ("probe", lambda settings: NothingLeft(), Verdict.LIVENESS),
+        ("probe", lambda settings: Invariants(), Verdict.SAFETY),
         ("seeds", lambda settings: ViewsConverge(settings.view_size_max), Verdict.LIVENESS),
     ],
 )
@@ -68,7 +70,6 @@ def test_the_checker_alone_catches_it(
 @pytest.mark.parametrize(
     ("safeguard", "words"),
     [
-        ("journal-before-receipt", "never ended"),
         ("journal-before-answer", "before it was journalled"),
         ("restored-answers", "never reached its user"),
         ("receipt-timeout", "never ended"),
