@@ -176,11 +176,12 @@ def _device(device: DeviceRecords, predicted: Prediction | None, at: int) -> Dev
 def _predict(devices: Sequence[DeviceRecords]) -> Prediction | None:
     everything = [seconds for device in devices for seconds in device.items.service_s]
     mesh_plans = Counter(one.plan for device in devices for one in device.sessions)
-    if not everything or not mesh_plans:
+    if not any(everything) or not mesh_plans:
         return None
     loads = []
     for device in devices:
-        services = device.items.service_s or everything  # a device that never inferred is taken as the others are
+        # a device that never inferred, or never for a measurable time, is taken as the others are
+        services = device.items.service_s if any(device.items.service_s) else everything
         scv = squared_variation(services)
         loads.append(
             DeviceLoad(
