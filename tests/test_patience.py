@@ -15,6 +15,9 @@ LET_THROUGH = {
     "tests/adapters/test_llama_faults.py": "its child is stopped and cannot answer",
     "tests/runtime/test_home.py": "nothing is to happen within it",
     "tests/runtime/test_engine_outcomes.py": "the time is over at once, on purpose",
+    "tests/gateway/test_choice.py": "nothing is to happen within it",
+    "tests/chaos/world.py": "one try of many, in a loop with the one bound",
+    "tests/chaos/test_chaos.py": "the bound of one test in all, an hour",
 }
 """Files with a bound that no machine is too slow for, and why."""
 

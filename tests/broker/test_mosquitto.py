@@ -220,7 +220,8 @@ async def test_it_is_started_again_when_it_crashes_or_hangs(
     mesh: SecuredMesh, broker: MosquittoBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("broker.supervised.HEALTH_INTERVAL_S", 0.1)
-    monkeypatch.setattr("broker.health.HEALTH_TIMEOUT_S", PATIENCE_S)  # none that is only slow is taken for hung
+    # none that is only slow is taken for hung; and a look that is under way at the hang ends well within the bound
+    monkeypatch.setattr("broker.health.HEALTH_TIMEOUT_S", PATIENCE_S / 10)
     assert broker.pid is not None
     os.kill(broker.pid, signal.SIGKILL)
     await until(lambda: broker.restarts == 1 and broker.running, "it came back from a crash")

@@ -15,6 +15,7 @@ from edge_agent.core.messages import Answer
 from edge_agent.wire import topics
 from edge_agent.wire.measurements import FIELDS
 from tests.chaos.record import Key, Record
+from tests.support.patience import PATIENCE_S
 
 JOURNAL = "journal.sqlite3"
 EXAMPLES_MAX = 20  # of each kind of violation, to be read
@@ -34,7 +35,7 @@ class Journal:
 def read_journal(path: Path) -> Journal:
     """Reads a journal without changing it."""
     journal = Journal()
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60.0)) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE_S)) as database:
         for topic, prompt_id in database.execute("SELECT reply_topic, prompt_id FROM prompts"):
             journal.open.append((_user(topic), prompt_id))
         for topic, prompt_id, answer in database.execute("SELECT reply_topic, prompt_id, answer FROM answers"):

@@ -14,6 +14,8 @@ import struct
 import subprocess
 from dataclasses import dataclass
 
+from tests.support.patience import PATIENCE_S
+
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 FRAME_BYTES_MAX = 2048  # an Ethernet frame of 1,514 bytes and a little
@@ -117,4 +119,4 @@ class Switch:
 
 def ip(*arguments: str) -> None:
     """Runs `ip`."""
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=60)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=PATIENCE_S)
