@@ -98,6 +98,7 @@ class Keeper:
         task = asyncio.create_task(self._begin(name, work), name=f"{self._part}: {name}")
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
+        task.add_done_callback(lambda _: work.close())  # of one that was cancelled before its first step
         return task
 
     async def end(self, name: str) -> None:

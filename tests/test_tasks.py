@@ -191,3 +191,17 @@ async def test_unless_returns_the_work_or_says_what_came_before_it() -> None:
 def test_an_error_is_one_line() -> None:
     assert describe(OSError(28, "No space left\non device")) == "OSError: [Errno 28] No space left"
     assert describe(KeyError()) == "KeyError"
+
+
+async def test_what_is_stopped_before_its_first_step_leaves_nothing_unawaited(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    async def passing() -> None:
+        raise AssertionError("it was never to begin")
+
+    keeper = Keeper("part")
+    work = passing()
+    keeper.begin("passing", work)
+    await keeper.stop()
+    assert work.cr_frame is None, "closed"
+    assert list(recwarn) == []
