@@ -200,7 +200,8 @@ class Agent:
         handler(event.message, now)
 
     def _connection_changed(self, event: ConnectionChanged, now: float) -> None:
-        self._context.broker_bytes_max = event.message_bytes_max
+        if event.connected:  # until then the last broker's bound holds: it will most likely be the next one's
+            self._context.broker_bytes_max = event.message_bytes_max
         self._membership.connection_changed(event.connected, now)
         if event.connected:
             self._sessions.requests.reconnected(now)

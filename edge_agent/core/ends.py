@@ -3,13 +3,13 @@
 An end is owed until the broker has taken it, over lost connections and restarts. It is kept for a while after that, so
 that a repeated prompt is answered without being worked on again.
 
-    WRITING ──► OWED ◄──► SENDING ──► DELIVERED
+    WRITING ──► OWED ◄──► SENDING ──► DELIVERED ──► OWED, for a repeat that cannot be told as it is
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from edge_agent.core.context import Context
@@ -17,7 +17,7 @@ from edge_agent.core.effects import JournalAnswer, JournalDelivered, SendToUser
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import ReplyRoute
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
-from edge_agent.core.sizes import answer_size
+from edge_agent.core.sizes import answer_size, provenance_size
 
 TIMER = ("owed", "")
 SENDING_MAX = 64  # answers on their way to the broker at once: far below what an outbox holds
@@ -137,7 +137,7 @@ class Ends:
         end = self._open.get(key)
         if end is not None:  # it is on its way, or will be, by the route named last
             end.reply = reply
-            if end.state is EndState.SENDING:
+            if end.state is EndState.SENDING and self._context.connected:
                 self._context.out.append(SendToUser(reply, end.answer))
             else:
                 self._send(end)
@@ -145,7 +145,10 @@ class Ends:
         end = self._delivered.get(key)
         if end is None or now >= end.kept_at + self._context.settings.answers_kept_s:
             return False
-        self._context.out.append(SendToUser(reply, end.answer))
+        if self._context.connected and self._fitted(end.answer) is end.answer:
+            self._context.out.append(SendToUser(reply, end.answer))
+        else:
+            self._owe_again(key, end, reply)
         return True
 
     def is_known(self, key: str) -> bool:
@@ -167,9 +170,40 @@ class Ends:
 
     def _send(self, end: _End) -> None:
         if end.state is EndState.OWED and self._context.connected and self._sending < SENDING_MAX:
+            if self._cut(end):
+                return
             end.state = EndState.SENDING
             self._sending += 1
             self._context.out.append(SendToUser(end.reply, end.answer))
+
+    def _cut(self, end: _End) -> bool:
+        """Cuts an end that is too large for this broker, which is not the one it was made for, and has it written so.
+
+        Returns whether it had to: then it is sent once it is written.
+        """
+        fitted = self._fitted(end.answer)
+        if fitted is end.answer:
+            return False
+        end.answer = fitted
+        self._bytes -= end.size - answer_size(end.answer)
+        end.size = answer_size(end.answer)
+        if not self._context.settings.journal:
+            return False
+        end.state, end.kept = EndState.WRITING, False
+        self._context.out.append(JournalAnswer(end.answer, end.reply))
+        return True
+
+    def _fitted(self, answer: Answer) -> Answer:
+        text = self._context.fit_text(answer.text, provenance_size(answer.provenance))
+        return answer if text == answer.text else replace(answer, text=text)
+
+    def _owe_again(self, key: str, end: _End, reply: ReplyRoute) -> None:
+        """The repeat was the last message before the connection broke, or it is too large for today's broker."""
+        del self._delivered[key]
+        end.state, end.reply = EndState.OWED, reply
+        self._open[key] = end
+        self._open.move_to_end(key, last=False)  # the oldest first
+        self._send(end)
 
     def _keep(self, key: str, end: _End) -> None:
         self._drop(key)  # one past its time may still be there

@@ -6,6 +6,7 @@ Repeats are harmless: a request that is waiting, running or lately finished is n
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import SendToDevice
@@ -52,7 +53,8 @@ class PeerService:
         finished = self._finished.get(item_id)
         if finished is not None:
             self._context.counters.requests_repeated += 1
-            self._send(request.origin, request.origin_home, finished)
+            text = self._context.fit_text(finished.text)  # the broker may be another by now, which takes less
+            self._send(request.origin, request.origin_home, replace(finished, text=text))
             return
         busy: BusyReason | None = None
         if item_id in self._open:

@@ -1,6 +1,7 @@
 """Proposals asked of peers, from the asking to the end of each.
 
-A request that brings no receipt is sent once more, then its peer is suspected. A queued request is sent again after a
+A request that brings no receipt is sent once more, then its peer is suspected; how long that takes is learnt from the
+receipts that come (`receipt_times`). A queued request is sent again after a
 while (a probe; repeats are harmless), so that a peer that dies in silence is noticed without any help from the
 broker. Every request ends in exactly one of: a response, gone (with a reason), cancelled.
 """
@@ -22,6 +23,7 @@ from edge_agent.core.messages import (
     RequestCancel,
     RequestReceipt,
 )
+from edge_agent.core.receipt_times import ReceiptTimes
 from edge_agent.core.session import LayerRound, PeerRequest, Session
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
 
@@ -33,12 +35,13 @@ _PROBE_STRETCH_MAX = 20  # probe intervals: a peer's word on its wait must not p
 class Requests:
     """Every request whose response may still come, by id."""
 
-    __slots__ = ("_context", "_membership", "_open")
+    __slots__ = ("_context", "_membership", "_open", "_receipt_times")
 
     def __init__(self, context: Context, membership: Membership) -> None:
         self._context = context
         self._membership = membership
         self._open: dict[str, PeerRequest] = {}
+        self._receipt_times = ReceiptTimes(context.settings)
 
     def __len__(self) -> int:
         """The number of requests whose response may still come."""
@@ -62,7 +65,11 @@ class Requests:
         request = self._open.get(receipt.request_id)
         if request is None or request.device_id != receipt.device_id:
             self._context.counters.responses_unexpected += 1
+            if self._receipt_times.came_late(receipt.request_id, receipt.device_id, now):
+                self._membership.view.heard(receipt.device_id, now)
             return
+        if request.sends:
+            self._receipt_times.came(now - request.sent_at)
         self._heard(request, now)
         self._membership.view.set_load(request.device_id, receipt.requests_waiting)
         if receipt.busy is not None:
@@ -119,6 +126,7 @@ class Requests:
             self._send(request, now)
             return
         self._context.counters.receipts_timed_out += 1
+        self._receipt_times.given_up(request_id, request.device_id, request.sent_at)
         self._end(request, RequestState.LOST)
         self._membership.suspect(request.device_id, now)
         self._tell_cancelled(request)  # it may be alive and only slow: then it need not do the work
@@ -159,6 +167,8 @@ class Requests:
 
     def _send(self, request: PeerRequest, now: float) -> None:
         session, layer, context = request.session, request.layer, self._context
+        if not request.sends:
+            request.sent_at = now
         request.sends += 1
         session.messages_sent += 1
         expires_in_s = None if layer.deadline == _NEVER else max(layer.deadline - now, 0.001)
@@ -173,7 +183,7 @@ class Requests:
             expires_in_s=expires_in_s,
         )
         context.out.append(SendToDevice(request.device_id, request.home_broker, message, expires_in_s))
-        context.timers.set((TIMER, request.request_id), now + context.settings.receipt_timeout_s)
+        context.timers.set((TIMER, request.request_id), now + self._receipt_times.timeout_s)
 
     def _heard(self, request: PeerRequest, now: float) -> None:
         request.session.messages_received += 1

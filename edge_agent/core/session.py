@@ -50,6 +50,8 @@ class PeerRequest:
     state: RequestState = RequestState.ASKED
     sends: int = 0
     """How often it was sent since the peer was last heard on it."""
+    sent_at: float = 0.0
+    """When the first of these was."""
 
 
 @dataclass(slots=True, eq=False)

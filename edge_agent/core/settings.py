@@ -42,7 +42,8 @@ class AgentSettings:
     inference_attempts_max: int = 2  # a crash of the engine costs one retry, not the prompt
 
     # Talking to peers. Shorter timeouts: quicker substitutes, more false suspicion.
-    receipt_timeout_s: float = 2.0  # far above a busy loop's delay, far below an inference
+    receipt_timeout_s: float = 2.0  # at most and at first: far above a busy loop's delay, far below an inference
+    receipt_timeout_min_s: float = 0.25  # at least, when receipts come quickly; as long as the line above: not learnt
     request_sends_max: int = 2  # one lost message is no reason to suspect a peer
     probe_interval_s: float = 15.0  # a queued request is asked after this often: finds peers that died in silence
     substitutes_max: int = 4  # per layer: bounds the messages of a prompt in a mesh where all are busy
@@ -80,8 +81,9 @@ class AgentSettings:
 
     def __post_init__(self) -> None:
         positive = (
-            "queue_capacity queue_bytes_max receipt_timeout_s request_sends_max probe_interval_s response_bytes_max"
-            " prompt_bytes_max message_bytes_max gossip_sample suspect_after_s dead_after_s view_size_max"
+            "queue_capacity queue_bytes_max receipt_timeout_s receipt_timeout_min_s request_sends_max probe_interval_s"
+            " response_bytes_max prompt_bytes_max message_bytes_max gossip_sample suspect_after_s dead_after_s"
+            " view_size_max"
             " responses_kept_max answers_bytes_max answers_kept_s session_restarts_max inference_attempts_max"
             " stability_target"
         )

@@ -119,7 +119,7 @@ async def test_made_up_announcements_are_passed_over() -> None:
             shouting = Inside(net.namespace("three"), shout)
             await until(lambda: bool(kitchen.found), "the good one", PATIENCE_S)
             await shouting.end(PATIENCE_S)
-            assert kitchen.found == [PeerDiscovered("good", "mqtts://10.77.0.3:8883")]
+            assert set(kitchen.found) == {PeerDiscovered("good", "mqtts://10.77.0.3:8883")}  # once, or after each query
 
 
 @pytest.mark.parametrize("host", HOSTS[:1])

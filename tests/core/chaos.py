@@ -49,6 +49,7 @@ def draw_settings(rng: random.Random) -> AgentSettings:
         origin_share=rng.choice((0.25, 0.5, 1.0)),
         deadline_s=rng.choice((None, 30.0, 300.0)),
         receipt_timeout_s=rng.choice((0.5, 2.0)),
+        receipt_timeout_min_s=rng.choice((0.1, 0.5)),
         request_sends_max=rng.choice((1, 2)),
         probe_interval_s=rng.choice((2.0, 15.0)),
         substitutes_max=rng.choice((0, 1, 4)),

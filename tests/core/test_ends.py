@@ -222,3 +222,45 @@ def test_an_end_told_while_the_disk_was_full_is_kept_once_there_is_room() -> Non
     mesh.handle("d0", ev.HealthChanged(Part.JOURNAL, ""))
     mesh.run()
     assert journalled_ends(mesh), "or a restart works on it again and tells another end"
+
+
+@pytest.mark.parametrize("end_is", ["delivered", "on its way"])
+def test_a_repeat_just_before_the_connection_breaks_is_answered_once_there_is_one_again(end_is: str) -> None:
+    mesh = Mesh(1)
+    mesh.broker_takes = lambda device: end_is == "delivered"
+    key = mesh.ask("d0", layers=0)
+    mesh.run(until=5.0)
+    mesh.broker_takes = lambda device: True
+    mesh.handle("d0", ev.ConnectionChanged(False))
+    mesh.user_messages.clear()
+    mesh.ask("d0", layers=0)
+    assert answers_told(mesh, key) == [], "nobody would hear it"
+    mesh.handle("d0", ev.ConnectionChanged(True))
+    mesh.run()
+    assert len(answers_told(mesh, key)) == 1
+    assert len(journalled_ends(mesh)) == 1
+
+
+@pytest.mark.parametrize("journal", [True, False])
+@pytest.mark.parametrize("its_state", ["owed", "owed after a restart", "delivered"])
+def test_an_end_is_cut_to_what_the_broker_takes_that_came_back(its_state: str, journal: bool) -> None:
+    mesh = Mesh(1, replace(QUIET, journal=journal))
+    mesh.say = lambda device, request: "long " * 4_000
+    mesh.broker_takes = lambda device: its_state == "delivered"
+    key = mesh.ask("d0", layers=0)
+    mesh.run(until=3.0)
+    mesh.broker_takes = lambda device: True
+    mesh.handle("d0", ev.ConnectionChanged(False))
+    mesh.user_messages.clear()
+    if its_state == "owed after a restart" and journal:
+        (end,) = journalled_ends(mesh)
+        mesh.stop("d0")
+        mesh.start_unconnected("d0", ev.SessionsRestored((), (ev.RestoredAnswer(end.answer, end.reply, False),)))
+    mesh.handle("d0", ev.ConnectionChanged(True, message_bytes_max=8_192))
+    if not journal or its_state == "delivered":  # it counts as delivered: a repeat tells it
+        mesh.ask("d0", layers=0)
+    mesh.run()
+    (told,) = answers_told(mesh, key)
+    assert 0 < len(told.text) < 8_192, "as much of it as fits"
+    if journal:
+        assert journalled_ends(mesh)[-1].answer == told, "a restart repeats what was told"

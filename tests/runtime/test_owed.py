@@ -168,7 +168,8 @@ async def test_a_clean_stop_notes_what_was_delivered_until_the_very_end(
 
 
 async def test_nine_honest_responses_of_32_kib_cross_a_real_broker(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
-    settings = quick(receipt_timeout_s=60.0)  # half a second for 2 MB of requests would judge the machine
+    # half a second for 2 MB of requests would judge the machine
+    settings = quick(receipt_timeout_s=60.0, receipt_timeout_min_s=60.0)
     devices = [make_device(f"d{n}", mosquitto.url, tmp_path, settings=settings) for n in range(9)]
     for device in devices:
         infer = device.engine.infer

@@ -27,6 +27,7 @@ QUICK = AgentSettings(
     gossip_interval_s=0.2,
     status_interval_s=0.5,
     receipt_timeout_s=0.5,
+    receipt_timeout_min_s=0.5,
     request_sends_max=int(PATIENCE_S / 0.5),  # asks again at once, and takes no peer for dead that is only slow
     suspect_after_s=PATIENCE_S,
     dead_after_s=2 * PATIENCE_S,

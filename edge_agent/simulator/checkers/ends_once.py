@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from edge_agent.core.agent import Agent
@@ -122,6 +123,10 @@ class EndsOnce(Checker):
     def _ended(self, key: Key, answer: Answer) -> None:
         if self._ends.get(key) == answer:
             return  # a disk that refused it is well again, and is given it anew
+        if self._is_cut(key, answer):
+            self._ends[key] = answer
+            self._writing.add(key)
+            return
         if key in self._ends:
             raise self.broken(f"prompt {key[2]} ended twice at d{key[0]}: {self._ends[key].outcome}, {answer.outcome}")
         if key not in self._accepted:
@@ -129,6 +134,11 @@ class EndsOnce(Checker):
         self._ends[key] = answer
         self._writing.add(key)
         self._unwritten_ends.add(key)
+
+    def _is_cut(self, key: Key, answer: Answer) -> bool:
+        """Whether an end is the known one with less text: it is too large for another broker."""
+        known = self._ends.get(key)
+        return known is not None and len(answer.text) < len(known.text) and replace(known, text=answer.text) == answer
 
     def _sent(self, key: Key, answer: Answer) -> None:
         if key not in self._ends or key in self._writing:

@@ -193,6 +193,7 @@ ABLATIONS = {
     ),
     "lost-origin": Ablation("nobody works for a device that is gone", ((PeerService, "origin_lost", _nothing),)),
     "reference-sizes": Ablation("references are cut to what fits a message", ((layers, "fit_references", _uncut),)),
+    "owed-sizes": Ablation("an end is cut to what today's broker takes", ((Ends, "_cut", lambda self, end: False),)),
 }
 
 

@@ -79,7 +79,7 @@ def _outage(mesh: FaultMesh) -> None:
 
     def back() -> None:
         mesh.trace.note(mesh.now, "the broker is back")
-        mesh.broker.up = True
+        mesh.broker.back()
         for device in range(mesh.cluster.size):
             within(mesh, 3.0, lambda device=device: mesh.connect(device))  # type: ignore[misc]  # bound now, not later
 

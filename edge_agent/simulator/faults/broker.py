@@ -30,6 +30,7 @@ class Broker:
         clock: Callable[[], float],
     ) -> None:
         self.up = True
+        self.packet_bytes_max = plan.packet_bytes_max
         self._plan = plan
         self._network = network
         self._rng = rng
@@ -37,6 +38,11 @@ class Broker:
         self._clock = clock
         self._wills: dict[int, Presence] = {}
         self._retained: dict[int, Presence] = {}
+
+    def back(self) -> None:
+        """The broker is there again, or another in its place."""
+        self.up = True
+        self.packet_bytes_max = self._plan.packet_bytes_later
 
     def connected(self, device: int, will: Presence) -> tuple[Presence, ...]:
         """Takes a device's will; returns the presences that are kept for it."""

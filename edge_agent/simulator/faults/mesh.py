@@ -135,7 +135,7 @@ class FaultMesh:
         kept = self.broker.connected(device, agent.last_will())
         self.network.connect(self.now, device)
         self.post.transports[device].connect(self.now)
-        self.cluster.handle(device, ev.ConnectionChanged(True, message_room(self.plan.packet_bytes_max)))
+        self.cluster.handle(device, ev.ConnectionChanged(True, message_room(self.broker.packet_bytes_max)))
         for presence in kept:
             self.cluster.post(self.now, device, ev.PeerMessageReceived(presence))
 

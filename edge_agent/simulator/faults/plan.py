@@ -54,6 +54,8 @@ class Plan:
     """Messages that a device keeps without a connection."""
     packet_bytes_max: int | None
     """The largest packet that the broker takes; `None`: it says none."""
+    packet_bytes_later: int | None
+    """The same after the broker was gone: another one may have come in its place."""
 
     @property
     def clones(self) -> int:
@@ -117,6 +119,7 @@ def _draw(seed: int, kinds: frozenset[FaultKind], rng: random.Random) -> Plan:
         will_share=1.0,
         outbox_max=1_024,
         packet_bytes_max=None,
+        packet_bytes_later=None,
     )
 
 
@@ -129,8 +132,9 @@ def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
     wide, fanout, layers = rng.random() < 0.4, rng.randint(5, 8), rng.randint(1, 3)
     prompts, repeated = rng.randint(4, 10), rng.randint(*_REPEATED_PROMPTS)
     outbox_max = rng.choice((64, 256, 1_024))  # a device has 32 places: their ends fit into any of these
+    packet_later = packet if rng.random() < 0.5 else rng.choice((None, 65_536, 131_072, 262_144))
     if FaultKind.SIZES in kinds:
-        plan = replace(plan, prompts=prompts, packet_bytes_max=packet)
+        plan = replace(plan, prompts=prompts, packet_bytes_max=packet, packet_bytes_later=packet_later)
         settings = replace(settings, layers=layers, fanout=fanout if wide else settings.fanout)
         if wide:  # short of devices, since each needs many, but not of time
             plan = replace(plan, devices=fanout + 2)
@@ -160,6 +164,7 @@ def _draw_settings(rng: random.Random, devices: int) -> AgentSettings:
         queue_capacity=rng.choice((1, 2, 4, 8, 32)),
         origin_share=rng.choice((0.25, 0.5, 1.0)),
         receipt_timeout_s=rng.choice((1.0, 2.0)),
+        receipt_timeout_min_s=rng.choice((0.1, 0.25, 2.0)),
         request_sends_max=rng.choice((1, 2)),
         probe_interval_s=rng.choice((3.0, 15.0)),
         substitutes_max=rng.choice((0, 1, 4)),

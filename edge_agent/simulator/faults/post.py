@@ -83,7 +83,7 @@ class Post:
         item = Outgoing(effect, effect.message)
         if self._limited and isinstance(effect.message, Answer):
             size = len(encode(effect.message, effect.reply.body_id))
-            if is_too_large(size, self._plan.packet_bytes_max):
+            if is_too_large(size, self._broker.packet_bytes_max):
                 self.dropped(device, item)
                 return
         self.transports[device].send(item)
@@ -100,7 +100,7 @@ class Post:
     def _refused(self, device: int, effect: fx.SendToDevice) -> bool:
         """Whether a message is over a limit; then its sender is told."""
         size = body_size(effect.message)
-        if not is_too_large(size, self._plan.packet_bytes_max):
+        if not is_too_large(size, self._broker.packet_bytes_max):
             return False
         for checker in self._checkers:
             checker.too_large(device, effect, size, limit_known=self.transports[device].connected)

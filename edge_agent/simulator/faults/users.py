@@ -68,7 +68,8 @@ class Users:
             prompt = replace(prompt, options=replace(options, join=rng.randint(1, fanout + 1)))
         # few users: the same id of two of them must stay two prompts
         event = PromptReceived(prompt, ReplyRoute(f"answers/u{rng.randint(0, 2)}"), len(text))
-        if is_too_large(body_size(prompt), self._plan.packet_bytes_max):
+        limits = (self._plan.packet_bytes_max, self._plan.packet_bytes_later)
+        if any(is_too_large(body_size(prompt), limit) for limit in limits):
             return  # a user's own client says so
         name = self._cluster.names[device]
         asked = self._asked[name, event.reply.topic, prompt.prompt_id] = _Asked(device, event)
