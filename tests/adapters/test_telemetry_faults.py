@@ -178,7 +178,12 @@ def said_by_3(bad: list[str], write: Write) -> Reply:
     return Reply(400, body=json.dumps({"error": "partial write of line protocol occurred", "data": data}))
 
 
-@pytest.mark.parametrize("say", [said_by_1, said_by_1_unread, said_by_2, said_by_3])
+def said_by_3_hosted(bad: list[str], write: Write) -> Reply:
+    words = f"partial write has occurred, errors encountered on line(s): {bad[0]}"
+    return Reply(201, body=json.dumps({"code": "invalid", "message": words}))
+
+
+@pytest.mark.parametrize("say", [said_by_1, said_by_1_unread, said_by_2, said_by_3, said_by_3_hosted])
 @pytest.mark.parametrize("every", [1, 2, 3, 40])
 async def test_a_partial_write_is_counted_to_the_point_in_the_words_of_every_version(
     say: Callable[[list[str], Write], Reply], every: int, database: FaultyDatabase, tmp_path: Path
@@ -221,6 +226,64 @@ async def test_400_for_every_line_is_believed_at_once_where_the_server_says_how_
         assert len(database.writes) < 20
         await record(sink, tmp_path, 1)
         await until(lambda: figures_of(sink).points_refused == POINTS + 1, PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, body="<html><title>Log in to this network</title></html>"),
+        Reply(200),
+        Reply(200, body='{"error": "timeout"}'),
+        Reply(200, body='{"results": []}'),
+        Reply(202, "queued"),
+        Reply(206, body="<!DOCTYPE html>"),
+        Reply(400),
+        Reply(400, body="<html><title>400 Bad Request: a line of your organization</title></html>"),
+        Reply(400, body="\n<?xml version='1.0'?><Error>partial write</Error>"),
+        Reply(413, body="<html><title>413 Request Entity Too Large</title></html>"),
+        Reply(422, body="<html><title>Blocked</title></html>"),
+    ],
+    ids=lambda reply: f"{reply.status} {(reply.body or reply.words)[:24]}",
+)
+async def test_what_no_database_says_leaves_the_points_where_they_are(
+    reply: Reply, database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy, a network's log-in page: what is not surely taken is not sent, what is not surely bad is not set aside."""
+    database.behave = lambda _: reply
+    async with sink_of(tmp_path, database) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(lines_about(caplog)) == 1, PATIENCE_S)
+        tried = len(database.writes)
+        await until(lambda: len(database.writes) > tried, PATIENCE_S)
+        assert (figures_of(sink).points_sent, figures_of(sink).points_refused) == (0, 0)
+        (line,) = lines_about(caplog)
+        assert f"answered {reply.status}: " in line
+        assert "no database speaks so" in line
+        await mended(sink, tmp_path, database)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(429, "later", {"Retry-After": "\xb2"}),
+        Reply(503, "later", {"Retry-After": "9" * 400}),
+        Reply(503, "later", {"Retry-After": "Sun, 31 Feb 2026 99:00:00 GMT"}),
+        Reply(500, body="[" * 100_000),
+        Reply(500, body='{"error": ' + "9" * 5000 + "}"),
+        Reply(500, "dropped=" + "9" * 5000),
+    ],
+    ids=lambda reply: f"{reply.status} {reply.headers or reply.body or reply.words}"[:40],
+)
+async def test_an_answer_that_cannot_be_understood_is_still_its_status_in_one_line(
+    reply: Reply, database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.behave = lambda _: reply
+    async with sink_of(tmp_path, database, pace=replace(HURRIED, retry_after_max_s=0.2)) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 3, PATIENCE_S)
+        (line,) = lines_about(caplog)
+        assert f"answered {reply.status}: " in line
+        await mended(sink, tmp_path, database)
 
 
 async def test_413_halves_the_batch_until_it_fits(

@@ -24,9 +24,17 @@ from edge_agent.core.errors import MoameshError, SettingsError
 GZIP_LEVEL = 4  # our lines shrink to a tenth at any level; higher ones only take longer
 BROKEN_OFF = "broken off"
 UNREACHABLE = "unreachable"
+NO_DATABASE = (
+    "no database speaks so (it says 204 to what it has taken): see what answers at url in [[influx]], such as a "
+    "proxy or the log-in page of a network"
+)
 WORDS_CHARACTERS_MAX = 300  # of what a server says, in logs and beside refused points
-_DROPPED = re.compile(r"dropped=(\d+)")
-_ABOUT_LINES = re.compile(r"partial write|unable to parse|parsing failed|line protocol|type conflict", re.IGNORECASE)
+_TAKEN = 204
+"""What every one of these databases says when it has taken all lines; another 2xx is somebody else's, or says less."""
+_DROPPED = re.compile(r"dropped=(\d{1,15})(?!\d)")
+_ABOUT_LINES = re.compile(
+    r"partial write|unable to parse|parsing failed|line protocol|type conflict|rejected", re.IGNORECASE
+)
 _ABOUT_SETTINGS = re.compile(
     r"\borg(anization|id)?\b|\bbucket|\bdatabase\b|\bprecision\b|HTTP request to an HTTPS server", re.IGNORECASE
 )
@@ -58,6 +66,7 @@ class WriteError(MoameshError):
         words: what the server said, or "".
         retry_after_s: how long the server wants to be left alone; `None` if it does not say.
         dropped: how many of the lines the server says it did not take; `None` if it does not say.
+        strange: no database speaks so: a web page or no word, from something between it and us.
     """
 
     def __init__(
@@ -69,6 +78,7 @@ class WriteError(MoameshError):
         words: str = "",
         retry_after_s: float | None = None,
         dropped: int | None = None,
+        strange: bool = False,
     ) -> None:
         super().__init__(message)
         self.trouble = trouble
@@ -76,6 +86,7 @@ class WriteError(MoameshError):
         self.words = words
         self.retry_after_s = retry_after_s
         self.dropped = dropped
+        self.strange = strange
 
 
 @final
@@ -86,6 +97,11 @@ class _Answer:
     status: int
     headers: Mapping[str, str]
     body: str
+
+    @property
+    def strange(self) -> bool:
+        """Whether no database said it: each of them gives its reasons in words or JSON."""
+        return not self.body.strip() or self.body.lstrip().startswith("<")
 
 
 def require_client() -> None:
@@ -140,8 +156,9 @@ class DatabaseWriter:
         import urllib3
         from influxdb_client.rest import ApiException
 
+        api = self._client.api_client
         try:
-            self._client.api_client.call_api(
+            _, status, headers = api.call_api(
                 self._path,
                 "POST",
                 query_params=list(self._parameters.items()),
@@ -162,6 +179,8 @@ class DatabaseWriter:
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as error:
             message = f"{self._server.url} broke off its answer: {_one_line(str(error))}"
             raise WriteError(message, Trouble.UNSURE, BROKEN_OFF) from None
+        if status != _TAKEN:
+            raise self._failure(_Answer(status, headers, str(api.last_response.data)))
 
     def close(self) -> None:
         """Closes the connection."""
@@ -180,7 +199,8 @@ class DatabaseWriter:
         text = self._words(answer)
         words = _one_line(text)
         said = f"{self._server.url} answered {answer.status}: {words}"
-        trouble, way_out = _judge(answer.status, words, self._server)
+        strange = answer.strange and not answer.headers.get("X-Influxdb-Error")
+        trouble, way_out = _judge(answer.status, words, strange, self._server)
         dropped = _DROPPED.findall(text)  # the last one: the words before may quote a point
         return WriteError(
             said + (f"; {way_out}" if way_out else ""),
@@ -189,12 +209,13 @@ class DatabaseWriter:
             words=f"{answer.status} {words}",
             retry_after_s=_retry_after_s(answer.headers),
             dropped=int(dropped[-1]) if dropped else None,
+            strange=strange,
         )
 
     def _words(self, answer: _Answer) -> str:
         """What the server says is wrong: InfluxDB's JSON, else the text, else the header, without our secrets."""
         text = answer.body
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             content: Any = json.loads(answer.body)
             if isinstance(content, dict):
                 text = str(content.get("error") or content.get("message") or answer.body)
@@ -206,11 +227,16 @@ class DatabaseWriter:
         return words
 
 
-def _judge(status: int, words: str, server: TelemetryServer) -> tuple[Trouble, str]:
+def _judge(status: int, words: str, strange: bool, server: TelemetryServer) -> tuple[Trouble, str]:
     """What a status means, and the way out where a person must take it."""
-    about_settings = bool(_ABOUT_SETTINGS.search(words)) and not _ABOUT_LINES.search(words)
+    about_lines = bool(_ABOUT_LINES.search(words)) and not strange
+    about_settings = bool(_ABOUT_SETTINGS.search(words)) and not about_lines
     if status == 413:
-        return Trouble.TOO_LARGE, ""
+        return Trouble.TOO_LARGE, NO_DATABASE if strange else ""
+    if 200 <= status < 300:
+        return (Trouble.BAD_LINES, "") if about_lines else (Trouble.UNSURE, NO_DATABASE)
+    if strange and status in (400, 422):
+        return Trouble.SETTINGS, NO_DATABASE
     if status == 422 or (status == 400 and not about_settings):
         return Trouble.BAD_LINES, ""
     if status in (408, 425, 429):
@@ -231,7 +257,7 @@ def _judge(status: int, words: str, server: TelemetryServer) -> tuple[Trouble, s
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Retry-After, in seconds or as a date."""
     text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())

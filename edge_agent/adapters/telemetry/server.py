@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, final
+from urllib.parse import urlsplit
 
 from edge_agent.core.errors import MoameshError, SettingsError
 from edge_agent.tls import TlsFileError, client_context, say
@@ -84,8 +85,11 @@ class TelemetryServer:
     timeout_s: float = ANSWER_TIMEOUT_S
 
     def __post_init__(self) -> None:
-        if not _URL.fullmatch(self.url):
-            raise SettingsError("a telemetry server is http://host:port or https://host:port, without a user in it")
+        if not (_URL.fullmatch(self.url) and _names_a_host(self.url)):
+            echo = "" if "@" in self.url else f", not {self.url[:80]!r}"  # never a password
+            raise SettingsError(
+                f"a telemetry server is http://host:port or https://host:port, without a user in it{echo}"
+            )
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
 
@@ -96,6 +100,16 @@ class ServerIdentity:
 
     kind: ServerKind
     version: str
+
+
+def _names_a_host(url: str) -> bool:
+    """Whether it has a host that can be looked up, and a port that there is, if any."""
+    try:
+        parts = urlsplit(url)
+        name = (parts.hostname or "").encode("idna")
+        return parts.port != 0 and name.decode("idna") != ""
+    except ValueError:  # also for a name that no name server can have
+        return False
 
 
 def identify(server: TelemetryServer) -> ServerKind:
@@ -212,6 +226,8 @@ def get(http: httpx.Client, server: TelemetryServer, path: str, **parameters: st
         return http.get(server.url + path, params=parameters)
     except httpx.HTTPError as error:
         raise TelemetryServerError(unreachable(server, error), retryable=True) from None
+    except (httpx.InvalidURL, UnicodeError) as error:  # the library takes fewer names for names than we do
+        raise TelemetryServerError(f"{server.url} is no address: {error}", retryable=False) from None
 
 
 def unreachable(server: TelemetryServer, error: BaseException) -> str:

@@ -142,7 +142,8 @@ class Shipper:
         except SettingsError as error:  # such as a ca_file that was there when the device started
             self._note_trouble(WriteError(str(error), Trouble.SETTINGS, "settings"))
         except Exception as error:  # a disk that fails, an answer nobody thought of: the thread must not die of it
-            self._note_trouble(WriteError(f"{type(error).__name__}: {error}", Trouble.NOTHING_ARRIVED, "unexpected"))
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            self._note_trouble(WriteError(words, Trouble.NOTHING_ARRIVED, "unexpected"))
         self._stopping.wait(self._delay_s())
         return False
 
@@ -216,7 +217,8 @@ class Shipper:
 
     def _handle_failure(self, failure: WriteError, batch: Batch, unsure: Place) -> bool:
         """Makes the batch smaller or sets it aside, or raises the failure if only time can help."""
-        if failure.trouble in (Trouble.BAD_LINES, Trouble.TOO_LARGE):
+        # that a point of ours alone is too large is no database's word, and no fault of the point
+        if failure.trouble in (Trouble.BAD_LINES, Trouble.TOO_LARGE) and not (failure.strange and batch.points == 1):
             self._failures = 0
             if batch.points == 1 or (failure.trouble is Trouble.BAD_LINES and failure.dropped == batch.points):
                 if failure.trouble is Trouble.TOO_LARGE:
