@@ -248,7 +248,7 @@ async def test_400_for_every_line_is_believed_at_once_where_the_server_says_how_
 async def test_what_no_database_says_leaves_the_points_where_they_are(
     reply: Reply, database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A proxy, a network's log-in page: what is not surely taken is not sent, what is not surely bad is not set aside."""
+    """Such as a proxy: what is not surely taken is not sent, and what is not surely bad is not set aside."""
     database.behave = lambda _: reply
     async with sink_of(tmp_path, database) as sink:
         await record(sink, tmp_path)
