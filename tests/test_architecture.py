@@ -28,6 +28,7 @@ OWNERS = {
     "edge_agent/tasks.py": "the owner itself",
     "edge_agent/cli/exits.py": "a command's one main task, awaited in the next line",
     "edge_agent/runtime/app.py": "the size of the loop's pool of threads: what runs there is awaited",
+    "edge_agent/confinement/probe.py": "a thread that does nothing, joined in the next line",
     "edge_agent/runtime/engine_driver.py": "each inference has exactly one outcome, whatever is raised",
     "edge_agent/runtime/engine_health.py": "a trial that fails leaves the device ill, and the next failure tries anew",
     "edge_agent/adapters/mqtt/": "a connection's own loop, a pool's goodbyes: ended and looked at in `stop`",

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import edge_agent
+from edge_agent.confinement import confined_environment
 from edge_agent.files import put_in_place
 from edge_agent.models.errors import ModelError
 from edge_agent.models.gguf import GgufHeader
@@ -76,15 +76,15 @@ def requantise(source: Path, target: Path, file_type: str, progress: ProgressCal
         ModelError: it did not work; `target` is then not there.
     """
     part = target.with_name(f"{target.name}.part")
-    python_path = str(Path(edge_agent.__file__).resolve().parent.parent)
     command = [sys.executable, "-P", "-m", WORKER_MODULE, str(source), str(part), file_type, str(_cores())]
+    _make_empty(part)
     last_lines: deque[str] = deque(maxlen=LOG_LINES_KEPT)
     with subprocess.Popen(  # noqa: S603 -- arguments of our own, no shell
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"PYTHONPATH": python_path + os.pathsep + os.environ.get("PYTHONPATH", "")},
+        env=confined_environment(),
         text=True,
         errors="replace",
     ) as child:
@@ -104,6 +104,14 @@ def requantise(source: Path, target: Path, file_type: str, progress: ProgressCal
         why = last_lines[-1] if last_lines else f"status {child.returncode}"
         raise ModelError(f"{source.name} could not be made {file_type}: {why}")
     put_in_place(part, target)
+
+
+def _make_empty(part: Path) -> None:
+    """The child is confined: it may write into this file, and make none."""
+    try:
+        part.write_bytes(b"")
+    except OSError as error:
+        raise ModelError(f"cannot write {part}: {error.strerror}") from error
 
 
 def _cores() -> int:

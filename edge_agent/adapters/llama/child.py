@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
-from pathlib import Path
 
-import edge_agent
 from edge_agent.adapters.llama.protocol import (
     MESSAGE_BYTES_MAX,
     Cancel,
@@ -24,6 +21,7 @@ from edge_agent.adapters.llama.protocol import (
     decode_from_child,
     encode,
 )
+from edge_agent.confinement import confined_environment
 from edge_agent.core.errors import EngineError
 
 WORKER_MODULE = "edge_agent.adapters.llama.worker"
@@ -47,6 +45,8 @@ class Child:
         self._is_loaded = False
         self.ended = False
         """The process is gone, or was killed: whoever sends to it now learns so from `receive`."""
+        self.open_doors = ""
+        """What does not confine it on this machine, in words."""
         self.completed = 0
         """Requests that it has done to their end."""
 
@@ -66,6 +66,7 @@ class Child:
                 raise EngineError(first.detail, retryable=False)
             if not isinstance(first, Ready):
                 raise EngineError(child.obituary(), retryable=True)
+            child.open_doors = first.open_doors
         except TimeoutError:
             await child.close()
             raise EngineError(f"the model did not load in {load_timeout_s:.0f} s", retryable=True) from None
@@ -233,17 +234,10 @@ async def _spawn() -> asyncio.subprocess.Process:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=MESSAGE_BYTES_MAX,
-            env=os.environ | {"PYTHONPATH": _python_path()},
+            env=confined_environment(),
         )
     except OSError as error:  # no memory or no process left just now
         raise EngineError(f"the model process does not start: {error.strerror}", retryable=True) from error
-
-
-def _python_path() -> str:
-    """So that the child finds this very package, installed or not."""
-    here = str(Path(edge_agent.__file__).resolve().parent.parent)
-    given = os.environ.get("PYTHONPATH")
-    return f"{here}{os.pathsep}{given}" if given else here
 
 
 def _signal_name(number: int) -> str:

@@ -227,6 +227,8 @@ class LlamaEngine:
         born = loop.time()
         self.restarts += 1 if self._children else 0
         self._children += 1
+        if child.open_doors and self._children == 1:
+            log.warning("the model process is not confined in full: %s (docs/SECURITY.md)", child.open_doors)
         self._child, self._last_error = child, None
         self._attempts += 1
         self._set_trouble("")

@@ -47,6 +47,8 @@ class Ready:
     """From the child: the model is loaded."""
 
     context_tokens: int
+    open_doors: str
+    """What does not confine it on this machine, in words; "" if everything does."""
 
 
 @dataclass(frozen=True, slots=True)

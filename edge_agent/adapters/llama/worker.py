@@ -1,6 +1,7 @@
 """The child process: `python -m edge_agent.adapters.llama.worker`. Loads one model and serves one parent over pipes.
 
-It dies with its parent: by the kernel's parent-death signal, and by the end of its standard input.
+It dies with its parent: by the kernel's parent-death signal, and by the end of its standard input. Before it looks at
+the model, which a stranger made, it shuts itself in: see `edge_agent.confinement`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from edge_agent.adapters.llama.protocol import (
     decode_to_child,
     encode,
 )
+from edge_agent.confinement import Room, confine
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OOM_SCORE_ADJUSTMENT = "500"  # of 1000: when memory runs out, this process goes and the agent stays
 NICENESS = 5  # the agent's answers to peers, due within two seconds, come before a token
+MODEL_PARTS_MAX = 1_000  # models have some dozens
 REQUESTS_PENDING_MAX = 16  # the parent sends one at a time; cancelled ones may still wait to be skipped
 
 
@@ -96,6 +99,7 @@ def main() -> None:
         _end("the first message must say what to load", status=2)
     _die_with_parent(first.parent_pid)
     _yield_to_agent()
+    open_doors = confine(Room(model_files(Path(first.model_path))))  # before there are threads
     inbox = Inbox(stdin)
     inbox.start()
     try:
@@ -111,13 +115,25 @@ def main() -> None:
     except Exception as error:  # the file is a program's input: a library may stumble over it in any way
         outbox.send(LoadFailed(f"{first.model_path} cannot be used: {type(error).__name__}: {error}"))
         _end("", status=1)
-    outbox.send(Ready(generator.context_tokens))
+    outbox.send(Ready(generator.context_tokens, "; ".join(open_doors)))
     while True:
         request = inbox.next_request()
         try:
             generator.infer(request, outbox.send, partial(inbox.is_cancelled, request.id))
         except Exception as error:  # it has its one end all the same; whether the model still works, the next one tells
             outbox.send(Failed(request.id, f"llama.cpp failed: {type(error).__name__}: {error}", retryable=True))
+
+
+def model_files(path: Path) -> list[Path]:
+    """The files that llama.cpp opens for a model: its own, or all parts of one that is cut into several."""
+    stem, separator, count = path.stem.rpartition("-of-")
+    if not separator or not count.isdecimal() or not stem[-5:].isdecimal():
+        return [path]
+    parts = min(int(count), MODEL_PARTS_MAX)
+    return [
+        path,
+        *(path.with_name(f"{stem[:-5]}{number:05}-of-{count}{path.suffix}") for number in range(1, parts + 1)),
+    ]
 
 
 def _die_with_parent(parent_pid: int) -> None:

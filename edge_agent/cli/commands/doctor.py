@@ -23,13 +23,14 @@ def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
     from edge_agent.cli.broker_reach import broker_checks
     from edge_agent.cli.checks import all_checks
     from edge_agent.cli.exits import NOT_ANSWERED
+    from edge_agent.cli.model_process_checks import check_model_process
     from edge_agent.cli.telemetry_checks import doctor_checks
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.views.checks import checks_object, print_checks
 
     out = console(stderr=json)
     with out.status("looking around"):
-        checks = all_checks()
+        checks = all_checks() + check_model_process()
         if config is not None:
             checks += broker_checks(config) + doctor_checks(config)
     if json:
