@@ -6,8 +6,8 @@ prompt leaves, the longest first. docs/PROTOCOL.md has the arithmetic.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from json.encoder import encode_basestring
 
 from edge_agent.core.aggregation import cut_references, keep_start
 from edge_agent.core.messages import Answer, ChatMessage, Provenance
@@ -15,9 +15,6 @@ from edge_agent.core.messages import Answer, ChatMessage, Provenance
 MESSAGE_OVERHEAD_BYTES = 2 * 1024  # a message beside its texts: names, ids of 128 and short texts of 256 characters
 TURN_OVERHEAD_BYTES = 40  # `{"role":"assistant","content":""},`
 RECORD_BYTES = 640  # a contribution, missing response, substitute or decision: its numbers, two names of 256 at most
-
-_SHORT_ESCAPES = re.compile(r'["\\\b\f\n\r\t]')  # JSON puts a backslash before them
-_LONG_ESCAPES = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")  # six characters, such as \u001f, in the place of one
 
 
 def size_of(messages: Sequence[ChatMessage], references: Sequence[str] = ()) -> int:
@@ -32,7 +29,7 @@ def size_of(messages: Sequence[ChatMessage], references: Sequence[str] = ()) -> 
 
 def json_size(text: str) -> int:
     """Returns the bytes that `text` takes in a JSON string, without its quotes: what must be escaped takes more."""
-    return _bytes_of(text) + len(_SHORT_ESCAPES.findall(text)) + 5 * len(_LONG_ESCAPES.findall(text))
+    return _bytes_of(encode_basestring(text)) - 2
 
 
 def chat_size(messages: Sequence[ChatMessage]) -> int:
