@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 EXIT, KILL, HANG, CLOSE = "exit", "kill", "hang", "close"
-READY = '{"kind": "Ready", "context_tokens": 512}'
+READY = '{"kind": "Ready", "context_tokens": 512, "open_doors": ""}'
 TEXT = '{"kind": "Text", "id": $ID, "text": "Paris"}'
 DONE = '{"kind": "Done", "id": $ID, "input_tokens": 3, "output_tokens": 1, "input_tokens_cut": 0}'
 CANCELLED = '{"kind": "Cancelled", "id": $ID}'
