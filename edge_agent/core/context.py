@@ -7,9 +7,10 @@ from typing import Protocol
 
 from edge_agent.core.effects import Effect
 from edge_agent.core.health import Health
+from edge_agent.core.messages import Answer
 from edge_agent.core.policies import Policies
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
-from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, fit_text
+from edge_agent.core.sizes import fit_answer, fit_text
 from edge_agent.core.timers import Timers
 
 
@@ -77,9 +78,13 @@ class Context:
         own = self.settings.message_bytes_max
         return own if self.broker_bytes_max is None else min(own, self.broker_bytes_max)
 
-    def fit_text(self, text: str, overhead: int = MESSAGE_OVERHEAD_BYTES) -> str:
-        """Returns a response as far as `response_bytes_max` and a message with `overhead` beside it allow."""
-        return fit_text(text, self.settings.response_bytes_max, self.message_bytes_max, overhead)
+    def fit_text(self, text: str) -> str:
+        """Returns a response as far as `response_bytes_max` and a message allow."""
+        return fit_text(text, self.settings.response_bytes_max, self.message_bytes_max)
+
+    def fit_answer(self, answer: Answer) -> Answer:
+        """Returns an answer as far as `response_bytes_max` and a message allow, the same one if it fits as it is."""
+        return fit_answer(answer, self.settings.response_bytes_max, self.message_bytes_max)
 
     def new_id(self) -> str:
         """Returns an unguessable id of 128 bits as 32 hexadecimal digits."""

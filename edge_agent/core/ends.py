@@ -9,7 +9,7 @@ that a repeated prompt is answered without being worked on again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_agent.core.context import Context
@@ -17,7 +17,7 @@ from edge_agent.core.effects import JournalAnswer, JournalDelivered, SendToUser
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import ReplyRoute
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
-from edge_agent.core.sizes import answer_size, provenance_size
+from edge_agent.core.sizes import answer_size
 
 TIMER = ("owed", "")
 SENDING_MAX = 64  # answers on their way to the broker at once: far below what an outbox holds
@@ -146,7 +146,7 @@ class Ends:
         end = self._delivered.get(key)
         if end is None or now >= end.kept_at + self._context.settings.answers_kept_s:
             return False
-        if self._context.connected and self._fitted(end.answer) is end.answer:
+        if self._context.connected and self._context.fit_answer(end.answer) is end.answer:
             self._context.out.append(SendToUser(reply, end.answer))
         else:
             self._owe_again(key, end, reply)
@@ -186,7 +186,7 @@ class Ends:
 
         Returns whether it had to: then it is sent once it is written.
         """
-        fitted = self._fitted(end.answer)
+        fitted = self._context.fit_answer(end.answer)
         if fitted is end.answer:
             return False
         end.answer = fitted
@@ -197,10 +197,6 @@ class Ends:
         end.state, end.kept = EndState.WRITING, False
         self._context.out.append(JournalAnswer(end.answer, end.reply))
         return True
-
-    def _fitted(self, answer: Answer) -> Answer:
-        text = self._context.fit_text(answer.text, provenance_size(answer.provenance))
-        return answer if text == answer.text else replace(answer, text=text)
 
     def _owe_again(self, key: str, end: _End, reply: ReplyRoute) -> None:
         """The repeat was the last message before the connection broke, or it is too large for today's broker."""

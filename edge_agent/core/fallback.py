@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_agent.core.context import Context
-from edge_agent.core.layers import references_for_peers
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import LAYERS_MAX, Missing, Substitute
 from edge_agent.core.policies.text_similarity import similarities
@@ -36,7 +35,6 @@ class Fallback:
         number = min(len(session.layers) + 1, LAYERS_MAX)
         left = self._context.settings.substitutes_max
         layer = LayerRound(number, session.deadline, left, self, asked=[own_id])
-        layer.references = references_for_peers(self._context, session)
         session.failure = reason
         session.round = layer
         self._ask_next(session, layer, own_id, "failed", now)

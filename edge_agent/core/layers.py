@@ -14,7 +14,6 @@ from edge_agent.core.messages import LayerProgress, Missing, Substitute
 from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
 from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
-from edge_agent.core.sizes import fit_references
 from edge_agent.core.states import SessionState
 
 _NEVER = float("inf")
@@ -49,8 +48,6 @@ class LayerRunner:
             number, deadline, self._context.settings.substitutes_max, self, own_item=own_item.item_id, asked=[own_id]
         )
         session.round = layer
-        if session.fanout:
-            layer.references = references_for_peers(self._context, session)
         if deadline < _NEVER:
             self._context.timers.set(("layer", session.key), deadline)
         for entry in self._membership.choose(session.fanout, layer.asked):
@@ -131,10 +128,3 @@ class LayerRunner:
             session.prompt.prompt_id, layer.number, session.layer_count, tuple(layer.asked), joined
         )
         self._context.out += session.to_user(progress)
-
-
-def references_for_peers(context: Context, session: Session) -> tuple[str, ...]:
-    """Returns the session's references as far as they fit into a message; what is cut is noted in the session."""
-    texts, bytes_cut = fit_references(session.prompt.messages, session.references, context.message_bytes_max)
-    session.reference_bytes_cut += bytes_cut
-    return texts

@@ -144,7 +144,7 @@ class Reception:
             session.substitutes += layer.substitutes
             self._sessions.choose_references(session)
         if restored.restarts > self._context.settings.session_restarts_max:
-            self._sessions.end(session, Outcome.FAILED, "", f"given up after {restored.restarts} restarts", now)
+            self._sessions.given_up(session, f"given up after {restored.restarts} restarts", now)
             return
         if now >= session.deadline:
             self._sessions.deadline_reached(session, now)

@@ -25,6 +25,7 @@ from edge_agent.core.messages import (
 )
 from edge_agent.core.receipt_times import ReceiptTimes
 from edge_agent.core.session import LayerRound, PeerRequest, Session
+from edge_agent.core.sizes import fit_references
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
 
 TIMER = "request"
@@ -178,12 +179,21 @@ class Requests:
             origin_home=context.identity.home_broker,
             layer=layer.number,
             messages=session.prompt.messages,
-            references=layer.references,
+            references=self._references(session, layer),
             sampling=session.prompt.options.sampling,
             expires_in_s=expires_in_s,
         )
         context.out.append(SendToDevice(request.device_id, request.home_broker, message, expires_in_s))
         context.timers.set((TIMER, request.request_id), now + self._receipt_times.timeout_s)
+
+    def _references(self, session: Session, layer: LayerRound) -> tuple[str, ...]:
+        """What peers are given: the session's references as far as they fit into a message of today's broker."""
+        limit = self._context.message_bytes_max
+        if layer.fitted_to != limit:
+            layer.references, bytes_cut = fit_references(session.prompt.messages, session.references, limit)
+            session.reference_bytes_cut += max(0, bytes_cut - layer.reference_bytes_cut)
+            layer.fitted_to, layer.reference_bytes_cut = limit, max(bytes_cut, layer.reference_bytes_cut)
+        return layer.references
 
     def _heard(self, request: PeerRequest, now: float) -> None:
         request.session.messages_received += 1

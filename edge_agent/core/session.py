@@ -63,7 +63,9 @@ class LayerRound:
     substitutes_left: int
     owner: RequestOwner
     references: tuple[str, ...] = ()
-    """What peers are given: the session's references, cut to what fits into a message."""
+    """What peers are given: the session's references, cut to what fits into a message of `fitted_to` bytes."""
+    fitted_to: int | None = None
+    reference_bytes_cut: int = 0
     own_item: str | None = None
     requests: dict[str, PeerRequest] = field(default_factory=dict)
     """Those whose response may still come."""

@@ -25,7 +25,7 @@ from edge_agent.core.policies.layer_plan import Load
 from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
 from edge_agent.core.session import Response, Session
-from edge_agent.core.sizes import provenance_size, size_of
+from edge_agent.core.sizes import size_of
 from edge_agent.core.states import ItemOutcome, Outcome, SessionState
 from edge_agent.core.work import contribution_of
 
@@ -73,6 +73,10 @@ class Sessions:
         self._end_without_aggregation(
             session, Outcome.EXPIRED, f"no answer within its deadline, while {session.state.value}", now
         )
+
+    def given_up(self, session: Session, detail: str, now: float) -> None:
+        """Nothing more is tried for this session: the best proposal there is becomes the answer."""
+        self._end_without_aggregation(session, Outcome.FAILED, detail, now)
 
     def find(self, key: str) -> Session | None:
         """Returns an active session."""
@@ -269,13 +273,13 @@ class Sessions:
             session.prompt.prompt_id,
             self._context.identity.device_id,
             outcome,
-            self._context.fit_text(text, provenance_size(provenance)),
+            text,
             detail,
             latency,
             provenance,
             partial=bool(answer_from),
         )
-        self.ends.add(session.key, answer, session.reply, now)
+        self.ends.add(session.key, self._context.fit_answer(answer), session.reply, now)
         self._context.out.append(
             RecordSession(
                 outcome.value,

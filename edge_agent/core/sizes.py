@@ -6,15 +6,16 @@ prompt leaves, the longest first. docs/PROTOCOL.md has the arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from json.encoder import encode_basestring
 
 from edge_agent.core.aggregation import cut_references, keep_start
-from edge_agent.core.messages import Answer, ChatMessage, Provenance
+from edge_agent.core.messages import Answer, ChatMessage, Contribution, Provenance
 
 MESSAGE_OVERHEAD_BYTES = 2 * 1024  # a message beside its texts: names, ids of 128 and short texts of 256 characters
 TURN_OVERHEAD_BYTES = 40  # `{"role":"assistant","content":""},`
-RECORD_BYTES = 640  # a contribution, missing response, substitute or decision: its numbers, two names of 256 at most
+RECORD_BYTES = 320  # a contribution, missing response, substitute or decision beside its texts: names and numbers
 
 
 def size_of(messages: Sequence[ChatMessage], references: Sequence[str] = ()) -> int:
@@ -64,10 +65,48 @@ def cut_to_bytes(text: str, bytes_max: int) -> str:
     return text.encode()[:bytes_max].decode(errors="ignore")
 
 
+def fit_answer(answer: Answer, text_bytes_max: int, message_bytes_max: int) -> Answer:
+    """Returns an answer that fits into a message, the same one if it does. Its text is worth more than who took part:
+    where not both fit, the records of its provenance are left out first, which its detail says."""
+    records, bare = answer.provenance, without_records(answer.provenance)
+    size = provenance_size(records)
+    beside = fit_text(answer.text, text_bytes_max, message_bytes_max, size)
+    alone = fit_text(answer.text, text_bytes_max, message_bytes_max, provenance_size(bare))
+    if records == bare or (beside == alone and size <= message_bytes_max):
+        return answer if beside == answer.text else replace(answer, text=beside)
+    left_out = f"who took part is left out: the broker takes messages of at most {message_bytes_max:,} bytes"
+    detail = f"{answer.detail}; {left_out}" if answer.detail else left_out
+    return replace(answer, text=alone, detail=detail, provenance=bare)
+
+
+def without_records(provenance: Provenance) -> Provenance:
+    """Returns what provenance says of the whole, without the records of each part."""
+    return replace(provenance, layers=(), aggregation=None, substitutes=(), missing=(), decisions=())
+
+
 def provenance_size(provenance: Provenance) -> int:
     """Returns the bytes that provenance takes in a message, at most."""
-    records = sum(len(layer) for layer in provenance.layers) + len(provenance.substitutes) + len(provenance.missing)
-    return MESSAGE_OVERHEAD_BYTES + RECORD_BYTES * (records + 2 * len(provenance.decisions) + 1)
+    return MESSAGE_OVERHEAD_BYTES + sum(RECORD_BYTES + sum(map(json_size, texts)) for texts in _records(provenance))
+
+
+def _records(provenance: Provenance) -> Iterator[tuple[str, ...]]:
+    """The texts of each record."""
+    for layer in provenance.layers:
+        yield from map(_names, layer)
+    if provenance.aggregation is not None:
+        yield _names(provenance.aggregation)
+    for substitute in provenance.substitutes:
+        yield (substitute.device_id, substitute.instead_of, substitute.reason)
+    for missing in provenance.missing:
+        yield (missing.device_id, missing.reason)
+    for decision in provenance.decisions:
+        yield (decision.kind, decision.detail, *(f'{name}","' for name in decision.chosen))
+        if decision.work is not None:
+            yield _names(decision.work)
+
+
+def _names(contribution: Contribution) -> tuple[str, ...]:
+    return (contribution.device_id, contribution.model)
 
 
 def answer_size(answer: Answer) -> int:

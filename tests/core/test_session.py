@@ -373,6 +373,22 @@ def test_a_session_that_saw_too_many_restarts_is_given_up_and_its_user_told() ->
     assert not any(isinstance(effect, fx.StartInference) for _, effect in mesh.effects)
 
 
+def test_a_session_given_up_after_its_layers_is_answered_by_their_best_proposal() -> None:
+    mesh = Mesh(3)
+    mesh.ask("d0", layers=1, fanout=2)
+    mesh.run()
+    (joined,) = [effect.joined for _, effect in mesh.effects if isinstance(effect, fx.JournalLayer)]
+    (kept,) = restored(restarts=QUIET.session_restarts_max + 1).sessions
+    mesh.stop("d0")
+    mesh.user_messages.clear()
+    mesh.start("d0", ev.SessionsRestored((replace(kept, layers=(joined,)),), ()))
+    mesh.run()
+    answer = mesh.answer("answers/u1 p1")
+    assert (answer.outcome, answer.partial) == (Outcome.ANSWERED, True)
+    assert answer.text in [text for text, _ in joined.responses]
+    assert str(QUIET.session_restarts_max + 1) in answer.detail
+
+
 def test_a_restored_session_past_its_deadline_expires_at_once_and_asks_nobody() -> None:
     mesh = Mesh(2)
     mesh.stop("d0")

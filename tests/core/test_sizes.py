@@ -9,8 +9,27 @@ import pytest
 from pydantic_core import to_json
 
 from edge_agent.core import events as ev
-from edge_agent.core.messages import Answer, PromptRefusal, ProposalRequest, ProposalResponse, RefusalReason
-from edge_agent.core.sizes import answer_size, chat_size, fit_references, fit_text, json_size, size_of
+from edge_agent.core.messages import (
+    Answer,
+    Contribution,
+    Decision,
+    Missing,
+    PromptRefusal,
+    ProposalRequest,
+    ProposalResponse,
+    Provenance,
+    RefusalReason,
+    Substitute,
+)
+from edge_agent.core.sizes import (
+    answer_size,
+    chat_size,
+    fit_references,
+    fit_text,
+    json_size,
+    provenance_size,
+    size_of,
+)
 from edge_agent.core.states import Outcome
 from edge_agent.wire.codec import BODY_BYTES_MAX, encode
 from tests.core.mesh import QUIET, Mesh
@@ -113,3 +132,69 @@ def test_sizes_count_what_is_sent() -> None:
     assert size_of(request.messages) == 8
     assert chat_size(request.messages) >= len(json.dumps('say "ü"', ensure_ascii=False).encode()) - 2
     assert len(encode(answer)) <= answer_size(answer)
+
+
+@pytest.mark.parametrize("limit", [8_192, 20_480, 65_536])
+@pytest.mark.parametrize(("layers", "fanout"), [(2, 2), (3, 4), (6, 6), (8, 16)])
+def test_an_answer_has_its_text_however_many_took_part_and_however_little_the_broker_takes(
+    layers: int, fanout: int, limit: int
+) -> None:
+    mesh = Mesh(fanout + 1)
+    mesh.say = lambda device, request: "word " * 200
+    for name in mesh.agents:
+        mesh.handle(name, ev.ConnectionChanged(True, message_bytes_max=limit))
+    key = mesh.ask("d0", layers=layers, fanout=fanout)
+    mesh.run()
+    answer = mesh.answer(key)
+    assert (answer.outcome, answer.text) == (Outcome.ANSWERED, "word " * 200)
+    assert len(encode(answer)) <= limit
+    assert (answer.provenance.aggregation is None) == (f"at most {limit:,} bytes" in answer.detail)
+
+
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+def test_an_end_without_text_is_told_as_it_is_to_a_broker_that_takes_little(end: str) -> None:
+    mesh = Mesh(17)
+    for name in mesh.agents:
+        mesh.handle(name, ev.ConnectionChanged(True, message_bytes_max=4_096))
+    mesh.say = lambda device, request: "  "
+    key = mesh.ask("d0", layers=8, fanout=16, deadline_s=7.0)
+    mesh.run(until=6.0)
+    if end == "cancelled":
+        mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("answers/u1")))
+    mesh.run()
+    answer = mesh.answer(key)
+    assert answer.outcome.value == end
+    assert len(encode(answer)) <= 4_096
+
+
+@pytest.mark.parametrize("model", ["m" * 256, "模" * 256, '"' * 256, "🙂" * 256])
+def test_who_took_part_takes_no_more_than_is_reckoned_with(model: str) -> None:
+    work = Contribution("d" * 64, model, 1 / 3, 2e-308 / 3, 2**53, 2**53, 2**53)
+    decision = Decision(8, "response_selection", ("d" * 64,) * 17, False, "", work)
+    gone = tuple(Missing(8, "d" * 64, "layer_deadline") for _ in range(100))
+    provenance = Provenance(
+        *("d" * 64, 8, 16, ((work,) * 17,) * 8, work, (Substitute(8, "d" * 64, "d" * 64, "over_share"),) * 32, gone),
+        *((), 2**53, 2**53, 8, (decision,) * 16),
+    )
+    answer = Answer("p" * 128, "d" * 64, Outcome.ANSWERED, "", "x" * 500, 1 / 3, provenance)
+    assert len(encode(answer)) <= provenance_size(provenance)
+
+
+def test_references_are_cut_anew_for_a_broker_that_takes_less_after_a_reconnect() -> None:
+    mesh = Mesh(4)
+    mesh.say = lambda device, request: "y" * 30_000
+    key = mesh.ask("d0", text="x" * 20_000, layers=2, fanout=3)
+    mesh.run(until=1.5)
+    layers = [message.layer for *_, message in mesh.sent if isinstance(message, ProposalRequest)]
+    assert layers[-1] == 2, "under way"
+    before = len(mesh.sent)
+    for name in mesh.agents:
+        mesh.handle(name, ev.ConnectionChanged(False))
+    for name in mesh.agents:
+        mesh.handle(name, ev.ConnectionChanged(True, message_bytes_max=65_536))
+    mesh.run()
+    again = [message for *_, message in mesh.sent[before:] if isinstance(message, ProposalRequest)]
+    assert len(again) >= 3
+    assert all(len(encode(message)) <= 65_536 for message in again)
+    assert all(len(message.references) == 4 for message in again)
+    assert mesh.answer(key).provenance.reference_bytes_cut > 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge_agent.core.messages import Answer, Message, ProposalResponse, ViewExchange
-from edge_agent.core.sizes import cut_to_bytes
+from edge_agent.core.sizes import cut_to_bytes, without_records
 from edge_agent.core.states import ItemOutcome, Outcome
 from edge_agent.wire.codec import encode
 
@@ -37,9 +37,7 @@ def shrink(message: Message, bytes_max: int, body_id: str = "") -> bytes | None:
 
 def _cut_answer(answer: Answer, bytes_max: int, body_id: str) -> bytes | None:
     told = replace(answer, detail=_said(answer.detail, bytes_max))
-    bare = replace(
-        told.provenance, layers=(), aggregation=None, substitutes=(), missing=(), decisions=()
-    )  # who took part is worth less than the text
+    bare = without_records(told.provenance)  # who took part is worth less than the text
     for candidate in (told, replace(told, provenance=bare)):
         if (body := _cut_text(candidate, bytes_max, body_id)) is not None:
             return body
@@ -48,7 +46,10 @@ def _cut_answer(answer: Answer, bytes_max: int, body_id: str) -> bytes | None:
 
 
 def _cut_text(message: Answer | ProposalResponse, bytes_max: int, body_id: str) -> bytes | None:
-    """Returns a body with as much of the text as fits, `None` if that is none of it."""
+    """Returns a body with as much of the text as fits, `None` if that is none of it. Where there is none, as with a
+    prompt that expired, the message stays what it is."""
+    if not message.text:
+        return _if_fits(message, bytes_max, body_id)
     best: bytes | None = None
     fits, too_many = 0, len(message.text.encode()) + 1  # bytes of text; what JSON makes of them is seen by trying
     while too_many - fits > 1:
