@@ -241,8 +241,8 @@ class Inquiries:
     async def _ask_one(self, inquiry: Inquiry, client: MeshClient, *, may_refuse: bool) -> bool:
         """Asks one device; returns whether that was all. False: it refused, and another may not.
 
-        A device whose engine turns out to be dead fails what it accepted. Where nobody has read any text of it yet,
-        that is as good as a refusal.
+        A device whose engine is dead or useless fails what it accepted. Where nobody has read any text of it yet, that
+        is as good as a refusal: what is wrong with the engine may be known to nobody so far.
         """
         prompt = inquiry.prompt
         asking: AsyncGenerator[DeviceToUser, None] = client.ask(
@@ -251,7 +251,7 @@ class Inquiries:
         async with aclosing(asking):
             async for message in _with_a_first_word(asking, client, inquiry.device_id) if may_refuse else asking:
                 if not isinstance(message, PromptRefusal):
-                    if may_refuse and self._engine_is_dead(inquiry, message):
+                    if may_refuse and _failed_without_a_word(inquiry, message):
                         return False
                     inquiry.take(message)
                 elif may_refuse and message.reason in ELSEWHERE:
@@ -259,11 +259,6 @@ class Inquiries:
                 else:
                     inquiry.fail(of_refusal(message))
         return True
-
-    def _engine_is_dead(self, inquiry: Inquiry, message: DeviceToUser) -> bool:
-        failed = isinstance(message, Answer) and message.outcome is Outcome.FAILED
-        begun = any(isinstance(said, TokenChunk) for said in inquiry.said)
-        return failed and not begun and not self._link.can_infer(inquiry.device_id)
 
     def _remember(self, prompt_id: str, device_id: str) -> None:
         self._keyed[prompt_id] = device_id
@@ -282,6 +277,11 @@ class Inquiries:
         else:
             log.debug("prompt %s: the client is gone, so it is cancelled", prompt_id)
             task.cancel()
+
+
+def _failed_without_a_word(inquiry: Inquiry, message: DeviceToUser) -> bool:
+    failed = isinstance(message, Answer) and message.outcome is Outcome.FAILED
+    return failed and not any(isinstance(said, TokenChunk) for said in inquiry.said)
 
 
 async def _with_a_first_word(

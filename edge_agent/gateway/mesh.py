@@ -146,10 +146,6 @@ class MeshLink:
             return False
         return True
 
-    def can_infer(self, device_id: str) -> bool:
-        """Whether a device says that it can; one that is not known has not said otherwise."""
-        return all(view.able for view in self.devices() if view.device_id == device_id)
-
     def _nobody(self) -> ApiError:
         online = self.online()
         if not online:

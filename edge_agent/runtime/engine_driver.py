@@ -87,7 +87,13 @@ class EngineDriver:
         trouble = self._health.trouble
         if trouble and request is not TRIAL:
             return InferenceFailed(request.item_id, f"this device cannot infer: {trouble}", retryable=False)
-        event = await self._infer(request, pump)
+        began = asyncio.get_running_loop().time()
+        try:
+            event = await self._infer(request, pump)
+        except asyncio.CancelledError:
+            seconds = asyncio.get_running_loop().time() - began
+            self._health.given_up(seconds, spoke=pump is not None and pump.spoke)
+            raise
         self._health.inferred(event.detail if isinstance(event, InferenceFailed) else "")
         return event
 
@@ -181,6 +187,8 @@ class _TextPump:
         self._pieces: list[str] = []
         self._more = asyncio.Event()
         self._finished = False
+        self.spoke = False
+        """Whether any text came."""
         self._task = asyncio.create_task(self._pump())
 
     def put(self, text: str) -> None:
@@ -192,6 +200,7 @@ class _TextPump:
         if not isinstance(text, str):
             raise TypeError(f"a piece of text is {type(text).__name__}")
         self._pieces.append(text)
+        self.spoke = True
         self._more.set()
 
     async def finish(self) -> None:

@@ -1,8 +1,8 @@
 """Whether this device can infer: by the engine's own word, and by what comes of its inferences.
 
-An engine may fail at every prompt and think itself well: its server answers, its file loads. So after some failures in
-a row the smallest inference there is is tried; where it fails too, the device says that it cannot infer, and goes on
-trying until it can.
+An engine may fail at every prompt and think itself well: its server answers, its file loads. Or it hangs at every
+prompt, and each is given up at its deadline. So after some failures in a row, or a while without a word, the smallest
+inference there is is tried; where it fails too, the device says that it cannot infer, and goes on trying until it can.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edge_agent.ports import EmitEvent
 log = logging.getLogger(__name__)
 
 FAILURES_MAX = 2  # in a row: both attempts of one item; whether it was the item's own fault, the trial shows
+SILENT_MAX_S = 60.0  # of inferences given up in a row without a word: a slow engine's trial costs little beside that
 TRIAL_PAUSE_FIRST_S = 1.0
 TRIAL_PAUSE_MAX_S = 60.0  # a token a minute is what a broken engine may cost
 TRIAL = StartInference(
@@ -45,6 +46,8 @@ class EngineHealth:
         self._found = ""
         self._told = ""
         self._failures = 0
+        self._silent_s = 0.0
+        self._stopped = False
         self._engine_is_well = asyncio.Event()
         self._engine_is_well.set()
         self._trying: asyncio.Task[None] | None = None
@@ -67,18 +70,30 @@ class EngineHealth:
     def inferred(self, failure: str) -> None:
         """Counts an inference that ended: how it failed, "" if it did not."""
         if not failure:
-            self._failures = 0
+            self._failures, self._silent_s = 0, 0.0
             self._find("")
             if self._trying is not None:
                 self._trying.cancel()
             return
         self._failures += 1
-        if self._failures >= FAILURES_MAX and self._trying is None:
+        if self._failures >= FAILURES_MAX:
+            self._begin_trying()
+
+    def given_up(self, seconds: float, *, spoke: bool) -> None:
+        """Counts an inference that was ended before its end, after so long; `spoke` if it had brought some text."""
+        self._silent_s = 0.0 if spoke else self._silent_s + seconds
+        if self._silent_s >= SILENT_MAX_S:
+            self._silent_s = 0.0
+            self._begin_trying()
+
+    def _begin_trying(self) -> None:
+        if self._trying is None and not self._stopped:
             self._trying = asyncio.create_task(self._try_until_well(), name="engine trial")
             self._trying.add_done_callback(self._tried)
 
     async def stop(self) -> None:
         """Ends trying and telling."""
+        self._stopped = True
         tasks = [task for task in (self._trying, self._telling) if task is not None]
         for task in tasks:
             task.cancel()
@@ -97,7 +112,7 @@ class EngineHealth:
                 failure = f"a trial inference failed in a way that nobody foresaw: {error!r}"
                 log.error("%s", failure)
             if not failure:
-                self._failures = 0
+                self._failures, self._silent_s = 0, 0.0
                 self._find("")
                 return
             if not self._said:

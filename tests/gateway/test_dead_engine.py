@@ -21,7 +21,7 @@ import pytest
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.settings import AgentSettings
 from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of, mesh_of
-from tests.support.chat_server import ChatServer
+from tests.support.chat_server import GOOD, ChatServer, delta, ok, reply
 
 PROMPTS = 40
 PROMPTS_LONG = 200
@@ -29,6 +29,15 @@ AT_ONCE = 4
 ROUNDS = 5
 SERVICE = "deterministic:0.02"
 THIRD = "kitchen"
+MANY = 60  # prompts, of which the third device gets one with near certainty
+USELESS = {
+    "fails": reply("500 Internal Server Error", b'{"error": {"message": "out of memory"}}'),
+    "no such model": reply("404 Not Found", b'{"error": {"message": "model m not found"}}'),
+    "no choices": ok({"choices": []}),
+    "says nothing": ok(delta("", "stop")),
+    "is no JSON": ok("[[["),
+}
+"""Chats of a server that lists its models as if all were well."""
 
 
 @contextlib.contextmanager
@@ -172,6 +181,27 @@ def test_a_dead_engine_beside_two_healthy_ones_and_without_it_in_turns(
         f"{p95(beside):.3f} s, {p95(beside) / p95(without):.2f} times; medians {statistics.median(without):.3f} and "
         f"{statistics.median(beside):.3f} s"
     )
+
+
+@pytest.mark.broker
+def test_a_device_that_fails_what_it_took_is_followed_by_the_next_one(
+    two: tuple[Mesh, Gateway], tmp_path: Path
+) -> None:
+    """Nobody else helps a device that is to answer alone, and what fails once is no dead engine yet."""
+    mesh, gateway = two
+    with server_in_a_thread() as (server, _), third_device(mesh, tmp_path / "third", server.url):
+        for how, chat in USELESS.items():
+            server.chat = GOOD
+            eventually(lambda: able(gateway) == 3, "the third device is there and well")
+            server.chat, began = chat, server.chats
+            for number in range(MANY):
+                reply = gateway.ask(f"question {number}", model="local", stream=number % 2 == 0)
+                assert (how, reply.status_code, '"error"' in reply.text) == (how, 200, False)
+                if server.chats > began and number >= 2:
+                    break
+            assert server.chats > began, f"{how}: the third device was not asked"
+        asked = gateway.ask("and you?", model="local", moamesh={"device": THIRD})
+        assert asked.status_code >= 500, "who names a device is told how it fared there"
 
 
 @pytest.mark.broker

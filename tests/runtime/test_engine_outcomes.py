@@ -307,6 +307,76 @@ async def test_an_engine_that_fails_at_everything_is_told_refuses_at_once_and_co
         assert isinstance(await run.end_of("#4"), InferenceCompleted)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.runtime.engine_health.SILENT_MAX_S", 0.05)
+
+
+@dataclass
+class Hanging:
+    """Says nothing and never ends, while `hangs`; at trials only where `trials_too`."""
+
+    trials_too: bool
+    hangs: bool = True
+
+    async def __call__(self, request: StartInference, on_text: OnText) -> Any:
+        if self.hangs and (self.trials_too or request.item_id != "trial"):
+            await asyncio.Event().wait()
+        return await good(request, on_text)
+
+
+@pytest.mark.usefixtures("quick_trials", "impatient")
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_engine_that_hangs_at_everything_is_told_though_each_item_was_given_up_and_comes_back(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.runtime.engine_driver.TRIAL_TIMEOUT_S", 0.05)
+    behaviour = Hanging(trials_too=True)
+    engine = Engine(behaviour)
+    async with driven(engine) as run:
+        run.driver.start(request("#1", stream))
+        await asyncio.sleep(0.1)  # twice what it may be silent for
+        run.driver.cancel("#1")  # as at its deadline
+        assert "did not end" in await run.health_heard(well=False)
+        behaviour.hangs = False
+        await run.health_heard(well=True)
+        assert isinstance(await run.end_of("#2"), InferenceCompleted)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_engine_that_is_only_slow_is_tried_and_not_told() -> None:
+    engine = Engine(Hanging(trials_too=False))
+    async with driven(engine) as run:
+        run.driver.start(request("#1"))
+        await asyncio.sleep(0.1)
+        run.driver.cancel("#1")
+        await until(lambda: engine.trials == 1 and not engine.inside, "the trial")
+        run.driver.start(request("#2"))
+        await until(lambda: engine.inside == 1, "the next one begins")
+        run.driver.cancel("#2")
+        assert run.health == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_engine_that_has_spoken_or_was_hardly_waited_for_is_not_tried() -> None:
+    async def talks(_request: StartInference, on_text: OnText) -> Any:
+        if on_text:
+            on_text("once upon a time")
+        await asyncio.Event().wait()
+
+    engine = Engine(talks)
+    async with driven(engine) as run:
+        run.driver.start(request("#1"))
+        await until(lambda: "#1" in run.texts, "its first words")
+        await asyncio.sleep(0.1)
+        run.driver.cancel("#1")
+        run.driver.start(request("#2"))
+        await until(lambda: engine.inside == 1 and "#2" in run.texts, "the next one begins")
+        assert engine.trials == 0
+        await run.driver.stop()
+        assert engine.trials == 0
+
+
 async def test_requests_that_are_themselves_at_fault_do_not_make_an_engine_unwell() -> None:
     async def picky(request: StartInference, on_text: OnText) -> Any:
         if request.item_id.startswith("bad"):
