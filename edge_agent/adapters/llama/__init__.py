@@ -1,12 +1,14 @@
 """The llama.cpp engine. The model runs in a child process; this package imports no llama_cpp in the parent.
 
-engine      what the runtime sees (parent)
-child       one child process: pipes, watchdog, end (parent)
-protocol    the messages between the two
-worker      the child's main: reads requests, answers them
-generator   the model itself (child)
-prompting   prompt and references made to fit the context (child, pure)
-text_stream tokens to text: whole characters only, stop texts (child, pure)
+engine         what the runtime sees (parent)
+child          one child process: pipes, watchdog, end (parent)
+protocol       the messages between the two
+worker         the child's main: reads requests, answers them
+generator      the model itself (child)
+chat_template  the model's template: a stranger's program, within bounds (child)
+own_memory     how much memory the process has (child)
+prompting      prompt and references made to fit the context (child, pure)
+text_stream    tokens to text: whole characters only, stop texts (child, pure)
 """
 
 from edge_agent.adapters.llama.engine import LlamaEngine

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import llama_cpp
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
+from edge_agent.adapters.llama.chat_template import ChatTemplateProgram, TemplateBoundError
+from edge_agent.adapters.llama.own_memory import OwnMemory
 from edge_agent.adapters.llama.prompting import FittedPrompt, PromptFitter
 from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, FromChild, Infer, Load, Progress, Text
 from edge_agent.adapters.llama.text_stream import TextStream
@@ -57,7 +58,7 @@ class Generator:
         ValueError: the model does not load; one line says why.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, memory: OwnMemory) -> None:
         log = LogTail()
         try:
             self._llm: Any = llama_cpp.Llama(  # Any: it is typed in part only
@@ -74,7 +75,7 @@ class Generator:
         self._log = log
         self._model = self._llm._model
         self.context_tokens = min(load.context_tokens, self._llm.n_ctx(), self._model.n_ctx_train())
-        self._template = ChatTemplate(self._llm)
+        self._template = ChatTemplate(self._llm, memory)
         self._fitter = PromptFitter(self._template.tokenize, self._measure, load.instruction)
         self._cancelled: Callable[[], bool] = lambda: False
         self._send: Callable[[FromChild], None] = lambda message: None
@@ -165,7 +166,7 @@ class ChatTemplate:
     The plain one, for base models: the system text, then `User: ...` and `Assistant: ...` paragraphs.
     """
 
-    def __init__(self, llm: Any) -> None:
+    def __init__(self, llm: Any, memory: OwnMemory) -> None:
         self._llm = llm
         model, vocab = llm._model, llm._model.vocab
         bos, eos = llm.token_bos(), llm.token_eos()
@@ -173,8 +174,8 @@ class ChatTemplate:
         eos_text = model.token_get_text(eos) if eos >= 0 else ""
         self._adds_bos = model.add_bos_token()
         source = llm.metadata.get("tokenizer.chat_template")
-        self._formatter = Jinja2ChatFormatter(source, eos_text, self._bos_text) if source else None
-        self.stops = () if self._formatter else (PLAIN_STOP,)
+        self._program = ChatTemplateProgram(source, eos_text, self._bos_text, memory) if source else None
+        self.stops = () if self._program else (PLAIN_STOP,)
         control = [
             model.token_get_text(token)
             for token in range(llm.n_vocab())
@@ -201,22 +202,18 @@ class ChatTemplate:
         return self._control_text.sub(lambda found: f"{found[0][0]} {found[0][1:]}", content)
 
     def _render(self, chat: Sequence[tuple[str, str]]) -> str:
-        if self._formatter is None:
+        if self._program is None:
             return _render_plain(chat)
         try:
-            return self._render_template(chat)
+            return self._program.render([{"role": role, "content": content} for role, content in chat])
+        except TemplateBoundError:
+            raise
         except Exception as error:  # templates are programs that come with the model: they may raise anything
             if len(chat) > 1 and chat[0][0] == "system":
                 # Some know no system role (Gemma 2): its text then leads the first turn.
                 (_, system), (role, first), *rest = chat
                 return self._render([(role, f"{system}\n\n{first}"), *rest])
             raise ValueError(f"the model's chat template refuses this chat: {error}") from error
-
-    def _render_template(self, chat: Sequence[tuple[str, str]]) -> str:
-        if self._formatter is None:
-            raise ValueError("no template")
-        messages: Any = [{"role": role, "content": content} for role, content in chat]
-        return self._formatter(messages=messages).prompt
 
 
 def _render_plain(chat: Sequence[tuple[str, str]]) -> str:

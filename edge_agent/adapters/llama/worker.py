@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from edge_agent.adapters.llama.own_memory import OwnMemory
 from edge_agent.adapters.llama.protocol import (
     MESSAGE_BYTES_MAX,
     Cancel,
@@ -99,13 +100,14 @@ def main() -> None:
         _end("the first message must say what to load", status=2)
     _die_with_parent(first.parent_pid)
     _yield_to_agent()
+    memory = OwnMemory()
     open_doors = confine(Room(model_files(Path(first.model_path))))  # before there are threads
     inbox = Inbox(stdin)
     inbox.start()
     try:
         from edge_agent.adapters.llama.generator import Generator  # after the above: importing takes a while
 
-        generator = Generator(first)
+        generator = Generator(first, memory)
     except ImportError as error:
         outbox.send(LoadFailed(f"llama-cpp-python does not import ({error}): pip install 'moamesh[llama]'"))
         _end("", status=1)
