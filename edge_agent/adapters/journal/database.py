@@ -15,11 +15,14 @@ from edge_agent.core.errors import JournalError
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
+SCHEMA_VERSION_MAX = 1000  # no journal of ours will ever say more: it is damaged, not newer
 PAGE_BYTES = 4096
 FILE_BYTES_MAX = 512 * 1024 * 1024  # over three times the largest sessions a full default queue can hold
 WAL_BYTES_KEPT = 4 * 1024 * 1024  # what SQLite's own checkpoints reach; a longer one is cut back after a burst
 LOCK_WAIT_S = 2.0  # a killed agent that is still leaving memory; longer is another one that runs
 SET_ASIDE_MAX = 3  # damaged files kept for a look; a failing card must not fill itself with them
+_MAGIC = b"SQLite format 3\0"
+_FORMATS = slice(18, 20)  # of the header: the versions of the format that are needed to write and to read
 
 _SCHEMA = """
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -59,8 +62,13 @@ UPDATE layers SET joined = '{"responses":' || joined || '}';
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself is broken, rather than locked, full or forbidden."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_foreign(error: sqlite3.Error) -> bool:
+    """Whether the file has other tables or columns than ours: our statements are right, so its own are damaged, or it
+    is another program's. Of an error met while the journal is opened."""
+    return is_damage(error) or _code(error) == sqlite3.SQLITE_ERROR
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -74,7 +82,10 @@ def open_database(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     _sync_folder(path.parent)
+    _check_header(path)
     connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+    # a damaged letter makes its own row unreadable, and no other; SQLite does not look at what a text holds
+    connection.text_factory = lambda text: text.decode(errors="replace")
     try:
         # EXCLUSIVE: two agents on one journal would both answer its prompts
         for pragma in (
@@ -135,16 +146,24 @@ def _damaged_files(path: Path) -> list[Path]:
     return sorted(file for file in found if not file.name.endswith(("-wal", "-shm")))
 
 
+def _check_header(path: Path) -> None:
+    """SQLite takes two damaged bytes there for a newer format, and says that the disk is read-only."""
+    with path.open("rb") as file:
+        header = file.read(_FORMATS.stop)
+    if header.startswith(_MAGIC) and not {*header[_FORMATS]} <= {1, 2}:
+        raise _damaged("its header is damaged")
+
+
 def _check(connection: sqlite3.Connection) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        error = sqlite3.DatabaseError(verdict)
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
+        raise _damaged(verdict)
 
 
 def _prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not 0 <= version <= SCHEMA_VERSION_MAX:
+        raise _damaged(f"it says that it is of version {version}")
     if version > SCHEMA_VERSION:
         raise JournalError(
             f"{path} was written by a newer moamesh (journal version {version}, this one reads up to "
@@ -157,6 +176,16 @@ def _prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
                 if statement.strip():
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _damaged(what: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from edge_agent.adapters.journal.database import is_damage, open_database, set_aside
+from edge_agent.adapters.journal.database import is_damage, is_foreign, open_database, set_aside
 from edge_agent.adapters.journal.moment import Moment, read_moment
 from edge_agent.adapters.journal.store import Record, Store
 from edge_agent.core.errors import JournalError
@@ -247,7 +247,7 @@ class SqliteJournal:
         try:
             return self._open_once()
         except sqlite3.Error as error:
-            if not is_damage(error):
+            if not is_foreign(error):
                 self._close()
                 raise
             return self._begin_anew(error)

@@ -17,7 +17,7 @@ from edge_agent.adapters.journal.database import synchronise, transaction
 from edge_agent.adapters.journal.moment import Moment
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
 from edge_agent.core.events import JoinedLayer, ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
-from edge_agent.core.messages import DEADLINE_MAX_S, Answer, Prompt
+from edge_agent.core.messages import DEADLINE_MAX_S, FANOUT_MAX, LAYERS_MAX, Answer, Prompt
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,17 @@ FREE_PAGES_MAX = 256  # 1 MiB of deleted text before the file is made smaller, w
 
 TRY_BYTES = 128 * 1024  # a disk with room for a small record alone is not well
 PRUNE_EVERY = 64  # ends between two looks at what is past its time: a look reads a line of each
+_INCARNATION_MAX = 2**52  # what peers believe of a device, as in core/membership; more is damage
+_TIMES = "typeof(wall_s) = 'real' AND typeof(since_boot_s) = 'real'"
+_POSSIBLE = {
+    "prompts": f"{_TIMES} AND typeof(elapsed_s) = 'real' AND elapsed_s >= 0"
+    f" AND (deadline_in_s IS NULL OR typeof(deadline_in_s) = 'real' AND deadline_in_s BETWEEN 0 AND {DEADLINE_MAX_S})"
+    " AND typeof(restarts) = 'integer' AND restarts >= 0"
+    f" AND (layer_count IS NULL OR typeof(layer_count) = 'integer' AND layer_count BETWEEN 0 AND {LAYERS_MAX})"
+    f" AND (fanout IS NULL OR typeof(fanout) = 'integer' AND fanout BETWEEN 0 AND {FANOUT_MAX})",
+    "answers": f"{_TIMES} AND typeof(delivered) = 'integer'",
+}
+"""What the numbers of a row can be. SQLite itself takes anything for a number that a damaged disk makes of one."""
 
 Record: TypeAlias = JournalPrompt | JournalLayer | JournalAnswer | JournalDelivered
 """What the core has the journal keep."""
@@ -61,6 +72,9 @@ class Store:
         now = self._now()
         synchronise(self._db, True)
         with transaction(self._db):
+            self._db.execute("SELECT name, value FROM counters")  # that it is there; the others are read below
+            for table, possible in _POSSIBLE.items():
+                self._drop(table, self._numbers(table, f"NOT ({possible})"), "its numbers are damaged")
             self._prune(now)
             self._db.execute("UPDATE prompts SET restarts = restarts + 1")
             for (number,) in self._db.execute("SELECT number FROM prompts").fetchall():
@@ -75,7 +89,8 @@ class Store:
         synchronise(self._db, True)
         with transaction(self._db):
             row = self._db.execute("SELECT value FROM counters WHERE name = 'incarnation'").fetchone()
-            incarnation = max(int(row[0]) + 1 if row else 1, int(self._now().wall_s))
+            before = row[0] if row and isinstance(row[0], int) and 0 <= row[0] < _INCARNATION_MAX else 0
+            incarnation = max(before + 1, int(self._now().wall_s))
             self._db.execute("INSERT OR REPLACE INTO counters VALUES ('incarnation', ?)", (incarnation,))
         return incarnation
 
@@ -201,13 +216,21 @@ class Store:
     def _read_each(self, table: str, read: Callable[[int], _T]) -> tuple[_T, ...]:
         """Reads every row in order; one that cannot be read any more is removed, and said to be."""
         found = []
-        for (number,) in self._db.execute(f"SELECT number FROM {table} ORDER BY number").fetchall():  # noqa: S608 - our own table names
+        for number in self._numbers(table, "true"):
             try:
                 found.append(read(number))
             except ValidationError as error:
-                log.error("a journalled row of %s is not readable and is dropped: %s", table, error.errors()[0]["msg"])
-                self._db.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - our own table names
+                self._drop(table, [number], error.errors()[0]["msg"])
         return tuple(found)
+
+    def _numbers(self, table: str, which: str) -> list[int]:
+        rows = self._db.execute(f"SELECT number FROM {table} WHERE {which} ORDER BY number")  # noqa: S608 - our own words
+        return [number for (number,) in rows.fetchall()]
+
+    def _drop(self, table: str, numbers: list[int], why: str) -> None:
+        for number in numbers:
+            log.error("a journalled row of %s is not readable and is dropped: %s", table, why)
+            self._db.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - our own table names
 
     def _read_session(self, number: int) -> RestoredSession:
         prompt, reply, deadline_in_s, elapsed_s, restarts, layer_count, fanout = self._db.execute(
