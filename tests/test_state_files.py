@@ -443,5 +443,5 @@ def test_a_temporary_file_has_the_modes_of_the_file(tmp_path: Path) -> None:
 
 def test_the_page_names_every_state_file() -> None:
     page = (ROOT / "docs" / "STATE.md").read_text(encoding="utf-8")
-    names = {Path(one.path).name for one in FILES.values()} | {"jobs.json", "home-assistant.json"}
+    names = {Path(one.path).name for one in FILES.values()} | {"jobs.json", "home-assistant.json", "verified.json"}
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []

@@ -10,6 +10,7 @@ from edge_agent.models.pull import pull
 from edge_agent.models.registry import DEFAULT_MODEL, REGISTRY, ModelSpec
 from edge_agent.models.store import ModelFile, damaged_models, find, list_models, models_home, resolve
 from edge_agent.models.text_model import why_not_whole
+from edge_agent.models.verified import verify
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -26,5 +27,6 @@ __all__ = [
     "models_home",
     "pull",
     "resolve",
+    "verify",
     "why_not_whole",
 ]

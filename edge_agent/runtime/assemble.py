@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 from edge_agent import __version__
@@ -111,14 +112,14 @@ def make_engine(section: EngineSection, device_id: str) -> Engine:
 
 def _make_llama(section: EngineSection, instruction: str) -> Engine:
     from edge_agent.adapters.llama import LlamaEngine
-    from edge_agent.models import DEFAULT_MODEL, find, resolve
+    from edge_agent.models import DEFAULT_MODEL, find, resolve, verify
 
     wanted = section.model or DEFAULT_MODEL
     path = resolve(wanted)
-    name, family = Path(wanted).stem, "unknown"
+    name, family, check = Path(wanted).stem, "unknown", None  # of a file of one's own nobody knows a checksum
     if not wanted.endswith(".gguf"):
         known = find(wanted)
-        name, family = known.name, known.family
+        name, family, check = known.name, known.family, partial(verify, known)
     return LlamaEngine(
         path,
         threads=section.threads or len(os.sched_getaffinity(0)),
@@ -126,6 +127,7 @@ def _make_llama(section: EngineSection, instruction: str) -> Engine:
         name=name,
         family=section.family or family,
         instruction=instruction,
+        verify=check,
     )
 
 

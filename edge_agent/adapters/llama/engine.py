@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from edge_agent.adapters.llama.child import Child
 from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, Infer, Load, Progress, Text
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.effects import StartInference
-from edge_agent.core.errors import EngineError
+from edge_agent.core.errors import EngineError, MoameshError
 from edge_agent.ports import InferenceResult, ModelCard
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class LlamaEngine:
     instruction: the wording given with references.
     stall_timeout_s: without a sign of life for this long the child is killed.
     reload_quiet_s: how long a new child may load before it is said that this device cannot infer.
+    verify: called on a thread before each load; raises a `MoameshError` if the file is not what it must be. It is given
+        a function that is true once nobody waits for it any more.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class LlamaEngine:
         instruction: str = AGGREGATION_INSTRUCTION,
         stall_timeout_s: float = STALL_TIMEOUT_S,
         reload_quiet_s: float = RELOAD_QUIET_S,
+        verify: Callable[[Callable[[], bool]], None] | None = None,
     ) -> None:
         if threads < 1 or context_tokens < 1:
             raise ValueError("threads and context_tokens must be at least 1")
@@ -62,6 +66,7 @@ class LlamaEngine:
         self._card = ModelCard(name=name or model_path.stem, family=family)
         self._stall_timeout_s = stall_timeout_s
         self._reload_quiet_s = reload_quiet_s
+        self._verify = verify
         self._on_health: Callable[[str], None] = lambda detail: None
         self._trouble = ""
         self._is_started = False
@@ -214,6 +219,7 @@ class LlamaEngine:
         slow = loop.call_later(self._reload_quiet_s, self._loads_slowly)
         try:
             size = _check_file(self._model_path)
+            await self._check_content()
             child = await Child.start(
                 Load(str(self._model_path), self._threads, self._context_tokens, self._instruction, os.getpid()),
                 load_timeout_s=LOAD_TIMEOUT_BASE_S + size / LOAD_BYTES_PER_S_MIN,
@@ -241,6 +247,18 @@ class LlamaEngine:
         self._last_error = EngineError(child.obituary(), retryable=True)
         log.warning("%s; the model is loaded again", child.obituary())
         return child.completed > 0 or loop.time() - born >= HEALTHY_AFTER_S
+
+    async def _check_content(self) -> None:
+        """Has the file held against its checksum. On a thread: it may have to be read from end to end."""
+        if self._verify is None:
+            return
+        gone = threading.Event()
+        try:
+            await asyncio.to_thread(self._verify, gone.is_set)
+        except MoameshError as error:
+            raise EngineError(str(error), retryable=False) from error
+        finally:
+            gone.set()
 
     async def _failed(self, error: EngineError) -> None:
         """Notes a load that failed. At the first start the caller of `start` hears of it, later whoever watches."""
