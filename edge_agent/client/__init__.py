@@ -1,5 +1,6 @@
 """A user's side of the mesh: ask devices, watch them, find them. Speaks MQTT through `edge_agent.wire` only."""
 
+from edge_agent.client.absence import is_away, until_gone
 from edge_agent.client.access import Access
 from edge_agent.client.choice import CANDIDATES_MAX, ELSEWHERE, least_busy
 from edge_agent.client.conversation import AskTimeoutError, ClientSettings, NoReceiptError
@@ -18,5 +19,7 @@ __all__ = [
     "MeshClient",
     "NoReceiptError",
     "Roster",
+    "is_away",
     "least_busy",
+    "until_gone",
 ]

@@ -21,14 +21,14 @@ from edge_agent.core.states import Outcome
 from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
-from edge_agent.tasks import Keeper, unless
+from edge_agent.gateway.patience import while_it_is_there
+from edge_agent.tasks import Keeper
 from edge_agent.wire import codec
 
 log = logging.getLogger(__name__)
 
 MESSAGES_MAX = 32_768  # of one prompt kept for followers: 8192 tokens, begun anew a few times; the answer has it all
 CANCEL_TIMEOUT_S = 2.0  # for the broker to take a cancel; one that is lost costs the device work, nothing else
-FIRST_WORD_S = 4.0  # for a receipt, where another device can be asked: it takes milliseconds, a repeat comes after 2 s
 KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered; a device keeps 256 answers itself
 
 
@@ -226,7 +226,8 @@ class Inquiries:
             inquiry.device_id = device_id
             last = number == len(candidates)
             try:
-                if await self._ask_one(inquiry, client, may_refuse=not last):
+                then = None if last else candidates[number]
+                if await self._ask_one(inquiry, client, then):
                     return
             except NoReceiptError as error:
                 if last:
@@ -238,18 +239,23 @@ class Inquiries:
                 inquiry.fail(of_exception(error))
                 return
 
-    async def _ask_one(self, inquiry: Inquiry, client: MeshClient, *, may_refuse: bool) -> bool:
-        """Asks one device; returns whether that was all. False: it refused, and another may not.
+    async def _ask_one(self, inquiry: Inquiry, client: MeshClient, then: str | None) -> bool:
+        """Asks one device; returns whether that was all. False: it refused, and `then` may not.
 
         A device whose engine is dead or useless fails what it accepted. Where nobody has read any text of it yet, that
         is as good as a refusal: what is wrong with the engine may be known to nobody so far.
         """
-        prompt = inquiry.prompt
+        prompt, may_refuse = inquiry.prompt, then is not None
         asking: AsyncGenerator[DeviceToUser, None] = client.ask(
             inquiry.device_id, prompt.messages, prompt.options, prompt_id=prompt.prompt_id
         )
+        heard = asking
+        if then is not None:
+            heard = while_it_is_there(
+                asking, client, inquiry.device_id, lambda: _is_begun(inquiry), lambda: self._link.can_be_asked(then)
+            )
         async with aclosing(asking):
-            async for message in _with_a_first_word(asking, client, inquiry.device_id) if may_refuse else asking:
+            async for message in heard:
                 if not isinstance(message, PromptRefusal):
                     if may_refuse and _failed_without_a_word(inquiry, message):
                         return False
@@ -279,30 +285,13 @@ class Inquiries:
             task.cancel()
 
 
+def _is_begun(inquiry: Inquiry) -> bool:
+    """Whether some of the answer's text has come, which somebody may have read: what follows must be its rest."""
+    return any(isinstance(said, TokenChunk) for said in inquiry.said)
+
+
 def _failed_without_a_word(inquiry: Inquiry, message: DeviceToUser) -> bool:
-    failed = isinstance(message, Answer) and message.outcome is Outcome.FAILED
-    return failed and not any(isinstance(said, TokenChunk) for said in inquiry.said)
-
-
-async def _with_a_first_word(
-    asking: AsyncGenerator[DeviceToUser, None], client: MeshClient, device_id: str
-) -> AsyncGenerator[DeviceToUser, None]:
-    """What a device says, of which the first word must come soon: there is another that can be asked.
-
-    Raises:
-        NoReceiptError: it said nothing for `FIRST_WORD_S` while the broker was there to carry it.
-    """
-
-    async def silence() -> None:
-        heard_nothing = False
-        while not heard_nothing:
-            await asyncio.sleep(FIRST_WORD_S)
-            heard_nothing = client.connected  # without a connection the silence is not the device's
-        raise NoReceiptError(f"{device_id} does not respond")
-
-    yield await unless(anext(asking), silence())
-    async for message in asking:
-        yield message
+    return isinstance(message, Answer) and message.outcome is Outcome.FAILED and not _is_begun(inquiry)
 
 
 def _stopping() -> ApiError:

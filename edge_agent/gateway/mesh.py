@@ -146,6 +146,10 @@ class MeshLink:
             return False
         return True
 
+    def can_be_asked(self, device_id: str) -> bool:
+        """Whether a device is online and says that it can infer."""
+        return any(view.able for view in self.online() if view.device_id == device_id)
+
     def _nobody(self) -> ApiError:
         online = self.online()
         if not online:

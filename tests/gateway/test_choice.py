@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.client import ClientSettings
+from edge_agent.client import ClientSettings, absence
 from edge_agent.core.messages import (
     Answer,
     ChatMessage,
     Message,
     Presence,
+    PresenceState,
     Prompt,
     PromptCancel,
     PromptReceipt,
@@ -26,14 +27,14 @@ from edge_agent.core.messages import (
     TokenChunk,
 )
 from edge_agent.core.states import Outcome
-from edge_agent.gateway import inquiry as gateway_inquiry
 from edge_agent.gateway import mesh as gateway_mesh
+from edge_agent.gateway import patience
 from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.inquiry import Inquiries, Inquiry
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from tests.client.samples import presence, status
-from tests.client.scripted_device import Script, ScriptedDevice, scripted_device
+from tests.client.scripted_device import Script, ScriptedDevice, scripted_device, silence
 from tests.gateway.test_streaming import answer
 from tests.support.brokers import mosquitto
 from tests.support.polling import until
@@ -82,7 +83,7 @@ async def mesh_of_two(
             await until(lambda: all(view.status is not None for view in link.online()), "both told their load")
             for one in said:
                 await (quick if one.entry.device_id == "quick" else slow).announce(one)
-            await until(lambda: all(not link.can_infer(one.entry.device_id) for one in said), "they have said it")
+            await until(lambda: all(not link.can_be_asked(one.entry.device_id) for one in said), "they have said it")
             yield inquiries
         finally:
             await inquiries.close()
@@ -197,7 +198,7 @@ async def test_a_silent_device_is_soon_left_for_another_and_asked_last_until_it_
     async def frozen(_device: ScriptedDevice, message: Message) -> None:
         asked.append(type(message).__name__)
 
-    monkeypatch.setattr(gateway_inquiry, "FIRST_WORD_S", 0.3)
+    monkeypatch.setattr(patience, "FIRST_WORD_S", 0.3)
     monkeypatch.setattr(gateway_mesh, "SETTINGS", ClientSettings(receipt_timeout_s=600.0))  # nobody waits for that
     async with mesh_of_two(mosquitto.url, tmp_path, frozen, answering("slow")) as inquiries:
         assert (await ask(inquiries)).text == "I am slow"
@@ -217,10 +218,58 @@ async def test_a_device_that_is_slow_to_answer_but_has_the_prompt_is_waited_for(
             await waited.wait()
             await device.say(replace(answer("p1", "I am quick"), device_id="quick"))
 
-    monkeypatch.setattr(gateway_inquiry, "FIRST_WORD_S", 1.0)
+    monkeypatch.setattr(patience, "FIRST_WORD_S", 1.0)
     async with mesh_of_two(mosquitto.url, tmp_path, thorough, answering("slow")) as inquiries:
         asking = asyncio.create_task(ask(inquiries))
         done, _ = await asyncio.wait({asking}, timeout=2.0)  # twice what a first word may take
         assert not done
         waited.set()
+        assert (await asking).text == "I am quick"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_device_that_took_a_prompt_and_went_away_is_left_for_another_until_its_text_is_read(
+    mosquitto: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    comes_back = asyncio.Event()
+
+    async def goes(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptReceipt("p1", "quick", None), *([TokenChunk("p1", 0, "I am")] if begun else []))
+            await device.announce(replace(presence("quick"), state=PresenceState.OFFLINE))
+            await comes_back.wait()
+            await device.say(replace(answer("p1", "I am quick"), device_id="quick"))
+
+    monkeypatch.setattr(absence, "GONE_S", 0.2)
+    async with mesh_of_two(mosquitto.url, tmp_path, goes, answering("slow")) as inquiries:
+        asking = asyncio.create_task(ask(inquiries))
+        if begun:
+            done, _ = await asyncio.wait({asking}, timeout=1.0)  # five times what it may be away for
+            assert not done
+        else:
+            assert (await asking).text == "I am slow"
+        comes_back.set()
+        assert (await asking).text == ("I am quick" if begun else "I am slow")
+
+
+async def test_a_device_that_went_away_is_waited_for_where_there_is_no_other(
+    mosquitto: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comes_back = asyncio.Event()
+
+    async def goes(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            other = ScriptedDevice(device.client, device.mesh, "slow")
+            await other.announce(replace(presence("slow"), state=PresenceState.OFFLINE))
+            await device.say(PromptReceipt("p1", "quick", None))
+            await device.announce(replace(presence("quick"), state=PresenceState.OFFLINE))
+            await comes_back.wait()
+            await device.say(replace(answer("p1", "I am quick"), device_id="quick"))
+
+    monkeypatch.setattr(absence, "GONE_S", 0.2)
+    async with mesh_of_two(mosquitto.url, tmp_path, goes, silence) as inquiries:
+        asking = asyncio.create_task(ask(inquiries))
+        done, _ = await asyncio.wait({asking}, timeout=1.0)
+        assert not done
+        comes_back.set()
         assert (await asking).text == "I am quick"
