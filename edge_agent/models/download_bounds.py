@@ -19,8 +19,10 @@ _CHECK_INTERVAL_BYTES = 16 * 1024**2  # how often the disk is asked
 class DownloadBounds:
     """Watches one download. Call `announced` once its size is known, `received` for each piece."""
 
-    def __init__(self, what: str, folder: Path) -> None:
-        """what: how the download is called in messages; folder: where it is written."""
+    def __init__(self, what: str, folder: Path, bytes_max: int | None = None) -> None:
+        """what: how the download is called in messages; folder: where it is written; bytes_max: how long it may be, by
+        default as long as any model."""
+        self._bytes_max = min(bytes_max or MODEL_BYTES_MAX, MODEL_BYTES_MAX)
         self._what = what
         self._folder = folder
         self._checked_at_bytes = 0
@@ -33,8 +35,8 @@ class DownloadBounds:
         Raises:
             DownloadRefusedError: it is too large, or there is no room for it.
         """
-        if total > MODEL_BYTES_MAX:
-            raise DownloadRefusedError(f"{self._what} has {total:,} bytes, and a model {MODEL_BYTES_MAX:,} at most")
+        if total > self._bytes_max:
+            raise DownloadRefusedError(f"{self._what} has {total:,} bytes, and {self._expected()} at most")
         free = shutil.disk_usage(self._folder).free
         if total - have > free - SPARE_DISK_BYTES:
             raise DownloadRefusedError(
@@ -49,8 +51,8 @@ class DownloadBounds:
             DownloadRefusedError: it is longer than any model, or fills the disk.
             ModelError: it has become too slow.
         """
-        if done > MODEL_BYTES_MAX:
-            raise DownloadRefusedError(f"{self._what} does not end: a model has {MODEL_BYTES_MAX:,} bytes at most")
+        if done > self._bytes_max:
+            raise DownloadRefusedError(f"{self._what} does not end: {self._expected('has ')} bytes at most")
         if done - self._checked_at_bytes >= _CHECK_INTERVAL_BYTES:
             self._checked_at_bytes = done
             free = shutil.disk_usage(self._folder).free
@@ -59,6 +61,10 @@ class DownloadBounds:
                     f"{self._what} fills the disk: {free:,} bytes are free in {self._folder} after {done:,}: make room"
                 )
         self._check_speed(done)
+
+    def _expected(self, has: str = "") -> str:
+        what = "a model" if self._bytes_max == MODEL_BYTES_MAX else "this one"
+        return f"{what} {has}{self._bytes_max:,}"
 
     def _check_speed(self, done: int) -> None:
         now = time.monotonic()

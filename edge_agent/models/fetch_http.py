@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,16 +12,23 @@ import httpx
 from edge_agent.models.download_bounds import DownloadBounds
 from edge_agent.models.errors import DownloadRefusedError, ModelError
 from edge_agent.models.progress import ProgressCallback, Stage
+from edge_agent.models.redirects import REDIRECTS_MAX, check_redirect
 from edge_agent.models.registry import HuggingFaceSource
 
 READ_TIMEOUT_S = 60.0  # without a byte; not for the whole download
 HTTP_RANGE_NOT_SATISFIABLE = 416
 HTTP_PARTIAL_CONTENT = 206
+DIGITS_MAX = 18  # of a size
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
 def fetch_url(
-    url: str, part: Path, progress: ProgressCallback, headers: Mapping[str, str] | None = None, said: str = ""
+    url: str,
+    part: Path,
+    progress: ProgressCallback,
+    headers: Mapping[str, str] | None = None,
+    said: str = "",
+    bytes_max: int | None = None,
 ) -> None:
     """Downloads a file; goes on where an earlier attempt was cut off, if the server can.
 
@@ -30,10 +38,11 @@ def fetch_url(
         progress: told how far it is.
         headers: to send beside.
         said: how it is called in messages, by default by its address.
+        bytes_max: how long it may be, by default as long as any model.
 
     Raises:
         ModelError: it can't be had; what has come stays in `part` for the next attempt.
-        DownloadRefusedError: it is too large, or does not end.
+        DownloadRefusedError: it is too large, does not end, or its server sends us where it has no business to.
         OSError: `part` can't be written.
     """
     said = said or url
@@ -42,13 +51,13 @@ def fetch_url(
     own = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with (
-            httpx.Client(follow_redirects=True, timeout=READ_TIMEOUT_S) as client,
-            client.stream("GET", url, headers={**(headers or {}), **own}) as response,
+            httpx.Client(timeout=READ_TIMEOUT_S) as client,
+            _answer(client, url, {**(headers or {}), **own}, said) as response,
         ):
             if response.status_code == HTTP_RANGE_NOT_SATISFIABLE:
                 return  # all of it is here already; the checksum decides
             response.raise_for_status()
-            _write(response, part, have, progress, DownloadBounds(said, part.parent))
+            _write(response, part, have, progress, DownloadBounds(said, part.parent, bytes_max))
     except httpx.HTTPStatusError as error:
         raise ModelError(f"cannot download {said}: the server answers {error.response.status_code}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -77,13 +86,30 @@ def fetch_hugging_face(source: HuggingFaceSource, part: Path, progress: Progress
         raise ModelError(f"cannot download {said}: {first_line}") from error
     # from the revision that the checksum is of, whatever is committed meanwhile
     fixed = huggingface_hub.hf_hub_url(source.repository, source.path, revision=metadata.commit_hash or source.revision)
-    fetch_url(fixed, part, progress, headers, said)
+    fetch_url(fixed, part, progress, headers, said, metadata.size)
     size = part.stat().st_size
     if metadata.size is not None and size != metadata.size:
         raise DownloadRefusedError(f"{said} has {size:,} bytes, and {metadata.size:,} were announced: pull it again")
     # The tag of a large file is its SHA-256.
     etag = metadata.etag or ""
     return expected or (etag if len(etag) == 64 else "")
+
+
+@contextmanager
+def _answer(client: httpx.Client, url: str, headers: Mapping[str, str], said: str) -> Iterator[httpx.Response]:
+    """The answer that holds the file, after its redirects. `Authorization` goes to the first host alone."""
+    request = client.build_request("GET", url, headers=dict(headers))
+    for _ in range(REDIRECTS_MAX + 1):
+        response = client.send(request, stream=True)
+        try:
+            if response.next_request is None:
+                yield response
+                return
+            request = response.next_request
+        finally:
+            response.close()
+        check_redirect(said, url, str(request.url))
+    raise DownloadRefusedError(f"cannot download {said}: it leads on and on, {REDIRECTS_MAX} redirects at most")
 
 
 def _write(response: httpx.Response, part: Path, have: int, progress: ProgressCallback, bounds: DownloadBounds) -> None:
@@ -94,7 +120,7 @@ def _write(response: httpx.Response, part: Path, have: int, progress: ProgressCa
             raise DownloadRefusedError(f"{response.url} sends another part than was asked for: pull it again")
         done = have
     announced = response.headers.get("Content-Length", "")
-    total = done + int(announced) if announced.isdecimal() else 0
+    total = done + int(announced) if announced.isdecimal() and len(announced) <= DIGITS_MAX else 0
     bounds.announced(total, done)
     with part.open("ab" if done else "wb") as file:
         for block in response.iter_raw():  # as it comes: what is written is not lost if the rest is

