@@ -86,7 +86,7 @@ class MeshFolder:
             return cls(folder, read_settings(tomllib.loads(content.decode())))
         except UnicodeDecodeError:
             raise ProvisioningError(f"{path}: not UTF-8 text; {_WAY_OUT}") from None
-        except ValueError as error:  # of TOML too
+        except (ValueError, RecursionError) as error:  # of TOML too
             raise ProvisioningError(f"{path}: {error}; {_WAY_OUT}") from None
 
     @property

@@ -24,5 +24,5 @@ def _parse(text: str) -> tuple[str, object]:
         raise SettingsError(f"--set takes section.key=value, such as agent.layers=1, not {text!r}")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or over the bounds of its reader
         return name.strip(), value

@@ -98,7 +98,7 @@ def _answered(path: Path) -> dict[int, dict[str, Any]]:
                 fields = json.loads(line)
                 if fields["outcome"] == "answered":
                     done[int(fields["number"])] = fields
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # the last line of a run that was killed
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, AgentConfig, file_values, keys_of, section_types
+from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS, AgentConfig, file_values, keys_of, section_types
 from edge_agent.config.problems import Sources, find_unknown, say_setting, say_validation
 from edge_agent.config.sections import FilePath
 from edge_agent.core.errors import SettingsError
@@ -73,7 +74,7 @@ def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # Windows' editor begins a file with a mark
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
@@ -93,16 +94,36 @@ def _parse(path: Path | None, text: str) -> dict[str, Any]:
         line = int(match[1]) if match else text.count("\n") + 1
         reason = message[: match.start()] if match else message.partition(" (")[0]
         raise SettingsError(f"{path}:{line}: not valid TOML: {reason}") from None
+    except (ValueError, RecursionError):  # of the reader's own bounds
+        raise SettingsError(
+            f"{path}: not valid TOML: a number is too long, or lists lie too deep in each other"
+        ) from None
 
 
-def _environment() -> dict[str, dict[str, str]]:
-    """The variables of ours that name a section and a key, such as MOAMESH_AGENT__LAYERS."""
-    found: dict[str, dict[str, str]] = {}
+def _environment() -> dict[str, Any]:
+    """The variables of ours that name a section and a key, such as MOAMESH_AGENT__LAYERS, or a section in JSON."""
+    found: dict[str, Any] = {}
+    for name, value in os.environ.items():
+        section = name[len(ENV_PREFIX) :].lower() if name.upper().startswith(ENV_PREFIX) else ""
+        if section in section_types():
+            found[section] = _from_json(name, section, value)
     for name, value in os.environ.items():
         if name.upper().startswith(ENV_PREFIX) and ENV_DELIMITER in name:
             section, _, key = name[len(ENV_PREFIX) :].lower().partition(ENV_DELIMITER)
             found.setdefault(section, {})[key] = value
     return found
+
+
+def _from_json(name: str, section: str, value: str) -> Any:
+    is_list = section in LISTS
+    try:
+        read = json.loads(value)
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, list if is_list else dict):
+        form = "a list of sections" if is_list else "a section with keys"
+        raise SettingsError(f"environment {name}: must be {form}, in JSON")
+    return read
 
 
 def _nested(overrides: Mapping[str, object]) -> dict[str, dict[str, object]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, final, get_args
@@ -14,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS, keys_of, section_types
 from edge_agent.config.places import find_line
 
+_FREE_TEXT = frozenset({"instruction"})  # keys whose text goes to a model and may hold anything
 VALUE_CHARACTERS_MAX = 80  # of a wrong value in a message
 _SECRET_WORDS = re.compile(r"password|passwd|secret|token|key$|credential", re.IGNORECASE)
 
@@ -26,13 +28,17 @@ class Sources:
     path: str
     text: str
     file: Mapping[str, Any]
-    environment: Mapping[str, Mapping[str, str]]
+    environment: Mapping[str, Any]
     given: Mapping[str, Mapping[str, Any]]
 
     def place(self, section: str, key: str | None, index: int | None = None) -> tuple[str, Any]:
         """Returns where the value that counts comes from, in words, and the value (`None` if there is none)."""
         for name, source in (("given", self.given), ("environment", self.environment)):
             values = source.get(section, {})
+            if not isinstance(values, Mapping):  # a list, which counts as a whole
+                table = values[index] if index is not None and index < len(values) else None
+                value = table.get(key or "") if isinstance(table, Mapping) else None
+                return f"{name} {variable(section, None)}{f' {key}' if key else ''}", value
             if key in values if key is not None else values and section not in self.file:
                 words = f"{name} {section}.{key}" if name == "given" else f"environment {variable(section, key)}"
                 return words, values.get(key or "")
@@ -59,6 +65,10 @@ def find_unknown(sources: Sources) -> list[str]:
             if section not in section_types():
                 where = _place_of_section(sources, source, section)
                 problems.append(f"{where}: unknown{' section' if isinstance(values, Mapping) else ''}{_meant(section)}")
+                continue
+            if section in LISTS and not isinstance(values, list | tuple):
+                where = _place_of_section(sources, source, section)
+                problems.append(f"{where}: is a list of tables, in a file: write [[{section}]]")
                 continue
             for index, table in _tables(section, values):
                 problems += _check_keys(sources, section, table, index)
@@ -89,6 +99,11 @@ def say_setting(sources: Sources, section: str, message: str) -> str:
     return f"{where}: {message}"
 
 
+def _moves_cursor(value: Any) -> bool:
+    """Whether it is a text that would move the cursor of whoever reads it in a log."""
+    return isinstance(value, str) and any(unicodedata.category(letter) == "Cc" for letter in value)
+
+
 def _tables(section: str, values: Any) -> Iterable[tuple[int | None, Any]]:
     if section in LISTS:
         return enumerate(values) if isinstance(values, list | tuple) else []
@@ -115,6 +130,8 @@ def _check_keys(sources: Sources, section: str, table: Any, index: int | None) -
             yield f"{where}: unknown key{_meant(key, section)}"
         elif isinstance(value, bool) and bool not in (known[key], *get_args(known[key])):
             yield f"{where} = {_show(section, key, value)}: must not be true or false"
+        elif key not in _FREE_TEXT and any(map(_moves_cursor, value if isinstance(value, list | tuple) else [value])):
+            yield f"{where} = {_show(section, key, value)}: must not hold line breaks or control characters"
 
 
 def _meant(name: str, section: str | None = None) -> str:
@@ -147,7 +164,8 @@ def _show(section: str, key: str, value: Any) -> str:
 
 def _reword(message: str) -> str:
     message = message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return message.replace("must be a valid integer", "must be a whole number")
+    message = message.replace("must be a valid integer", "must be a whole number")
+    return re.sub(r"must be a (valid )?dictionary or (an )?instance of \w+", "must be a section with keys", message)
 
 
 def _close_choice(detail: Any, value: Any) -> str:

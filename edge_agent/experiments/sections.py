@@ -61,5 +61,5 @@ def _section(path: Path) -> Section:
             for panel in fields.pop("panels")
         ]
         return Section(**fields, panels=panels)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise SettingsError(f"{path} is no part of a report ({error}): remove it") from None

@@ -111,6 +111,7 @@ def test_a_check_of_a_configuration_tries_every_database_in_it(tmp_path: Path) -
         ),
         (["--config", "agent.toml"], "agent.toml names no database: add an [[influx]] table"),
         (["ftp://here"], "a telemetry server is http://host:port or https://host:port"),
+        (["http://pi", "--token-file", "token"], "the token for http://pi holds characters that no token has"),
         *(
             ([f"http://{place}"], "a telemetry server is http://host:port or https://host:port")
             for place in ("pi:port", "pi:65536", "pi:0", "pi:-1", ":8086", "[::1", "ü..de", "x" * 64 + ".de", "xn--a")
@@ -122,6 +123,7 @@ def test_a_check_that_is_asked_for_wrongly_says_how(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path)
+    (tmp_path / "token").write_text("caf\u00e9")
     status, _, err = invoke("check", *arguments)
     assert status == 2
     assert says in err

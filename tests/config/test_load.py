@@ -217,6 +217,18 @@ def test_without_a_data_dir_each_device_has_its_own(write, monkeypatch):
             "agent.toml:4: [[seeds]] device: unknown key; did you mean device_id?",
         ),
         ("agent = 3\n", "agent.toml:1: [agent]: must be a section with keys"),
+        ("influx = 3\n", "agent.toml:1: [influx]: is a list of tables, in a file: write [[influx]]"),
+        ("[device]\nid='a'\n[seeds]\n", "agent.toml:3: [seeds]: is a list of tables, in a file: write [[seeds]]"),
+        (
+            '[device]\nid="a"\n[engine]\nmodel="a\\u001b[2J"\n',
+            'agent.toml:4: [engine] model = "a\\u001b[2J": must not hold line breaks or control characters',
+        ),
+        (
+            '[device]\nid="a"\n[[influx]]\nurl="http://h"\ndatabase="a\\nb"\n',
+            'agent.toml:5: [[influx]] database = "a\\nb": must not hold line breaks',
+        ),
+        ("a = " + "[" * 5000, "agent.toml: not valid TOML: a number is too long, or lists lie too deep"),
+        ("[agent]\nlayers = " + "9" * 5000, "agent.toml: not valid TOML: a number is too long"),
         ("[device\nid = 'a'\n", "agent.toml:1: not valid TOML: Expected ']'"),
         ("[device]\nid = 'a'\nid = 'b'\n", "agent.toml:3: not valid TOML: Cannot overwrite a value"),
         (
@@ -242,6 +254,29 @@ def test_wrong_values_from_elsewhere_name_that_place(write, monkeypatch):
     monkeypatch.delenv("MOAMESH_AGENT__FANUOT")
     monkeypatch.setenv("MOAMESH_ENGNE__KIND", "llama")
     assert refusal(path).startswith("environment MOAMESH_ENGNE: unknown section; did you mean engine?")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AGENT", "1", "environment MOAMESH_AGENT: must be a section with keys, in JSON"),
+        ("AGENT", '{"layers":', "environment MOAMESH_AGENT: must be a section with keys, in JSON"),
+        ("AGENT", '{"layers": 99}', "environment MOAMESH_AGENT__LAYERS: layers must be 0 to 8, not 99"),
+        ("AGENT", '{"layerz": 1}', "environment MOAMESH_AGENT__LAYERZ: unknown key; did you mean layers?"),
+        ("SEEDS", "[" * 5000, "environment MOAMESH_SEEDS: must be a list of sections, in JSON"),
+        ("INFLUX", "{}", "environment MOAMESH_INFLUX: must be a list of sections, in JSON"),
+        ("INFLUX", "[1]", "environment MOAMESH_INFLUX: must be a section with keys"),
+        ("INFLUX", '[{"url": 1}]', "environment MOAMESH_INFLUX url = 1: must be a valid string"),
+        ("INFLUX__URL", "http://h", "environment MOAMESH_INFLUX: is a list of tables"),
+    ],
+)
+def test_a_section_in_the_environment_is_refused_in_one_line(variable, value, said, write, monkeypatch):
+    monkeypatch.setenv(f"MOAMESH_{variable}", value)
+    assert refusal(write("[device]\nid = 'a'\n")).startswith(said)
+
+
+def test_a_file_that_begins_with_the_mark_of_windows_is_read(write):
+    assert load_config(write("\ufeff[device]\nid = 'a'\n")).device.id == "a"
 
 
 def test_files_that_are_none_are_said_to_be(tmp_path):

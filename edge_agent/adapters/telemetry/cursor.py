@@ -87,7 +87,7 @@ def load_cursor(path: Path) -> KeptCursor | None:
             str(content["server_start"]),
             str(content.get("trouble", "")),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -44,7 +44,7 @@ class Questions:
         for line in self._lines(path, parameters):
             try:
                 answer = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise self.error(f"answered {path} with something that is not JSON") from None
             if not isinstance(answer, dict):
                 raise self.error(f"answered {path} with JSON of another form")
@@ -102,7 +102,7 @@ def _words(body: bytes) -> str:
     text = body.decode(errors="replace")
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = {}
     if isinstance(answer, dict):
         text = str(answer.get("error") or answer.get("message") or text)

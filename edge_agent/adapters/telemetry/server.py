@@ -90,6 +90,8 @@ class TelemetryServer:
             raise SettingsError(
                 f"a telemetry server is http://host:port or https://host:port, without a user in it{echo}"
             )
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            raise SettingsError(f"the token for {self.url} holds characters that no token has: copy it anew")
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
 

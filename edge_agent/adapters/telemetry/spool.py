@@ -269,7 +269,7 @@ def load_index(folder: Path, owner: str) -> SpoolIndex:
         content = json.loads(_index_path(folder, owner).read_bytes())
         firsts = {int(number): int(first) for number, first in content["files"].items()}
         return SpoolIndex(str(content["name"]), dict(sorted(firsts.items())), int(content["dropped"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return SpoolIndex("", {}, 0)
 
 
