@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,15 @@ SECRETS = {
 }
 
 
-def run_probe(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+def run_probe(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None, without: Sequence[int] = ()
+) -> dict[str, Any]:
     for name in ("key", "model", "to-be-removed"):
         (folder / name).write_bytes(b"x")
     command = [sys.executable, "-P", "-m", "edge_agent.confinement.probe", str(folder / "key"), *arguments]
+    if without:
+        numbers = ",".join(str(number) for number in without)
+        command = [sys.executable, "-m", "tests.confinement.older_kernel", numbers, *command]
     given = confined_environment() if environment is None else environment
     done = subprocess.run(  # in a group of its own: one of its attempts signals its group
         command, capture_output=True, env=given, timeout=PATIENCE_S, check=False, start_new_session=True
@@ -78,6 +84,26 @@ def test_what_llama_cpp_needs_goes_on_working(inside: dict[str, Any], deed: str)
 
 def test_a_kernel_with_landlock_hides_keys_and_one_without_is_said_to_be_so(inside: dict[str, Any]) -> None:
     assert ("files" in open_parts(inside)) == (landlock_abi() == 0)
+
+
+LANDLOCK, SECCOMP = 444, {"x86_64": 317, "aarch64": 277}.get(os.uname().machine, 383)
+OLDER = {
+    "without Landlock": ([LANDLOCK], {"files"}),
+    "without seccomp": ([SECCOMP], {"network", "processes"}),
+    "without either": ([LANDLOCK, SECCOMP], {"files", "network", "processes"}),
+}
+
+
+@pytest.mark.parametrize("kernel", OLDER)
+def test_an_older_kernel_is_said_to_leave_open_what_it_leaves_open(kernel: str, tmp_path: Path) -> None:
+    without, parts = OLDER[kernel]
+    told = run_probe(tmp_path, without=without)
+    assert parts <= open_parts(told)
+    for part in ATTEMPTS:
+        stopped = [attempt for attempt in ATTEMPTS[part] if told["tries"][attempt]]
+        assert part in open_parts(told) or len(stopped) == len(ATTEMPTS[part])
+    assert ("files" in parts) == (told["tries"]["read a key"] == "") or landlock_abi() == 0
+    assert [deed for deed in PERMITTED if told["tries"][deed]] == []
 
 
 def test_a_new_secret_is_left_out_of_the_environment_by_itself() -> None:
