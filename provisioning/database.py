@@ -7,6 +7,7 @@ ours is made beside its place and gets its name when it is on the disk; what has
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -17,6 +18,27 @@ from provisioning.errors import ProvisioningError
 LOCK_TIMEOUT_S = 10.0  # writers take milliseconds; a memory card that is being written elsewhere may take seconds
 _MAGIC = b"SQLite format 3\0"
 _PAGE_BYTES_MAX = 65_536
+_ROOM = "make room on its disk; nothing was changed"
+_WRITABLE = "mount its disk writable, or give the right to write it; nothing was changed"
+_FAILING = "its disk is failing: copy what is there before anything else"
+_BUSY = "another command is writing it: try again when that has ended"
+_WAYS_SQLITE = {
+    sqlite3.SQLITE_FULL: _ROOM,
+    sqlite3.SQLITE_READONLY: _WRITABLE,
+    sqlite3.SQLITE_PERM: _WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _WRITABLE,
+    sqlite3.SQLITE_IOERR: _FAILING,
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+}
+_WAYS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+    errno.EIO: _FAILING,
+}
 
 
 def open_database(path: Path, schema: str, version: int, way_out: str) -> sqlite3.Connection:
@@ -30,7 +52,7 @@ def open_database(path: Path, schema: str, version: int, way_out: str) -> sqlite
     try:
         head = _first_bytes(path)
     except OSError as error:
-        raise ProvisioningError(f"{path}: {reason(error)}: {way_out}") from None
+        raise cannot_be_used(path, error, way_out) from None
     if head != _MAGIC:
         what = "is empty" if not head else "is no database"
         raise ProvisioningError(f"{path} {what}, as after a power cut: {way_out}")
@@ -42,8 +64,19 @@ def open_database(path: Path, schema: str, version: int, way_out: str) -> sqlite
             database.close()
             raise
     except sqlite3.Error as error:
-        raise ProvisioningError(f"{path} can't be used: {error}: {way_out}") from None
+        raise cannot_be_used(path, error, way_out) from None
     return database
+
+
+def cannot_be_used(path: Path, error: Exception, way_out: str) -> ProvisioningError:
+    """Returns what to say of an error; `way_out` is for a damaged file alone. On a full disk there is a good one, and
+    who moved that away would lose every device."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return ProvisioningError(f"{path} can't be used: {error}: {_WAYS_SQLITE.get(code, way_out)}")
+    if isinstance(error, OSError):
+        return ProvisioningError(f"{path}: {reason(error)}: {_WAYS.get(error.errno or 0, way_out)}")
+    return ProvisioningError(f"{path} can't be used: {error}: {way_out}")
 
 
 def make_database(path: Path, schema: str, version: int) -> None:

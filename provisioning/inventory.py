@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from provisioning import records
-from provisioning.database import make_database, open_database
+from provisioning.database import cannot_be_used, make_database, open_database
 from provisioning.errors import ProvisioningError
 from provisioning.records import CertificateRow, Claim, DeviceRow, DeviceState, UserRow
 
@@ -276,4 +276,4 @@ class Inventory:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a row that none of us wrote
-            raise ProvisioningError(f"{self._path} can't be used: {error}: {_WAY_OUT}") from None
+            raise cannot_be_used(self._path, error, _WAY_OUT) from None

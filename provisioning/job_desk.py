@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from provisioning.database import make_database, open_database
+from provisioning.database import cannot_be_used, make_database, open_database
 from provisioning.errors import ProvisioningError
 from provisioning.jobs import Action, Job, JobReport, JobState, Value, encode
 from provisioning.signed import sign
@@ -181,4 +181,4 @@ class JobDesk:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise ProvisioningError(f"{self._path} can't be used: {error}: {_WAY_OUT}") from None
+            raise cannot_be_used(self._path, error, _WAY_OUT) from None
