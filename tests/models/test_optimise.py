@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.confinement.landlock import landlock_abi
 from edge_agent.models.errors import ModelError
 from edge_agent.models.gguf import GgufHeader
 from edge_agent.models.optimise import PARAMETERS_MAX, Optimisation, choose, requantise
@@ -48,3 +49,33 @@ def test_a_failure_is_told_in_one_line_and_leaves_no_file(default_model: Path, t
         requantise(source, target, "Q8_0", ignore_progress)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(
+    ("deed", "stopped_by"),
+    [
+        ("open({key!r}).read()", "PermissionError" if landlock_abi() else "SECRET"),
+        ("open({beside!r}, 'wb')", "PermissionError" if landlock_abi() else "it came through"),
+        ("__import__('socket').socket()", "PermissionError"),
+        ("__import__('os').fork()", "PermissionError"),
+        ("''.join(__import__('os').environ['MOAMESH_INFLUX_TOKEN'])", "KeyError"),
+    ],
+)
+def test_a_model_that_takes_the_maker_of_its_other_form_over_gets_nowhere(
+    deed: str, stopped_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of the model process: a library that runs a stranger's code stands for llama.cpp with a hole in its parser."""
+    packages, key, source = tmp_path / "packages", tmp_path / "key", tmp_path / "m.gguf"
+    packages.mkdir()
+    key.write_text("SECRET")
+    source.write_bytes(b"GGUF")
+    code = deed.format(key=str(key), beside=str(tmp_path / "beside"))
+    (packages / "llama_cpp.py").write_text(
+        f"import os\ntry:\n    said = {code}\nexcept BaseException as e:\n    said = type(e).__name__\n"
+        "print('it came through', said, flush=True)\nos._exit(1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setenv("MOAMESH_INFLUX_TOKEN", "SECRET")
+    with pytest.raises(ModelError, match=stopped_by):
+        requantise(source, tmp_path / "m.to-Q8_0.gguf", "Q8_0", ignore_progress)
+    assert not (tmp_path / "m.to-Q8_0.gguf.part").exists()
