@@ -9,7 +9,7 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -22,7 +22,16 @@ from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.results import AskOutcome, AskResult, End, result_object
 from edge_agent.cli.terminal import console, print_json, safe_text
 from edge_agent.cli.views.provenance import provenance_tree
-from edge_agent.client import CANDIDATES_MAX, ELSEWHERE, AskTimeoutError, MeshClient, NoReceiptError, least_busy
+from edge_agent.client import (
+    CANDIDATES_MAX,
+    ELSEWHERE,
+    AskTimeoutError,
+    MeshClient,
+    NoReceiptError,
+    is_away,
+    least_busy,
+    until_gone,
+)
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import (
     Answer,
@@ -36,6 +45,7 @@ from edge_agent.core.messages import (
     TokenChunk,
 )
 from edge_agent.core.states import Outcome
+from edge_agent.tasks import OvertakenError, unless
 
 CANCEL_TIMEOUT_S = 5.0  # after Ctrl-C, for a busy broker; a cancel that gets lost costs the device only work
 PROMPT_BYTES_MAX = 1024 * 1024  # of standard input: far above what any device accepts, far below memory
@@ -59,6 +69,10 @@ def read_prompt(text: str | None) -> str:
     return text
 
 
+class _GoneError(NoReceiptError):
+    """The device took the prompt, or was about to, and went away."""
+
+
 class _Shown:
     """Streams the text to stdout; what happens until then is a spinner on stderr.
 
@@ -69,6 +83,10 @@ class _Shown:
         self._errors = errors
         self._stream = stream
         self._written = ""
+        self.accepted = False
+        """Whether the device said that it has the prompt."""
+        self.has_begun = False
+        """Whether any text came."""
         out = console()
         drawn = out.is_terminal and not out.is_dumb_terminal  # a dumb one cannot take back the block that still grows
         self._pages = MarkdownStream(out) if drawn and not raw else None
@@ -80,10 +98,14 @@ class _Shown:
         """Shows one message."""
         match message:
             case PromptReceipt(device_id=device_id):
+                self.accepted = True
                 self._say(f"accepted by {device_id}")
             case LayerProgress():
                 self._say(layer_stage(message))
-            case TokenChunk(index=index, text=text) if self._stream:
+            case TokenChunk(index=index, text=text):
+                self.has_begun = True
+                if not self._stream:
+                    return
                 self._end_status()
                 if index == 0 and self._written:
                     self._start_over("— the device starts over —")
@@ -228,37 +250,57 @@ async def _ask_in_turn(client: MeshClient, candidates: Sequence[str], question: 
     """Asks the first, and the next one where a refusal is one device's alone."""
     for device_id, then in zip(candidates, (*candidates[1:], None), strict=True):
         shown = _Shown(errors, stream=question.stream and not question.json, raw=question.raw)
-        result = await _ask(client, device_id, question, shown)
-        why = _one_devices_own(client, result)
+        result = await _ask(client, device_id, question, shown, _left(client, device_id, then, shown, errors))
+        why = _one_devices_own(result, shown)
         if then is None or not why:
             break
         errors.print(f"{device_id}: {safe_text(why)}; asking {then}", style="busy", soft_wrap=True)
     return result
 
 
-def _one_devices_own(client: MeshClient, result: AskResult) -> str:
+def _one_devices_own(result: AskResult, shown: _Shown) -> str:
     """Why it was not answered, where another device may well answer; "" else."""
     match result.end:
         case PromptRefusal(reason=reason, detail=detail) if reason in ELSEWHERE:
             return detail
+        case _GoneError():
+            return "it has gone"
         case NoReceiptError():
             return "no word from it"
         case Answer(outcome=Outcome.FAILED, detail=detail):
-            view = client.roster.get(result.device_id)
-            return detail if view is not None and not view.able else ""  # its engine died over it
+            return "" if shown.has_begun else detail or "it failed"  # its engine is dead or useless
     return ""
 
 
-async def _ask(client: MeshClient, device_id: str, question: Question, shown: _Shown) -> AskResult:
+async def _left(client: MeshClient, device_id: str, then: str | None, shown: _Shown, errors: Console) -> None:
+    """Returns once the device has gone and another can be asked in its place; says so if it is to be waited for."""
+    said = False
+    while True:
+        await until_gone(client, device_id)
+        other = client.roster.get(then) if then is not None else None
+        if other is not None and other.able and not is_away(client, other.device_id) and not shown.has_begun:
+            return
+        if shown.accepted and not said:
+            said = True
+            errors.print(f"\n{device_id} is away; it owes the answer once it is back (Ctrl-C gives up)", style="busy")
+
+
+async def _ask(
+    client: MeshClient, device_id: str, question: Question, shown: _Shown, left: Awaitable[None]
+) -> AskResult:
     prompt_id = secrets.token_hex(16)
     begun_at = time.monotonic()
     end: End
     try:
-        end = await client.ask_to_end(
+        asking = client.ask_to_end(
             device_id, question.messages, question.options, prompt_id=prompt_id, on_message=shown.take
         )
+        end = await unless(asking, left)
         if isinstance(end, Answer) and not question.json:
             shown.finish(end)
+    except OvertakenError:
+        end = _GoneError(f"{device_id} has gone")
+        await _cancel(client, device_id, prompt_id)
     except NoReceiptError as error:
         end = error
         await _cancel(client, device_id, prompt_id)  # should it have heard after all: another may be asked now

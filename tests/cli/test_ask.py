@@ -14,10 +14,11 @@ from edge_agent.cli.asking import duration_words, exit_status
 from edge_agent.cli.exits import BUSY, EXPIRED, NO_WORD, NOT_ANSWERED, REFUSED
 from edge_agent.cli.markdown_stream import finished_blocks
 from edge_agent.cli.results import AskResult, DeviceDiedError
-from edge_agent.client import AskTimeoutError, NoReceiptError
+from edge_agent.client import AskTimeoutError, NoReceiptError, absence
 from edge_agent.core.messages import (
     Answer,
     Message,
+    PresenceState,
     Prompt,
     PromptCancel,
     PromptReceipt,
@@ -272,6 +273,57 @@ async def test_who_names_no_device_gets_another_when_the_engine_of_the_first_die
         end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test")
         assert (end, out) == (0, "Because.\n"), errors
         assert "free: no engine; asking busy" in errors
+
+
+@pytest.mark.broker
+async def test_a_device_that_fails_without_a_word_is_followed_by_the_next_known_to_be_unwell_or_not(
+    home: dict[str, str], broker_url: str
+) -> None:
+    async def fails(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            whole = answer(message.prompt_id)
+            await device.say(
+                replace(whole, device_id=device.device_id, outcome=Outcome.FAILED, text="", detail="out of memory")
+            )
+
+    async with (
+        scripted_device(broker_url, fails, device_id="free") as free,
+        scripted_device(broker_url, answering("Because."), device_id="busy") as busy,
+    ):
+        for device, waiting in ((free, 0), (busy, 9)):
+            await device.announce(presence(device.device_id))
+            await device.announce(status(device.device_id, waiting=waiting))
+        end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test")
+        assert (end, out) == (0, "Because.\n"), errors
+        assert "free: out of memory; asking busy" in errors
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_device_that_took_the_prompt_and_went_away_is_left_or_waited_for_in_words(
+    home: dict[str, str], broker_url: str, named: bool
+) -> None:
+    async def goes(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, Prompt):
+            await device.say(PromptReceipt(message.prompt_id, device.device_id, 9.0))
+            await device.announce(replace(presence(device.device_id), state=PresenceState.OFFLINE))
+            if named:  # longer than it may be away without a word about it, then it is back
+                await asyncio.sleep(1.5 * absence.GONE_S)
+                whole = answer(message.prompt_id)
+                await device.say(replace(whole, text="It is back.", device_id=device.device_id))
+
+    async with (
+        scripted_device(broker_url, goes, device_id="free") as free,
+        scripted_device(broker_url, answering("Because."), device_id="busy") as busy,
+    ):
+        for device, waiting in ((free, 0), (busy, 9)):
+            await device.announce(presence(device.device_id))
+            told = status(device.device_id, waiting=waiting)
+            await device.announce(replace(told, interval_s=600.0))  # nobody says more, and is not silent for that
+        more = ("--device", "free") if named else ()
+        end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test", *more)
+        assert (end, out) == (0, "It is back.\n" if named else "Because.\n"), errors
+        assert ("free is away" if named else "free: it has gone; asking busy") in errors
 
 
 @pytest.mark.broker
