@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -206,3 +207,29 @@ async def test_a_broker_that_hangs_up_before_its_connack_is_tried_again_at_once(
         await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
         await until(lambda: one.transport.counters.connect_failures >= 5, "five tries, each far below a timeout")
         await one.transport.stop()
+
+
+CONNACK = bytes((0x20, 3, 0, 0, 0))
+BUSY = bytes((0xE0, 2, 137, 0))  # a DISCONNECT with reason 137
+
+
+@pytest.mark.parametrize("last_words", [b"", CONNACK, CONNACK + BUSY, b"nonsense"])
+async def test_however_early_a_broker_hangs_up_asyncio_has_nothing_to_complain_of(last_words: bytes) -> None:
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context["message"]))
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(last_words)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        one = Device("a", f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
+        counters = one.transport.counters
+        await until(lambda: counters.connect_failures + counters.connects >= 5, "five tries")
+        await one.transport.stop()
+    del one
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []

@@ -197,6 +197,9 @@ def _fail_early(client: aiomqtt.Client) -> None:
         elif connected.exception() is None and not lost.done() and _is_made_up(flags, reason):
             lost.set_exception(WordlessError(_lost_words(reason)))
         on_disconnect(paho, userdata, flags, reason, properties)
+        for future in (connected, lost):  # a connection that is lost as it comes about has nobody who waits for it yet
+            if future.done() and not future.cancelled():
+                future.exception()  # asyncio then says nothing of an exception that nobody asked for
 
     client._client.on_log = note
     client._client.on_disconnect = hung_up
