@@ -44,6 +44,8 @@ class Inquiry:
         self.answer: Answer | None = None
         self.error: ApiError | None = None
         self.followers = 0
+        self.is_read = False
+        """Whether a follower was given text of the answer: what comes after that must be its rest."""
         self._news = asyncio.Event()
         self._leave = leave
 
@@ -106,6 +108,11 @@ class Inquiry:
         if isinstance(message, Answer) or len(self.said) < MESSAGES_MAX:
             self.said.append(message)
         self._tell()
+
+    def ask_another(self, device_id: str) -> None:
+        """From now on this device speaks; what text another had begun, and nobody was given, is forgotten."""
+        self.device_id = device_id
+        self.said[:] = [message for message in self.said if not isinstance(message, TokenChunk)]
 
     def fail(self, error: ApiError) -> None:
         """There will be no answer."""
@@ -223,7 +230,7 @@ class Inquiries:
         for number, device_id in enumerate(candidates, start=1):
             self._link.open_at[inquiry.device_id] -= 1
             self._link.open_at[device_id] += 1
-            inquiry.device_id = device_id
+            inquiry.ask_another(device_id)
             last = number == len(candidates)
             try:
                 then = None if last else candidates[number]
@@ -252,12 +259,12 @@ class Inquiries:
         heard = asking
         if then is not None:
             heard = while_it_is_there(
-                asking, client, inquiry.device_id, lambda: _is_begun(inquiry), lambda: self._link.can_be_asked(then)
+                asking, client, inquiry.device_id, lambda: inquiry.is_read, lambda: self._link.can_be_asked(then)
             )
         async with aclosing(asking):
             async for message in heard:
                 if not isinstance(message, PromptRefusal):
-                    if may_refuse and _failed_without_a_word(inquiry, message):
+                    if may_refuse and _failed_unread(inquiry, message):
                         return False
                     inquiry.take(message)
                 elif may_refuse and message.reason in ELSEWHERE:
@@ -285,13 +292,8 @@ class Inquiries:
             task.cancel()
 
 
-def _is_begun(inquiry: Inquiry) -> bool:
-    """Whether some of the answer's text has come, which somebody may have read: what follows must be its rest."""
-    return any(isinstance(said, TokenChunk) for said in inquiry.said)
-
-
-def _failed_without_a_word(inquiry: Inquiry, message: DeviceToUser) -> bool:
-    return isinstance(message, Answer) and message.outcome is Outcome.FAILED and not _is_begun(inquiry)
+def _failed_unread(inquiry: Inquiry, message: DeviceToUser) -> bool:
+    return isinstance(message, Answer) and message.outcome is Outcome.FAILED and not inquiry.is_read
 
 
 def _stopping() -> ApiError:

@@ -123,6 +123,7 @@ async def events(inquiry: Inquiry, reply: Reply, heartbeat_s: float) -> AsyncGen
             match message:
                 case TokenChunk():
                     if new := text.take(message):
+                        inquiry.is_read = True
                         yield event(reply.chunk({"content": new}))
                 case LayerProgress():
                     yield comment(_progress(message))

@@ -90,9 +90,10 @@ async def mesh_of_two(
             await link.stop()
 
 
-async def ask(inquiries: Inquiries) -> Answer:
+async def ask(inquiries: Inquiries, *, reads: bool = False) -> Answer:
     inquiry: Inquiry = await inquiries.open(PROMPT, None, keyed=False)
     try:
+        inquiry.is_read = reads  # as by a stream
         return await inquiry.until_answered()
     finally:
         inquiry.leave()
@@ -187,7 +188,7 @@ async def test_a_prompt_that_a_dead_engine_failed_goes_to_the_next_device(
 async def test_what_has_begun_to_be_read_is_not_asked_again(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
     first = dying("quick", begun=True)
     async with mesh_of_two(mosquitto.url, tmp_path, first, answering("slow")) as inquiries:
-        assert (await ask(inquiries)).outcome is Outcome.FAILED
+        assert (await ask(inquiries, reads=True)).outcome is Outcome.FAILED
 
 
 async def test_a_silent_device_is_soon_left_for_another_and_asked_last_until_it_is_heard_of(
@@ -227,9 +228,9 @@ async def test_a_device_that_is_slow_to_answer_but_has_the_prompt_is_waited_for(
         assert (await asking).text == "I am quick"
 
 
-@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(("begun", "reads"), [(False, False), (True, False), (True, True)])
 async def test_a_device_that_took_a_prompt_and_went_away_is_left_for_another_until_its_text_is_read(
-    mosquitto: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+    mosquitto: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool, reads: bool
 ) -> None:
     comes_back = asyncio.Event()
 
@@ -242,14 +243,14 @@ async def test_a_device_that_took_a_prompt_and_went_away_is_left_for_another_unt
 
     monkeypatch.setattr(absence, "GONE_S", 0.2)
     async with mesh_of_two(mosquitto.url, tmp_path, goes, answering("slow")) as inquiries:
-        asking = asyncio.create_task(ask(inquiries))
-        if begun:
+        asking = asyncio.create_task(ask(inquiries, reads=reads))
+        if reads:
             done, _ = await asyncio.wait({asking}, timeout=1.0)  # five times what it may be away for
             assert not done
         else:
             assert (await asking).text == "I am slow"
         comes_back.set()
-        assert (await asking).text == ("I am quick" if begun else "I am slow")
+        assert (await asking).text == ("I am quick" if reads else "I am slow")
 
 
 async def test_a_device_that_went_away_is_waited_for_where_there_is_no_other(
