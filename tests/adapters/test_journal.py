@@ -145,6 +145,16 @@ async def test_two_users_with_the_same_prompt_id_have_two_prompts(path, opened):
     assert (kept.reply, kept.answer.text, kept.delivered) == (ALICE, "to alice", True)
 
 
+async def test_an_end_that_is_given_again_cut_is_the_one_that_a_restart_tells(path, opened):
+    journal, _ = await opened(path)
+    await journal.record_prompt(prompt(), ALICE, 60.0)
+    await journal.record_answer(answer(text="as long as the first broker took it"), ALICE)
+    await journal.mark_delivered("p-1", ALICE)
+    await journal.record_answer(answer(text="as long as"), ALICE)
+    (kept,) = (await reopen(journal)).answers
+    assert (kept.answer.text, kept.delivered) == ("as long as", False)
+
+
 async def test_an_answer_replaces_its_prompt_and_is_undelivered_until_marked(path, opened):
     journal, _ = await opened(path)
     await journal.record_prompt(prompt(), ALICE, 60.0)

@@ -157,13 +157,15 @@ class Store:
         )
 
     def _record_answer(self, answer: Answer, reply: ReplyRoute, now: Moment) -> None:
-        """Keeps the end of a prompt, undelivered, in the place of the prompt and its layers. The first end stays."""
+        """Keeps the end of a prompt, undelivered, in the place of the prompt and its layers. The first end stays,
+        but for the same one cut for a broker that takes less: that is what is told."""
         key = (answer.prompt_id, reply.topic)
         text = _to_json(_ANSWER, answer)
         self._db.execute("DELETE FROM prompts WHERE prompt_id = ? AND reply_topic = ?", key)
         self._db.execute(
             "INSERT INTO answers (prompt_id, reply_topic, reply, answer, delivered, wall_s, boot_id, since_boot_s)"
-            " VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (prompt_id, reply_topic) DO NOTHING",
+            " VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (prompt_id, reply_topic)"
+            " DO UPDATE SET answer = excluded.answer, delivered = 0 WHERE length(excluded.answer) < length(answer)",
             (*key, _to_json(_REPLY, reply), text, *_columns(now)),
         )
         self._answer_bytes += len(text)

@@ -89,11 +89,15 @@ class SimulatedJournal:
         self._sync()
 
     def record_answer(self, effect: fx.JournalAnswer) -> None:
-        """The end of a prompt, not delivered yet. The first end stays."""
+        """The end of a prompt, not delivered yet. The first stays, but for the same one cut."""
         self._begin()
         key = (effect.reply.topic, effect.answer.prompt_id)
         self._rows.pop(key, None)
-        self._answers.setdefault(key, (effect.answer, effect.reply, False))
+        known = self._answers.get(key)
+        if known is None:
+            self._answers[key] = (effect.answer, effect.reply, False)
+        elif len(effect.answer.text) < len(known[0].text):
+            self._answers[key] = (effect.answer, known[1], False)
         self._sync()
 
     def mark_delivered(self, effect: fx.JournalDelivered) -> None:
