@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from edge_agent.core import layers, membership, peer_service, peers
+from edge_agent.core import membership, peer_service, peers, requests
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import JournalPrompt, SendToUser
 from edge_agent.core.ends import Ends, EndState
@@ -192,7 +192,7 @@ ABLATIONS = {
         ),
     ),
     "lost-origin": Ablation("nobody works for a device that is gone", ((PeerService, "origin_lost", _nothing),)),
-    "reference-sizes": Ablation("references are cut to what fits a message", ((layers, "fit_references", _uncut),)),
+    "reference-sizes": Ablation("references are cut to what fits a message", ((requests, "fit_references", _uncut),)),
     "owed-sizes": Ablation("an end is cut to what today's broker takes", ((Ends, "_cut", lambda self, end: False),)),
 }
 
