@@ -18,8 +18,9 @@ _LEFT_OUT = {"broker", "llm", "long"}
 _ROOT = Path(__file__).resolve().parents[1]
 _STARTS = re.compile(
     r"\b(subprocess|create_subprocess_exec|start_server|create_server|serve_forever|HTTPServer|EmbeddedBroker|LocalFleet"
-    r"|MosquittoBroker|DeviceBroker|Supervised|doctor|open_desk|DatabaseServer|default_model"
-    r"|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf)"
+    r"|MosquittoBroker|DeviceBroker|Supervised|doctor|open_desk|DatabaseServer|default_model|LlamaEngine|scripted_model|PypiSource"
+    r"|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf"
+    r"|run_campaign|run_seed)"  # these start nothing, but compute for minutes
 )
 _IMPORTS = re.compile(r"^\s*from (tests\.[\w.]+) import|^\s*import (tests\.[\w.]+)", re.MULTILINE)
 
