@@ -50,7 +50,7 @@ class Ends:
     Over the bound the oldest delivered ones are forgotten first, then the oldest that are owed.
     """
 
-    __slots__ = ("_bytes", "_checked", "_context", "_delivered", "_open", "_sending")
+    __slots__ = ("_bytes", "_context", "_delivered", "_open", "_sending")
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -58,7 +58,6 @@ class Ends:
         self._delivered: OrderedDict[str, _End] = OrderedDict()
         self._sending = 0
         self._bytes = 0
-        self._checked = (0, 0, 0)
 
     @property
     def outstanding(self) -> int:
@@ -158,15 +157,15 @@ class Ends:
 
     def check_invariants(self) -> None:
         """Raises `InvariantError` if a bound does not hold, or an end could never be told."""
-        kept = (len(self._open), len(self._delivered), self._bytes)
-        if kept != self._checked:  # there may be thousands, and most events touch none
-            ends = [*self._open.values(), *self._delivered.values()]
-            if sum(end.size for end in ends) != self._bytes:
-                raise InvariantError("the bytes of kept answers are miscounted")
-            if self._bytes > self._context.settings.answers_bytes_max and len(ends) > 1:
-                raise InvariantError("more answers are kept than may be")
-            self._checked = kept
-        states = [end.state for end in self._open.values()]
+        ends = [
+            *self._open.values(),
+            *self._delivered.values(),
+        ]  # there may be thousands: lists are quick to go through
+        if sum([end.size for end in ends]) != self._bytes:
+            raise InvariantError("the bytes of kept answers are miscounted")
+        if self._bytes > self._context.settings.answers_bytes_max and len(ends) > 1:
+            raise InvariantError("more answers are kept than may be")
+        states = [end.state for end in ends]
         if states.count(EndState.SENDING) != self._sending:
             raise InvariantError("the answers on their way are miscounted")
         owed = EndState.OWED in states

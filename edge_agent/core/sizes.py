@@ -15,6 +15,7 @@ from edge_agent.core.messages import Answer, ChatMessage, Contribution, Provenan
 
 MESSAGE_OVERHEAD_BYTES = 2 * 1024  # a message beside its texts: names, ids of 128 and short texts of 256 characters
 TURN_OVERHEAD_BYTES = 40  # `{"role":"assistant","content":""},`
+LEFT_OUT = "who took part is left out"  # in an answer's detail
 RECORD_BYTES = 320  # a contribution, missing response, substitute or decision beside its texts: names and numbers
 
 
@@ -74,7 +75,7 @@ def fit_answer(answer: Answer, text_bytes_max: int, message_bytes_max: int) -> A
     alone = fit_text(answer.text, text_bytes_max, message_bytes_max, provenance_size(bare))
     if records == bare or (beside == alone and size <= message_bytes_max):
         return answer if beside == answer.text else replace(answer, text=beside)
-    left_out = f"who took part is left out: the broker takes messages of at most {message_bytes_max:,} bytes"
+    left_out = f"{LEFT_OUT}: the broker takes messages of at most {message_bytes_max:,} bytes"
     detail = f"{answer.detail}; {left_out}" if answer.detail else left_out
     return replace(answer, text=alone, detail=detail, provenance=bare)
 

@@ -250,41 +250,20 @@ async def test_who_names_no_device_gets_the_least_busy_and_after_its_refusal_the
 
 
 @pytest.mark.broker
-async def test_who_names_no_device_gets_another_when_the_engine_of_the_first_dies_over_it(
-    home: dict[str, str], broker_url: str
+@pytest.mark.parametrize("known_to_be_unwell", [True, False])
+async def test_who_names_no_device_gets_another_when_the_first_fails_what_it_took(
+    known_to_be_unwell: bool, home: dict[str, str], broker_url: str
 ) -> None:
-    async def dies(device: ScriptedDevice, message: Message) -> None:
+    async def fails(device: ScriptedDevice, message: Message) -> None:
         if not isinstance(message, Prompt):
             return
-        told = presence(device.device_id)
-        await device.announce(replace(told, entry=replace(told.entry, able=False)))
+        if known_to_be_unwell:
+            told = presence(device.device_id)
+            await device.announce(replace(told, entry=replace(told.entry, able=False)))
         whole = answer(message.prompt_id)
         await device.say(
             replace(whole, device_id=device.device_id, outcome=Outcome.FAILED, text="", detail="no engine")
         )
-
-    async with (
-        scripted_device(broker_url, dies, device_id="free") as free,
-        scripted_device(broker_url, answering("Because."), device_id="busy") as busy,
-    ):
-        for device, waiting in ((free, 0), (busy, 9)):
-            await device.announce(presence(device.device_id))
-            await device.announce(status(device.device_id, waiting=waiting))
-        end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test")
-        assert (end, out) == (0, "Because.\n"), errors
-        assert "free: no engine; asking busy" in errors
-
-
-@pytest.mark.broker
-async def test_a_device_that_fails_without_a_word_is_followed_by_the_next_known_to_be_unwell_or_not(
-    home: dict[str, str], broker_url: str
-) -> None:
-    async def fails(device: ScriptedDevice, message: Message) -> None:
-        if isinstance(message, Prompt):
-            whole = answer(message.prompt_id)
-            await device.say(
-                replace(whole, device_id=device.device_id, outcome=Outcome.FAILED, text="", detail="out of memory")
-            )
 
     async with (
         scripted_device(broker_url, fails, device_id="free") as free,
@@ -295,7 +274,7 @@ async def test_a_device_that_fails_without_a_word_is_followed_by_the_next_known_
             await device.announce(status(device.device_id, waiting=waiting))
         end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test")
         assert (end, out) == (0, "Because.\n"), errors
-        assert "free: out of memory; asking busy" in errors
+        assert "free: no engine; asking busy" in errors
 
 
 @pytest.mark.broker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
 from edge_agent.core.errors import JournalError
 from edge_agent.core.messages import (
+    Answer,
     ChatMessage,
     LayerProgress,
     Prompt,
@@ -24,10 +26,12 @@ from edge_agent.core.messages import (
     Role,
     Sampling,
 )
-from edge_agent.core.provenance import Contribution
+from edge_agent.core.provenance import Contribution, Provenance
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
-from edge_agent.core.states import ItemOutcome
+from edge_agent.core.sizes import fit_answer
+from edge_agent.core.states import ItemOutcome, Outcome
+from edge_agent.simulator.checkers import EndsOnce, Violation
 from edge_agent.simulator.cluster import Cluster
 from edge_agent.simulator.faults.disks import Disks
 from edge_agent.simulator.faults.journal import DeviceClock, Disk, SimulatedJournal
@@ -241,3 +245,46 @@ def test_few_kinds_that_are_asked_for_by_name_are_in_every_seed() -> None:
     for seed in range(1, 20):
         kinds = draw_plan(seed, parse_faults("card,loss"), stream(seed, "plan")).kinds
         assert kinds == {FaultKind.CARD, FaultKind.LOSS}
+
+
+LAYERS = ((WORK, WORK, WORK), (WORK, WORK, WORK))
+WHOLE = Answer(
+    "p", "d0", Outcome.ANSWERED, "long " * 2_000, "", 1.0, Provenance("d0", 2, 2, LAYERS, WORK, (), (), (), 9, 9)
+)
+TEXT_CUT = fit_answer(WHOLE, 32_768, 9_000)
+RECORDS_LEFT_OUT = fit_answer(replace(WHOLE, text="short"), 32_768, 4_096)
+
+
+def test_a_broker_that_takes_less_may_cost_text_or_records() -> None:
+    assert 0 < len(TEXT_CUT.text) < len(WHOLE.text)
+    assert RECORDS_LEFT_OUT.text == "short"
+    assert RECORDS_LEFT_OUT.provenance.layers == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "may_be"),
+    [
+        (WHOLE, WHOLE, True),
+        (WHOLE, TEXT_CUT, True),
+        (replace(WHOLE, text="short"), RECORDS_LEFT_OUT, True),
+        (TEXT_CUT, WHOLE, False),
+        (RECORDS_LEFT_OUT, replace(WHOLE, text="short"), False),
+        (WHOLE, replace(TEXT_CUT, outcome=Outcome.FAILED), False),
+        (WHOLE, replace(TEXT_CUT, detail="other"), False),
+        (WHOLE, replace(WHOLE, text="other " * 2_000), False),
+    ],
+)
+def test_an_end_may_be_given_again_cut_and_no_other(first: Answer, second: Answer, may_be: bool) -> None:
+    checker, journal = EndsOnce(), SimulatedJournal(DeviceClock())
+    agent = Agent(DeviceIdentity("d0"), AgentSettings(), RandomStreams(*(random.Random(n) for n in range(3))))
+    prompt = fx.JournalPrompt(Prompt("p", (ChatMessage(Role.USER, "why?"),)), ROUTE, None, 2, 2)
+    for one in (prompt, fx.JournalAnswer(first, ROUTE)):
+        checker.after(0.0, 0, agent, ev.DeadlineReached(), [one])
+    journal.record_answer(fx.JournalAnswer(first, ROUTE))
+    journal.record_answer(fx.JournalAnswer(second, ROUTE))
+    if may_be:
+        checker.after(0.0, 0, agent, ev.DeadlineReached(), [fx.JournalAnswer(second, ROUTE)])
+        assert [kept.answer for kept in journal.restore(0.0).answers] == [second]
+    else:
+        with pytest.raises(Violation):
+            checker.after(0.0, 0, agent, ev.DeadlineReached(), [fx.JournalAnswer(second, ROUTE)])

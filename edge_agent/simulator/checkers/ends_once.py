@@ -10,6 +10,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt, SendToUser
 from edge_agent.core.events import Event, JournalRecord, RecordWritten, SessionsRestored
 from edge_agent.core.messages import Answer, PromptReceipt
+from edge_agent.core.sizes import LEFT_OUT, without_records
 from edge_agent.simulator.checkers.base import Checker
 
 Key: TypeAlias = tuple[int, str, str]
@@ -136,9 +137,14 @@ class EndsOnce(Checker):
         self._unwritten_ends.add(key)
 
     def _is_cut(self, key: Key, answer: Answer) -> bool:
-        """Whether an end is the known one with less text: it is too large for another broker."""
+        """Whether an end is the known one with less text or without its records: too large for another broker."""
         known = self._ends.get(key)
-        return known is not None and len(answer.text) < len(known.text) and replace(known, text=answer.text) == answer
+        if known is None or len(answer.text) > len(known.text):
+            return False
+        if answer.provenance == known.provenance:
+            return replace(known, text=answer.text) == answer
+        bare = replace(known, text=answer.text, detail=answer.detail, provenance=without_records(known.provenance))
+        return bare == answer and answer.detail.startswith(known.detail) and LEFT_OUT in answer.detail
 
     def _sent(self, key: Key, answer: Answer) -> None:
         if key not in self._ends or key in self._writing:

@@ -15,6 +15,7 @@ from edge_agent.core import effects as fx
 from edge_agent.core.errors import JournalError
 from edge_agent.core.events import JoinedLayer, ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
+from edge_agent.core.sizes import answer_size
 
 WRITE_S = 0.01  # what a card takes for a commit when nothing is wrong with it
 
@@ -96,7 +97,7 @@ class SimulatedJournal:
         known = self._answers.get(key)
         if known is None:
             self._answers[key] = (effect.answer, effect.reply, False)
-        elif len(effect.answer.text) < len(known[0].text):
+        elif answer_size(effect.answer) < answer_size(known[0]):
             self._answers[key] = (effect.answer, known[1], False)
         self._sync()
 
