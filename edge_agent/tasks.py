@@ -208,6 +208,20 @@ async def gathered() -> AsyncIterator[asyncio.TaskGroup]:
         raise error from group
 
 
+async def within(work: Awaitable[Result], timeout_s: float | None) -> Result:
+    """Returns what `work` comes to within `timeout_s` seconds; `None` waits for ever.
+
+    For `asyncio.wait_for`, which on Python 3.11 loses a cancellation that arrives in the turn in which the work is
+    done: whoever cancelled a task and waits for its end would then wait for ever.
+
+    Raises:
+        TimeoutError: it took longer, and was cancelled.
+        Exception: what the work raised.
+    """
+    async with asyncio.timeout(timeout_s):
+        return await work
+
+
 async def together(*works: Coroutine[Any, Any, None]) -> None:
     """Runs all of them until one ends, and then ends the others.
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import aiomqtt
 
+from edge_agent.mqtt_waits import keep_cancellations
 from edge_agent.tls import client_context, say
 from provisioning.errors import ProvisioningError
 from provisioning.link import Connect, Link, LinkError, Received
@@ -118,6 +119,7 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
     except (OSError, ValueError) as error:
         raise LinkError(f"{access.url}: {error}") from None
     _fail_early(client)
+    keep_cancellations(client)
     limits = _read_limits(client)
     entered = False
     try:

@@ -9,7 +9,8 @@ import logging
 
 import pytest
 
-from edge_agent.tasks import Keeper, OvertakenError, Pauses, describe, together, unless
+from edge_agent.tasks import Keeper, OvertakenError, Pauses, describe, together, unless, within
+from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 QUICK = Pauses(min_s=0.001, max_s=0.004, steady_s=0.02)
@@ -205,3 +206,36 @@ async def test_what_is_stopped_before_its_first_step_leaves_nothing_unawaited(
     await keeper.stop()
     assert work.cr_frame is None, "closed"
     assert list(recwarn) == []
+
+
+async def test_work_that_takes_too_long_is_cancelled_and_what_it_returns_in_time_comes_back() -> None:
+    assert await within(asyncio.sleep(0, "done"), 60) == "done"
+    assert await within(asyncio.sleep(0, "done"), None) == "done"
+    working = asyncio.ensure_future(asyncio.sleep(60))
+    with pytest.raises(TimeoutError):
+        await within(working, 0.001)
+    assert working.cancelled()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_cancellation_in_the_turn_in_which_the_work_is_done_is_not_lost(turns: int) -> None:
+    done = asyncio.Event()
+
+    async def work() -> None:
+        await within(done.wait(), 60)
+        await asyncio.Event().wait()  # where a lost cancellation would leave it, for ever
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    done.set()
+    cancel_after(task, turns)
+    await asyncio.wait([task], timeout=PATIENCE_S)
+    assert task.cancelled()
+
+
+def cancel_after(task: asyncio.Task[None], turns: int) -> None:
+    """Cancels after so many turns of the loop."""
+    if turns == 0:
+        task.cancel()
+    else:
+        asyncio.get_running_loop().call_soon(cancel_after, task, turns - 1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import sys
 from pathlib import Path
 
 from broker.child import STOP_TIMEOUT_S
-from broker.loopback import port_is_free
+from broker.embedded import PORT_ATTEMPTS
+from broker.loopback import free_port, port_is_free
 from broker.supervised import BrokerStartError, Supervised
 from edge_agent.fleet.device_process import child_environment
 
@@ -24,13 +27,17 @@ class GatewayStartError(Exception):
     """The gateway did not come up. One line with the last of its own words."""
 
 
+class PortTakenError(GatewayStartError):
+    """Somebody else listens there."""
+
+
 class GatewayProcess:
     """Runs `moamesh gateway` as a user of the fleet's broker, and keeps it running.
 
     Args:
         folder: for its keys and its log.
         broker: URL of the fleet's broker on this host.
-        host, port: where it listens.
+        host, port: where it listens; port 0 is one that is free when it starts.
         web_broker: where the app finds the broker; "" if nowhere.
     """
 
@@ -38,20 +45,14 @@ class GatewayProcess:
         self.keys_file = folder / KEYS_FILE
         self.port = port
         self._host = host
+        self._attempts = PORT_ATTEMPTS if port == 0 else 1
         self._log = folder / LOG_FILE
-        self._child = Supervised(
-            "gateway",
-            [
-                *(sys.executable, "-m", "edge_agent.cli.main", "gateway", "--broker", broker, "--mesh", mesh),
-                *("--host", host, "--port", str(port), "--keys-file", str(self.keys_file)),
-                *("--stop-timeout", str(GRACE_S)),
-                *(("--web-broker", web_broker) if web_broker else ()),
-            ],
-            self._log,
-            self._answers,
-            environment=child_environment(),
-            start_timeout_s=START_TIMEOUT_S,
-        )
+        self._arguments = [
+            *("--broker", broker, "--mesh", mesh, "--host", host, "--keys-file", str(self.keys_file)),
+            *("--stop-timeout", str(GRACE_S)),
+            *(("--web-broker", web_broker) if web_broker else ()),
+        ]
+        self._child: Supervised | None = None
 
     @property
     def url(self) -> str:
@@ -61,7 +62,7 @@ class GatewayProcess:
     @property
     def pid(self) -> int | None:
         """Its process id while it runs."""
-        return self._child.pid
+        return self._child.pid if self._child is not None else None
 
     async def start(self) -> None:
         """Starts it; returns when it answers.
@@ -69,16 +70,38 @@ class GatewayProcess:
         Raises:
             GatewayStartError: it did not.
         """
-        if not port_is_free(self._host, self.port):  # else whoever has it would answer in its place
-            raise GatewayStartError(f"port {self.port} is taken")
-        try:
-            await self._child.start()
-        except BrokerStartError as error:
-            raise GatewayStartError(str(error)) from None
+        for attempt in range(1, self._attempts + 1):
+            if self._attempts > 1:
+                self.port = free_port(self._host)
+            try:
+                await self._start_once()
+            except PortTakenError:
+                if attempt == self._attempts:
+                    raise
+            else:
+                return
 
     async def stop(self) -> None:
         """Ends it. May be called at any time, also twice."""
-        await self._child.stop()
+        if self._child is not None:
+            await self._child.stop()
+
+    async def _start_once(self) -> None:
+        if not port_is_free(self._host, self.port):  # else whoever has it would answer in its place
+            raise PortTakenError(f"port {self.port} is taken")
+        self._child = Supervised(
+            "gateway",
+            [*(sys.executable, "-m", "edge_agent.cli.main", "gateway"), *self._arguments, "--port", str(self.port)],
+            self._log,
+            self._answers,
+            environment=child_environment(),
+            start_timeout_s=START_TIMEOUT_S,
+        )
+        try:
+            await self._child.start()
+        except BrokerStartError as error:
+            taken = os.strerror(errno.EADDRINUSE) in str(error)
+            raise (PortTakenError if taken else GatewayStartError)(str(error)) from None
 
     async def _answers(self) -> bool:
         try:

@@ -12,7 +12,6 @@ from typing import Self
 
 from broker.embedded import EmbeddedBroker
 from broker.embedded_web import ALL_INTERFACES
-from broker.loopback import free_port
 from broker.supervised import BrokerStartError
 from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.client import DeviceState, MeshClient
@@ -201,9 +200,9 @@ class LocalFleet:
         if self.plan.gateway_port is None:
             return
         host = ALL_INTERFACES if self.plan.lan else "127.0.0.1"
-        port = self.plan.gateway_port or free_port(host)
+        web_broker = self.reached(self.web_url)
         self.gateway = GatewayProcess(
-            self.folder, self.url, self.mesh, host=host, port=port, web_broker=self.reached(self.web_url)
+            self.folder, self.url, self.mesh, host=host, port=self.plan.gateway_port, web_broker=web_broker
         )
         if self.plan.lan:
             from edge_agent.gateway.keys import add_key  # here: only who has a gateway has what it needs

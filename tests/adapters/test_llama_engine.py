@@ -14,6 +14,7 @@ from edge_agent.adapters.llama import LlamaEngine
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.messages import ChatMessage, Role, Sampling
+from edge_agent.tasks import within
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.llm
@@ -152,7 +153,7 @@ async def test_a_cancel_in_mid_generation_leaves_the_engine_ready(engine: LlamaE
     first_text = asyncio.Event()
     long = request("Count to a thousand.", sampling=Sampling(max_output_tokens=512, temperature=0.0))
     task = asyncio.create_task(engine.infer(long, lambda text: first_text.set()))
-    await asyncio.wait_for(first_text.wait(), PATIENCE_S)
+    await within(first_text.wait(), PATIENCE_S)
     pid = engine.child_pid
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

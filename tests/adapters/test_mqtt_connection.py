@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, open_client
 from edge_agent.core import messages as m
 from edge_agent.core.events import ConnectionChanged, Event, PeerMessageReceived, ReplyRoute
 from edge_agent.wire import topics
@@ -16,6 +17,7 @@ from edge_agent.wire.codec import decode
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import Device, device, entry, presence, request, until, user
 from tests.support.patience import PATIENCE_S
+from tests.test_tasks import cancel_after
 
 pytestmark = pytest.mark.broker
 
@@ -233,3 +235,26 @@ async def test_however_early_a_broker_hangs_up_asyncio_has_nothing_to_complain_o
     gc.collect()
     await asyncio.sleep(0)
     assert complaints == []
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_task_that_is_cancelled_just_as_the_broker_answers_it_ends(
+    turns: int, mosquitto: EmbeddedBroker
+) -> None:
+    async with open_client(mosquitto.url, client_id="one") as client:
+
+        async def work() -> None:
+            await client.publish("a/topic", b"", qos=1)
+            await asyncio.Event().wait()  # where a lost cancellation would leave it, for ever
+
+        task = asyncio.create_task(work())
+        on_publish = client._client.on_publish
+        assert on_publish is not None
+
+        def published(*words: Any) -> None:
+            on_publish(*words)
+            cancel_after(task, turns)
+
+        client._client.on_publish = published
+        await asyncio.wait([task], timeout=PATIENCE_S)
+        assert task.cancelled()

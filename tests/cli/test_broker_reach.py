@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from broker.loopback import free_port
 from edge_agent.cli.broker_reach import broker_checks
 from edge_agent.cli.checks import Check, Finding
 from edge_agent.wire import topics
@@ -16,6 +15,7 @@ from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import user
 from tests.cli.test_live_commands import home, moamesh
 from tests.support.brokers import MosquittoWith, SayingBroker, connack
+from tests.support.ports import free_ports
 
 __all__ = ["home"]
 pytestmark = pytest.mark.broker
@@ -57,7 +57,7 @@ async def test_a_refusal_is_told_with_the_reason_and_the_way_out(tmp_path: Path)
     async with MosquittoWith(tmp_path, "allow_anonymous false") as broker:
         found = words(await checks(tmp_path, broker.url), Finding.MISSING)
         assert "not authorized (reason 135): check the user name and password" in found
-    away = words(await checks(tmp_path, f"mqtt://127.0.0.1:{free_port('127.0.0.1')}"), Finding.MISSING)
+    away = words(await checks(tmp_path, f"mqtt://127.0.0.1:{free_ports(1)[0]}"), Finding.MISSING)
     assert "nobody listens there" in away
     async with SayingBroker(connack(151)) as full:
         assert "quota exceeded (reason 151)" in words(await checks(tmp_path, full.url), Finding.MISSING)

@@ -26,6 +26,7 @@ from edge_agent.core.messages import (
     RefusalReason,
     TokenChunk,
 )
+from edge_agent.tasks import within
 from tests.client.conftest import LocalBroker
 from tests.client.samples import answer, presence, status
 from tests.client.scripted_device import ScriptedDevice, scripted_device
@@ -133,7 +134,7 @@ async def test_answers_that_come_twice_or_from_another_device_are_dropped(broker
         await impostor.say(answer("p", "device-1", "a lie"))
         await until(lambda: client.dropped == 1)
         await device.say(answer("p"), answer("p"))
-        end = await asyncio.wait_for(asking, PATIENCE_S)
+        end = await within(asking, PATIENCE_S)
         assert isinstance(end, Answer)
         assert end.text == "because"
         await until(lambda: client.dropped == 2)
@@ -175,7 +176,7 @@ async def test_watching_yields_statuses_as_they_come(broker_url: str) -> None:
         coming = asyncio.ensure_future(anext(watching))
         await client.discover(0.1)
         await device.announce(status())
-        assert isinstance(await asyncio.wait_for(coming, PATIENCE_S), DeviceStatus)
+        assert isinstance(await within(coming, PATIENCE_S), DeviceStatus)
 
 
 async def test_a_prompt_survives_a_restart_of_broker_and_device(own_broker: LocalBroker) -> None:
@@ -189,7 +190,7 @@ async def test_a_prompt_survives_a_restart_of_broker_and_device(own_broker: Loca
         own_broker.start()
         await own_broker.until_up()
         async with scripted_device(own_broker.url, answers_well):
-            assert isinstance(await asyncio.wait_for(asking, PATIENCE_S), Answer)
+            assert isinstance(await within(asking, PATIENCE_S), Answer)
 
 
 async def test_a_broker_that_is_not_there_is_one_clear_error() -> None:

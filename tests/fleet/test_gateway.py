@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from broker.loopback import free_port
+from edge_agent.fleet import gateway_process
 from edge_agent.fleet.local import FleetError, LocalFleet
 from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.plan import EngineKind, FleetPlan
@@ -80,3 +83,17 @@ async def test_a_gateway_that_cannot_start_is_said_with_its_own_words(tmp_path: 
         assert fleet.gateway is not None
         with pytest.raises(FleetError, match=f"the gateway did not start: port {fleet.gateway.port} is taken"):
             await LocalFleet(plan(gateway_port=fleet.gateway.port), folder=tmp_path / "b").start()
+
+
+async def test_a_port_that_is_taken_before_the_gateway_listens_is_left_for_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, (taken,) = free_port, free_ports(1)
+    given = iter([taken, taken])
+    monkeypatch.setattr(gateway_process, "free_port", lambda host: next(given, None) or free(host))
+    monkeypatch.setattr(gateway_process, "port_is_free", lambda host, port: True)  # as it was a moment ago
+    with socket.create_server(("127.0.0.1", taken)):
+        async with LocalFleet(plan(), folder=tmp_path) as fleet:
+            assert fleet.gateway is not None
+            assert fleet.gateway.port != taken
+            assert list(given) == [], "both tries met another program"

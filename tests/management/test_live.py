@@ -14,6 +14,7 @@ from cryptography import x509
 
 from edge_agent import __version__
 from edge_agent.cli.job_run import ask_and_watch, open_desk
+from edge_agent.tasks import within
 from provisioning.claiming import claim
 from provisioning.jobs import Action, Value
 from tests.provisioning.home import Home
@@ -68,7 +69,7 @@ class Device:
         finally:
             if process.returncode is None:
                 process.terminate()
-                await asyncio.wait_for(process.wait(), PATIENCE_S)
+                await within(process.wait(), PATIENCE_S)
 
     def certificate(self) -> x509.Certificate:
         certificate = self.store.certificate()

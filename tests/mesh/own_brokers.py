@@ -18,6 +18,7 @@ from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineS
 from edge_agent.core.messages import Answer, DeviceToUser, PromptOptions, PromptReceipt
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.states import Outcome
+from edge_agent.tasks import within
 from provisioning.authority import MeshAuthority
 from tests.support.namespaces import Inside, Network, network
 from tests.support.patience import PATIENCE_S
@@ -163,7 +164,7 @@ class OwnBrokers:
                 process.terminate()
         for name, process in self._processes.items():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), PATIENCE_S)
+                await within(process.wait(), PATIENCE_S)
             await self.kill(name)
 
     def _tail(self, names: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from edge_agent.core.errors import ProtocolError
 from edge_agent.core.messages import Answer, Prompt, PromptReceipt, PromptRefusal
 from edge_agent.core.states import Outcome
 from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.tasks import within
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode
 from tests.support.ejabberd import Cluster, running_cluster
@@ -153,7 +154,7 @@ async def ask_on(user: User, asked: list[str], stop: asyncio.Event) -> None:
         if len(asking) - len(user.answers) < OPEN_MAX:
             asking.append(asyncio.create_task(user.ask(device)))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), INTERVAL_S)
+            await within(stop.wait(), INTERVAL_S)
     asked += await asyncio.gather(*asking)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.tasks import within
 from edge_agent.wire.topics import Channel, build
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import make_csr, new_key
@@ -233,7 +234,7 @@ async def test_a_revoked_device_is_cut_off_and_cannot_come_back(home: Home) -> N
             await link.subscribe(CERTIFICATES)
             home.mesh.revoke("kitchen", home.authority)
             with pytest.raises(LinkError):
-                await asyncio.wait_for(drained(link), PATIENCE_S)
+                await within(drained(link), PATIENCE_S)
         await broker.follow()  # it is back
         assert await connects(home.member(garage))
         assert not await connects(home.member(store))

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from asyncio import create_subprocess_exec, wait_for
+from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
 
 from edge_agent.cli.views.members import invitation_object
+from edge_agent.tasks import within
 from tests.conftest import missing
 from tests.provisioning.home import Home
 from tests.support.patience import PATIENCE_S
@@ -38,7 +39,7 @@ async def test_a_device_claims_and_joins_whatever_its_clock_says(home: Home, sta
         device = await create_subprocess_exec(
             sys.executable, *command, env=os.environ | clock, stdout=PIPE, stderr=PIPE
         )
-        output, errors = await wait_for(device.communicate(), PATIENCE_S)
+        output, errors = await within(device.communicate(), PATIENCE_S)
     assert output.decode().strip() == f"a member in {start[:4]}", errors.decode()[-2000:]
 
 

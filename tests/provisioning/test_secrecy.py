@@ -17,6 +17,7 @@ from broker.access import ClaimLogin, People, UserLogin
 from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import Listeners, MosquittoConfig, installed_program
 from broker.mosquitto_files import MosquittoFiles, ServerFiles
+from edge_agent.tasks import within
 from provisioning.mesh import MeshFolder
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_ports
@@ -83,7 +84,7 @@ async def test_no_secret_leaves_the_files_that_hold_it(tmp_path: Path) -> None:
 
     async def moamesh(*arguments: str) -> str:
         process = await start(*MOAMESH, *arguments)
-        output, errors = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+        output, errors = await within(process.communicate(), PATIENCE_S)
         logs.append(errors.decode())
         assert process.returncode == 0, errors.decode()
         return output.decode()
@@ -100,7 +101,7 @@ async def test_no_secret_leaves_the_files_that_hold_it(tmp_path: Path) -> None:
             service = await start(*MOAMESH, "mesh", "serve", *locked)
             command = [sys.executable, "-m", "tests.provisioning.device_process", str(secret_file)]
             device = await start(*command, str(tmp_path / "device"))
-            output, errors = await asyncio.wait_for(device.communicate(), PATIENCE_S)
+            output, errors = await within(device.communicate(), PATIENCE_S)
             assert output.decode().startswith("a member"), errors.decode()
             logs.append(errors.decode())
             logs.append(await moamesh("device", "list"))
@@ -109,7 +110,7 @@ async def test_no_secret_leaves_the_files_that_hold_it(tmp_path: Path) -> None:
             logs.append(await moamesh("device", "revoke", "kitchen", *locked))
             await broker.follow()
             service.terminate()
-            served = (await asyncio.wait_for(service.communicate(), PATIENCE_S))[1].decode()
+            served = (await within(service.communicate(), PATIENCE_S))[1].decode()
             assert "kitchen: claim accepted" in served
             assert "Traceback" not in served
             logs.append(served)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.loopback import free_port
 from edge_agent.config import load_config
 from edge_agent.runtime import gateway_child
 from edge_agent.runtime.gateway_child import gateway_beside
 from tests.support.polling import until
+from tests.support.ports import free_ports
 from tests.support.small_disk import small_disk
 
 
@@ -27,7 +27,7 @@ async def test_a_full_disk_ends_no_device_and_the_gateway_comes_when_there_is_ro
     with small_disk(tmp_path / "disk", kib=64) as disk:
         settings.write_text(
             f'[device]\nid = "kitchen"\ndata_dir = "{disk}"\n[broker]\nurls = ["mqtt://127.0.0.1:1"]\n'
-            f"[gateway]\nenabled = true\nport = {free_port('127.0.0.1')}\n"
+            f"[gateway]\nenabled = true\nport = {free_ports(1)[0]}\n"
         )
         with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
             while True:

@@ -20,6 +20,7 @@ from edge_agent.core.messages import Answer, PromptOptions
 from edge_agent.core.settings import AgentSettings
 from edge_agent.runtime import home as homes
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
+from edge_agent.tasks import within
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.ports import free_ports
@@ -158,9 +159,9 @@ async def test_a_device_waits_for_its_network_and_starts_over_when_its_address_h
     moving = asyncio.create_task(until_moved(config, home))
     await until(lambda: addresses == ["10.0.0.5"], "the flaps have passed")
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(moving), 0.5)
+        await within(asyncio.shield(moving), 0.5)
     addresses[:] = ["fd00::9"]
-    await asyncio.wait_for(moving, PATIENCE_S)
+    await within(moving, PATIENCE_S)
     assert (await find_home(config)).advertised == "mqtts://[fd00::9]:8883"
 
 

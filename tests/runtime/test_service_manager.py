@@ -13,6 +13,7 @@ import pytest
 
 from edge_agent.core.health import Part, Problem
 from edge_agent.runtime.service_manager import ServiceManager
+from edge_agent.tasks import within
 from tests.support.patience import PATIENCE_S
 
 
@@ -89,7 +90,7 @@ async def test_an_agent_says_ready_signs_and_stopping(manager_socket: socket.soc
             assert heard[0] == b"READY=1"
             (said,) = {one for one in heard if one.startswith(b"STATUS=")}
             assert b"broker mqtt://127.0.0.1:9: nobody listens there" in said, "as `systemctl status` shows it"
-            assert await asyncio.wait_for(agent.wait(), PATIENCE_S) == 0
+            assert await within(agent.wait(), PATIENCE_S) == 0
         finally:
             if agent.returncode is None:
                 agent.kill()

@@ -14,8 +14,8 @@ import pytest
 from broker.child import ChildProcess
 from broker.embedded import EmbeddedBroker
 from broker.kinds import find_mosquitto
-from broker.loopback import free_port
 from tests.support.polling import until
+from tests.support.ports import free_ports
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ class MosquittoWith:
     """A mosquitto of one test, set as public ones are: `async with MosquittoWith(folder, "max_qos 0") as broker`."""
 
     def __init__(self, folder: Path, *settings: str) -> None:
-        self.port = free_port("127.0.0.1")
+        self.port = free_ports(1)[0]
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._config = folder / f"mosquitto-{self.port}.conf"
         self._log = folder / f"mosquitto-{self.port}.log"
@@ -81,7 +81,7 @@ class SayingBroker:
     """
 
     def __init__(self, answer: bytes, *, then: bytes = b"", grants: bytes = b"", hang_up: bool = True) -> None:
-        self.port = free_port("127.0.0.1")
+        self.port = free_ports(1)[0]
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self.connects = 0
         self._answer = answer

@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.reasons import HungUpError, WordlessError
 from edge_agent.adapters.mqtt.trust import TlsFiles, make_context
+from edge_agent.mqtt_waits import keep_cancellations
 
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
 KEEPALIVE_S = 15  # a dead peer is seen after one and a half of it; a ping every 15 s costs a device nothing
@@ -143,6 +144,7 @@ def open_client(
     )
     client._client.connect_timeout = CONNECT_TIMEOUT_S  # aiomqtt has no argument for it; the default is 5 s
     _fail_early(client)
+    keep_cancellations(client)
     if on_limits is not None:
         _tell_limits(client, on_limits)
     return client

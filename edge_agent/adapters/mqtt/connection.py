@@ -36,7 +36,7 @@ from edge_agent.adapters.mqtt.reasons import (
 from edge_agent.adapters.mqtt.sender import Sender
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import Keeper, within
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Connection:
     async def stop(self, flush_s: float) -> None:
         """Waits at most `flush_s` seconds until all is acknowledged, then disconnects so that no will fires."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._sender.idle.wait(), flush_s)
+            await within(self._sender.idle.wait(), flush_s)
         self._stopping.set()
         if self._link is not None:
             self._link.end()
@@ -221,7 +221,7 @@ class Connection:
         most_s = settings.refused_backoff_max_s if self._troubles.lasting else settings.backoff_max_s
         longest = min(most_s, settings.backoff_min_s * 2 ** min(rounds, 32))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), self._rng.uniform(0.0, longest))
+            await within(self._stopping.wait(), self._rng.uniform(0.0, longest))
 
     def _can_do_with_less(self, error: Exception) -> bool:
         """Whether the broker refused only what our last will asks for; the next try then asks for less."""

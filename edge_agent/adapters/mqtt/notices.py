@@ -11,6 +11,7 @@ import contextlib
 from edge_agent.adapters.mqtt.settings import Counters
 from edge_agent.core.events import Event
 from edge_agent.ports import EmitEvent
+from edge_agent.tasks import within
 
 NOTICES_MAX = 1024  # more than requests and answers may be under way: 32 sessions of 17, and 64
 LAST_S = 2.0  # for whoever takes notices to come round once more
@@ -39,7 +40,7 @@ class Notices:
         """Hands on what waits, as far as it is taken within `LAST_S`, and ends."""
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._waiting.join(), LAST_S)
+                await within(self._waiting.join(), LAST_S)
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
