@@ -232,7 +232,7 @@ async def test_the_file_shrinks_again_after_a_burst_and_has_a_hard_bound(path, o
 
 async def test_a_full_journal_refuses_in_words_and_goes_on(path, opened):
     journal, _ = await opened(path)
-    await journal._in_thread(lambda: journal._connection.execute("PRAGMA max_page_count = 20").fetchall())
+    await journal._in_thread(lambda: journal._file._connection.execute("PRAGMA max_page_count = 20").fetchall())
     with pytest.raises(JournalError, match=r"journal\.sqlite3: no space on the disk, or over the journal.s size bound"):
         await journal.record_prompt(prompt("large", "x" * 200_000), ALICE, 60.0)
     await journal.record_prompt(prompt("small"), ALICE, 60.0)
@@ -366,7 +366,9 @@ async def test_writes_run_in_a_thread_of_their_own_and_are_durable_settings(path
 
     def look():
         names.append(threading.current_thread().name)
-        settings.extend(journal._connection.execute(f"PRAGMA {p}").fetchone() for p in ("journal_mode", "synchronous"))
+        settings.extend(
+            journal._file._connection.execute(f"PRAGMA {p}").fetchone() for p in ("journal_mode", "synchronous")
+        )
 
     await journal._in_thread(look)
     assert names[0].startswith("journal")

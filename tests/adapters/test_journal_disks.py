@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import subprocess
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from edge_agent.adapters.journal import database
 from edge_agent.adapters.journal import journal as journal_module
+from edge_agent.adapters.journal.reserve import Reserve
 from edge_agent.adapters.journal.store import Store
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
 from edge_agent.core.errors import JournalError
@@ -24,11 +26,18 @@ from tests.adapters.test_journal import ALICE, answer, prompt, responses
 from tests.support.polling import until
 
 DATA = Path(__file__).parent / "data"
+SMALL = 256 * 1024
+ENDS_OF_TWO = {"told-before": "blue", "ended-on-a-full-disk": "green"}
+
+
+def small(card: Path) -> Journal:
+    """A journal whose reserve fits on the card."""
+    return Journal(card / "journal.sqlite3", reserve_bytes=SMALL)
 
 
 @pytest.fixture
 def card(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 1 MiB."""
+    """A file system of its own, of 1 MiB: with room for the reserve of `SMALL`."""
     folder = tmp_path / "card"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "card", str(folder)], check=True)
@@ -93,7 +102,33 @@ async def read_only(card: Path) -> Callable[[], None]:
     return lambda: remount(card, "rw")
 
 
-@pytest.mark.parametrize("state", [full, read_only], ids=["full", "read-only"])
+async def test_a_journal_on_a_full_disk_is_read_at_the_start_and_written_once_there_is_room(card: Path) -> None:
+    journal = small(card)
+    await journal.open()
+    await journal.record_prompt(prompt("under-way"), ALICE, None)
+    await journal.record_prompt(prompt("told-before"), ALICE, None)
+    await journal.record_answer(answer("told-before", "blue"), ALICE)
+    await journal.record_prompt(prompt("ended-on-a-full-disk", "x" * 4000), ALICE, None)
+    mend = await full(card)
+    await journal.record_answer(answer("ended-on-a-full-disk", "green"), ALICE)
+    await journal.close()
+    for restart in range(2):
+        restored = await journal.open()
+        assert [session.prompt.prompt_id for session in restored.sessions] == ["under-way"]
+        assert {kept.answer.prompt_id: kept.answer.text for kept in restored.answers} == ENDS_OF_TWO
+        assert "no space on the disk" in journal.health[-1]
+        if restart == 0:
+            await journal.close()
+    mend()
+    await until(lambda: journal.health[-1] == "", "the journal is well again")
+    assert [event for event in journal.said if isinstance(event, SessionsRestored)] == [], "it was restored already"
+    await journal.close()
+    restored = await journal.open()
+    assert {kept.answer.prompt_id: kept.answer.text for kept in restored.answers} == ENDS_OF_TWO
+    await journal.close()
+
+
+@pytest.mark.parametrize("state", [read_only], ids=["read-only"])
 async def test_a_journal_that_cannot_be_opened_at_the_start_is_opened_later_with_what_it_holds(card, state) -> None:
     path = card / "journal.sqlite3"
     journal = Journal(path)
@@ -165,11 +200,11 @@ async def test_damage_in_mid_run_is_set_aside_and_what_lives_is_asked_for_anew(t
         await journal.record_prompt(prompt(f"p-{number}", "y" * 20_000), ALICE, None)
 
     def damage() -> None:
-        journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        journal._file._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(path.stat().st_size - 4096))
-        journal._connection.execute("PRAGMA shrink_memory").fetchall()
+        journal._file._connection.execute("PRAGMA shrink_memory").fetchall()
 
     await journal._in_thread(damage)
     await journal.record_answer(answer("p-3"), ALICE)
@@ -276,3 +311,107 @@ async def test_a_journal_of_version_1_is_read_with_all_that_it_holds(tmp_path) -
 
 def test_every_version_but_the_present_has_a_way_to_the_next() -> None:
     assert sorted(database._MIGRATIONS) == list(range(1, database.SCHEMA_VERSION))
+
+
+def ends(restored: SessionsRestored) -> dict[str, str]:
+    return {kept.answer.prompt_id: kept.answer.text for kept in restored.answers}
+
+
+async def test_an_end_on_a_full_disk_is_kept_over_a_kill_and_no_session_of_it_is_left(card: Path) -> None:
+    journal = small(card)
+    await journal.open()
+    for number in range(3):
+        await journal.record_prompt(prompt(f"p{number}"), ALICE, None)
+    mend = await full(card)
+    for number in range(2):
+        await journal.record_answer(answer(f"p{number}", "y" * 20_000), ALICE)
+    assert "no space on the disk" in journal.health[-1], "what is kept in the reserve is no sign of health"
+    mend()
+    await until(lambda: journal.health[-1] == "", "the journal is well again")
+    assert not any((card / "journal.sqlite3-ends").read_bytes()), "the journal has them"
+    await journal.close()
+    restored = await journal.open()
+    assert ends(restored) == {"p0": "y" * 20_000, "p1": "y" * 20_000}
+    assert [session.prompt.prompt_id for session in restored.sessions] == ["p2"]
+    await journal.close()
+
+
+async def test_an_end_that_finds_no_room_in_the_reserve_either_is_refused_and_those_before_it_are_kept(card) -> None:
+    journal = small(card)
+    await journal.open()
+    mend = await full(card)
+    await journal.record_answer(answer("first", "x" * (SMALL // 2)), ALICE)
+    with pytest.raises(JournalError, match="no space on the disk"):
+        await journal.record_answer(answer("second", "y" * (SMALL // 2)), ALICE)
+    await journal.record_answer(answer("third", "z"), ALICE)
+    await journal.close()
+    assert set(ends(await journal.open())) == {"first", "third"}
+    mend()
+    await journal.close()
+
+
+async def test_without_room_for_the_reserve_a_journal_works_and_its_disk_is_not_filled(card: Path, caplog) -> None:
+    journal = Journal(card / "journal.sqlite3")  # 4 MiB on a card of one
+    await journal.open()
+    assert "find no reserve on a full disk: No space left on device" in caplog.text
+    assert (card / "journal.sqlite3-ends").stat().st_size == 0
+    await journal.record_answer(answer("p", "blue"), ALICE)
+    assert journal.health == []
+    await journal.close()
+
+
+def cut_short(content: bytes) -> bytes:
+    return content[:200] + bytes(len(content) - 200)
+
+
+def with_a_flipped_bit(content: bytes) -> bytes:
+    return content[:100] + bytes([content[100] ^ 4]) + content[101:]
+
+
+def with_an_endless_length(content: bytes) -> bytes:
+    return b"\xff\xff\xff\xff" + content[4:]
+
+
+def with_other_json(content: bytes) -> bytes:
+    body = b'{"answer": 1}'
+    head = len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big")
+    return head + body + bytes(len(content) - len(head + body))
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_short, with_a_flipped_bit, with_an_endless_length, with_other_json, lambda _: b""]
+)
+async def test_a_damaged_reserve_gives_what_is_whole_and_is_of_use_again(card: Path, damage) -> None:
+    reserve = Reserve(card / "ends", SMALL)
+    reserve.open()
+    records = [JournalAnswer(answer(f"p{number}", "blue"), ALICE) for number in range(3)]
+    assert reserve.put(records) == 3
+    reserve.close()
+    content = (card / "ends").read_bytes()
+    (card / "ends").write_bytes(damage(content))
+    again = Reserve(card / "ends", SMALL)
+    again.open()
+    assert list(again.records) == []
+    assert again.put(records[:1]) == 1
+    again.close()
+    again.open()
+    assert list(again.records) == records[:1], "and nothing of what lay behind"
+    again.close()
+
+
+async def test_a_kill_while_the_reserve_is_cleared_brings_no_old_end_back(card: Path) -> None:
+    reserve = Reserve(card / "ends", SMALL)
+    records = [JournalAnswer(answer(f"p{number}", "blue"), ALICE) for number in range(3)]
+    assert reserve.put(records) == 3
+    reserve.close()
+    with (card / "ends").open("r+b") as file:
+        first = int.from_bytes(file.read(4), "big") + 8
+        file.seek(0)
+        file.write(bytes(first))
+    reserve.open()
+    assert reserve.records == ()
+    assert reserve.put(records[:1]) == 1
+    reserve.close()
+    reserve.open()
+    assert list(reserve.records) == records[:1]
+    reserve.close()

@@ -62,7 +62,6 @@ def say_summary(summary: dict[str, object]) -> str:
         "ends: {outcomes}; gateway: {gateway}; users gave up: {users_gave_up}",
         "accepted for good {accepted} = ended {ended} = told {told}; lost {lost}; two different ends {two_ends}",
         "accepted with durable: false {not_durable}, of them lost {not_durable_lost}",
-        "two ends, the first told while the disk was full {two_ends_unkept}",
         "telemetry: {points} points, {points_missing} missing, {points_strange} strange",
     ]
     violations = summary["violations"]

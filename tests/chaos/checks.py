@@ -51,8 +51,7 @@ class Verdict:
         accepted, ended, told: prompts with a durable receipt; of them those that ended; of them those whose end was
             told, or waits in the journal for a user who is gone (a gateway that was killed).
         not_durable, not_durable_lost: prompts whose receipt said that a restart loses them; those that never ended.
-        two_ends: prompts of which two different ends were told. two_ends_unkept: those whose first end was told while
-            the disk was full, so that nothing could keep it over a restart; `unkept` says which.
+        two_ends: prompts of which two different ends were told.
     """
 
     accepted: int = 0
@@ -62,8 +61,6 @@ class Verdict:
     not_durable: int = 0
     not_durable_lost: int = 0
     two_ends: int = 0
-    two_ends_unkept: int = 0
-    unkept: list[str] = field(default_factory=list)
     points: int = 0
     points_missing: int = 0
     points_strange: int = 0
@@ -81,13 +78,11 @@ def judge_prompts(
     record: Record,
     journals: dict[str, Journal],
     unanswered: dict[Key, str],
-    full: dict[str, list[tuple[float, float]]],
 ) -> None:
     """Compares promises with ends.
 
     Args:
         unanswered: prompts that were asked again at the end and still not answered, with the reason.
-        full: when each device's disk was full.
     """
     lost: list[str] = []
     for key, story in record.accepted(durable=True).items():
@@ -105,16 +100,14 @@ def judge_prompts(
     verdict.not_durable_lost = sum(
         not story.ends and key[1:] not in journals[key[0]].ends for key, story in weak.items()
     )
-    _judge_ends(verdict, record, journals, full)
+    _judge_ends(verdict, record, journals)
     still_open = [
         f"{device}: {user} {prompt_id}" for device, journal in journals.items() for user, prompt_id in journal.open
     ]
     verdict.add("still under way at the end", still_open)
 
 
-def _judge_ends(
-    verdict: Verdict, record: Record, journals: dict[str, Journal], full: dict[str, list[tuple[float, float]]]
-) -> None:
+def _judge_ends(verdict: Verdict, record: Record, journals: dict[str, Journal]) -> None:
     differing: list[str] = []
     for key, story in record.stories.items():
         kept = journals[key[0]].ends.get(key[1:])
@@ -125,11 +118,7 @@ def _judge_ends(
             continue
         said = f"{_say(key)} ({'durable' if story.durable else 'not durable'}): "
         said += " / ".join(f"{one.outcome.value} {one.text[:60]!r} {one.detail[:80]!r}" for one in answers)
-        if any(since <= at <= till + 1.0 for at, _ in story.ends[:1] for since, till in full.get(key[0], [])):
-            verdict.two_ends_unkept += 1
-            verdict.unkept.append(said)
-        else:
-            differing.append(said)
+        differing.append(said)
     verdict.two_ends = len(differing)
     verdict.add("two different ends", differing)
 

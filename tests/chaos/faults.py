@@ -28,7 +28,6 @@ class Faults:
 
     Attributes:
         done: what was carried out, and `missed` what was not: its process did not come in time.
-        full: of each device when its disk was full, as (from, to) of `time.monotonic`.
     """
 
     world: World
@@ -36,7 +35,6 @@ class Faults:
     say: Callable[[str], None]
     done: list[Fault] = field(default_factory=list)
     missed: list[Fault] = field(default_factory=list)
-    full: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     starved_by_niceness: int = 0
     _started_as: dict[str, int] = field(default_factory=dict)
     _busy: dict[tuple[Kind, str], asyncio.Lock] = field(default_factory=dict)
@@ -125,15 +123,13 @@ class Faults:
 
     async def _fill(self, fault: Fault) -> bool:
         filler = self.world.data(fault.target) / FILLER
-        since = time.monotonic()
+        until_at = time.monotonic() + fault.lasts_s
         try:
-            until_at = since + fault.lasts_s
             while time.monotonic() < until_at:  # what the device frees meanwhile is filled too
                 fill(filler, int(fault.amount))
                 await asyncio.sleep(0.2)
         finally:
             filler.unlink(missing_ok=True)
-            self.full.setdefault(fault.target, []).append((since, time.monotonic()))
         return True
 
     async def _set_clock(self, fault: Fault) -> bool:

@@ -149,7 +149,7 @@ class ChaosRun:
             self._verdict.add(f"{program.name} ended by itself with status", [str(one) for one in program.unforeseen])
             self._verdict.add(f"log of {program.name}", _faults_in(program.log))
         self._verdict.add("the gateway said", self._users.odd)
-        judge_prompts(self._verdict, self._record, self._journals(), unanswered, self._faults.full)
+        judge_prompts(self._verdict, self._record, self._journals(), unanswered)
         if self._verdict.violations:
             for device in self._world.devices:  # the disks vanish with our namespace
                 shutil.copytree(self._world.data(device), self._folder / "kept" / device, dirs_exist_ok=True)

@@ -22,7 +22,6 @@ def judged(
     kept: Answer | None = None,
     still_open: bool = False,
     unanswered: str = "",
-    full: bool = False,
 ) -> Verdict:
     record = Record()
     for message in messages:
@@ -33,8 +32,7 @@ def judged(
     if still_open:
         journal.open.append(KEY[1:])
     verdict = Verdict()
-    windows = {"d1": [(0.0, float("inf"))]} if full else {}
-    judge_prompts(verdict, record, {"d1": journal}, {KEY: unanswered} if unanswered else {}, windows)
+    judge_prompts(verdict, record, {"d1": journal}, {KEY: unanswered} if unanswered else {})
     return verdict
 
 
@@ -74,8 +72,3 @@ def test_what_was_not_promised_is_counted_apart() -> None:
     assert (verdict.accepted, verdict.not_durable, verdict.not_durable_lost, verdict.violations) == (0, 1, 1, [])
     refused = PromptRefusal("p1", "d1", RefusalReason.OVERLOADED, "full")
     assert judged(refused).violations == []
-
-
-def test_a_second_end_is_excused_only_if_the_first_was_told_while_the_disk_was_full() -> None:
-    verdict = judged(receipt(), ANSWER, OTHER, full=True)
-    assert (verdict.two_ends, verdict.two_ends_unkept, verdict.violations) == (0, 1, [])

@@ -34,7 +34,7 @@ from edge_agent.core.states import ItemOutcome, Outcome
 from edge_agent.simulator.checkers import EndsOnce, Violation
 from edge_agent.simulator.cluster import Cluster
 from edge_agent.simulator.faults.disks import Disks
-from edge_agent.simulator.faults.journal import DeviceClock, Disk, SimulatedJournal
+from edge_agent.simulator.faults.journal import RESERVE_ENDS, DeviceClock, Disk, SimulatedJournal
 from edge_agent.simulator.faults.kinds import FaultKind, parse_faults
 from edge_agent.simulator.faults.plan import draw_plan
 from edge_agent.simulator.faults.sizes import body_size, is_too_large
@@ -157,6 +157,24 @@ def test_a_disk_that_is_not_well_refuses_and_keeps_what_it_may(disk: Disk, kept:
     with pytest.raises(JournalError):
         journal.record_prompt(a_prompt(2), 1.0)
     assert len(journal.restore(2.0).sessions) == kept
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["well again", "killed before"])
+def test_ends_on_a_full_disk_are_kept_in_the_reserve_until_that_is_full(killed: bool) -> None:
+    journal = SimulatedJournal(DeviceClock())
+    for number in range(RESERVE_ENDS + 1):
+        journal.record_prompt(a_prompt(number), 0.0)
+    journal.change(Disk.FULL)
+    ends = [replace(WHOLE, prompt_id=a_prompt(number).prompt.prompt_id) for number in range(RESERVE_ENDS + 1)]
+    for end in ends[:-1]:
+        journal.record_answer(fx.JournalAnswer(end, ROUTE))
+    with pytest.raises(JournalError, match="nor in the reserve"):
+        journal.record_answer(fx.JournalAnswer(ends[-1], ROUTE))
+    if not killed:
+        journal.change(Disk.WELL)
+    restored = journal.restore(1.0)
+    assert [kept.answer for kept in restored.answers] == ends[:-1]
+    assert [session.prompt.prompt_id for session in restored.sessions] == [ends[-1].prompt_id]
 
 
 def a_cluster(*, journal: bool = False) -> tuple[Cluster, Agent]:

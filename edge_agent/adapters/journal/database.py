@@ -65,6 +65,11 @@ def is_damage(error: sqlite3.Error) -> bool:
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def is_refusal(error: sqlite3.Error) -> bool:
+    """Whether the disk takes nothing more, while what is on it may still be read."""
+    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+
+
 def is_foreign(error: sqlite3.Error) -> bool:
     """Whether the file has other tables or columns than ours: our statements are right, so its own are damaged, or it
     is another program's. Of an error met while the journal is opened."""
@@ -87,11 +92,12 @@ def open_database(path: Path) -> sqlite3.Connection:
     # a damaged letter makes its own row unreadable, and no other; SQLite does not look at what a text holds
     connection.text_factory = lambda text: text.decode(errors="replace")
     try:
-        # EXCLUSIVE: two agents on one journal would both answer its prompts
+        # EXCLUSIVE: two agents on one journal would both answer its prompts. It comes first, or a `-shm` file is made
+        shape = ("auto_vacuum = INCREMENTAL",) if path.stat().st_size == 0 else ()  # it would be written every time
         for pragma in (
-            f"page_size = {PAGE_BYTES}",
-            "auto_vacuum = INCREMENTAL",
             "locking_mode = EXCLUSIVE",
+            f"page_size = {PAGE_BYTES}",
+            *shape,
             "journal_mode = WAL",
             "synchronous = FULL",  # `synchronise` says otherwise for what need not survive a power cut
             "foreign_keys = ON",

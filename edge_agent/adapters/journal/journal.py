@@ -5,7 +5,8 @@ lasts, more records gather, and the next wait serves them all.
 
 A disk that is full, read-only or failing is a state: told as health, tried again with longer and longer pauses, and
 left by itself. A damaged file is set aside, also in the middle of a run; in the new one the core has everything kept
-again that has not ended, once it hears that the journal was not well and is.
+again that has not ended, once it hears that the journal was not well and is. Ends that find no room are kept in a
+reserve beside it (`reserve.py`) until the journal takes them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from edge_agent.adapters.journal.database import is_damage, is_foreign, open_database, set_aside
+from edge_agent.adapters.journal.file import JournalFile, in_words
 from edge_agent.adapters.journal.moment import Moment, read_moment
-from edge_agent.adapters.journal.store import Record, Store
+from edge_agent.adapters.journal.reserve import RESERVE_BYTES
+from edge_agent.adapters.journal.store import Record
 from edge_agent.core.errors import JournalError
 from edge_agent.core.events import HealthChanged, SessionsRestored
 from edge_agent.core.health import Part
@@ -51,28 +53,26 @@ class SqliteJournal:
         *,
         answers_kept_s: float = 3_600.0,
         answers_bytes_max: int = 8 * 1024 * 1024,
+        reserve_bytes: int = RESERVE_BYTES,
         now: Callable[[], Moment] = read_moment,
     ) -> None:
         self._path = path
-        self._answers_kept_s = answers_kept_s
-        self._answers_bytes_max = answers_bytes_max
         self._now = now
+        self._file = JournalFile(path, answers_kept_s, answers_bytes_max, reserve_bytes, now)  # touched by the thread
         self._emit: EmitEvent | None = None
         self._thread: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None  # touched by the thread alone, as is _store
-        self._store: Store | None = None
         self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._trouble = ""
         self._ill = asyncio.Event()
-        self._damage = ""  # told once, by the loop; written by the thread
         self._keeper = Keeper("journal")
 
     async def open(self, emit: EmitEvent) -> SessionsRestored:
         """Opens the journal and returns what it holds; removes what is past its retention.
 
-        Where the disk does not let it, nothing is returned now: `emit` gets a `HealthChanged`, and what the journal
-        holds as soon as it can be read. A damaged file is set aside under another name, and an empty journal begins.
+        Where the disk takes nothing more, `emit` gets a `HealthChanged`; where it lets nothing be opened, only what
+        the reserve holds is returned now, and `emit` gets what the journal holds as soon as it can be read. A damaged
+        file is set aside under another name, and an empty journal begins.
 
         Raises:
             JournalError: a newer moamesh wrote it, or another process has it open.
@@ -84,29 +84,32 @@ class SqliteJournal:
         self._ill.clear()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
-            return await self._in_thread(self._open)
+            restored = await self._in_thread(self._file.open)
         except (sqlite3.Error, OSError) as error:
             if _is_of_another_process(error):
                 await self.close()
-                raise JournalError(f"{self._path}: {_in_words(error)}") from error
+                raise JournalError(f"{self._path}: {in_words(error)}") from error
             await self._failed(error)
-            return SessionsRestored(())
+            return await self._in_thread(self._file.restore_reserve)
         except BaseException:
             await self.close()
             raise
+        if self._file.refusal is not None:
+            await self._failed(self._file.refusal)
+        return restored
 
     async def next_incarnation(self) -> int:
         """Returns a number higher than any returned before; also after a journal was lost, if the clock has gone on:
         it is at least the wall clock's seconds, since peers ignore a device whose number is lower."""
         try:
-            return await self._in_thread(lambda: self._opened().next_incarnation())
+            return await self._in_thread(self._file.next_incarnation)
         except (sqlite3.Error, OSError, JournalError):
             return max(1, int(self._now().wall_s))
 
     def write(self, record: Record) -> asyncio.Future[None]:
         """Has a record kept, behind all that were given before; the future ends when it is on disk.
 
-        It raises `JournalError` if the disk refuses, at once while it is known to.
+        It raises `JournalError` if the disk refuses, and for an end the reserve, too.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._thread is None:
@@ -126,7 +129,7 @@ class SqliteJournal:
         await self._keeper.stop()
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._close)
+            await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
             thread.shutdown()
 
     # --- in the event loop ----------------------------------------------------------------------------------------
@@ -140,21 +143,23 @@ class SqliteJournal:
             self._writing = None
 
     async def _write_batch(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
-        trouble: Exception | None = None
-        errors = await self._in_thread(lambda: self._write_all([record for record, _ in batch]))
+        records = [record for record, _ in batch]
+        errors = await self._in_thread(lambda: self._file.write_all(records))
+        trouble = next(filter(None, errors), None)
+        if trouble is not None:
+            errors = await self._in_thread(lambda: self._file.keep_in_reserve(records, errors))
         for (_, future), error in zip(batch, errors, strict=True):
             if future.cancelled():
                 continue
             if error is None:
                 future.set_result(None)
             else:
-                trouble = error
-                future.set_exception(JournalError(f"{self._path}: {_in_words(error)}"))
+                future.set_exception(JournalError(f"{self._path}: {in_words(error)}"))
         if trouble is not None:
             await self._failed(trouble)
             return
         # that a small record found room does not say that the disk is well: `_recover` finds that out
-        damage, self._damage = self._damage, ""
+        damage, self._file.damage = self._file.damage, ""
         if damage and not self._trouble:
             self._trouble = damage
             await self._say(HealthChanged(Part.JOURNAL, damage))
@@ -168,7 +173,7 @@ class SqliteJournal:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     async def _failed(self, error: Exception) -> None:
-        words = f"the journal cannot be written, so a restart would lose accepted prompts: {_in_words(error)}"
+        words = f"the journal cannot be written, so a restart would lose accepted prompts: {in_words(error)}"
         if not self._trouble:
             log.error("%s: %s", self._path, words)
         if words != self._trouble:
@@ -192,109 +197,20 @@ class SqliteJournal:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MAX_S)
             try:
-                restored = await self._in_thread(self._try_again)
+                restored = await self._in_thread(self._file.try_again)
             except (sqlite3.Error, OSError, JournalError) as error:
                 log.debug("%s still fails: %s", self._path, error)
                 continue
-            pause_s = RETRY_MIN_S
             if restored is not None:
                 await self._say(restored)
-            await self._well()
+            if self._file.refusal is None:
+                pause_s = RETRY_MIN_S
+                await self._well()
 
     async def _say(self, event: HealthChanged | SessionsRestored) -> None:
         if self._emit is not None:
             await self._emit(event)
 
-    # --- in the thread --------------------------------------------------------------------------------------------
-
-    def _write_all(self, records: list[Record]) -> list[Exception | None]:
-        """Writes records together, or else each for itself; returns what each came to."""
-        try:
-            self._write_once(records)
-        except (sqlite3.Error, OSError, JournalError) as error:
-            if len(records) == 1:
-                return [error]
-            return [self._write_all([record])[0] for record in records]
-        return [None] * len(records)
-
-    def _write_once(self, records: list[Record]) -> None:
-        try:
-            self._opened().write(records)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            self._begin_anew(error)
-            self._opened().write(records)
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            raise JournalError(self._trouble or "it is not open")
-        return self._store
-
-    def _try_again(self) -> SessionsRestored | None:
-        """Returns what the journal holds if it could only now be opened."""
-        if self._store is None:
-            return self._open()
-        try:
-            self._store.try_to_write()
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            self._begin_anew(error)
-        return None
-
-    def _open(self) -> SessionsRestored:
-        try:
-            return self._open_once()
-        except sqlite3.Error as error:
-            if not is_foreign(error):
-                self._close()
-                raise
-            return self._begin_anew(error)
-        except BaseException:
-            self._close()
-            raise
-
-    def _begin_anew(self, damage: sqlite3.Error) -> SessionsRestored:
-        self._close()
-        aside = set_aside(self._path)
-        log.error(
-            "the journal %s is damaged (%s) and was set aside as %s; a new one begins without its prompts",
-            self._path,
-            damage,
-            aside,
-        )
-        self._damage = f"the journal was damaged and is set aside as {aside.name}; what has not ended is kept anew"
-        return self._open_once()
-
-    def _open_once(self) -> SessionsRestored:
-        self._connection = open_database(self._path)
-        self._store = Store(
-            self._connection,
-            answers_kept_s=self._answers_kept_s,
-            answers_bytes_max=self._answers_bytes_max,
-            now=self._now,
-        )
-        return self._store.restore()
-
-    def _close(self) -> None:
-        connection, self._connection, self._store = self._connection, None, None
-        if connection is not None:
-            connection.close()
-
 
 def _is_of_another_process(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _in_words(error: Exception) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_BUSY:
-        return "another process has this journal open: is the agent running already?"
-    if code == sqlite3.SQLITE_FULL:
-        return "no space on the disk, or over the journal's size bound: free some space"
-    if code == sqlite3.SQLITE_READONLY:
-        return "the disk, or the file, can only be read: mount it writable, or replace a worn card"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)

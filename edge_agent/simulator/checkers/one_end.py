@@ -10,6 +10,9 @@ from edge_agent.core.events import Event, JournalRecord, RecordWritten
 from edge_agent.core.messages import Answer
 from edge_agent.simulator.checkers.base import Checker
 
+FULL = "no space on the disk"
+"""The error that an end must not come to: whoever writes one has room for it (`SimulatedJournal`)."""
+
 
 class OneEnd(Checker):
     """Looks with the users' eyes: at what reached them, whatever the device believes."""
@@ -35,8 +38,8 @@ class OneEnd(Checker):
             self._heard.pop(key, None)
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
-        """An end that could not be written is told all the same."""
-        if type(event) is RecordWritten and event.record is JournalRecord.ANSWER and event.error:
+        """An end that could not be written is told all the same. On a full disk there is the reserve."""
+        if type(event) is RecordWritten and event.record is JournalRecord.ANSWER and event.error not in ("", FULL):
             self._unkept.add((device, event.reply.topic, event.prompt_id))
 
     def told(self, device: int, topic: str, answer: Answer) -> None:

@@ -61,9 +61,7 @@ class Disks:
         if disk is Disk.DAMAGED:
             for checker in self._checkers:
                 checker.journal_damaged(device)
-        elif journal.disk is Disk.DAMAGED:
-            journal.set_aside()
-        journal.disk = disk
+        journal.change(disk)
         if disk is Disk.WELL and self._failed[device]:
             self._failed[device] = False
             self._cluster.handle(device, ev.HealthChanged(Part.JOURNAL, ""))
@@ -91,11 +89,12 @@ class Disks:
         def done() -> None:
             if self._writing[device] is not batch:  # it died meanwhile
                 return
-            error = self._commit(device, batch)
-            if error and not self._failed[device]:
+            errors = self._commit(device, batch)
+            trouble = self.journals[device].disk.value or next(filter(None, errors), "")
+            if trouble and not self._failed[device]:
                 self._failed[device] = True
-                self._cluster.post(self._cluster.now, device, ev.HealthChanged(Part.JOURNAL, error))
-            for record in batch:
+                self._cluster.post(self._cluster.now, device, ev.HealthChanged(Part.JOURNAL, trouble))
+            for record, error in zip(batch, errors, strict=True):
                 self.tell(device, record, error)
             self._writing[device] = []
             if self._waiting[device]:
@@ -103,10 +102,12 @@ class Disks:
 
         self._cluster.at(self._cluster.now + self.journals[device].write_s, done)
 
-    def _commit(self, device: int, batch: list[Record]) -> str:
-        """Writes records all at once; returns what went wrong."""
-        journal, now, error = self.journals[device], self._cluster.now, ""
+    def _commit(self, device: int, batch: list[Record]) -> list[str]:
+        """Writes records all at once; returns what each came to, "" if it is on disk."""
+        journal, now = self.journals[device], self._cluster.now
+        errors: list[str] = []
         for record in batch:
+            error = ""
             try:
                 if isinstance(record, fx.JournalPrompt):
                     journal.record_prompt(record, now)
@@ -118,4 +119,5 @@ class Disks:
                     journal.mark_delivered(record)
             except JournalError as failure:
                 error = str(failure)
-        return error
+            errors.append(error)
+        return errors

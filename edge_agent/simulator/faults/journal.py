@@ -2,7 +2,8 @@
 is left by it.
 
 While the machine stays up, its time since boot counts; over a reboot only the wall clock is left, which may have been
-set meanwhile. A step backwards counts as no time at all. A disk may be full, read-only or damaged: then writes fail.
+set meanwhile. A step backwards counts as no time at all. A disk may be full, read-only or damaged: then writes fail,
+but for ends on a full disk, as long as the reserve has room for them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from edge_agent.core.events import JoinedLayer, ReplyRoute, RestoredAnswer, Rest
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
 from edge_agent.core.sizes import answer_size
 
+RESERVE_ENDS = 8  # so few that a run may find it full
 WRITE_S = 0.01  # what a card takes for a commit when nothing is wrong with it
 
 Key: TypeAlias = tuple[str, str]
@@ -53,6 +55,10 @@ class Disk(StrEnum):
     DAMAGED = "the file is damaged"
 
 
+NO_RESERVE = "no space on the disk, nor in the reserve"
+"""The one refusal of a full disk that an end may hear."""
+
+
 class SimulatedJournal:
     """What is on one device's disk.
 
@@ -65,6 +71,7 @@ class SimulatedJournal:
         self._clock = clock
         self._rows: dict[Key, _Row] = {}
         self._answers: dict[Key, tuple[Answer, ReplyRoute, bool]] = {}
+        self._reserve: list[fx.JournalAnswer] = []  # a file of its own
         self._incarnation = 0
 
     def next_incarnation(self, now: float) -> int:
@@ -91,6 +98,11 @@ class SimulatedJournal:
 
     def record_answer(self, effect: fx.JournalAnswer) -> None:
         """The end of a prompt, not delivered yet. The first stays, but for the same one cut."""
+        if self.disk is Disk.FULL:
+            if len(self._reserve) == RESERVE_ENDS:
+                raise JournalError(NO_RESERVE)
+            self._reserve.append(effect)
+            return
         self._begin()
         key = (effect.reply.topic, effect.answer.prompt_id)
         self._rows.pop(key, None)
@@ -113,7 +125,14 @@ class SimulatedJournal:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is kept."""
-        return not self._rows and not self._answers
+        return not self._rows and not self._answers and not self._reserve
+
+    def change(self, disk: Disk) -> None:
+        """The disk fails, or is well again: then a damaged journal is set aside, and takes what the reserve holds."""
+        if disk is not Disk.DAMAGED and self.disk is Disk.DAMAGED:
+            self.set_aside()
+        self.disk = disk
+        self._take_from_reserve()
 
     def set_aside(self) -> None:
         """A damaged file is put away, and an empty journal begins."""
@@ -125,8 +144,12 @@ class SimulatedJournal:
         """Returns what is kept, and counts a restart. A damaged journal is set aside by it."""
         if self.disk is Disk.DAMAGED:
             self.set_aside()
+        self._take_from_reserve()
+        ended = {(kept.reply.topic, kept.answer.prompt_id): kept for kept in self._reserve}
         sessions = []
-        for row in self._rows.values():
+        for key, row in self._rows.items():
+            if key in ended:
+                continue
             row.restarts += 1
             self._count_time(row, now)
             deadline = row.prompt.deadline_in_s
@@ -145,8 +168,15 @@ class SimulatedJournal:
                     fanout=row.prompt.fanout,
                 )
             )
-        answers = tuple(RestoredAnswer(*kept) for kept in self._answers.values())
-        return SessionsRestored(tuple(sessions), answers)
+        answers = [RestoredAnswer(*kept) for key, kept in self._answers.items() if key not in ended]
+        answers += [RestoredAnswer(kept.answer, kept.reply, False) for kept in ended.values()]
+        return SessionsRestored(tuple(sessions), tuple(answers))
+
+    def _take_from_reserve(self) -> None:
+        if self.disk is Disk.WELL:
+            reserve, self._reserve = self._reserve, []
+            for effect in reserve:
+                self.record_answer(effect)
 
     def _begin(self) -> None:
         if self.disk not in (Disk.WELL, Disk.UNSYNCED):

@@ -1,0 +1,135 @@
+"""Room for ends on a full disk: a file of a fixed size, made while there is room, and from then on written in place.
+
+An end that SQLite finds no room for would be told all the same, and told again, differently, by a restart that still
+finds its prompt in the journal. So it is kept here, and goes into the journal once that can be written.
+
+Each record: how long it is (4 bytes, big endian, 0 after the last one), its CRC-32 (4 bytes), its JSON.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from pydantic import TypeAdapter, ValidationError
+
+from edge_agent.core.effects import JournalAnswer
+from edge_agent.files import PRIVATE, sync_folder
+
+log = logging.getLogger(__name__)
+
+RESERVE_BYTES = 4 * 1024 * 1024  # a thousand ends of 4 KB: a queue of the default length, many times over
+FREE_SHARE = 2  # times as much as the reserve must be free before it is made: the journal needs room, too
+_HEAD_BYTES = 8
+_RECORD = TypeAdapter(JournalAnswer)
+
+
+@final
+class Reserve:
+    """Plain blocking calls, of one thread. Every one may raise `OSError`: then the disk does not even let this."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+        self._file: int | None = None
+        self._end = 0
+        self._records: list[JournalAnswer] = []
+
+    @property
+    def records(self) -> tuple[JournalAnswer, ...]:
+        """The ends that the journal does not have yet, the oldest first."""
+        return tuple(self._records)
+
+    def open(self) -> None:
+        """Reads what is there; takes the room on the disk. Again does nothing.
+
+        Raises:
+            OSError: there is no such room, or no file can be there.
+        """
+        if self._file is not None:
+            return
+        file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE)
+        try:
+            content = os.pread(file, self._size, 0)
+            self._read(content)
+            if len(content) < self._size:
+                self._grow(file, len(content))
+            elif any(content[self._end :]):  # behind records that were being cleared at a kill
+                _write(file, bytes(self._size - self._end), self._end)
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+
+    def put(self, records: Sequence[JournalAnswer]) -> int:
+        """Keeps ends, as many of them as there is room for, in their order; returns how many are on disk."""
+        self.open()
+        end, blob, kept = self._end, b"", 0
+        for record in records:
+            body = _RECORD.dump_json(record)
+            piece = len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body
+            if end + len(blob) + len(piece) > self._size:
+                break
+            blob, kept = blob + piece, kept + 1
+        if kept:
+            _write(self._opened(), blob, end)
+            self._end += len(blob)
+            self._records += records[:kept]
+        return kept
+
+    def clear(self) -> None:
+        """The journal has them all."""
+        if self._end:
+            _write(self._opened(), bytes(self._end), 0)
+            self._end = 0
+            self._records.clear()
+
+    def close(self) -> None:
+        """May be called twice. What it holds stays on the disk."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def _grow(self, file: int, size: int) -> None:
+        disk = os.fstatvfs(file)
+        if disk.f_bavail * disk.f_frsize < FREE_SHARE * self._size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        try:
+            # zeros that are written: what is only promised to a file may still need room when it is used
+            _write(file, bytes(self._size - self._end), self._end)
+        except OSError:
+            os.ftruncate(file, size)
+            raise
+        sync_folder(self._path.parent)
+
+    def _opened(self) -> int:
+        if self._file is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self._path))
+        return self._file
+
+    def _read(self, content: bytes) -> None:
+        self._end, self._records = 0, []
+        while size := int.from_bytes(content[self._end : self._end + 4], "big"):
+            crc = int.from_bytes(content[self._end + 4 : self._end + _HEAD_BYTES], "big")
+            body = content[self._end + _HEAD_BYTES : self._end + _HEAD_BYTES + size]
+            try:
+                if len(body) < size or zlib.crc32(body) != crc:
+                    raise ValueError("its bytes are damaged")
+                self._records.append(_RECORD.validate_json(body))
+            except (ValueError, ValidationError):  # a kill in the middle of writing it: it was not told
+                log.warning("%s: the end at byte %d was not written whole, and is left out", self._path, self._end)
+                return
+            self._end += _HEAD_BYTES + size
+
+
+def _write(file: int, content: bytes, at: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(file, view, at)
+        view, at = view[written:], at + written
+    os.fsync(file)
