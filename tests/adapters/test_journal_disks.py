@@ -24,6 +24,7 @@ from edge_agent.core.messages import Missing, Substitute
 from tests.adapters.journals import Journal
 from tests.adapters.test_journal import ALICE, answer, prompt, responses
 from tests.support.polling import until
+from tests.support.small_disk import small_disk
 
 DATA = Path(__file__).parent / "data"
 SMALL = 256 * 1024
@@ -38,11 +39,8 @@ def small(card: Path) -> Journal:
 @pytest.fixture
 def card(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of 1 MiB: with room for the reserve of `SMALL`."""
-    folder = tmp_path / "card"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "card", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "card", kib=1024) as folder:
+        yield folder
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from tests.adapters.journals import Journal
 from tests.adapters.mqtt_devices import user
 from tests.support.brokers import mosquitto
 from tests.support.hosts import MESH, make_device, quick, until
+from tests.support.small_disk import small_disk
 
 __all__ = ["mosquitto"]
 
@@ -102,11 +102,8 @@ async def test_a_user_who_listens_hears_each_owed_end_exactly_once(mosquitto: Em
 @pytest.fixture
 def card(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of 1 MiB."""
-    folder = tmp_path / "card"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "card", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "card", kib=1024) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("when", ["before it starts", "while it runs"])
