@@ -28,7 +28,7 @@ def web_door(url: str, ca: Path | None = None) -> Door:
     """
     try:
         parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        port = _DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         raise ValueError(f"must be ws://host:port or wss://host:port, not {url[:80]!r}") from None
     if not (port and parts.hostname and parts.scheme in _DEFAULT_PORTS) or "@" in parts.netloc:

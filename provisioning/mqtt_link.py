@@ -69,7 +69,7 @@ def check_url(url: str) -> tuple[str, int, bool]:
     except ValueError:
         host, port, scheme = "", None, ""
     rest = "" if not host else f"{parts.path.strip('/')}{parts.query}{parts.fragment}"
-    if scheme not in _PORTS or not _HOST.fullmatch(host) or rest or "@" in url:
+    if scheme not in _PORTS or not _HOST.fullmatch(host) or rest or "@" in url or port == 0:
         echo = "one with a user name" if "@" in url else repr(url[:80])  # never a password into a log
         raise ProvisioningError(f"a broker's URL must be mqtts://host:port, not {echo}")
     return host, port or _PORTS[scheme], scheme == "mqtts"

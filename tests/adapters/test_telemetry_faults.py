@@ -369,6 +369,28 @@ async def test_a_server_that_hangs_delays_nothing_and_is_named(
         await mended(sink, tmp_path, database)
 
 
+ENDLESS = {
+    "the head of the answer": b"",
+    "a refusal": b"HTTP/1.1 400 no\r\n\r\n",
+    "a refusal in pieces": b"HTTP/1.1 400 no\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n",
+    "a success with a text": b"HTTP/1.1 200 yes\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("how", ["drips", "floods"])
+async def test_a_server_whose_answer_never_ends_delays_nothing_and_is_named(
+    what: str, how: str, database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.behave = lambda write: (database.drip if how == "drips" else database.flood)(write, ENDLESS[what])
+    async with sink_of(tmp_path, database, timeout_s=HANGS_S) as sink:
+        await record(sink, tmp_path)
+        await until(lambda: len(database.writes) >= 2, PATIENCE_S)
+        (line,) = lines_about(caplog)
+        assert re.search(r"(did not answer whole within 2 s|answered more than 1,048,576 bytes|broke off)", line), line
+        await mended(sink, tmp_path, database)
+
+
 async def test_a_server_that_closes_in_the_midst_of_its_answer_gets_the_points_again_and_keeps_one_of_each(
     database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

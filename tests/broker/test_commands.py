@@ -146,6 +146,7 @@ async def test_the_embedded_broker_says_what_iotcore_cannot_do(operator: Operato
         (("run", "--mode", "mosquitto", "--name", "b@d"), "b@d"),
         (("check", "mqtts://127.0.0.1:1"), "Connection refused"),
         (("check", "https://example.org"), "must be mqtts://host:port"),
+        (("check", "mqtts://127.0.0.1:0"), "must be mqtts://host:port"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(operator: Operator, arguments: tuple[str, ...], said: str) -> None:

@@ -196,7 +196,9 @@ async def test_a_mosquitto_without_websockets_carries_the_mesh_all_the_same(
         assert await answers_connect("127.0.0.1", broker.port)
 
 
-@pytest.mark.parametrize("url", ["mqtt://host:1", "ws://", "wss://user:pass@host:1", "ws://host:99999", "host"])
+@pytest.mark.parametrize(
+    "url", ["mqtt://host:1", "ws://", "wss://user:pass@host:1", "ws://host:99999", "ws://host:0", "host"]
+)
 def test_what_is_no_web_address_is_refused_in_one_line(url: str) -> None:
     with pytest.raises(ValueError, match="must be ws://host:port or wss://host:port"):
         web_door(url)

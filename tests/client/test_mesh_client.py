@@ -199,7 +199,9 @@ async def test_a_broker_that_is_not_there_is_one_clear_error() -> None:
         await client.__aenter__()
 
 
-@pytest.mark.parametrize(("url", "mesh"), [("http://x", "test"), ("mqtt://127.0.0.1", "Not Allowed")])
+@pytest.mark.parametrize(
+    ("url", "mesh"), [("http://x", "test"), ("mqtt://127.0.0.1:0", "test"), ("mqtt://127.0.0.1", "Not Allowed")]
+)
 async def test_malformed_names_are_the_users_error(url: str, mesh: str) -> None:
     with pytest.raises(SettingsError):
         MeshClient(url, mesh)

@@ -113,6 +113,20 @@ class FaultyDatabase:
         write.connection.shutdown(socket.SHUT_RDWR)
         raise ConnectionAbortedError
 
+    def drip(self, write: Write, head: bytes = b"") -> Reply:
+        """Says `head`, and then one byte after another, until it is let go; the points are not stored."""
+        write.connection.sendall(head)
+        while not self.let_go.wait(0.05):
+            write.connection.sendall(b"x")
+        raise ConnectionAbortedError
+
+    def flood(self, write: Write, head: bytes) -> Reply:
+        """Says `head`, and then more and more, as quickly as it is read."""
+        write.connection.sendall(head)
+        while not self.let_go.is_set():
+            write.connection.sendall(b"x" * 65_536)
+        raise ConnectionAbortedError
+
     @contextmanager
     def serving(self) -> Iterator[FaultyDatabase]:
         """Serves while the context lasts."""

@@ -68,7 +68,7 @@ def parse_url(url: str) -> BrokerUrl:
     """
     try:
         parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        port = _DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         port = 0
         parts = SplitResult("", "", "", "", "")

@@ -19,6 +19,7 @@ from enum import Enum, auto
 from typing import Any, final
 
 from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, tls_context, unreachable
+from edge_agent.adapters.telemetry.watchdog import Watchdog
 from edge_agent.core.errors import MoameshError, SettingsError
 
 GZIP_LEVEL = 4  # our lines shrink to a tenth at any level; higher ones only take longer
@@ -131,6 +132,7 @@ class DatabaseWriter:
         self._client: Any = InfluxDBClient(  # its methods have no types
             server.url, token or "", auth_basic=basic, ssl_context=context, retries=False, connection_pool_maxsize=1
         )
+        self._watchdog = Watchdog(self._client.api_client.rest_client.pool_manager)
         if kind is ServerKind.INFLUX_1:
             self._path, self._parameters = "/write", {"db": server.database, "precision": "ns"}
         else:
@@ -150,9 +152,21 @@ class DatabaseWriter:
         VictoriaMetrics answers 204 to lines that it cannot read or keep as well, leaves them out and says so in its own
         log alone. So only lines are given to it that it can: see `vetting`.
 
+        timeout_s: how long the answer may be waited for; the rest of it may take as long again.
+
         Raises:
             WriteError: it has not, or nobody knows.
         """
+        with self._watchdog.watch(timeout_s):
+            try:
+                self._write(lines, timeout_s)
+            except Exception as error:  # whatever a socket that is gone leads to
+                if not self._watchdog.cut:
+                    raise
+                message = f"{self._server.url} {self._watchdog.cut}"
+                raise WriteError(message, Trouble.UNSURE, "timeout") from error
+
+    def _write(self, lines: bytes, timeout_s: float) -> None:
         import urllib3
         from influxdb_client.rest import ApiException
 

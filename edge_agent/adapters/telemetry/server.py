@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,6 +26,7 @@ _START = re.compile(r"^process_start_time_seconds (?P<start>[0-9.e+]+)$", re.MUL
 _RETENTION = re.compile(r'^flag\{name="retentionPeriod", ?value="(?P<count>[0-9.]+)(?P<unit>[hdwy]?)"', re.MULTILINE)
 _RETENTION_UNITS_S = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "": 31 * 86_400, "y": 365 * 86_400}
 _FIRST_WITH_V2_WRITE = (1, 8)
+PAGE_BYTES_MAX = 1024 * 1024  # of an answer about the server itself; VictoriaMetrics' figures are a tenth of it
 _PAGE_CHARACTERS_MAX = 256 * 1024  # how far VictoriaMetrics' figures are looked through for its version
 
 
@@ -217,15 +219,25 @@ def tls_context(server: TelemetryServer) -> ssl.SSLContext:
 
 
 def get(http: httpx.Client, server: TelemetryServer, path: str, **parameters: str) -> httpx.Response:
-    """Returns the server's answer to a GET, whatever its status.
+    """Returns the server's answer to a GET, whatever its status, and at most `PAGE_BYTES_MAX` of it.
 
     Raises:
-        TelemetryServerError: nobody answered.
+        TelemetryServerError: nobody answered, or not to the end within the server's time.
     """
     import httpx
 
+    ends_at, body = time.monotonic() + server.timeout_s, b""
     try:
-        return http.get(server.url + path, params=parameters)
+        with http.stream("GET", server.url + path, params=parameters) as answer:
+            for piece in answer.iter_bytes():
+                body += piece
+                if len(body) > PAGE_BYTES_MAX:
+                    break
+                if time.monotonic() >= ends_at:  # httpx's own timeout begins anew with each piece
+                    said = f"{server.url} did not answer whole within {server.timeout_s:g} s"
+                    raise TelemetryServerError(said, retryable=True)
+        headers = [(name, value) for name, value in answer.headers.items() if name != "content-encoding"]
+        return httpx.Response(answer.status_code, headers=headers, content=body[:PAGE_BYTES_MAX])
     except httpx.HTTPError as error:
         raise TelemetryServerError(unreachable(server, error), retryable=True) from None
     except (httpx.InvalidURL, UnicodeError) as error:  # the library takes fewer names for names than we do
