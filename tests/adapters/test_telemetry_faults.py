@@ -381,7 +381,7 @@ ENDLESS = {
 
 def said_of(what: str, how: str) -> str:
     if how == "drips":
-        return "did not answer whole within 2 s"
+        return r"did not answer (whole )?within 2 s"  # not whole, unless this machine stood still for so long
     return "broke off its answer: " if what.startswith("the head") else "answered more than 1,048,576 bytes"
 
 
@@ -413,11 +413,11 @@ async def test_a_server_whose_answer_never_ends_delays_nothing_and_is_named(
     what: str, how: str, database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database.behave = lambda write: (database.drip if how == "drips" else database.flood)(write, ENDLESS[what])
-    async with sink_of(tmp_path, database, timeout_s=HANGS_S) as sink:
+    async with sink_of(tmp_path, database, timeout_s=HANGS_S if how == "drips" else PATIENCE_S) as sink:
         await record(sink, tmp_path)
         await until(lambda: len(database.writes) >= 2, PATIENCE_S)
         (line,) = lines_about(caplog)
-        assert said_of(what, how) in line
+        assert re.search(said_of(what, how), line), line
         await mended(sink, tmp_path, database)
 
 
