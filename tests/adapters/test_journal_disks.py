@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import zlib
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.adapters.journal import database
+from edge_agent.adapters.journal import file as file_module
 from edge_agent.adapters.journal import journal as journal_module
 from edge_agent.adapters.journal.reserve import Reserve
 from edge_agent.adapters.journal.store import Store
@@ -28,7 +32,6 @@ from tests.support.small_disk import small_disk
 
 DATA = Path(__file__).parent / "data"
 SMALL = 256 * 1024
-ENDS_OF_TWO = {"told-before": "blue", "ended-on-a-full-disk": "green"}
 
 
 def small(card: Path) -> Journal:
@@ -67,7 +70,7 @@ def remount(card: Path, how: str) -> None:
 
 
 async def test_a_disk_that_fills_up_is_told_once_and_left_by_itself_when_there_is_room(card: Path, caplog) -> None:
-    journal = Journal(card / "journal.sqlite3")
+    journal = small(card)
     await journal.open()
     await journal.record_prompt(prompt("before"), ALICE, None)
     ballast = fill(card)
@@ -100,51 +103,156 @@ async def read_only(card: Path) -> Callable[[], None]:
     return lambda: remount(card, "rw")
 
 
-async def test_a_journal_on_a_full_disk_is_read_at_the_start_and_written_once_there_is_room(card: Path) -> None:
+async def without_inodes(card: Path) -> Callable[[], None]:
+    (card / "many").mkdir()
+    with contextlib.suppress(OSError):
+        for number in range(1_000_000):
+            (card / "many" / str(number)).touch()
+    return lambda: shutil.rmtree(card / "many")
+
+
+STATES = {
+    "full": (full, "no space on the disk"),
+    "read-only": (read_only, "mount it writable, or replace a worn card"),
+    "without inodes": (without_inodes, "unable to open|No space left"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+async def test_a_journal_on_a_disk_that_takes_nothing_is_read_at_the_start(
+    card: Path, state: str, killed: bool
+) -> None:
+    worsen, words = STATES[state]
     journal = small(card)
     await journal.open()
-    await journal.record_prompt(prompt("under-way"), ALICE, None)
-    await journal.record_prompt(prompt("told-before"), ALICE, None)
-    await journal.record_answer(answer("told-before", "blue"), ALICE)
-    await journal.record_prompt(prompt("ended-on-a-full-disk", "x" * 4000), ALICE, None)
-    mend = await full(card)
-    await journal.record_answer(answer("ended-on-a-full-disk", "green"), ALICE)
+    await journal.record_prompt(prompt("under-way", "x" * 100_000), ALICE, None)
+    for number, text in enumerate(("blue", "green")):
+        await journal.record_prompt(prompt(f"ended-{number}"), ALICE, None)
+        await journal.record_answer(answer(f"ended-{number}", text), ALICE)
+    if killed:
+        for part in ("journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-ends"):
+            shutil.copy(card / part, card.parent / part)
     await journal.close()
-    for restart in range(2):
+    if killed:
+        for part in ("journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-ends"):
+            (card / part).unlink(missing_ok=True)
+            shutil.move(card.parent / part, card / part)
+    mend = await worsen(card)
+    for _ in range(2):
         restored = await journal.open()
         assert [session.prompt.prompt_id for session in restored.sessions] == ["under-way"]
-        assert {kept.answer.prompt_id: kept.answer.text for kept in restored.answers} == ENDS_OF_TWO
-        assert "no space on the disk" in journal.health[-1]
-        if restart == 0:
-            await journal.close()
+        assert ends(restored) == {"ended-0": "blue", "ended-1": "green"}
+        if journal.health:  # what a kill left needs no new file
+            assert re.search(words, journal.health[-1])
+        await journal.close()
+    await journal.open()
     mend()
-    await until(lambda: journal.health[-1] == "", "the journal is well again")
+    await until(lambda: not journal.health or journal.health[-1] == "", "the journal is well again")
     assert [event for event in journal.said if isinstance(event, SessionsRestored)] == [], "it was restored already"
+    await journal.record_answer(answer("under-way", "red"), ALICE)
     await journal.close()
-    restored = await journal.open()
-    assert {kept.answer.prompt_id: kept.answer.text for kept in restored.answers} == ENDS_OF_TWO
+    assert ends(await journal.open()) == {"ended-0": "blue", "ended-1": "green", "under-way": "red"}
     await journal.close()
 
 
-@pytest.mark.parametrize("state", [read_only], ids=["read-only"])
-async def test_a_journal_that_cannot_be_opened_at_the_start_is_opened_later_with_what_it_holds(card, state) -> None:
-    path = card / "journal.sqlite3"
+async def test_on_a_disk_that_takes_nothing_each_record_is_refused_with_the_reason_and_the_way_out(card: Path) -> None:
+    journal = small(card)
+    await journal.open()
+    await journal.close()
+    mend = await read_only(card)
+    await journal.open()
+    assert await journal.next_incarnation() > 1_000_000_000, "as after the loss of a disk, the clock must do"
+    for _ in range(2):
+        with pytest.raises(JournalError, match="Read-only file system: mount it writable"):
+            await journal.record_prompt(prompt("meanwhile"), ALICE, None)
+    assert len(journal.health) == 1
+    mend()
+    await journal.close()
+
+
+async def test_a_journal_that_cannot_even_be_read_is_restored_once_it_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
     journal = Journal(path)
     await journal.open()
-    await journal.record_prompt(prompt("kept", "x" * 100_000), ALICE, None)
+    await journal.record_prompt(prompt("kept"), ALICE, None)
     await journal.close()
-    mend = await state(card)
-    restored = await journal.open()
-    assert restored.sessions == ()
-    assert len(journal.health) == 1
-    assert journal.health[0] != ""
-    assert await journal.next_incarnation() > 1_000_000_000, "as after the loss of a disk, the clock must do"
-    with pytest.raises(JournalError):
-        await journal.record_prompt(prompt("meanwhile"), ALICE, None)
-    mend()
+    path.rename(tmp_path / "elsewhere")
+    path.mkdir()
+    assert (await journal.open()).sessions == ()
+    path.rmdir()
+    (tmp_path / "elsewhere").rename(path)
     await until(lambda: journal.health[-1] == "", "the journal is well again")
     (late,) = [event for event in journal.said if isinstance(event, SessionsRestored)]
     assert [session.prompt.prompt_id for session in late.sessions] == ["kept"]
+    await journal.close()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_a_journal_that_is_taken_away_in_mid_run_is_begun_anew_and_that_is_told(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "journal.sqlite3"
+    journal = Journal(path)
+    await journal.open()
+    await journal.record_prompt(prompt("before"), ALICE, None)
+    for suffix in ("", "-wal", "-ends"):
+        (tmp_path / f"journal.sqlite3{suffix}").unlink()
+    if how == "replaced":
+        path.write_bytes(b"something else")
+    await journal.record_prompt(prompt("after"), ALICE, None)
+    assert "removed or replaced" in journal.health[0] or "damaged" in journal.health[0]
+    assert journal.health[-1] == "", "the core has what has not ended kept anew"
+    await journal.close()
+    restored = await journal.open()
+    assert [session.prompt.prompt_id for session in restored.sessions] == ["after"]
+    await journal.close()
+
+
+def in_its_place(card: Path, what: str) -> None:
+    place = card / "journal.sqlite3-ends"
+    match what:
+        case "a folder":
+            place.mkdir()
+        case "a link":
+            (card / "elsewhere").write_bytes(b"not ours")
+            place.symlink_to(card / "elsewhere")
+        case "a pipe":
+            os.mkfifo(place)
+        case "a device":
+            place.symlink_to("/dev/full")
+
+
+@pytest.mark.parametrize("what", ["a folder", "a link", "a pipe", "a device"])
+async def test_what_stands_in_the_reserves_place_is_named_and_not_written(card: Path, what: str, caplog) -> None:
+    in_its_place(card, what)
+    journal = small(card)
+    await journal.open()
+    assert "find no reserve" in caplog.text
+    await journal.record_answer(answer("p", "blue"), ALICE)
+    assert not (card / "elsewhere").exists() or (card / "elsewhere").read_bytes() == b"not ours"
+    await journal.close()
+
+
+async def test_a_reserve_that_is_removed_in_mid_run_is_made_anew_with_what_it_held(card: Path) -> None:
+    reserve = Reserve(card / "ends", SMALL)
+    records = [JournalAnswer(answer(f"p{number}", "blue"), ALICE) for number in range(2)]
+    assert reserve.put(records[:1]) == 1
+    (card / "ends").unlink()
+    assert reserve.put(records[1:]) == 1
+    reserve.close()
+    reserve.open()
+    assert list(reserve.records) == records
+    reserve.close()
+
+
+async def test_a_reserve_for_which_there_was_no_room_is_made_once_there_is(card: Path) -> None:
+    ballast = await full(card)
+    journal = Journal(card.parent / "journal.sqlite3", reserve_bytes=SMALL)
+    journal._file._reserve._path = card / "ends"  # on a disk of its own, so that only the reserve has no room
+    await journal.open()
+    ballast()
+    for number in range(file_module.RESERVE_TRY_EVERY + 1):
+        await journal.record_prompt(prompt(f"p{number}"), ALICE, None)
+    assert (card / "ends").stat().st_size == SMALL
     await journal.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -65,11 +66,6 @@ def is_damage(error: sqlite3.Error) -> bool:
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def is_refusal(error: sqlite3.Error) -> bool:
-    """Whether the disk takes nothing more, while what is on it may still be read."""
-    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
-
-
 def is_foreign(error: sqlite3.Error) -> bool:
     """Whether the file has other tables or columns than ours: our statements are right, so its own are damaged, or it
     is another program's. Of an error met while the journal is opened."""
@@ -114,9 +110,10 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a damaged journal so that a new one can begin, and returns its new name."""
+    """Renames a damaged journal so that a new one can begin, and returns its new name; it may be gone altogether."""
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-    path.rename(aside)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
     for suffix in ("-wal", "-shm"):  # SQLite would replay them into the new file
         part = path.with_name(path.name + suffix)
         if part.exists():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
-from edge_agent.adapters.journal.database import is_damage, is_foreign, is_refusal, open_database, set_aside
+from edge_agent.adapters.journal.database import is_damage, is_foreign, open_database, set_aside
 from edge_agent.adapters.journal.moment import Moment
 from edge_agent.adapters.journal.reserve import Reserve
 from edge_agent.adapters.journal.store import Record, Store
@@ -20,6 +24,13 @@ from edge_agent.core.events import RestoredAnswer, SessionsRestored
 log = logging.getLogger(__name__)
 
 RESERVE_SUFFIX = "-ends"
+RESERVE_TRY_EVERY = 64  # records between two tries to make a reserve for which there was no room
+COPY_BYTES_MAX = 64 * 1024 * 1024  # of a journal that is read while the disk takes nothing; it is some megabytes
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, for as long as it takes to read
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space",
+    errno.EROFS: "mount it writable, or replace a worn card",
+}
 
 
 @final
@@ -34,8 +45,11 @@ class JournalFile:
         reserve_bytes: int,
         now: Callable[[], Moment],
     ) -> None:
-        self.refusal: sqlite3.Error | None = None
-        """Why it could be opened and read, but not written, if so."""
+        self.refusal: Exception | None = None
+        """Why the disk takes nothing, while it does not."""
+        self._told = True
+        self._file_id: tuple[int, int] | None = None
+        self._until_reserve = 0
         self.damage = ""
         """What happened to a damaged file; whoever tells it empties it."""
         self._path = path
@@ -49,42 +63,42 @@ class JournalFile:
     def open(self) -> SessionsRestored:
         """Opens it and returns what it holds; sets a damaged file aside.
 
+        Where the disk takes nothing, `refusal` says why, and what can be read is returned.
+
         Raises:
             JournalError: a newer moamesh wrote it.
-            sqlite3.Error, OSError: it is locked, or the disk does not let it.
+            sqlite3.Error: another process has it open.
         """
-        self.refusal = None
+        self.refusal, self._told = None, True
         try:
-            try:
-                return self._open_once()
-            except sqlite3.Error as error:
-                if not is_foreign(error):
-                    raise
-                return self._begin_anew(error)
-        except BaseException:
-            self.close()
-            raise
+            return self._open_for_good()
+        except (sqlite3.Error, OSError) as error:
+            if is_of_another_process(error):
+                raise
+            self.refusal = error
+        try:
+            return self._read_copy()
+        except (sqlite3.Error, OSError) as error:
+            log.warning("%s cannot even be read: %s", self._path, in_words(error))
+            self._told = False
+            return SessionsRestored((), self._ends_in_reserve())
 
     def try_again(self) -> SessionsRestored | None:
-        """Returns what the journal holds if it could only now be opened."""
+        """Returns what the journal holds if it could only now be read."""
+        restored = None
         if self._store is None:
-            return self.open()
-        try:
-            self._store.try_to_write()
-            self._take_from_reserve(self._store)
-            self.refusal = None
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            self._begin_anew(error)
-        return None
-
-    def restore_reserve(self) -> SessionsRestored:
-        """Returns what the reserve holds, where the journal itself cannot be had."""
-        with contextlib.suppress(OSError):
-            self._reserve.open()
-        ends = (RestoredAnswer(record.answer, record.reply, False) for record in self._reserve.records)
-        return SessionsRestored((), tuple(ends))
+            restored = self._open_for_good()
+        else:
+            try:
+                self._store.try_to_write()
+                self._take_from_reserve(self._store)
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                self._begin_anew(str(error))
+        self.refusal = None
+        told, self._told = self._told, True
+        return None if told else restored
 
     def close(self) -> None:
         """May be called twice, and `open` again."""
@@ -124,36 +138,66 @@ class JournalFile:
         return errors
 
     def _write_once(self, records: list[Record]) -> None:
+        store = self._opened()
+        if _file_id(self._path) != self._file_id:
+            self._begin_anew("it was removed or replaced while it was in use")
+            store = self._opened()
+        self._try_reserve(len(records))
         try:
-            self._opened().write(records)
+            store.write(records)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
-            self._begin_anew(error)
+            self._begin_anew(str(error))
             self._opened().write(records)
+
+    def _try_reserve(self, records: int) -> None:
+        self._until_reserve -= records
+        if not self._reserve.is_open and self._until_reserve <= 0:
+            self._until_reserve = RESERVE_TRY_EVERY
+            with contextlib.suppress(OSError):  # said when it was first missed
+                self._reserve.open()
 
     def _take_from_reserve(self, store: Store) -> None:
         """Has the journal keep what it refused before."""
         try:
             self._reserve.open()
-            if records := self._reserve.records:
-                store.write(records)
-                self._reserve.clear()
         except OSError as error:  # the journal works: it is not to fail for the want of its reserve
             log.warning("%s: ends will find no reserve on a full disk: %s", self._path, in_words(error))
+        if records := self._reserve.records:
+            store.write(records)
+            with contextlib.suppress(OSError):  # then they are taken once more, which changes nothing
+                self._reserve.clear()
+
+    def _ends_in_reserve(self) -> tuple[RestoredAnswer, ...]:
+        with contextlib.suppress(OSError):
+            self._reserve.open()
+        return tuple(RestoredAnswer(record.answer, record.reply, False) for record in self._reserve.records)
 
     def _opened(self) -> Store:
         if self._store is None:
-            raise JournalError(f"{self._path} is not open")
+            raise self.refusal or JournalError(f"{self._path} is not open")
         return self._store
 
-    def _begin_anew(self, damage: sqlite3.Error) -> SessionsRestored:
+    def _open_for_good(self) -> SessionsRestored:
+        try:
+            try:
+                return self._open_once()
+            except sqlite3.Error as error:
+                if not is_foreign(error):
+                    raise
+                return self._begin_anew(str(error))
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin_anew(self, why: str) -> SessionsRestored:
         self.close()
         aside = set_aside(self._path)
         log.error(
             "the journal %s is damaged (%s) and was set aside as %s; a new one begins without its prompts",
             self._path,
-            damage,
+            why,
             aside,
         )
         self.damage = f"the journal was damaged and is set aside as {aside.name}; what has not ended is kept anew"
@@ -161,21 +205,49 @@ class JournalFile:
 
     def _open_once(self) -> SessionsRestored:
         self._connection = open_database(self._path)
-        self._store = Store(
-            self._connection,
+        self._file_id = _file_id(self._path)
+        self._store = self._new_store(self._connection)
+        self._take_from_reserve(self._store)
+        return self._store.restore()
+
+    def _read_copy(self) -> SessionsRestored:
+        """Returns what the journal holds, from a copy in memory: SQLite itself reads little without writing."""
+        self._ends_in_reserve()
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        parts = [self._path, *([wal] if wal.exists() else [])]
+        if sum(part.stat().st_size for part in parts) > COPY_BYTES_MAX:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self._path))
+        with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+            for part in parts:
+                shutil.copyfile(part, Path(folder) / part.name)
+            connection = open_database(Path(folder) / self._path.name)
+            try:
+                store = self._new_store(connection)
+                store.write(self._reserve.records)
+                return store.restore()
+            finally:
+                connection.close()
+
+    def _new_store(self, connection: sqlite3.Connection) -> Store:
+        return Store(
+            connection,
             answers_kept_s=self._answers_kept_s,
             answers_bytes_max=self._answers_bytes_max,
             now=self._now,
         )
-        try:
-            self._take_from_reserve(self._store)
-            restored = self._store.restore()
-        except sqlite3.Error as error:
-            if not is_refusal(error):
-                raise
-            restored = self._store.restore_in_memory(self._reserve.records)
-            self.refusal = error
-        return restored
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_of_another_process(error: Exception) -> bool:
+    """Whether it is locked."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def in_words(error: Exception) -> str:
@@ -188,5 +260,6 @@ def in_words(error: Exception) -> str:
     if code == sqlite3.SQLITE_READONLY:
         return "the disk, or the file, can only be read: mount it writable, or replace a worn card"
     if isinstance(error, OSError):
-        return error.strerror or str(error)
+        way_out = _WAYS_OUT.get(error.errno or 0)
+        return f"{error.strerror}: {way_out}" if way_out else error.strerror or str(error)
     return str(error)

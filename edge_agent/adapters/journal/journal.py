@@ -70,9 +70,9 @@ class SqliteJournal:
     async def open(self, emit: EmitEvent) -> SessionsRestored:
         """Opens the journal and returns what it holds; removes what is past its retention.
 
-        Where the disk takes nothing more, `emit` gets a `HealthChanged`; where it lets nothing be opened, only what
-        the reserve holds is returned now, and `emit` gets what the journal holds as soon as it can be read. A damaged
-        file is set aside under another name, and an empty journal begins.
+        Where the disk takes nothing, `emit` gets a `HealthChanged`, and what can be read is returned all the same: of a
+        journal that cannot even be read, what the reserve holds, and `emit` gets the rest as soon as it can be. A
+        damaged file is set aside under another name, and an empty journal begins.
 
         Raises:
             JournalError: a newer moamesh wrote it, or another process has it open.
@@ -85,12 +85,9 @@ class SqliteJournal:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
             restored = await self._in_thread(self._file.open)
-        except (sqlite3.Error, OSError) as error:
-            if _is_of_another_process(error):
-                await self.close()
-                raise JournalError(f"{self._path}: {in_words(error)}") from error
-            await self._failed(error)
-            return await self._in_thread(self._file.restore_reserve)
+        except sqlite3.Error as error:
+            await self.close()
+            raise JournalError(f"{self._path}: {in_words(error)}") from error
         except BaseException:
             await self.close()
             raise
@@ -203,14 +200,9 @@ class SqliteJournal:
                 continue
             if restored is not None:
                 await self._say(restored)
-            if self._file.refusal is None:
-                pause_s = RETRY_MIN_S
-                await self._well()
+            pause_s = RETRY_MIN_S
+            await self._well()
 
     async def _say(self, event: HealthChanged | SessionsRestored) -> None:
         if self._emit is not None:
             await self._emit(event)
-
-
-def _is_of_another_process(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

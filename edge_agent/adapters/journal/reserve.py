@@ -8,9 +8,11 @@ Each record: how long it is (4 bytes, big endian, 0 after the last one), its CRC
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
+import stat
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +21,14 @@ from typing import final
 from pydantic import TypeAdapter, ValidationError
 
 from edge_agent.core.effects import JournalAnswer
-from edge_agent.files import PRIVATE, sync_folder
+from edge_agent.files import PRIVATE, read_file, sync_folder
 
 log = logging.getLogger(__name__)
 
 RESERVE_BYTES = 4 * 1024 * 1024  # a thousand ends of 4 KB: a queue of the default length, many times over
 FREE_SHARE = 2  # times as much as the reserve must be free before it is made: the journal needs room, too
 _HEAD_BYTES = 8
+_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # what a link names is not ours to write
 _RECORD = TypeAdapter(JournalAnswer)
 
 
@@ -45,16 +48,28 @@ class Reserve:
         """The ends that the journal does not have yet, the oldest first."""
         return tuple(self._records)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is room for ends."""
+        return self._file is not None
+
     def open(self) -> None:
         """Reads what is there; takes the room on the disk. Again does nothing.
 
         Raises:
-            OSError: there is no such room, or no file can be there.
+            OSError: there is no such room, or no file can be there. What can be read is read all the same.
         """
         if self._file is not None:
             return
-        file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE)
         try:
+            file = os.open(self._path, _FLAGS | os.O_CREAT | os.O_RDWR, PRIVATE)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._read(read_file(self._path, self._size))
+            raise
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EINVAL, "not a file", str(self._path))
             content = os.pread(file, self._size, 0)
             self._read(content)
             if len(content) < self._size:
@@ -68,7 +83,12 @@ class Reserve:
 
     def put(self, records: Sequence[JournalAnswer]) -> int:
         """Keeps ends, as many of them as there is room for, in their order; returns how many are on disk."""
+        before: list[JournalAnswer] = []
+        if self._file is not None and os.fstat(self._file).st_nlink == 0:  # removed by whoever looked for room
+            before = self._records
+            self.close()
         self.open()
+        records = [*before, *records]
         end, blob, kept = self._end, b"", 0
         for record in records:
             body = _RECORD.dump_json(record)
@@ -80,7 +100,7 @@ class Reserve:
             _write(self._opened(), blob, end)
             self._end += len(blob)
             self._records += records[:kept]
-        return kept
+        return max(0, kept - len(before))
 
     def clear(self) -> None:
         """The journal has them all."""

@@ -6,7 +6,6 @@ prompts, and neither is sent the other's answer.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -26,7 +25,6 @@ UNDELIVERED_KEPT_S = DEADLINE_MAX_S  # as long as any prompt may take, a user ma
 FREE_PAGES_MAX = 256  # 1 MiB of deleted text before the file is made smaller, which costs a write of its own
 
 TRY_BYTES = 128 * 1024  # a disk with room for a small record alone is not well
-COPY_BYTES_MAX = 64 * 1024 * 1024  # of a journal that is read on a full disk; it is some megabytes
 PRUNE_EVERY = 64  # ends between two looks at what is past its time: a look reads a line of each
 _INCARNATION_MAX = 2**52  # what peers believe of a device, as in core/membership; more is damage
 _TIMES = "typeof(wall_s) = 'real' AND typeof(since_boot_s) = 'real'"
@@ -85,27 +83,6 @@ class Store:
             answers = self._read_each("answers", self._read_answer)
         self._give_back_space(0)
         return SessionsRestored(sessions, answers)
-
-    def restore_in_memory(self, refused: Sequence[JournalAnswer]) -> SessionsRestored:
-        """As `restore` after these ends, where the disk takes nothing: on a copy. The restart is counted nowhere.
-
-        Raises:
-            sqlite3.Error: it cannot be read, or is larger than `COPY_BYTES_MAX`.
-        """
-        (size,) = self._db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()
-        if size > COPY_BYTES_MAX:
-            raise sqlite3.OperationalError(f"{size:,} bytes are too many to be read while the disk takes nothing")
-        with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
-            memory.text_factory = self._db.text_factory
-            self._db.backup(memory)
-            copy = Store(
-                memory,
-                answers_kept_s=self._answers_kept_s,
-                answers_bytes_max=self._answers_bytes_max,
-                now=self._now,
-            )
-            copy.write(refused)
-            return copy.restore()
 
     def next_incarnation(self) -> int:
         """Returns a number higher than any before, and than those of a lost journal if the clock went on since."""

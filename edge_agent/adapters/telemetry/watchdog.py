@@ -15,7 +15,7 @@ from typing import Any, final
 
 ANSWER_BYTES_MAX = 1024 * 1024  # a refusal quotes a line or two of what it was sent
 LOOK_EVERY_S = 0.1
-_OF_THE_BODY = {"content-encoding", "content-length", "transfer-encoding"}  # of what was read already
+_OF_THE_BODY = ("Content-Encoding", "Content-Length", "Transfer-Encoding")  # of what was read already
 
 
 @final
@@ -68,16 +68,19 @@ class Watchdog:
 
             def getresponse(self) -> Any:
                 """Returns an answer that is read already, and as it came: nothing was asked to be packed."""
-                self._response_options = self._response_options._replace(preload_content=False, decode_content=False)
+                options = self._response_options  # type: ignore[has-type]  # set by the request before
+                self._response_options = options._replace(preload_content=False, decode_content=False)
                 answer = super().getresponse()
                 body = answer.read(ANSWER_BYTES_MAX + 1, decode_content=False)
                 if len(body) > ANSWER_BYTES_MAX:
                     dog.cut = dog.cut or f"answered more than {ANSWER_BYTES_MAX:,} bytes"
                     self.close()
                     raise urllib3.exceptions.ProtocolError(dog.cut)
+                for name in _OF_THE_BODY:
+                    answer.headers.discard(name)
                 return urllib3.HTTPResponse(
                     io.BytesIO(body),
-                    [(name, value) for name, value in answer.headers.items() if name.lower() not in _OF_THE_BODY],
+                    answer.headers,
                     answer.status,
                     answer.version,
                     answer.version_string,
