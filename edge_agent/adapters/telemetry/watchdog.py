@@ -71,7 +71,10 @@ class Watchdog:
                 options = self._response_options  # type: ignore[has-type]  # set by the request before
                 self._response_options = options._replace(preload_content=False, decode_content=False)
                 answer = super().getresponse()
-                body = answer.read(ANSWER_BYTES_MAX + 1, decode_content=False)
+                try:
+                    body = answer.read(ANSWER_BYTES_MAX + 1, decode_content=False)
+                finally:
+                    answer.close()  # which leaves the connection as it is
                 if len(body) > ANSWER_BYTES_MAX:
                     dog.cut = dog.cut or f"answered more than {ANSWER_BYTES_MAX:,} bytes"
                     self.close()
