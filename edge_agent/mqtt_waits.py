@@ -27,4 +27,4 @@ def keep_cancellations(client: aiomqtt.Client) -> None:
         except TimeoutError:
             raise aiomqtt.MqttError("the broker did not answer in time") from None
 
-    client._wait_for = wait_for  # type: ignore[method-assign]
+    client._wait_for = wait_for  # type: ignore[method-assign]  # aiomqtt has no setting for it

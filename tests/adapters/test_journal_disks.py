@@ -199,7 +199,8 @@ async def test_a_journal_that_is_taken_away_in_mid_run_is_begun_anew_and_that_is
     if how == "replaced":
         path.write_bytes(b"something else")
     await journal.record_prompt(prompt("after"), ALICE, None)
-    assert "removed or replaced" in journal.health[0] or "damaged" in journal.health[0]
+    assert "it was removed or replaced while it was in use" in journal.health[0]
+    assert ("nothing is left of it" if how == "removed" else "set aside as") in journal.health[0]
     assert journal.health[-1] == "", "the core has what has not ended kept anew"
     await journal.close()
     restored = await journal.open()
@@ -240,6 +241,22 @@ async def test_a_reserve_that_is_removed_in_mid_run_is_made_anew_with_what_it_he
     assert reserve.put(records[1:]) == 1
     reserve.close()
     reserve.open()
+    assert list(reserve.records) == records
+    reserve.close()
+
+
+async def test_a_removed_reserve_for_which_there_is_no_more_room_forgets_nothing_that_it_held(card: Path) -> None:
+    reserve = Reserve(card / "ends", SMALL)
+    records = [JournalAnswer(answer(f"p{number}", "blue"), ALICE) for number in range(2)]
+    assert reserve.put(records[:1]) == 1
+    (card / "ends").unlink()
+    mend = await full(card)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            reserve.put(records[1:])
+        assert list(reserve.records) == records[:1]
+    mend()
+    assert reserve.put(records[1:]) == 1
     assert list(reserve.records) == records
     reserve.close()
 
@@ -514,6 +531,7 @@ async def test_a_kill_while_the_reserve_is_cleared_brings_no_old_end_back(card: 
         first = int.from_bytes(file.read(4), "big") + 8
         file.seek(0)
         file.write(bytes(first))
+    reserve = Reserve(card / "ends", SMALL)
     reserve.open()
     assert reserve.records == ()
     assert reserve.put(records[:1]) == 1

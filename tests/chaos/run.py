@@ -93,7 +93,7 @@ class ChaosRun:
             await self._world.programs[device].end()
         await self._world.start_all()
         for device in self._world.devices:
-            await until(lambda device=device: self._faults.is_there(device), f"{device} is there again")  # type: ignore[misc]
+            await until(lambda device=device: self._faults.is_there(device), f"{device} is there again")  # type: ignore[misc]  # bound now
         owed = [key for key in self._record.accepted(durable=True) if key in self._users.asked]
         self._say(f"{len(owed)} accepted prompts are asked again for their ends")
         return await self._users.ask_again(owed, PATIENCE_S)

@@ -87,5 +87,5 @@ def test_a_network_that_grows_slow_is_found_out_by_late_receipts_and_costs_no_pr
     mesh._delay_s = 0.4  # a receipt takes 0.8 s: longer than two waits of 0.25 s
     first, *others = asks(mesh, 6)
     assert mesh.answer(first).provenance.missing, "the peers were given up, for nobody knew better"
-    assert all(mesh.agents["d0"].view.get(name).status is PeerStatus.ALIVE for name in ("d1", "d2"))  # type: ignore[union-attr]
+    assert all(mesh.agents["d0"].view.get(name).status is PeerStatus.ALIVE for name in ("d1", "d2"))  # type: ignore[union-attr]  # it is known
     assert all(not mesh.answer(key).provenance.missing for key in others[-4:])

@@ -153,16 +153,16 @@ RAISED: dict[str, Behaviour] = {
     "no result": returning(None),
     "a text": returning("Paris"),
     "text is bytes": returning(replace(GOOD, text=b"Paris")),  # type: ignore[arg-type]  # wrong types, here and below
-    "text is null": returning(replace(GOOD, text=None)),  # type: ignore[arg-type]
-    "a count is a list": returning(replace(GOOD, input_tokens=[1])),  # type: ignore[arg-type]
+    "text is null": returning(replace(GOOD, text=None)),  # type: ignore[arg-type]  # wrong on purpose
+    "a count is a list": returning(replace(GOOD, input_tokens=[1])),  # type: ignore[arg-type]  # wrong on purpose
     "a count is negative": returning(replace(GOOD, output_tokens=-1)),
     "a count is a boolean": returning(replace(GOOD, output_tokens=True)),
-    "a count is a fraction": returning(replace(GOOD, output_tokens=1.0)),  # type: ignore[arg-type]
+    "a count is a fraction": returning(replace(GOOD, output_tokens=1.0)),  # type: ignore[arg-type]  # wrong on purpose
     "a count is huge": returning(replace(GOOD, input_tokens_cut=10**5000)),
     "a time is no number": returning(replace(GOOD, time_to_first_token_s=math.nan)),
     "a time is infinite": returning(replace(GOOD, time_to_first_token_s=math.inf)),
     "a time is negative": returning(replace(GOOD, time_to_first_token_s=-0.1)),
-    "a time is a text": returning(replace(GOOD, time_to_first_token_s="1")),  # type: ignore[arg-type]
+    "a time is a text": returning(replace(GOOD, time_to_first_token_s="1")),  # type: ignore[arg-type]  # wrong on purpose
     "a result that raises": returning(_Result()),
     "a piece is null": writing(None),
     "a piece is bytes": writing(b"x"),

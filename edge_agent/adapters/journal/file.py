@@ -95,7 +95,7 @@ class JournalFile:
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
-                self._begin_anew(str(error))
+                self._begin_anew(_damage_in_words(error))
         self.refusal = None
         told, self._told = self._told, True
         return None if told else restored
@@ -128,6 +128,8 @@ class JournalFile:
             for at, (record, error) in enumerate(zip(records, errors, strict=True))
             if error is not None and isinstance(record, JournalAnswer)
         ]
+        if not refused:
+            return errors
         try:
             kept = self._reserve.put([record for _, record in refused])
         except OSError as error:
@@ -148,7 +150,7 @@ class JournalFile:
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
-            self._begin_anew(str(error))
+            self._begin_anew(_damage_in_words(error))
             self._opened().write(records)
 
     def _try_reserve(self, records: int) -> None:
@@ -186,7 +188,7 @@ class JournalFile:
             except sqlite3.Error as error:
                 if not is_foreign(error):
                     raise
-                return self._begin_anew(str(error))
+                return self._begin_anew(_damage_in_words(error))
         except BaseException:
             self.close()
             raise
@@ -194,13 +196,9 @@ class JournalFile:
     def _begin_anew(self, why: str) -> SessionsRestored:
         self.close()
         aside = set_aside(self._path)
-        log.error(
-            "the journal %s is damaged (%s) and was set aside as %s; a new one begins without its prompts",
-            self._path,
-            why,
-            aside,
-        )
-        self.damage = f"the journal was damaged and is set aside as {aside.name}; what has not ended is kept anew"
+        left = f"it was set aside as {aside}" if aside.exists() else "nothing is left of it"
+        log.error("the journal %s is begun anew without its prompts: %s; %s", self._path, why, left)
+        self.damage = f"the journal is begun anew, since {why}; {left}; what has not ended is kept anew"
         return self._open_once()
 
     def _open_once(self) -> SessionsRestored:
@@ -235,6 +233,10 @@ class JournalFile:
             answers_bytes_max=self._answers_bytes_max,
             now=self._now,
         )
+
+
+def _damage_in_words(error: sqlite3.Error) -> str:
+    return f"it was damaged: {' '.join(str(error).split())}"  # SQLite says it in several lines
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -54,13 +54,45 @@ class Reserve:
         return self._file is not None
 
     def open(self) -> None:
-        """Reads what is there; takes the room on the disk. Again does nothing.
+        """Reads what is there; takes the room on the disk. Does nothing while its file is there and open.
+
+        Where the file was removed meanwhile, by whoever looked for room, it is made anew with what it held.
 
         Raises:
-            OSError: there is no such room, or no file can be there. What can be read is read all the same.
+            OSError: there is no such room, or no file can be there. What is known is known all the same.
         """
+        if self._file is not None and os.fstat(self._file).st_nlink == 0:
+            self.close()
         if self._file is not None:
             return
+        held = self._records
+        try:
+            self._file = self._open_file()
+            if held and not self._records:
+                self._append(held)
+        except OSError:
+            self._records = self._records or held
+            raise
+
+    def put(self, records: Sequence[JournalAnswer]) -> int:
+        """Keeps ends, as many of them as there is room for, in their order; returns how many are on disk."""
+        self.open()
+        return self._append(records)
+
+    def clear(self) -> None:
+        """The journal has them all."""
+        if self._end:
+            _write(self._opened(), bytes(self._end), 0)
+            self._end = 0
+            self._records.clear()
+
+    def close(self) -> None:
+        """May be called twice. What it holds stays on the disk, and known here."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def _open_file(self) -> int:
         try:
             file = os.open(self._path, _FLAGS | os.O_CREAT | os.O_RDWR, PRIVATE)
         except OSError:
@@ -79,41 +111,21 @@ class Reserve:
         except BaseException:
             os.close(file)
             raise
-        self._file = file
+        return file
 
-    def put(self, records: Sequence[JournalAnswer]) -> int:
-        """Keeps ends, as many of them as there is room for, in their order; returns how many are on disk."""
-        before: list[JournalAnswer] = []
-        if self._file is not None and os.fstat(self._file).st_nlink == 0:  # removed by whoever looked for room
-            before = self._records
-            self.close()
-        self.open()
-        records = [*before, *records]
-        end, blob, kept = self._end, b"", 0
+    def _append(self, records: Sequence[JournalAnswer]) -> int:
+        blob, kept = b"", 0
         for record in records:
             body = _RECORD.dump_json(record)
             piece = len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body
-            if end + len(blob) + len(piece) > self._size:
+            if self._end + len(blob) + len(piece) > self._size:
                 break
             blob, kept = blob + piece, kept + 1
         if kept:
-            _write(self._opened(), blob, end)
+            _write(self._opened(), blob, self._end)
             self._end += len(blob)
             self._records += records[:kept]
-        return max(0, kept - len(before))
-
-    def clear(self) -> None:
-        """The journal has them all."""
-        if self._end:
-            _write(self._opened(), bytes(self._end), 0)
-            self._end = 0
-            self._records.clear()
-
-    def close(self) -> None:
-        """May be called twice. What it holds stays on the disk."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        return kept
 
     def _grow(self, file: int, size: int) -> None:
         disk = os.fstatvfs(file)

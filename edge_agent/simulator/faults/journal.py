@@ -17,6 +17,7 @@ from edge_agent.core.errors import JournalError
 from edge_agent.core.events import JoinedLayer, ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
 from edge_agent.core.sizes import answer_size
+from edge_agent.simulator.checkers.one_end import FULL
 
 RESERVE_ENDS = 8  # so few that a run may find it full
 WRITE_S = 0.01  # what a card takes for a commit when nothing is wrong with it
@@ -49,7 +50,7 @@ class Disk(StrEnum):
     """What a disk is like. Writing raises unless it is `WELL`."""
 
     WELL = ""
-    FULL = "no space on the disk"
+    FULL = FULL
     READ_ONLY = "the disk is read-only"
     UNSYNCED = "the disk did not confirm the write"  # the record may be there all the same: here it is
     DAMAGED = "the file is damaged"
