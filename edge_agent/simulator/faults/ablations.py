@@ -1,4 +1,4 @@
-"""Safeguards of the core that can be taken away, to show that the simulation would notice.
+"""Safeguards that can be taken away, to show that the simulation would notice.
 
 A checker that has never complained may be blind. With a safeguard gone, some seed must be caught.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 from edge_agent.core import membership, peer_service, peers, requests
 from edge_agent.core.agent import Agent
-from edge_agent.core.effects import JournalPrompt, SendToUser
+from edge_agent.core.effects import JournalAnswer, JournalPrompt, SendToUser
 from edge_agent.core.ends import Ends, EndState
-from edge_agent.core.errors import SettingsError
+from edge_agent.core.errors import JournalError, SettingsError
 from edge_agent.core.events import Event, InferenceFailed, PromptReceived, ReplyRoute, SessionsRestored
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.messages import Answer, BusyReason
@@ -27,6 +27,7 @@ from edge_agent.core.requests import Requests
 from edge_agent.core.sessions import Sessions
 from edge_agent.simulator.faults.disks import Disks, Record
 from edge_agent.simulator.faults.engines import ENDLESS_S, Engines
+from edge_agent.simulator.faults.journal import Disk, SimulatedJournal
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,12 @@ def _tell_no_error(self: Disks, device: int, record: Record, error: str) -> None
     _TELL(self, device, record, "")
 
 
+def _full_for_ends(self: SimulatedJournal, effect: JournalAnswer) -> None:
+    if self.disk is Disk.FULL:
+        raise JournalError(Disk.FULL.value)
+    _RECORD_ANSWER(self, effect)
+
+
 def _restored_without_answers(self: Reception, event: SessionsRestored, now: float) -> None:
     answers = tuple(replace(answer, delivered=True) for answer in event.answers)
     _RESTORED(self, SessionsRestored(event.sessions, answers), now)
@@ -120,7 +127,7 @@ def _no_outcome(self: Engines, seconds: float, item_id: str) -> tuple[float, Eve
 
 _RECEIVE, _RESTORED = Reception.prompt_received, Reception.restored
 _ADD, _SENT, _FORGET = Ends.add, Ends.sent, Ends._forget_old
-_ITEM_DUE, _TELL = InferenceServer.item_due, Disks.tell
+_ITEM_DUE, _TELL, _RECORD_ANSWER = InferenceServer.item_due, Disks.tell, SimulatedJournal.record_answer
 _QUEUE = InferenceQueue.__init__
 _numbers = count()
 
@@ -194,6 +201,9 @@ ABLATIONS = {
     "lost-origin": Ablation("nobody works for a device that is gone", ((PeerService, "origin_lost", _nothing),)),
     "reference-sizes": Ablation("references are cut to what fits a message", ((requests, "fit_references", _uncut),)),
     "owed-sizes": Ablation("an end is cut to what today's broker takes", ((Ends, "_cut", lambda self, end: False),)),
+    "ends-reserve": Ablation(
+        "an end that a full disk refuses is kept in the reserve", ((SimulatedJournal, "record_answer", _full_for_ends),)
+    ),
 }
 
 
