@@ -18,6 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_agent.tls import ClosingSocket
+
 CONNECT_TIMEOUT_S = 10.0  # a broker in reach answers in milliseconds; one that refuses hangs up as soon
 ANSWER_TIMEOUT_S = 10.0  # for a SUBACK or a PUBACK
 KEPT_MESSAGES_MAX = 50_000  # a broker that sends more than a probe asked for must not fill our memory
@@ -59,6 +61,25 @@ class Received:
     retained: bool
 
 
+class _ClosingClient(Client):
+    """paho leaves the socket open if a WebSocket's handshake fails."""
+
+    _made: socket.socket | None = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        self._made = super()._create_socket_connection()
+        return self._made
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        self._made = wrapped = super()._ssl_wrap_socket(tcp_sock)
+        return wrapped
+
+    def close_socket(self) -> None:
+        """Closes what a failed connect leaves."""
+        if self._made is not None:
+            self._made.close()
+
+
 class ConnectRefusedError(Exception):
     """The broker did not let this client in. The message is one line that says how."""
 
@@ -85,7 +106,7 @@ class ProbeClient:
         self._ended = threading.Event()
         self._answers: dict[int, list[int]] = {}
         self._news = threading.Condition()
-        self._client = Client(
+        self._client = _ClosingClient(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
@@ -101,6 +122,7 @@ class ProbeClient:
         if door.ca is not None:
             context = ssl.create_default_context(cafile=str(door.ca))
             context.check_hostname = door.check_hostname
+            context.sslsocket_class = ClosingSocket
             if badge.certificate is not None:
                 context.load_cert_chain(badge.certificate, badge.key)
             self._client.tls_set_context(context)
@@ -136,6 +158,7 @@ class ProbeClient:
                 self._door.host, self._door.port, KEEPALIVE_S, clean_start=fresh, properties=properties
             )
         except (OSError, ssl.SSLError, ValueError) as error:
+            self._client.close_socket()
             raise ConnectRefusedError(f"no connection: {error}") from None
         with contextlib.suppress(OSError, AttributeError):
             self._client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]  # None is the AttributeError

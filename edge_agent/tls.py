@@ -28,6 +28,22 @@ class TlsFileError(ValueError):
     """A PEM file can't be used. One line that names it and says why."""
 
 
+class ClosingSocket(ssl.SSLSocket):
+    """Closes itself if its handshake fails, since paho leaves it open. For `SSLContext.sslsocket_class`."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As in `ssl.SSLSocket`."""
+        try:
+            super().do_handshake(block)
+            self.check_name()
+        except BaseException:
+            self.close()
+            raise
+
+    def check_name(self) -> None:
+        """Raises what a wrong name is refused with; here OpenSSL has looked at it."""
+
+
 def client_context(ca: str | None, certificate: str | None, key: str | None, revoked: str | None) -> ssl.SSLContext:
     """Returns a context that trusts `ca` (`None`: whom the system trusts) and shows `certificate` (`None`: nobody).
 

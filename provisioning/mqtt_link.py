@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 
 from edge_agent.mqtt_waits import keep_cancellations
-from edge_agent.tls import client_context, say
+from edge_agent.tls import ClosingSocket, client_context, say
 from provisioning.errors import ProvisioningError
 from provisioning.link import Connect, Link, LinkError, Received
 
@@ -130,26 +130,10 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
         raise LinkError(_why(access, error, entered=entered)) from None
 
 
-class _ClosingSocket(ssl.SSLSocket):
-    """Closes itself if its handshake fails, since paho leaves it open."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        """As in `ssl.SSLSocket`."""
-        try:
-            super().do_handshake(block)
-            self.check_name()
-        except BaseException:
-            self.close()
-            raise
-
-    def check_name(self) -> None:
-        """Here OpenSSL has done it."""
-
-
-def _known_as(device_id: str, host: str) -> type[_ClosingSocket]:
+def _known_as(device_id: str, host: str) -> type[ClosingSocket]:
     """A socket for a broker that is the device's own: OpenSSL can compare one name only, and either will do."""
 
-    class _DeviceSocket(_ClosingSocket):
+    class _DeviceSocket(ClosingSocket):
         def check_name(self) -> None:
             """Raises `SSLCertVerificationError` unless the certificate names the device, or the URL's host."""
             certificate: dict[str, Any] = self.getpeercert() or {}
@@ -234,7 +218,7 @@ class _MqttLink:
 def _context(access: BrokerAccess) -> ssl.SSLContext:
     files = (access.ca_file, access.certificate_file, access.key_file, access.crl_file)
     context = client_context(*(None if file is None else str(file) for file in files))
-    context.sslsocket_class = _ClosingSocket
+    context.sslsocket_class = ClosingSocket
     if access.broker_of:
         context.check_hostname = False
         context.sslsocket_class = _known_as(access.broker_of, check_url(access.url)[0])

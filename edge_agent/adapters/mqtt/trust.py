@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from edge_agent.tls import client_context
+from edge_agent.tls import ClosingSocket, client_context
 
 
 @final
@@ -74,19 +74,12 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _checking(names: tuple[str, ...], on_certificate: Callable[[frozenset[str]], None] | None) -> type[ssl.SSLSocket]:
-    class _CheckedSocket(ssl.SSLSocket):
-        """Its handshake fails unless the other side's certificate has one of the names."""
-
-        def do_handshake(self, block: bool = False) -> None:
-            """As in `ssl.SSLSocket`; a socket that failed is closed, since paho leaves it open."""
-            try:
-                super().do_handshake(block)
-                found = named_by(self.getpeercert() or {}, names)
-                if not found:
-                    raise ssl.SSLCertVerificationError(f"the certificate names none of: {', '.join(names)}")
-            except BaseException:
-                self.close()
-                raise
+    class _CheckedSocket(ClosingSocket):
+        def check_name(self) -> None:
+            """Raises `SSLCertVerificationError` unless the certificate has one of the names."""
+            found = named_by(self.getpeercert() or {}, names)
+            if not found:
+                raise ssl.SSLCertVerificationError(f"the certificate names none of: {', '.join(names)}")
             if on_certificate is not None:
                 on_certificate(found)
 
