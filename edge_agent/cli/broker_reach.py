@@ -10,6 +10,7 @@ from pathlib import Path
 import aiomqtt
 
 from edge_agent.adapters.mqtt import (
+    WILDCARDS_NOT_SUPPORTED,
     BrokerLimits,
     BrokerUrl,
     MqttSettings,
@@ -77,20 +78,22 @@ async def _read(
     client: aiomqtt.Client, settings: MqttSettings, limits: BrokerLimits
 ) -> tuple[list[tuple[str, Trouble]], list[str]]:
     """Returns what the device may not read, with the reason, and its inboxes in which a retained message lies."""
-    filters = topics.device_subscriptions(settings.mesh, settings.device_id)
-    allowed = [(topic, qos) for topic, qos in filters if limits.wildcards or topics.ANY not in topic]
-    codes = await unless_lost(client, client.subscribe(allowed))
+    inboxes = topics.device_inboxes(settings.mesh, settings.device_id)
+    filters = (*inboxes, topics.others_presence(settings.mesh))
+    if not limits.wildcards:
+        return [(topic, of_code(WILDCARDS_NOT_SUPPORTED)) for topic, _ in inboxes[:1]], []
+    codes = await unless_lost(client, client.subscribe(filters))
     refused = [
-        (topic, of_code(code_of(code))) for (topic, _), code in zip(allowed, codes, strict=True) if code_of(code)
+        (topic, of_code(code_of(code))) for (topic, _), code in zip(filters, codes, strict=True) if code_of(code)
     ]
     if refused:
         return refused, []
-    inboxes = {topic for topic, _ in allowed if topics.ANY not in topic}
-    await unless_lost(client, client.unsubscribe(sorted(inboxes)))  # what a broker keeps comes before it answers this
+    await unless_lost(client, client.unsubscribe([topic for topic, _ in inboxes]))  # what a broker keeps comes before it answers this
     retained: list[str] = []
     while len(client.messages):
         message = await anext(client.messages)
-        retained += [str(message.topic)] if message.retain and str(message.topic) in inboxes else []
+        if message.retain and any(message.topic.matches(topic) for topic, _ in inboxes):
+            retained.append(str(message.topic))
     return refused, retained
 
 

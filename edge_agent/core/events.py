@@ -17,16 +17,23 @@ from edge_agent.core.messages import Answer, Contribution, Message, Missing, Pro
 @final
 @dataclass(frozen=True, slots=True)
 class ReplyRoute:
-    """Where a user is answered. Opaque to the core, which only hands it back.
+    """Whose a prompt is, and where that user is answered.
 
-    topic: an `answers/` topic of this very device; transports refuse every other before the core sees it.
+    principal: who sent it, by the topic it came on, which no one else can write to where the broker knows who is who.
+    client: which of this user's clients wants the words.
     correlation: MQTT 5 correlation data as hex text, "" if there was none.
     body_id: the `id` of a 3.1.1 client's JSON body, repeated in each reply's body; "" if there was none.
     """
 
-    topic: str
+    principal: str
+    client: str = "0"
     correlation: str = ""
     body_id: str = ""
+
+    @property
+    def inbox(self) -> str:
+        """The principal and the client as one text. Neither holds a slash."""
+        return f"{self.principal}/{self.client}"
 
 
 @final

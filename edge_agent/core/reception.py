@@ -171,5 +171,5 @@ class Reception:
 
 
 def _session_key(prompt_id: str, reply: ReplyRoute) -> str:
-    """Two users may choose the same prompt id: a prompt is known by its id and where it is answered."""
-    return f"{reply.topic} {prompt_id}"
+    """Two users, or two clients of one, may choose the same prompt id: a prompt is known by its id and whose it is."""
+    return f"{reply.inbox} {prompt_id}"

@@ -61,6 +61,22 @@ def check(message: m.Message) -> None:
             _device_id("device_id", message.device_id)
 
 
+def speaker_of(message: m.Message) -> str | None:
+    """Returns the device that a message says it is from; `None` where it does not say."""
+    match message:
+        case m.ProposalRequest() | m.RequestCancel():
+            return message.origin
+        case m.ProposalResponse():
+            return message.contribution.device_id
+        case m.ViewExchange():
+            return message.entries[0].device_id if message.entries else None  # the sender's own stands first
+        case m.Presence():
+            return message.entry.device_id
+        case m.RequestReceipt() | m.DeviceStatus() | m.PromptReceipt() | m.PromptRefusal() | m.Answer():
+            return message.device_id
+    return None
+
+
 def _prompt(prompt: m.Prompt) -> None:
     if not any(turn.content.strip() for turn in prompt.messages):
         raise ValueError("messages: the prompt is empty")

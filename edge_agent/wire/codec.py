@@ -1,9 +1,10 @@
 """Bytes to messages and back. The only place that knows how a message looks on the wire.
 
-A body is one flat JSON object in UTF-8: `{"v": 1, "type": "prompt", ...the fields of the message class}`, the type in
+A body is one flat JSON object in UTF-8: `{"v": 2, "type": "prompt", ...the fields of the message class}`, the type in
 kebab-case. Reading is strict: nothing unknown, nothing converted ("2" is no number, 1.5 no integer), no NaN. What is
 around the object is no part of it: a byte order mark before it, blanks and the zeros of a C string behind it. Whatever
-is wrong with the bytes ends as one `ProtocolError`; nothing else is ever raised by `decode` and `decode_prompt`.
+is wrong with the bytes ends as one `ProtocolError`; nothing else is ever raised by `decode` and `decode_prompt`. Who
+speaks is said by the topic: a message of one device to another that gives another name is no message.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
-from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check
+from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check, speaker_of
 from edge_agent.wire.salvage import Salvage, utf_16_of
+from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, check_id
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BODY_BYTES_MAX = 256 * 1024  # a prompt with its references, and what every broker here can be told to let through
 DETAIL_LENGTH_MAX = 160  # one line in a log or an app; never a large echo of what somebody sent
-REPLY_TO_LENGTH_MAX = 256  # longer than any topic of ours
 _AROUND = b"\0 \t\r\n"  # what may follow a body and says nothing
 
 _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -56,19 +57,20 @@ _HEADS = {kind: f'{{"v":{SCHEMA_VERSION},"type":"{name}",'.encode() for kind, na
 @final
 @dataclass(frozen=True, slots=True)
 class UserInput:
-    """A user's message with what a 3.1.1 client put beside it in the body; "" where it is absent."""
+    """A user's message with what a 3.1.1 client put beside it in the body: which of the user's clients is to be
+    answered, and an `id` to repeat, "" where there is none."""
 
     message: m.UserMessage
-    reply_to: str
+    client: str
     body_id: str
 
 
 class UserInputError(ProtocolError):
-    """A user's bytes are no message. `reply_to` and `body_id` are what could still be read, to tell the sender."""
+    """A user's bytes are no message. `client` and `body_id` are what could still be read, to tell the sender."""
 
-    def __init__(self, cause: ProtocolError, reply_to: str, body_id: str) -> None:
+    def __init__(self, cause: ProtocolError, client: str, body_id: str) -> None:
         super().__init__(cause.reason, cause.detail, cause.message_id)
-        self.reply_to = reply_to
+        self.client = client
         self.body_id = body_id
 
 
@@ -83,8 +85,12 @@ def encode(message: m.Message, body_id: str = "") -> bytes:
     return _HEADS[type(message)] + extra + fields[1:]
 
 
-def decode(body: bytes, types: Iterable[type] = _KINDS, bytes_max: int = BODY_BYTES_MAX) -> m.Message:
+def decode(
+    body: bytes, types: Iterable[type] = _KINDS, bytes_max: int = BODY_BYTES_MAX, sender: str | None = None
+) -> m.Message:
     """Returns the message in `body`, which must be one of `types`.
+
+    sender: who wrote it, by its topic; whoever the message says it is from must be the same. `None` asks nothing.
 
     The `id` that a device repeats to 3.1.1 clients is accepted in what devices tell users, and dropped.
 
@@ -97,6 +103,8 @@ def decode(body: bytes, types: Iterable[type] = _KINDS, bytes_max: int = BODY_BY
         if kind in get_args(m.DeviceToUser):
             fields.pop("id", None)
         message: m.Message = _validate(kind, fields)
+        if sender is not None and (speaker := speaker_of(message)) is not None and speaker != sender:
+            raise _invalid(f"sender: {speaker} speaks on the topic of {sender}")
     except ProtocolError as error:
         error.message_id = _message_id(fields)
         raise
@@ -111,32 +119,32 @@ def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> UserInput:
     Raises:
         UserInputError: it is neither; the only error this raises.
     """
-    reply_to, body_id = "", ""
+    client, body_id = CLIENT_DEFAULT, ""
     try:
         fields = _read(body, bytes_max)
-        reply_to = _envelope_text(fields, "reply_to", REPLY_TO_LENGTH_MAX)
         body_id = _envelope_text(fields, "id", MESSAGE_ID_LENGTH_MAX)
+        client = _client(fields)
         if body_id:
             fields.setdefault("prompt_id", body_id)
         message_id = _message_id(fields)
     except ProtocolError as error:
-        raise _with_what_is_left(error, body, reply_to, body_id) from None
+        raise _with_what_is_left(error, body, body_id) from None
     try:
         kind = _kind(fields, get_args(m.UserMessage))
         if kind is m.Prompt:
             _expand_text(fields)
-        return UserInput(_validate(kind, fields), reply_to, body_id)
+        return UserInput(_validate(kind, fields), client, body_id)
     except ProtocolError as error:
         error.message_id = message_id
-        raise UserInputError(error, reply_to, body_id) from None
+        raise UserInputError(error, client, body_id) from None
 
 
-def _with_what_is_left(error: ProtocolError, body: bytes, reply_to: str, body_id: str) -> UserInputError:
-    """Adds where to tell the sender, and of what, as far as that can still be read."""
+def _with_what_is_left(error: ProtocolError, body: bytes, body_id: str) -> UserInputError:
+    """Adds of what to tell the sender, as far as that can still be read; where to, the topic has said."""
     left = Salvage(body)
     body_id = body_id or left.text("id", MESSAGE_ID_LENGTH_MAX)
     error.message_id = error.message_id or left.text("prompt_id", MESSAGE_ID_LENGTH_MAX) or body_id
-    return UserInputError(error, reply_to or left.text("reply_to", REPLY_TO_LENGTH_MAX), body_id)
+    return UserInputError(error, CLIENT_DEFAULT, body_id)
 
 
 def _read(body: bytes, bytes_max: int) -> dict[str, Any]:
@@ -215,6 +223,13 @@ def _expand_text(fields: dict[str, Any]) -> None:
     if not isinstance(text, str):
         raise _invalid("text: must be a text")
     fields["messages"] = [{"role": m.Role.USER, "content": text}]
+
+
+def _client(fields: dict[str, Any]) -> str:
+    try:
+        return check_id(_envelope_text(fields, "client", ID_LENGTH_MAX) or CLIENT_DEFAULT, "client")
+    except ValueError as error:
+        raise _invalid(f"client: {str(error).removeprefix('client ')}") from None
 
 
 def _envelope_text(fields: dict[str, Any], name: str, length_max: int) -> str:

@@ -1,8 +1,8 @@
-"""What can still be read of a user's body that is no message: where to tell its sender, and of what.
+"""What can still be read of a user's body that is no message: of what to tell its sender.
 
-MQTT 3.1.1 clients name their way back in the body. One that is nearly JSON (another encoding, a raw line break, single
-quotes, cut off, too large) still shows it, and a refusal in words helps more than silence. What is found is as little
-believed as what a whole body says: the caller checks that it is a topic where users are answered.
+The topic says who sent it and so where to tell it. A body that is nearly JSON (another encoding, a raw line break,
+single quotes, cut off, too large) still shows the id it was sent with, without which the sender of several prompts does
+not know which of them was refused.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """Every MQTT topic of the mesh: the only place where a topic string is made or read.
 
-    moamesh/v1/<mesh>/devices/<device>/<channel>[/<client>]
+    moamesh/v2/<mesh>/devices/<device>/<channel>[/<principal>[/<client>]]
 
-Ids are `[a-z0-9-]{1,64}`, so that no id can hold a level separator or a wildcard. `TABLE` says for each channel who
-writes and reads it, how, and what it carries; access rules for brokers are made from the same table.
+Ids are `[a-z0-9-]{1,64}`, so that no id can hold a level separator or a wildcard. A principal is whom the broker has let
+in: a device by its certificate (`kitchen`), a user by a password (`user.alice`), `operator`, `claim.kitchen`. Where more
+than one may write to a channel its topics end in the name of who does, and brokers let nobody write another's: the
+topic, not the body, says who speaks. `TABLE` says for each channel who writes and reads it, how, and what it carries;
+access rules for brokers are made from the same table.
 """
 
 from __future__ import annotations
@@ -15,10 +18,16 @@ from typing import final, get_args
 
 from edge_agent.core import messages as m
 
-ROOT = "moamesh/v1"
-ID_LENGTH_MAX = 64  # keeps the longest topic (mesh, device, client) under 256 bytes
+ROOT = "moamesh/v2"
+ID_LENGTH_MAX = 64  # keeps the longest topic (mesh, device, principal, client) under 320 bytes
+TOPIC_BYTES_MAX = 320
 ANY = "+"
 """In place of an id in a filter: any one id."""
+
+CLIENT_DEFAULT = "0"
+"""Where a principal is answered who names no client."""
+ANYBODY = "me"
+"""Who somebody says to be whom the broker lets in without a name. It proves nothing, as no name does there."""
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -41,6 +50,7 @@ USER_LOGIN = "user."
 CLAIM_LOGIN = "claim."
 """What a broker user name with a password begins with. No id holds a dot, so nobody with a password can ever be taken
 for a device. (Not a colon: password files end the name at it, and mosquitto refuses such names.)"""
+_PRINCIPAL = re.compile(rf"(?:{re.escape(USER_LOGIN)}|{re.escape(CLAIM_LOGIN)})?{_ID.pattern}")
 
 
 HOME_ASSISTANT_PREFIX = "homeassistant"
@@ -67,6 +77,14 @@ class Channel(StrEnum):
     JOB_REPORTS = "job-reports"
 
 
+class Level(StrEnum):
+    """What a level behind the channel names."""
+
+    SENDER = "who writes"
+    READER = "who reads"
+    CLIENT = "which of the reader's clients"
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class TopicRow:
@@ -79,45 +97,55 @@ class TopicRow:
     retain: bool
     types: tuple[type, ...] = ()
     """The messages it carries, nothing else; none: what it carries is provisioning's own (`provisioning.messages`)."""
-    per_client: bool = False
-    """Whether one more level names the client, who alone of the users reads it."""
+    levels: tuple[Level, ...] = ()
+    """What stands behind the channel; the principal first."""
 
 
 _DEVICE, _PEERS, _USERS, _OPERATOR, _CLAIMANT = Role
-# The operator writes presence and status to clear what a revoked device left retained, and nothing else there.
+_SENDER, _ANSWERED = (Level.SENDER,), (Level.READER, Level.CLIENT)
+# The operator writes presence and status to clear what a revoked device left retained, and nothing else there. So these
+# two are the device's own and name no sender.
 _ROWS = (
     TopicRow(Channel.PRESENCE, (_DEVICE, _OPERATOR), (_PEERS, _USERS, _OPERATOR), 1, True, (m.Presence,)),
-    TopicRow(Channel.PROMPTS, (_USERS,), (_DEVICE,), 1, False, get_args(m.UserMessage)),
-    TopicRow(Channel.ANSWERS, (_DEVICE,), (_USERS,), 1, False, get_args(m.DeviceToUser), per_client=True),
-    TopicRow(Channel.PROPOSALS, (_PEERS,), (_DEVICE,), 1, False, (m.ProposalRequest, m.RequestCancel)),
-    TopicRow(Channel.REPLIES, (_PEERS,), (_DEVICE,), 1, False, (m.RequestReceipt, m.ProposalResponse)),
-    TopicRow(Channel.GOSSIP, (_PEERS,), (_DEVICE,), 0, False, (m.ViewExchange,)),
+    TopicRow(Channel.PROMPTS, (_USERS,), (_DEVICE,), 1, False, get_args(m.UserMessage), _SENDER),
+    TopicRow(Channel.ANSWERS, (_DEVICE,), (_USERS,), 1, False, get_args(m.DeviceToUser), _ANSWERED),
+    TopicRow(Channel.PROPOSALS, (_PEERS,), (_DEVICE,), 1, False, (m.ProposalRequest, m.RequestCancel), _SENDER),
+    TopicRow(Channel.REPLIES, (_PEERS,), (_DEVICE,), 1, False, (m.RequestReceipt, m.ProposalResponse), _SENDER),
+    TopicRow(Channel.GOSSIP, (_PEERS,), (_DEVICE,), 0, False, (m.ViewExchange,), _SENDER),
     TopicRow(Channel.STATUS, (_DEVICE, _OPERATOR), (_USERS, _OPERATOR), 0, True, (m.DeviceStatus,)),
     TopicRow(Channel.CLAIMS, (_CLAIMANT,), (_OPERATOR,), 1, False),
     TopicRow(Channel.CERTIFICATES, (_OPERATOR,), (_DEVICE, _CLAIMANT), 1, False),
     TopicRow(Channel.RENEWALS, (_DEVICE,), (_OPERATOR,), 1, False),
-    TopicRow(Channel.REVOCATIONS, (_OPERATOR, _PEERS), (_DEVICE,), 1, False),
+    TopicRow(Channel.REVOCATIONS, (_OPERATOR, _PEERS), (_DEVICE,), 1, False, levels=_SENDER),
     TopicRow(Channel.JOBS, (_OPERATOR,), (_DEVICE,), 1, False),
     TopicRow(Channel.JOB_REPORTS, (_DEVICE,), (_OPERATOR,), 1, False),
 )
 TABLE: dict[Channel, TopicRow] = {row.channel: row for row in _ROWS}
+INBOXES = (Channel.PROMPTS, Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP)
+"""Where others write to a device, for its core to read."""
 _ROW_OF_TYPE: dict[type, TopicRow] = {kind: row for row in _ROWS for kind in row.types}
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A topic taken apart. `client` is "" except under `answers`."""
+    """A topic taken apart. `principal` is who writes, or under `answers` who reads; "" where the channel names none."""
 
     mesh: str
     device: str
     channel: Channel
+    principal: str = ""
     client: str = ""
 
 
 def is_id(text: str) -> bool:
     """Whether `text` may name a mesh, a device or a client."""
     return _ID.fullmatch(text) is not None
+
+
+def is_principal(text: str) -> bool:
+    """Whether `text` may be the name of somebody whom a broker lets in: an id, or a login with a password."""
+    return _PRINCIPAL.fullmatch(text) is not None
 
 
 def check_id(text: str, what: str = "id") -> str:
@@ -158,56 +186,71 @@ def row_for(message: object) -> TopicRow:
     return _ROW_OF_TYPE[type(message)]
 
 
-def build(mesh: str, device: str, channel: Channel, client: str = "") -> str:
-    """Returns the topic to publish to.
+def build(mesh: str, device: str, channel: Channel, *levels: str) -> str:
+    """Returns the topic to publish to; `levels` are what the table wants behind the channel.
 
     Raises:
-        ValueError: an id is malformed, or a client is given where none belongs, or missing where one does.
+        ValueError: an id or principal is malformed, or there are more or fewer levels than the channel has.
     """
-    if TABLE[channel].per_client != bool(client):
-        raise ValueError(f"{channel} topics {'need a' if TABLE[channel].per_client else 'have no'} client")
-    for what, text in (("mesh", mesh), ("device", device), ("client", client or "none")):
+    named = TABLE[channel].levels
+    if len(levels) != len(named):
+        raise ValueError(f"{channel} topics end in {len(named)} names, not {len(levels)}")
+    for what, text in (("mesh", mesh), ("device", device)):
         check_id(text, what)
-    return topic_filter(mesh, device, channel, client)
+    for level, text in zip(named, levels, strict=True):
+        if level is Level.CLIENT:
+            check_id(text, "client")
+        elif not is_principal(text):
+            raise ValueError(f"{level} must be an id, {USER_LOGIN}<id> or {CLAIM_LOGIN}<id>, not {text[:80]!r}")
+    return topic_filter(mesh, device, channel, *levels)
 
 
-def topic_filter(mesh: str, device: str, channel: Channel, client: str = ANY) -> str:
-    """Returns a filter or access pattern. `device` and `client` may be `ANY` or a broker's own placeholder (`%u`)."""
-    tail = f"/{client}" if TABLE[channel].per_client else ""
-    return f"{ROOT}/{mesh}/devices/{device}/{channel}{tail}"
+def topic_filter(mesh: str, device: str, channel: Channel, principal: str = ANY, client: str = ANY) -> str:
+    """Returns a filter or access pattern. Each name may be `ANY` or a broker's own placeholder (`%u`); those that the
+    channel has no level for are left out."""
+    tail = (principal, client)[: len(TABLE[channel].levels)]
+    return "/".join((ROOT, mesh, "devices", device, channel, *tail))
 
 
 def parse(topic: str) -> Address | None:
     """Takes a topic apart; `None` if it is none of ours."""
     if not topic.startswith(f"{ROOT}/"):
         return None
-    levels = topic[len(ROOT) + 1 :].split("/")
-    if len(levels) not in (4, 5) or levels[1] != "devices" or levels[3] not in TABLE:
+    mesh, *rest = topic[len(ROOT) + 1 :].split("/")
+    if len(rest) < 3 or rest[0] != "devices" or rest[2] not in TABLE:
         return None
-    channel = Channel(levels[3])
-    ids = [levels[0], levels[2], *levels[4:]]
-    if TABLE[channel].per_client != (len(ids) == 3) or not all(map(is_id, ids)):
+    device, channel, levels = rest[1], Channel(rest[2]), rest[3:]
+    named = TABLE[channel].levels
+    if len(levels) != len(named) or not (is_id(mesh) and is_id(device)):
         return None
-    return Address(levels[0], levels[2], channel, *levels[4:])
+    if not all((is_id if level is Level.CLIENT else is_principal)(text) for level, text in zip(named, levels, strict=True)):
+        return None
+    return Address(mesh, device, channel, *levels)
 
 
-def is_own_answer(topic: str, mesh: str, device: str) -> bool:
-    """Whether `topic` is a user's inbox under this very device: the only place where users may have it publish."""
+def client_at(topic: str, mesh: str, device: str, principal: str) -> str | None:
+    """Returns the client that a response topic names, `None` if it is not under this principal's answers of this very
+    device: the only place where a user may have it publish."""
     address = parse(topic)
-    return address is not None and (address.mesh, address.device, address.channel) == (mesh, device, Channel.ANSWERS)
+    if address is None or address != Address(mesh, device, Channel.ANSWERS, principal, address.client):
+        return None
+    return address.client
 
 
-def device_subscriptions(mesh: str, device: str) -> tuple[tuple[str, int], ...]:
-    """Returns what a device reads at its home broker, as (filter, QoS): its own inboxes, and everyone's presence."""
-    inboxes = (Channel.PROMPTS, Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP)
-    own = tuple((topic_filter(mesh, device, channel), TABLE[channel].qos) for channel in inboxes)
-    return (*own, (topic_filter(mesh, ANY, Channel.PRESENCE), TABLE[Channel.PRESENCE].qos))
+def device_inboxes(mesh: str, device: str) -> tuple[tuple[str, int], ...]:
+    """Returns what a device must be able to read at its home broker, as (filter, QoS): what is written to it."""
+    return tuple((topic_filter(mesh, device, channel), TABLE[channel].qos) for channel in INBOXES)
 
 
-def user_subscriptions(mesh: str, client: str, device: str = ANY) -> tuple[tuple[str, int], ...]:
+def others_presence(mesh: str) -> tuple[str, int]:
+    """Returns what a device also reads there, as (filter, QoS); without it gossip tells who else is there, later."""
+    return topic_filter(mesh, ANY, Channel.PRESENCE), TABLE[Channel.PRESENCE].qos
+
+
+def user_subscriptions(mesh: str, principal: str, client: str, device: str = ANY) -> tuple[tuple[str, int], ...]:
     """Returns what a user reads, as (filter, QoS): answers to this client, and presence and status of the devices."""
     channels = (Channel.ANSWERS, Channel.PRESENCE, Channel.STATUS)
-    return tuple((topic_filter(mesh, device, channel, client), TABLE[channel].qos) for channel in channels)
+    return tuple((topic_filter(mesh, device, channel, principal, client), TABLE[channel].qos) for channel in channels)
 
 
 def discovery_config(mesh: str, device: str, prefix: str = HOME_ASSISTANT_PREFIX) -> str:

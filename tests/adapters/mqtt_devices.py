@@ -128,7 +128,7 @@ class User:
 
     async def prompt(self, body: bytes, *, to: str = "a", **properties: Any) -> None:
         """Publishes to a device's prompts; see `publish`."""
-        await self.publish(topics.build("test", to, Channel.PROMPTS), body, **properties)
+        await self.publish(topics.build("test", to, Channel.PROMPTS, topics.ANYBODY), body, **properties)
 
     async def publish(
         self,

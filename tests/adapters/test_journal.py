@@ -29,8 +29,8 @@ from edge_agent.core.messages import (
 from edge_agent.core.states import Outcome
 from tests.adapters.journals import Journal
 
-ALICE = ReplyRoute(topic="answers/alice", correlation="c0ffee")
-BOB = ReplyRoute(topic="answers/bob", body_id="7")
+ALICE = ReplyRoute("user.alice", correlation="c0ffee")
+BOB = ReplyRoute("user.bob", body_id="7")
 
 
 class Clock:

@@ -23,10 +23,10 @@ from edge_agent.adapters.journal.reserve import Reserve
 from edge_agent.adapters.journal.store import Store
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
 from edge_agent.core.errors import JournalError
-from edge_agent.core.events import JoinedLayer, SessionsRestored
+from edge_agent.core.events import JoinedLayer, ReplyRoute, SessionsRestored
 from edge_agent.core.messages import Missing, Substitute
 from tests.adapters.journals import Journal
-from tests.adapters.test_journal import ALICE, answer, prompt, responses
+from tests.adapters.test_journal import ALICE, BOB, answer, prompt, responses
 from tests.support.polling import until
 from tests.support.small_disk import small_disk
 
@@ -407,16 +407,23 @@ async def test_what_was_missing_and_replaced_in_a_layer_survives_a_restart(tmp_p
     await journal.close()
 
 
+def stored(path: Path, version: int) -> None:
+    """Makes the journal that a moamesh of before left."""
+    connection = sqlite3.connect(path)
+    connection.executescript((DATA / f"journal-v{version}.sql").read_text())
+    connection.close()
+
+
 async def test_a_journal_of_version_1_is_read_with_all_that_it_holds(tmp_path) -> None:
     path = tmp_path / "journal.sqlite3"
-    connection = sqlite3.connect(path)
-    connection.executescript((DATA / "journal-v1.sql").read_text())
-    connection.close()
+    stored(path, 1)
     journal = Journal(path, answers_kept_s=1e9)
     restored = await journal.open()
     unfinished, plain = restored.sessions
     assert (unfinished.prompt.prompt_id, plain.prompt.prompt_id) == ("unfinished", "without-layers")
     assert unfinished.layers == (JoinedLayer(responses(1)),)
+    assert (unfinished.reply, plain.reply) == (ALICE, BOB)
+    assert {kept.reply for kept in restored.answers} == {BOB}
     assert (unfinished.layer_count, unfinished.fanout) == (None, None)
     assert [(kept.answer.prompt_id, kept.delivered) for kept in restored.answers] == [
         ("delivered", True),
@@ -429,6 +436,45 @@ async def test_a_journal_of_version_1_is_read_with_all_that_it_holds(tmp_path) -
     assert connection.execute("PRAGMA user_version").fetchone() == (database.SCHEMA_VERSION,)
     connection.close()
     assert len((await journal.open()).sessions) == 1
+    await journal.close()
+
+
+async def test_a_journal_of_version_2_keeps_whose_each_prompt_is(tmp_path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    stored(path, 2)
+    journal = Journal(path, answers_kept_s=1e9)
+    restored = await journal.open()
+    of_alice, of_bob, of_me = restored.sessions
+    assert (of_alice.reply, of_bob.reply, of_me.reply) == (ALICE, BOB, ReplyRoute("user.me", "0"))
+    layer = JoinedLayer(responses(1), (Missing(1, "d4", "silent"),), (Substitute(1, "d5", "d6", "queue_full"),))
+    assert (of_alice.layers, of_alice.layer_count, of_alice.fanout) == ((layer,), 2, 3)
+    assert (of_me.prompt, of_me.layers) == (of_alice.prompt, ())
+    assert [(kept.answer.prompt_id, kept.reply, kept.delivered) for kept in restored.answers] == [
+        ("delivered", BOB, True),
+        ("owed", BOB, False),
+    ]
+    await journal.write(JournalAnswer(answer("unfinished"), ALICE))
+    await journal.write(JournalDelivered("owed", BOB))
+    await journal.close()
+    restored = await journal.open()
+    assert [session.reply for session in restored.sessions] == [BOB, of_me.reply]
+    assert [kept.delivered for kept in restored.answers] == [True, True, False]
+    await journal.close()
+
+
+async def test_of_two_old_prompts_that_were_one_users_the_later_stays(tmp_path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    stored(path, 2)
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "UPDATE prompts SET reply_topic = replace(reply_topic, '/home/', '/before/'), prompt_id = 'unfinished'"
+        " WHERE prompt_id = 'without-layers'"
+    )
+    connection.execute("UPDATE prompts SET reply_topic = replace(reply_topic, '/answers/bob', '/answers/me')")
+    connection.commit()
+    connection.close()
+    journal = Journal(path)
+    assert [session.reply.principal for session in (await journal.open()).sessions] == ["user.alice", "user.me"]
     await journal.close()
 
 

@@ -52,7 +52,7 @@ async def test_a_prompt_arrives_with_its_way_back_and_is_answered_on_it(any_brok
         body = encode(PROMPT)
         await asker.prompt(body, response=ANSWERS, correlation=b"\x00\xffk")
         event = await a.arrival(PromptReceived)
-        assert event == PromptReceived(PROMPT, ReplyRoute(ANSWERS, "00ff6b"), len(body))
+        assert event == PromptReceived(PROMPT, ReplyRoute("me", "c1", "00ff6b"), len(body))
         delivered: list[bool] = []
         receipt = m.PromptReceipt("p1", "a", 0.5)
         a.transport.send_to_user(event.reply, receipt, delivered.append)
@@ -62,16 +62,16 @@ async def test_a_prompt_arrives_with_its_way_back_and_is_answered_on_it(any_brok
         assert reply.properties.CorrelationData == b"\x00\xffk"
         await until(lambda: delivered, "the broker's acknowledgement")
         await asker.prompt(encode(m.PromptCancel("p1")), response=ANSWERS)
-        assert await a.arrival(PromptCancelReceived) == PromptCancelReceived("p1", ReplyRoute(ANSWERS))
+        assert await a.arrival(PromptCancelReceived) == PromptCancelReceived("p1", ReplyRoute("me", "c1"))
 
 
 async def test_a_3_1_1_client_names_its_way_back_in_the_body(mosquitto: EmbeddedBroker) -> None:
     async with device("a", mosquitto.url) as a, user(mosquitto.url, ANSWERS) as asker:
-        body = {"v": 1, "type": "prompt", "text": "What is a dog?", "reply_to": ANSWERS, "id": "p1"}
+        body = {"v": 2, "type": "prompt", "text": "What is a dog?", "client": "c1", "id": "p1"}
         await asker.prompt(json.dumps(body).encode())
         event = await a.arrival(PromptReceived)
         assert event.prompt == PROMPT
-        assert event.reply == ReplyRoute(ANSWERS, "", "p1")
+        assert event.reply == ReplyRoute("me", "c1", "", "p1")
         a.transport.send_to_user(event.reply, m.TokenChunk("p1", 0, "A"))
         assert json.loads((await asker.arrival()).payload)["id"] == "p1"
 
@@ -79,30 +79,30 @@ async def test_a_3_1_1_client_names_its_way_back_in_the_body(mosquitto: Embedded
 @pytest.mark.parametrize(
     "response",
     [
-        topics.build("test", "b", Channel.ANSWERS, "c1"),
-        topics.build("test", "a", Channel.PROMPTS),
-        topics.build("other", "a", Channel.ANSWERS, "c1"),
+        topics.build("test", "b", Channel.ANSWERS, "me", "c1"),
+        topics.build("test", "a", Channel.ANSWERS, "user.alice", "c1"),
+        topics.build("test", "a", Channel.PROMPTS, "me"),
+        topics.build("other", "a", Channel.ANSWERS, "me", "c1"),
         "somewhere/else",
-        None,
     ],
 )
 async def test_a_prompt_with_a_response_topic_elsewhere_is_refused_and_nothing_is_published_there(
-    mosquitto: EmbeddedBroker, response: str | None
+    mosquitto: EmbeddedBroker, response: str
 ) -> None:
     async with device("a", mosquitto.url) as a, user(mosquitto.url, "somewhere/#", "moamesh/#") as asker:
         await asker.prompt(encode(PROMPT), response=response)
         event = await a.arrival(BadInputReceived)
-        assert event.reply is None
+        assert event.reply == ReplyRoute("me", "0")
         assert event.detail.startswith("response topic: ")
         assert event.message_id == "p1"
         assert a.transport.counters.bad == 1
         assert not a.of(PromptReceived)
-        assert {str(message.topic) for message in asker.got} <= {topics.build("test", "a", Channel.PROMPTS)}
+        assert {str(message.topic) for message in asker.got} <= {topics.build("test", "a", Channel.PROMPTS, "me")}
 
 
 async def test_the_transport_itself_publishes_to_no_foreign_topic(mosquitto: EmbeddedBroker) -> None:
     async with device("a", mosquitto.url) as a:
-        a.transport.send_to_user(ReplyRoute("somewhere/else"), m.TokenChunk("p1", 0, "A"))
+        a.transport.send_to_user(ReplyRoute("somewhere/else", "x"), m.TokenChunk("p1", 0, "A"))
         a.transport.send_to_device("b/+/#", "", request(), None)
         assert a.transport.counters.dropped == 2
         assert a.transport.counters.sent == 0
@@ -121,14 +121,14 @@ async def test_bad_bodies_become_bad_input_with_a_way_back_and_disturb_nothing(m
         await asker.prompt(encode(PROMPT), response=ANSWERS)
         await a.arrival(PromptReceived)
         assert [event.reason for event in a.of(BadInputReceived)] == list(bad.values())
-        assert {event.reply for event in a.of(BadInputReceived)} == {ReplyRoute(ANSWERS)}
+        assert {event.reply for event in a.of(BadInputReceived)} == {ReplyRoute("me", "c1")}
         assert a.of(ConnectionChanged) == [ConnectionChanged(True)]
 
 
 async def test_bad_bodies_of_peers_are_counted_and_name_no_way_back(mosquitto: EmbeddedBroker) -> None:
     async with device("a", mosquitto.url) as a, user(mosquitto.url) as peer:
         for channel in (Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP):
-            await peer.client.publish(topics.build("test", "a", channel), b"{}", qos=1)
+            await peer.client.publish(topics.build("test", "a", channel, "z"), b"{}", qos=1)
         await peer.client.publish(topics.build("test", "z", Channel.PRESENCE), b"{}", qos=1)
         wrong = encode(presence("y", m.PresenceState.ONLINE))
         await peer.client.publish(topics.build("test", "z", Channel.PRESENCE), wrong, qos=1)

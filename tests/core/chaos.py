@@ -228,25 +228,25 @@ class Chaos(Mesh):
         disk = self.disks.setdefault(name, Disk())
         match effect:
             case fx.JournalPrompt():
-                disk.sessions[f"{effect.reply.topic} {effect.prompt.prompt_id}"] = Kept(effect, self.now)
+                disk.sessions[f"{effect.reply.inbox} {effect.prompt.prompt_id}"] = Kept(effect, self.now)
             case fx.JournalLayer():
-                kept = disk.sessions[f"{effect.reply.topic} {effect.prompt_id}"]
+                kept = disk.sessions[f"{effect.reply.inbox} {effect.prompt_id}"]
                 kept.layers.append(effect.joined)
                 assert len(kept.layers) == effect.layer
             case fx.JournalAnswer():
-                key = f"{effect.reply.topic} {effect.answer.prompt_id}"
+                key = f"{effect.reply.inbox} {effect.answer.prompt_id}"
                 del disk.sessions[key]
                 disk.answers[key] = ev.RestoredAnswer(effect.answer, effect.reply, delivered=False)
                 disk.ends[key] = disk.ends.get(key, 0) + 1
             case fx.SendToUser(reply=reply, message=Answer() as answer):
-                kept_answer = disk.answers[f"{reply.topic} {answer.prompt_id}"]
+                kept_answer = disk.answers[f"{reply.inbox} {answer.prompt_id}"]
                 assert kept_answer.answer == answer, "an answer was sent that the journal does not hold"
                 assert self.agents[name].is_connected, "an answer was sent without a connection"
             case fx.JournalDelivered():
-                key = f"{effect.reply.topic} {effect.prompt_id}"
+                key = f"{effect.reply.inbox} {effect.prompt_id}"
                 disk.answers[key] = ev.RestoredAnswer(disk.answers[key].answer, effect.reply, delivered=True)
             case fx.SendToUser(reply=reply, message=PromptReceipt() as receipt):
-                key = f"{reply.topic} {receipt.prompt_id}"
+                key = f"{reply.inbox} {receipt.prompt_id}"
                 assert key in disk.sessions or key in disk.answers, "a receipt before the journal held the prompt"
 
     # --- what happens ---------------------------------------------------------------------------------------------
@@ -336,14 +336,14 @@ class Chaos(Mesh):
             options["deadline_s"] = rng.choice((0.5, 5.0, 60.0))
         if rng.random() < 0.2:
             options["join"] = rng.randint(1, 4)
-        self.asked[f"answers/{user} p1"] = name
+        self.asked[f"{user}/0 p1"] = name
         self.ask(name, user=user, **options)
 
     def _pester(self, key: str, action: str) -> None:
         """A user cancels or repeats a prompt, at the device that was asked."""
-        topic, prompt_id = key.split()
+        inbox, prompt_id = key.split()
         device = self.asked[key]
-        route = ev.ReplyRoute(topic)
+        route = ev.ReplyRoute(*inbox.split("/"))
         known = [kept for kept in (self.disks.get(device) or Disk()).sessions if kept == key]
         if action == "cancel":
             self.handle(device, ev.PromptCancelReceived(prompt_id, route))

@@ -112,8 +112,8 @@ class Mesh:
             (ChatMessage(Role.USER, text),),
             replace(PromptOptions(sampling=Sampling(max_output_tokens=8)), **options),  # type: ignore[arg-type]  # by name
         )
-        self.handle(device, ev.PromptReceived(prompt, ev.ReplyRoute(f"answers/{user}"), len(text)))
-        return f"answers/{user} {prompt_id}"
+        self.handle(device, ev.PromptReceived(prompt, ev.ReplyRoute(user), len(text)))
+        return f"{user}/0 {prompt_id}"
 
     def answer(self, key: str) -> Answer:
         """Returns the one answer of a prompt; fails if there is none or more than one."""
@@ -180,7 +180,7 @@ class Mesh:
                 if not self.lose(name, effect.device_id, effect.message):
                     self.later(self._delay_s, effect.device_id, ev.PeerMessageReceived(effect.message))
             case fx.SendToUser():
-                key = f"{effect.reply.topic} {effect.message.prompt_id}"
+                key = f"{effect.reply.inbox} {effect.message.prompt_id}"
                 taken = True
                 if isinstance(effect.message, Answer):
                     taken = self.broker_takes(name)

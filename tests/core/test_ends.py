@@ -50,12 +50,12 @@ def test_what_is_owed_after_a_restart_is_told_once_when_there_is_a_connection_an
     assert agent.outstanding()["ends to tell"] == 2
     mesh.handle("d0", ev.ConnectionChanged(True))
     mesh.run()
-    outcomes = [mesh.answer(f"answers/u1 {prompt_id}").outcome for prompt_id in ("finished", "late")]
+    outcomes = [mesh.answer(f"u1/0 {prompt_id}").outcome for prompt_id in ("finished", "late")]
     assert outcomes == [Outcome.ANSWERED, Outcome.EXPIRED]
     assert sorted(delivered(mesh)) == ["finished", "late"]
     mesh.handle("d0", ev.ConnectionChanged(True))  # a reconnect tells nothing twice
     mesh.run()
-    assert len(answers_told(mesh, "answers/u1 late")) == 1
+    assert len(answers_told(mesh, "u1/0 late")) == 1
 
 
 def test_an_end_without_a_connection_waits_for_one() -> None:
@@ -216,7 +216,7 @@ def test_an_end_told_while_the_disk_was_full_is_kept_once_there_is_room() -> Non
     mesh.disk_error = lambda device: "no room"
     mesh.handle("d0", ev.HealthChanged(Part.JOURNAL, "no room"))
     mesh.run()
-    assert answers_told(mesh, "answers/u1 p"), "told"
+    assert answers_told(mesh, "u1/0 p"), "told"
     mesh.disk_error = lambda device: ""
     mesh.effects.clear()
     mesh.handle("d0", ev.HealthChanged(Part.JOURNAL, ""))

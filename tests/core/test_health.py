@@ -64,7 +64,7 @@ def test_who_asks_it_all_the_same_gets_a_word_at_once_and_asks_another() -> None
     receipts = [message for sender, _, message in mesh.sent if sender == "d1" and isinstance(message, RequestReceipt)]
     assert [receipt.busy for receipt in receipts] == [BusyReason.UNABLE]  # its own word is enough, once
     for number in range(6):
-        assert not mesh.answer(f"answers/u1 p{number}").provenance.missing
+        assert not mesh.answer(f"u1/0 p{number}").provenance.missing
 
 
 def test_its_users_are_refused_in_words_with_a_time_to_try_again() -> None:

@@ -22,8 +22,8 @@ def test_prompts_are_answered_in_the_order_they_came() -> None:
     for number in range(5):
         mesh.ask("d0", layers=0, user=f"u{number}")
     mesh.run()
-    ended = [effect.reply.topic for _, effect in mesh.effects if isinstance(effect, fx.JournalAnswer)]
-    assert ended == [f"answers/u{number}" for number in range(5)]
+    ended = [effect.reply.inbox for _, effect in mesh.effects if isinstance(effect, fx.JournalAnswer)]
+    assert ended == [f"u{number}/0" for number in range(5)]
     assert [record.waiting_time_s for record in records(mesh)] == pytest.approx([0.0, 1.0, 2.0, 3.0, 4.0])
     assert [record.sojourn_time_s for record in records(mesh)] == pytest.approx([1.0, 2.0, 3.0, 4.0, 5.0])
 
@@ -125,7 +125,7 @@ def test_a_cancelled_running_item_frees_the_engine_for_the_next_at_once() -> Non
     first = mesh.ask("d0", layers=0, user="u1")
     mesh.ask("d0", layers=0, user="u2")
     mesh.run(until=1.0)
-    mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("answers/u1")))
+    mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("u1")))
     assert mesh.answer(first).outcome is Outcome.CANCELLED
     kinds = [type(effect) for _, effect in mesh.effects if isinstance(effect, fx.CancelInference | fx.StartInference)]
     assert kinds == [fx.StartInference, fx.CancelInference, fx.StartInference]
@@ -138,7 +138,7 @@ def test_a_long_queue_whose_time_is_over_ends_without_one_call_inside_another() 
     options = PromptOptions(layers=1, fanout=0, deadline_s=50.0)
     for number in range(400):
         prompt = Prompt("p1", (ChatMessage(Role.USER, "why?"),), options)
-        agent.handle(ev.PromptReceived(prompt, ev.ReplyRoute(f"answers/u{number}"), 4), 0.0)
+        agent.handle(ev.PromptReceived(prompt, ev.ReplyRoute(f"u{number}"), 4), 0.0)
     # the device was asleep: the engine's word is handled before the timers that are long due
     agent.handle(ev.InferenceCompleted("#1", "late", 1, 1, 0, 0.1), 40.0)
     agent.check_invariants(40.0)

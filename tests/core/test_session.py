@@ -215,7 +215,7 @@ def test_a_users_cancel_ends_the_session_and_drops_its_work_everywhere() -> None
     mesh = Mesh(4, service_s=100.0)
     key = mesh.ask("d0", layers=1, fanout=2)
     mesh.run(until=1.0)
-    mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("answers/u1")))
+    mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("u1")))
     mesh.run(until=2.0)
     assert mesh.answer(key).outcome is Outcome.CANCELLED
     for agent in mesh.agents.values():
@@ -249,13 +249,13 @@ def test_a_full_queue_refuses_in_words_and_says_when_to_try_again() -> None:
     mesh = Mesh(1, replace(QUIET, queue_capacity=2))
     for number in range(3):
         mesh.ask("d0", layers=0, prompt_id=f"p{number}")
-    (refusal,) = mesh.user_messages["answers/u1 p2"]
+    (refusal,) = mesh.user_messages["u1/0 p2"]
     assert isinstance(refusal, PromptRefusal)
     assert refusal.reason is RefusalReason.OVERLOADED
     assert refusal.retry_after_s is not None
     assert refusal.retry_after_s >= 1.0
     mesh.run()
-    assert [mesh.answer(f"answers/u1 p{number}").outcome for number in range(2)] == [Outcome.ANSWERED] * 2
+    assert [mesh.answer(f"u1/0 p{number}").outcome for number in range(2)] == [Outcome.ANSWERED] * 2
 
 
 @pytest.mark.parametrize(
@@ -275,9 +275,9 @@ def test_an_empty_or_huge_prompt_is_refused_and_nothing_else_is_disturbed(text: 
 
 def test_what_is_no_message_is_counted_and_its_sender_told() -> None:
     mesh = Mesh(1)
-    mesh.handle("d0", ev.BadInputReceived(RefusalReason.INVALID, "no JSON", "p9", ev.ReplyRoute("answers/u1")))
+    mesh.handle("d0", ev.BadInputReceived(RefusalReason.INVALID, "no JSON", "p9", ev.ReplyRoute("u1")))
     mesh.handle("d0", ev.BadInputReceived(RefusalReason.INVALID, "no JSON"))
-    (refusal,) = mesh.user_messages["answers/u1 p9"]
+    (refusal,) = mesh.user_messages["u1/0 p9"]
     assert isinstance(refusal, PromptRefusal)
     assert mesh.agents["d0"].counters.bad_input == 2
 
@@ -359,7 +359,7 @@ def test_a_restarted_device_takes_its_sessions_up_from_their_last_joined_layer()
 
 def restored(restarts: int = 1, remaining_s: float = 100.0) -> ev.SessionsRestored:
     prompt = Prompt("p1", (ChatMessage(Role.USER, "why?"),), PromptOptions(layers=1, fanout=1))
-    session = ev.RestoredSession(prompt, ev.ReplyRoute("answers/u1"), remaining_s, 3.0, (), restarts)
+    session = ev.RestoredSession(prompt, ev.ReplyRoute("u1"), remaining_s, 3.0, (), restarts)
     return ev.SessionsRestored((session,))
 
 
@@ -368,8 +368,8 @@ def test_a_session_that_saw_too_many_restarts_is_given_up_and_its_user_told() ->
     mesh.stop("d0")
     mesh.start("d0", restored(restarts=QUIET.session_restarts_max + 1))
     mesh.run()
-    assert mesh.answer("answers/u1 p1").outcome is Outcome.FAILED
-    assert str(QUIET.session_restarts_max + 1) in mesh.answer("answers/u1 p1").detail
+    assert mesh.answer("u1/0 p1").outcome is Outcome.FAILED
+    assert str(QUIET.session_restarts_max + 1) in mesh.answer("u1/0 p1").detail
     assert not any(isinstance(effect, fx.StartInference) for _, effect in mesh.effects)
 
 
@@ -394,7 +394,7 @@ def test_a_restored_session_past_its_deadline_expires_at_once_and_asks_nobody() 
     mesh.stop("d0")
     mesh.start("d0", restored(remaining_s=-1.0))
     mesh.run()
-    assert mesh.answer("answers/u1 p1").outcome is Outcome.EXPIRED
+    assert mesh.answer("u1/0 p1").outcome is Outcome.EXPIRED
     assert requests_of(mesh) == []
 
 
@@ -420,9 +420,9 @@ def test_an_undelivered_answer_is_sent_again_after_a_restart_and_a_delivered_one
         for effect, delivered in zip(answers, (True, False), strict=True)
     )
     mesh.start("d0", ev.SessionsRestored((), kept))
-    assert list(mesh.user_messages) == ["answers/u1 p1"]
+    assert list(mesh.user_messages) == ["u1/0 p1"]
     mesh.ask("d0", layers=0, prompt_id="p0")
-    assert mesh.answer("answers/u1 p0") == answers[0].answer
+    assert mesh.answer("u1/0 p0") == answers[0].answer
 
 
 def test_a_stopping_device_refuses_new_prompts_and_requests() -> None:

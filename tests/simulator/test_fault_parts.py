@@ -44,7 +44,7 @@ from edge_agent.simulator.service import DeclaredService
 from edge_agent.simulator.trace import Trace
 from edge_agent.wire.codec import BODY_BYTES_MAX, encode
 
-ROUTE = ev.ReplyRoute("answers/u1")
+ROUTE = ev.ReplyRoute("u1")
 WORK = Contribution("d1", "m", 0.0, 1.0, 5, 5)
 
 

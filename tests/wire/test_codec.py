@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
+from edge_agent.core.states import ItemOutcome
 from edge_agent.wire import codec
 from edge_agent.wire.codec import UserInputError, decode, decode_prompt, encode
 from tests.wire.strategies import messages
@@ -20,7 +21,7 @@ PROMPT = m.Prompt("p1", (m.ChatMessage(m.Role.USER, "What is a dog?"),))
 
 def body(**changes: Any) -> bytes:
     """A prompt in the short form with some fields changed; `...` takes a field out."""
-    fields: dict[str, Any] = {"v": 1, "type": "prompt", "prompt_id": "p1", "text": "What is a dog?", **changes}
+    fields: dict[str, Any] = {"v": 2, "type": "prompt", "prompt_id": "p1", "text": "What is a dog?", **changes}
     return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode()
 
 
@@ -46,7 +47,7 @@ def test_replies_repeat_the_id_of_a_3_1_1_client_in_their_body(message: m.Device
 
 def test_a_body_is_a_flat_object_with_version_and_kebab_case_type() -> None:
     assert json.loads(encode(m.PromptReceipt("p1", "d1", None))) == {
-        "v": 1,
+        "v": 2,
         "type": "prompt-receipt",
         "prompt_id": "p1",
         "device_id": "d1",
@@ -67,9 +68,9 @@ def check_error(error: ProtocolError) -> None:
 @example(b"")
 @example(b"\xff")
 @example(b"[" * 100_000)
-@example(b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":1e999}}')
-@example(b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"layers":' + b"9" * 6000 + b"}}")
-@example(b'{"v":1,"type":"prompt","prompt_id":"\\ud800","text":"x"}')
+@example(b'{"v":2,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":1e999}}')
+@example(b'{"v":2,"type":"prompt","prompt_id":"p","text":"x","options":{"layers":' + b"9" * 6000 + b"}}")
+@example(b'{"v":2,"type":"prompt","prompt_id":"\\ud800","text":"x"}')
 def test_arbitrary_bytes_are_refused_with_one_short_line_and_nothing_else_is_raised(data: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
         decode(data)
@@ -144,8 +145,8 @@ def test_a_message_with_bytes_changed_or_cut_is_read_or_refused(message: m.Messa
         (body(options={"sampling": {"temperature": 9}}), "options.sampling: temperature must be 0 to 5"),
         (body(options={"sampling": {"heat": 9}}), "options.sampling.heat: no such field"),
         (body(text=..., messages=[{"role": "king", "content": "x"}]), "messages.0.role: "),
-        (b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":NaN}}', "body: not JSON"),
-        (b'{"v":1,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":1e999}}', "options.deadline_s: "),
+        (b'{"v":2,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":NaN}}', "body: not JSON"),
+        (b'{"v":2,"type":"prompt","prompt_id":"p","text":"x","options":{"deadline_s":1e999}}', "options.deadline_s: "),
     ],
 )
 def test_a_refusal_names_the_field(data: bytes, detail: str) -> None:
@@ -154,7 +155,7 @@ def test_a_refusal_names_the_field(data: bytes, detail: str) -> None:
     assert error.detail.startswith(detail)
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", 1.0, True, [1]])
+@pytest.mark.parametrize("version", [1, 3, 0, "2", 2.0, True, [2]])
 def test_another_schema_version_is_refused_as_such(version: object) -> None:
     error = refusal(body(v=version))
     assert error.reason == m.RefusalReason.UNSUPPORTED_VERSION
@@ -177,8 +178,9 @@ def test_a_message_that_does_not_belong_on_its_topic_is_refused() -> None:
 
 def test_the_short_form_is_the_same_prompt() -> None:
     assert decode_prompt(body()).message == PROMPT
-    by_id = decode_prompt(body(prompt_id=..., id="p1", reply_to="somewhere"))
-    assert by_id == codec.UserInput(PROMPT, "somewhere", "p1")
+    assert decode_prompt(body()) == codec.UserInput(PROMPT, "0", "")
+    by_id = decode_prompt(body(prompt_id=..., id="p1", client="phone"))
+    assert by_id == codec.UserInput(PROMPT, "phone", "p1")
     assert decode_prompt(body(id="other")).message == PROMPT
 
 
@@ -186,9 +188,25 @@ def test_a_cancel_is_read_from_the_prompts_topic() -> None:
     assert decode_prompt(encode(m.PromptCancel("p1"))).message == m.PromptCancel("p1")
 
 
-def test_who_sent_a_bad_body_is_still_known_where_it_can_be_read() -> None:
-    error = refusal(body(id="i1", reply_to="somewhere", options={"layers": -1}))
-    assert (error.reply_to, error.body_id, error.message_id) == ("somewhere", "i1", "p1")
+def test_which_client_sent_a_bad_message_is_still_known_where_it_can_be_read() -> None:
+    error = refusal(body(id="i1", client="phone", options={"layers": -1}))
+    assert (error.client, error.body_id, error.message_id) == ("phone", "i1", "p1")
+
+
+def test_a_body_that_does_not_parse_is_of_the_default_client_and_shows_its_id() -> None:
+    error = refusal(body(id="i1", client="phone")[:-1])
+    assert (error.client, error.body_id, error.message_id) == ("0", "i1", "p1")
+
+
+@pytest.mark.parametrize("client", [7, None, "A", "a/b", "+", "a" * 65])
+def test_what_is_no_client_id_is_refused_at_the_default_client(client: object) -> None:
+    error = refusal(body(client=client))
+    assert error.detail.startswith("client: ")
+    assert (error.client, error.message_id) == ("0", "p1")
+
+
+def test_no_body_says_where_it_is_answered() -> None:
+    assert refusal(body(reply_to="somewhere")).detail == "reply_to: no such field"
 
 
 REQUEST = m.ProposalRequest("r1", "d1", "", 1, PROMPT.messages, (), m.Sampling(), 5.0)
@@ -221,6 +239,29 @@ def test_a_peers_message_that_is_well_typed_but_out_of_bounds_is_refused(message
     with pytest.raises(ProtocolError) as caught:
         decode(encode(message))
     assert caught.value.reason == m.RefusalReason.INVALID
+
+
+SPOKEN = (
+    REQUEST,
+    m.RequestCancel("r1", "d1"),
+    m.RequestReceipt("r1", "d1", None, 0, None),
+    m.ProposalResponse("r1", ItemOutcome.COMPLETED, "x", "", m.Contribution("d1", "m", 0.0, 0.0, 0, 0, 0, True)),
+    m.ViewExchange((ENTRY, dataclasses.replace(ENTRY, device_id="d2")), True),
+    m.Presence(ENTRY, m.PresenceState.ONLINE, 4, "1"),
+)
+
+
+@pytest.mark.parametrize("message", SPOKEN, ids=lambda message: type(message).__name__)
+def test_a_message_that_says_another_sender_than_its_topic_is_refused(message: m.Message) -> None:
+    assert decode(encode(message), sender="d1") == message
+    for sender in ("d2", "user.d1", "operator"):
+        with pytest.raises(ProtocolError) as caught:
+            decode(encode(message), sender=sender)
+        assert caught.value.detail == f"sender: d1 speaks on the topic of {sender}"
+
+
+def test_every_message_between_devices_says_who_it_is_from() -> None:
+    assert {type(message) for message in SPOKEN} == {*get_args(m.PeerMessage), m.Presence}
 
 
 def test_a_refusal_does_not_echo_what_was_sent() -> None:

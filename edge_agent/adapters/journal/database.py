@@ -15,7 +15,7 @@ from edge_agent.core.errors import JournalError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA_VERSION_MAX = 1000  # no journal of ours will ever say more: it is damaged, not newer
 PAGE_BYTES = 4096
 FILE_BYTES_MAX = 512 * 1024 * 1024  # over three times the largest sessions a full default queue can hold
@@ -29,11 +29,11 @@ _SCHEMA = """
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE prompts (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of acceptance
-    prompt_id TEXT NOT NULL, reply_topic TEXT NOT NULL, reply TEXT NOT NULL, prompt TEXT NOT NULL,
+    prompt_id TEXT NOT NULL, inbox TEXT NOT NULL, reply TEXT NOT NULL, prompt TEXT NOT NULL,
     deadline_in_s REAL, elapsed_s REAL NOT NULL, restarts INTEGER NOT NULL,
     layer_count INTEGER, fanout INTEGER,  -- the plan, NULL where version 1 wrote the prompt
     wall_s REAL NOT NULL, boot_id TEXT NOT NULL, since_boot_s REAL NOT NULL,
-    UNIQUE (prompt_id, reply_topic)
+    UNIQUE (prompt_id, inbox)
 );
 CREATE TABLE layers (
     prompt INTEGER NOT NULL REFERENCES prompts (number) ON DELETE CASCADE,
@@ -42,10 +42,10 @@ CREATE TABLE layers (
 );
 CREATE TABLE answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    prompt_id TEXT NOT NULL, reply_topic TEXT NOT NULL, reply TEXT NOT NULL, answer TEXT NOT NULL,
+    prompt_id TEXT NOT NULL, inbox TEXT NOT NULL, reply TEXT NOT NULL, answer TEXT NOT NULL,
     delivered INTEGER NOT NULL,
     wall_s REAL NOT NULL, boot_id TEXT NOT NULL, since_boot_s REAL NOT NULL,
-    UNIQUE (prompt_id, reply_topic)
+    UNIQUE (prompt_id, inbox)
 );
 """
 
@@ -57,6 +57,17 @@ ALTER TABLE prompts ADD COLUMN fanout INTEGER;
 ALTER TABLE layers RENAME COLUMN responses TO joined;
 UPDATE layers SET joined = '{"responses":' || joined || '}';
 """,
+    # 3 knows a prompt by whose it is and which client's. Before, a topic said it, whose last name was the user's
+    # wherever a broker knew its users. Two that come out the same are one prompt asked twice: the later one stays.
+    2: "".join(
+        f"""
+UPDATE {table} SET reply = json_set(json_remove(reply, '$.topic'), '$.client', '0', '$.principal',
+    'user.' || substr(reply_topic, instr(reply_topic, '/answers/') + 9));
+ALTER TABLE {table} RENAME COLUMN reply_topic TO inbox;
+UPDATE OR REPLACE {table} SET inbox = json_extract(reply, '$.principal') || '/0';
+"""
+        for table in ("prompts", "answers")
+    ),
 }
 """What makes a journal of each version one of the next."""
 

@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 class SqliteJournal:
     """Keeps accepted prompts and their ends in one SQLite file.
 
-    A prompt is known by its id together with its reply topic. `answers_kept_s` and `answers_bytes_max` bound what is
+    A prompt is known by its id together with whose it is. `answers_kept_s` and `answers_bytes_max` bound what is
     kept of the past; give it the same as the agent's settings, so that both forget the same. Answers that no broker has
     taken stay longer (`store.UNDELIVERED_KEPT_S`). Prompts that have not ended are never dropped.
     """

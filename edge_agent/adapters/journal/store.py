@@ -1,7 +1,7 @@
 """What the journal keeps, as plain blocking calls on one SQLite connection. All of it runs in the journal's thread.
 
-A prompt is known by its id **and** its reply topic, which names its user: two users who chose the same id have two
-prompts, and neither is sent the other's answer.
+A prompt is known by its id **and** its inbox, which names its user and which of that user's clients: two users who
+chose the same id have two prompts, and neither is sent the other's answer.
 """
 
 from __future__ import annotations
@@ -122,20 +122,20 @@ class Store:
                 self._record_answer(answer, reply, now)
             case JournalDelivered():
                 self._db.execute(
-                    "UPDATE answers SET delivered = 1 WHERE prompt_id = ? AND reply_topic = ?",
-                    (record.prompt_id, record.reply.topic),
+                    "UPDATE answers SET delivered = 1 WHERE prompt_id = ? AND inbox = ?",
+                    (record.prompt_id, record.reply.inbox),
                 )
 
     def _record_prompt(self, record: JournalPrompt, now: Moment) -> None:
         """Keeps an accepted prompt; one that is under way already stays as it is."""
         prompt, reply = record.prompt, record.reply
-        key = (prompt.prompt_id, reply.topic)
+        key = (prompt.prompt_id, reply.inbox)
         # the agent asks this only of a prompt whose end it no longer remembers: it begins anew
-        self._db.execute("DELETE FROM answers WHERE prompt_id = ? AND reply_topic = ?", key)
+        self._db.execute("DELETE FROM answers WHERE prompt_id = ? AND inbox = ?", key)
         self._db.execute(
-            "INSERT INTO prompts (prompt_id, reply_topic, reply, prompt, deadline_in_s, elapsed_s, restarts,"
+            "INSERT INTO prompts (prompt_id, inbox, reply, prompt, deadline_in_s, elapsed_s, restarts,"
             " layer_count, fanout, wall_s, boot_id, since_boot_s) VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (prompt_id, reply_topic) DO NOTHING",
+            " ON CONFLICT (prompt_id, inbox) DO NOTHING",
             (
                 *(*key, _to_json(_REPLY, reply), _to_json(_PROMPT, prompt), record.deadline_in_s),
                 *(record.layer_count, record.fanout, *_columns(now)),
@@ -145,8 +145,8 @@ class Store:
     def _record_layer(self, record: JournalLayer, now: Moment) -> None:
         """Keeps a joined layer; of a prompt that is not known, nothing."""
         row = self._db.execute(
-            "SELECT number FROM prompts WHERE prompt_id = ? AND reply_topic = ?",
-            (record.prompt_id, record.reply.topic),
+            "SELECT number FROM prompts WHERE prompt_id = ? AND inbox = ?",
+            (record.prompt_id, record.reply.inbox),
         ).fetchone()
         if row is None:
             log.warning("layer %d of prompt %r is not journalled: the prompt is not", record.layer, record.prompt_id)
@@ -159,12 +159,12 @@ class Store:
     def _record_answer(self, answer: Answer, reply: ReplyRoute, now: Moment) -> None:
         """Keeps the end of a prompt, undelivered, in the place of the prompt and its layers. The first end stays,
         but for the same one cut for a broker that takes less: that is what is told."""
-        key = (answer.prompt_id, reply.topic)
+        key = (answer.prompt_id, reply.inbox)
         text = _to_json(_ANSWER, answer)
-        self._db.execute("DELETE FROM prompts WHERE prompt_id = ? AND reply_topic = ?", key)
+        self._db.execute("DELETE FROM prompts WHERE prompt_id = ? AND inbox = ?", key)
         self._db.execute(
-            "INSERT INTO answers (prompt_id, reply_topic, reply, answer, delivered, wall_s, boot_id, since_boot_s)"
-            " VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (prompt_id, reply_topic)"
+            "INSERT INTO answers (prompt_id, inbox, reply, answer, delivered, wall_s, boot_id, since_boot_s)"
+            " VALUES (?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (prompt_id, inbox)"
             " DO UPDATE SET answer = excluded.answer, delivered = 0 WHERE length(excluded.answer) < length(answer)",
             (*key, _to_json(_REPLY, reply), text, *_columns(now)),
         )

@@ -3,12 +3,20 @@
 from edge_agent.adapters.mqtt.adverts import Advert
 from edge_agent.adapters.mqtt.client import BrokerUrl, open_client, parse_home, parse_url, unless_lost
 from edge_agent.adapters.mqtt.limits import BrokerLimits
-from edge_agent.adapters.mqtt.reasons import RefusedError, Trouble, code_of, explain, of_code
+from edge_agent.adapters.mqtt.reasons import (
+    WILDCARDS_NOT_SUPPORTED,
+    RefusedError,
+    Trouble,
+    code_of,
+    explain,
+    of_code,
+)
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.transport import MqttTransport
 from edge_agent.adapters.mqtt.trust import TlsFiles
 
 __all__ = [
+    "WILDCARDS_NOT_SUPPORTED",
     "Advert",
     "BrokerLimits",
     "BrokerUrl",

@@ -260,15 +260,13 @@ class Connection:
     async def _subscribe(self, link: Link, inbox: Inbox) -> list[tuple[str, str]]:
         """Subscribes to what is to be read; returns what may not be and can be done without, as (filter, reason).
 
-        Who else is there, which takes a wildcard, is also learnt by gossip.
-
         Raises:
             RefusedError: an inbox of this device's may not be read.
         """
         needless: list[tuple[str, str]] = []
         for topic, code in await link.subscribe((*inbox.filters, *inbox.optional_filters)):
             reason = of_code(code)
-            if topic in dict(inbox.filters) and "+" not in topic:
+            if topic in dict(inbox.filters):
                 raise RefusedError(replace(reason, detail=f"subscription to {topic} refused: {reason.detail}"))
             needless.append((topic, f"subscription to {topic} refused: {reason.detail}"))
         return needless

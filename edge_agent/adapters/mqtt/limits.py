@@ -49,14 +49,14 @@ class BrokerLimits:
         """What a device cannot do well because of them, with the way out; "" if nothing."""
         if self.qos_max == 0:
             return "takes QoS 0 only, so what is lost on the way is lost unseen: let it take QoS 1 (mosquitto: max_qos)"
+        if not self.wildcards:
+            return "allows no wildcards, by which a device reads what others send it: let it, or take another broker"
         return ""
 
     def notes(self) -> Iterator[str]:
         """What is worth knowing and hinders nobody: lines for a log or a doctor."""
         if not self.retain:
             yield "keeps no retained messages: devices find each other by gossip, users by the next status"
-        if not self.wildcards:
-            yield "allows no wildcards: devices find each other by gossip, and users name the device they ask"
         if self.packet_bytes_max < BODY_BYTES_MAX + PACKET_OVERHEAD:
             yield f"takes packets of at most {self.packet_bytes_max:,} bytes: more is refused where it is sent"
         if self.keepalive_s is not None:

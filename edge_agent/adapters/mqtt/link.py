@@ -25,7 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_agent.adapters.mqtt.client import unless_lost
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.outbox import Outgoing
-from edge_agent.adapters.mqtt.reasons import code_of
+from edge_agent.adapters.mqtt.reasons import WILDCARDS_NOT_SUPPORTED, code_of
 from edge_agent.adapters.mqtt.settings import Counters
 
 _WILD = frozenset("+#")
@@ -96,17 +96,19 @@ class Link:
     async def subscribe(self, filters: tuple[tuple[str, int], ...]) -> list[tuple[str, int]]:
         """Subscribes to (filter, QoS) pairs; returns those that the broker did not grant, with its reason codes.
 
-        Filters with a wildcard are left out where the broker has said that it allows none.
+        Filters with a wildcard are not even tried where the broker has said that it allows none.
 
         Raises:
             aiomqtt.MqttError: the connection broke.
         """
         allowed = [(topic, qos) for topic, qos in filters if self.limits.wildcards or not _WILD.intersection(topic)]
+        left_out = [(topic, WILDCARDS_NOT_SUPPORTED) for topic, qos in filters if (topic, qos) not in allowed]
         if not allowed:
-            return []
+            return left_out
         options = [(topic, SubscribeOptions(qos)) for topic, qos in allowed]
         codes = await unless_lost(self.client, self.client.subscribe(options))
-        return [(topic, code_of(code)) for (topic, _), code in zip(allowed, codes, strict=True) if code_of(code)]
+        refused = [(topic, code_of(code)) for (topic, _), code in zip(allowed, codes, strict=True) if code_of(code)]
+        return left_out + refused
 
     # --- out --------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ SESSION_TAKEN_OVER = 142
 PACKET_TOO_LARGE = 149
 RETAIN_NOT_SUPPORTED = 154
 QOS_NOT_SUPPORTED = 155
+WILDCARDS_NOT_SUPPORTED = 162
 _FAILURES_FROM = 0x80
 
 _LOGIN = "check the user name and password ([broker] username, password_file; --username, --password-file)"
@@ -101,7 +102,11 @@ _OF_CODE: dict[int, tuple[str, str, bool]] = {
     157: ("server moved", "give its new address in [broker] urls", True),
     159: ("connection rate exceeded", "", False),
     160: ("maximum connect time", "", False),
-    162: ("wildcard subscriptions not supported", "", True),
+    WILDCARDS_NOT_SUPPORTED: (
+        "wildcard subscriptions not supported",
+        "a device reads by one what others send it: let the broker allow them, or take another",
+        True,
+    ),
 }
 
 _RECURRING = frozenset({SESSION_TAKEN_OVER, 152})

@@ -43,8 +43,6 @@ from edge_agent.wire.topics import Channel
 
 _log = logging.getLogger(__name__)
 
-TOPIC_BYTES_MAX = 256  # longer than any topic of ours; with MQTT 5's correlation data
-
 
 class MqttTransport:
     """`ports.Transport` over MQTT 5. Make it anywhere; use it in one event loop, from `start` to `stop`."""
@@ -97,7 +95,8 @@ class MqttTransport:
         self._notices.start(emit)
         will = self._presence(last_will)
         settings = self._settings
-        filters = topics.device_subscriptions(settings.mesh, settings.device_id)
+        filters = topics.device_inboxes(settings.mesh, settings.device_id)
+        optional = (topics.others_presence(settings.mesh), *(self._adverts.filters if self._adverts else ()))
         if self._raw is not None:
             self._raw.start()
             filters += tuple(
@@ -113,7 +112,7 @@ class MqttTransport:
             client_id=settings.client_id,
             owner=settings.device_id,
             own=True,
-            inbox=Inbox(filters, self._take, self._connection_changed, self._adverts.filters if self._adverts else ()),
+            inbox=Inbox(filters, self._take, self._connection_changed, optional),
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
             on_trouble=lambda detail: self._notices.put(HealthChanged(Part.BROKER, detail)),
         )
@@ -152,7 +151,7 @@ class MqttTransport:
         row = topics.TABLE[channel]
         if row.types:
             raise ValueError(f"{channel} is no management channel")
-        topic = topics.build(self._settings.mesh, device_id, channel)
+        topic = self._topic(device_id, channel)
         item = Outgoing(topic, body, row.qos, row.retain, Priority.PEERS, on_delivered=on_delivered)
         self._send(device_id, home_broker, item, expires_in_s)
 
@@ -161,7 +160,8 @@ class MqttTransport:
     ) -> None:
         """Queues a message for a user; `on_sent` is called once: with True when the home broker has taken it, with
         False when it never will: the outbox is full, it is too large, refused, or this device stops."""
-        if self._home is None or not topics.is_own_answer(reply.topic, self._settings.mesh, self._settings.device_id):
+        topic = self._answers(reply)
+        if self._home is None or topic is None:
             self.counters.dropped += 1
             if on_sent is not None:
                 on_sent(False)
@@ -169,7 +169,7 @@ class MqttTransport:
         passing = isinstance(message, TokenChunk | LayerProgress)
         self._home.send(
             Outgoing(
-                reply.topic,
+                topic,
                 encode(message, reply.body_id),
                 topics.row_for(message).qos,
                 topics.row_for(message).retain,
@@ -231,7 +231,7 @@ class MqttTransport:
             self._adverts.connected()
         if self._emit is not None:
             limits = self._home.limits if self._home is not None and connected else BrokerLimits()
-            room = limits.body_bytes_max("", TOPIC_BYTES_MAX)
+            room = limits.body_bytes_max("", topics.TOPIC_BYTES_MAX)
             no_bound = room >= self._settings.body_bytes_max  # beyond our own
             await self._emit(ConnectionChanged(connected, None if no_bound else int(room)))
 
@@ -246,9 +246,22 @@ class MqttTransport:
 
     def _outgoing(self, device_id: str, message: Message, priority: Priority) -> Outgoing:
         row = topics.row_for(message)
-        topic = topics.build(self._settings.mesh, device_id, row.channel)
+        topic = self._topic(device_id, row.channel)
         smaller = partial(shrink, message)
         return Outgoing(topic, encode(message), row.qos, row.retain, priority, shrink=smaller)
+
+    def _topic(self, device_id: str, channel: Channel) -> str:
+        """Returns where this device writes to another, or for itself; in its own name where topics name the sender."""
+        own = (self._settings.device_id,) if topics.Level.SENDER in topics.TABLE[channel].levels else ()
+        return topics.build(self._settings.mesh, device_id, channel, *own)
+
+    def _answers(self, reply: ReplyRoute) -> str | None:
+        """Returns where a user is answered; `None` if the route is none, as one from a damaged journal."""
+        channel = Channel.ANSWERS
+        try:
+            return topics.build(self._settings.mesh, self._settings.device_id, channel, reply.principal, reply.client)
+        except ValueError:
+            return None
 
     def _failed(self, device_id: str, message_id: str) -> Callable[[str], None]:
         return lambda why: self._notices.put(SendFailed(device_id, message_id, why))

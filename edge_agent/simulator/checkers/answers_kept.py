@@ -47,20 +47,20 @@ class AnswersKept(Checker):
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks for prompts that begin again."""
         if type(event) is RecordWritten and event.record is JournalRecord.ANSWER:
-            key = (device, event.reply.topic, event.prompt_id)
+            key = (device, event.reply.inbox, event.prompt_id)
             self._bytes[device] += self._size.pop(key, 0)
             self._ended[key] = (now, self._bytes[device])
             if event.error:
                 self._unkept.add(key)
         elif type(event) is SessionsRestored:
             for kept in event.answers:
-                key = (device, kept.reply.topic, kept.answer.prompt_id)
+                key = (device, kept.reply.inbox, kept.answer.prompt_id)
                 self._ended.setdefault(key, (now, self._bytes[device]))
         for effect in effects:
             if type(effect) is JournalAnswer:
-                self._size[device, effect.reply.topic, effect.answer.prompt_id] = answer_size(effect.answer)
+                self._size[device, effect.reply.inbox, effect.answer.prompt_id] = answer_size(effect.answer)
             elif type(effect) is JournalPrompt:
-                self._begun((device, effect.reply.topic, effect.prompt.prompt_id), now)
+                self._begun((device, effect.reply.inbox, effect.prompt.prompt_id), now)
 
     def _begun(self, key: Key, now: float) -> None:
         at, before = self._ended.get(key, (-self._kept_s, 0))

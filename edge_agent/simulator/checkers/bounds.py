@@ -32,13 +32,13 @@ class Bounds(Checker):
         """Looks at one device."""
         sessions = self._sessions.setdefault(device, set())
         if type(event) is SessionsRestored:
-            sessions |= {(session.reply.topic, session.prompt.prompt_id) for session in event.sessions}
+            sessions |= {(session.reply.inbox, session.prompt.prompt_id) for session in event.sessions}
             self._restored[device] = len(sessions)
         for effect in effects:
             if type(effect) is JournalPrompt:  # again for all that go on, when a disk is well again
-                sessions.add((effect.reply.topic, effect.prompt.prompt_id))
+                sessions.add((effect.reply.inbox, effect.prompt.prompt_id))
             elif type(effect) is JournalAnswer:
-                sessions.discard((effect.reply.topic, effect.answer.prompt_id))
+                sessions.discard((effect.reply.inbox, effect.answer.prompt_id))
         self._check_queue(device, agent)
         rows = len(agent.view.rows())
         if rows > self._settings.view_size_max:

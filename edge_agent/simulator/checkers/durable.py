@@ -39,7 +39,7 @@ class Durable(Checker):
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """A promise is made of what is on disk, and holds until the prompt has ended."""
         if type(event) is RecordWritten:
-            key = (device, event.reply.topic, event.prompt_id)
+            key = (device, event.reply.inbox, event.prompt_id)
             if event.record is JournalRecord.PROMPT and not event.error:
                 self._written.add(key)
             elif event.record is JournalRecord.ANSWER:
@@ -48,15 +48,15 @@ class Durable(Checker):
             self._restored(device, event)
         for effect in effects:
             if type(effect) is SendToUser and type(effect.message) is PromptReceipt and effect.message.durable:
-                key = (device, effect.reply.topic, effect.message.prompt_id)
+                key = (device, effect.reply.inbox, effect.message.prompt_id)
                 if key not in self._written:
                     raise self.broken(f"d{device} calls prompt {key[2]} of {key[1]} durable, which is not on disk")
                 self._promised.add(key)
 
     def _restored(self, device: int, event: SessionsRestored) -> None:
-        found = {(device, session.reply.topic, session.prompt.prompt_id) for session in event.sessions}
+        found = {(device, session.reply.inbox, session.prompt.prompt_id) for session in event.sessions}
         self._written |= found
-        found |= {(device, kept.reply.topic, kept.answer.prompt_id) for kept in event.answers}
+        found |= {(device, kept.reply.inbox, kept.answer.prompt_id) for kept in event.answers}
         for key in sorted(self._promised - found):
             if key[0] == device:
                 raise self.broken(f"d{device} called prompt {key[2]} of {key[1]} durable and lost it")

@@ -77,16 +77,16 @@ class EndsOnce(Checker):
         if type(event) is SessionsRestored:
             self._restored(device, event, now)
         elif type(event) is RecordWritten:
-            self._written((device, event.reply.topic, event.prompt_id), event)
+            self._written((device, event.reply.inbox, event.prompt_id), event)
         for effect in effects:
             if type(effect) is JournalPrompt:
-                key = (device, effect.reply.topic, effect.prompt.prompt_id)
+                key = (device, effect.reply.inbox, effect.prompt.prompt_id)
                 self._accepted.setdefault(key, now)
                 self._unwritten.add(key)
             elif type(effect) is JournalAnswer:
-                self._ended((device, effect.reply.topic, effect.answer.prompt_id), effect.answer)
+                self._ended((device, effect.reply.inbox, effect.answer.prompt_id), effect.answer)
             elif type(effect) is SendToUser:
-                key = (device, effect.reply.topic, effect.message.prompt_id)
+                key = (device, effect.reply.inbox, effect.message.prompt_id)
                 if type(effect.message) is PromptReceipt:
                     self._accepted.setdefault(key, now)
                     self._receipted.add(key)
@@ -104,9 +104,9 @@ class EndsOnce(Checker):
 
     def _restored(self, device: int, event: SessionsRestored, now: float) -> None:
         for session in event.sessions:
-            self._accepted.setdefault((device, session.reply.topic, session.prompt.prompt_id), now)
+            self._accepted.setdefault((device, session.reply.inbox, session.prompt.prompt_id), now)
         for kept in event.answers:
-            key = (device, kept.reply.topic, kept.answer.prompt_id)
+            key = (device, kept.reply.inbox, kept.answer.prompt_id)
             self._accepted.setdefault(key, now)
             self._ends.setdefault(key, kept.answer)
             if kept.delivered:

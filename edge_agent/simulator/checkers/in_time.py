@@ -36,9 +36,9 @@ class InTime(Checker):
                 if item is not None and now >= item.expires_at:
                     raise self.broken(f"d{device} started {effect.item_id} after its time")
             elif type(effect) is JournalPrompt and effect.deadline_in_s is not None:
-                key = (device, effect.reply.topic, effect.prompt.prompt_id)
+                key = (device, effect.reply.inbox, effect.prompt.prompt_id)
                 self._due[key] = now + effect.deadline_in_s
             elif type(effect) is JournalAnswer:
-                due = self._due.pop((device, effect.reply.topic, effect.answer.prompt_id), now)
+                due = self._due.pop((device, effect.reply.inbox, effect.answer.prompt_id), now)
                 if now > due + _ROUNDING_S:
                     raise self.broken(f"prompt {effect.answer.prompt_id} of d{device} ended {now - due:.3f} s late")

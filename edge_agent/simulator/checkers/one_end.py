@@ -40,7 +40,7 @@ class OneEnd(Checker):
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """An end that could not be written is told all the same. On a full disk there is the reserve."""
         if type(event) is RecordWritten and event.record is JournalRecord.ANSWER and event.error not in ("", FULL):
-            self._unkept.add((device, event.reply.topic, event.prompt_id))
+            self._unkept.add((device, event.reply.inbox, event.prompt_id))
 
     def told(self, device: int, topic: str, answer: Answer) -> None:
         """An answer has reached its user."""

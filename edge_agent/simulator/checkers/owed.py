@@ -44,7 +44,7 @@ class Owed(Checker):
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks for ends that are written, or were."""
         if type(event) is RecordWritten and event.record is JournalRecord.ANSWER:
-            key = (device, event.reply.topic, event.prompt_id)
+            key = (device, event.reply.inbox, event.prompt_id)
             if key not in self._delivered:  # else a disk that refused it is given it anew
                 self._owed.add(key)
             if event.error:
@@ -54,7 +54,7 @@ class Owed(Checker):
         elif type(event) is SessionsRestored:
             for kept in event.answers:
                 if not kept.delivered:
-                    self._owed.add((device, kept.reply.topic, kept.answer.prompt_id))
+                    self._owed.add((device, kept.reply.inbox, kept.answer.prompt_id))
 
     def told(self, device: int, topic: str, answer: Answer) -> None:
         """An end has reached its user."""

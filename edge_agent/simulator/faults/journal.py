@@ -83,7 +83,7 @@ class SimulatedJournal:
     def record_prompt(self, effect: fx.JournalPrompt, now: float) -> None:
         """An accepted prompt."""
         self._begin()
-        key = (effect.reply.topic, effect.prompt.prompt_id)
+        key = (effect.reply.inbox, effect.prompt.prompt_id)
         self._answers.pop(key, None)
         self._rows.setdefault(key, _Row(effect, self._clock.moment(now)))
         self._sync()
@@ -91,7 +91,7 @@ class SimulatedJournal:
     def record_layer(self, effect: fx.JournalLayer, now: float) -> None:
         """A joined layer."""
         self._begin()
-        row = self._rows.get((effect.reply.topic, effect.prompt_id))
+        row = self._rows.get((effect.reply.inbox, effect.prompt_id))
         if row is not None:
             self._count_time(row, now)
             row.layers[effect.layer] = effect.joined
@@ -105,7 +105,7 @@ class SimulatedJournal:
             self._reserve.append(effect)
             return
         self._begin()
-        key = (effect.reply.topic, effect.answer.prompt_id)
+        key = (effect.reply.inbox, effect.answer.prompt_id)
         self._rows.pop(key, None)
         known = self._answers.get(key)
         if known is None:
@@ -117,7 +117,7 @@ class SimulatedJournal:
     def mark_delivered(self, effect: fx.JournalDelivered) -> None:
         """The broker has taken an answer."""
         self._begin()
-        key = (effect.reply.topic, effect.prompt_id)
+        key = (effect.reply.inbox, effect.prompt_id)
         kept = self._answers.get(key)
         if kept is not None:
             self._answers[key] = (kept[0], kept[1], True)

@@ -145,15 +145,15 @@ class Post:
 
         def taken() -> None:
             if holds():
-                self._users.receive(device, effect.reply.topic, effect.message)
+                self._users.receive(device, effect.reply.inbox, effect.message)
                 if isinstance(effect.message, Answer):
                     for checker in self._checkers:
-                        checker.told(device, effect.reply.topic, effect.message)
+                        checker.told(device, effect.reply.inbox, effect.message)
 
         def confirmed() -> None:
             if holds() and transport.confirmed(item.sequence) and isinstance(effect.message, Answer):
                 for checker in self._checkers:
-                    checker.delivered(device, effect.reply.topic, effect.message.prompt_id)
+                    checker.delivered(device, effect.reply.inbox, effect.message.prompt_id)
                 self._sent(device, effect, delivered=True)
 
         cluster.at(cluster.now + _TAKEN_S, taken)

@@ -67,12 +67,12 @@ class Users:
         if rng.random() < 0.2:
             prompt = replace(prompt, options=replace(options, join=rng.randint(1, fanout + 1)))
         # few users: the same id of two of them must stay two prompts
-        event = PromptReceived(prompt, ReplyRoute(f"answers/u{rng.randint(0, 2)}"), len(text))
+        event = PromptReceived(prompt, ReplyRoute(f"u{rng.randint(0, 2)}"), len(text))
         limits = (self._plan.packet_bytes_max, self._plan.packet_bytes_later)
         if any(is_too_large(body_size(prompt), limit) for limit in limits):
             return  # a user's own client says so
         name = self._cluster.names[device]
-        asked = self._asked[name, event.reply.topic, prompt.prompt_id] = _Asked(device, event)
+        asked = self._asked[name, event.reply.inbox, prompt.prompt_id] = _Asked(device, event)
         self._cluster.at(at, lambda: self._try(asked))
         if rng.random() < _CANCEL_CHANCE:
             cancel = PromptCancelReceived(prompt.prompt_id, event.reply)

@@ -29,7 +29,7 @@ SERIES_POINTS = 400  # of the number waiting over time: about as many as a plot 
 _SEEDS = 3  # devices that newcomers ask for a first view, where devices gossip
 _SETTLE_S = 60.0  # 30 gossip intervals before the first prompt, so that views are filled
 _MESSAGES = (ChatMessage(Role.USER, "a prompt"),)
-_REPLY = ReplyRoute("answers/user")
+_REPLY = ReplyRoute("user")
 _RUN_MAX_S = 1e9  # simulated seconds (30 years): a mesh that has not run empty by then never will
 
 Progress = Callable[[int, int], None]

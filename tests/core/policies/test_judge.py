@@ -178,7 +178,7 @@ def test_a_session_that_ends_while_it_is_judged_leaves_nothing_behind(end: str) 
     mesh.run(until=12.0)
     assert mesh.judged
     if end == "cancel":
-        mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("answers/u1")))
+        mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("u1")))
     mesh.run(until=50.0)
     assert isinstance(mesh.answer(key), Answer)
     agent = mesh.agents["d0"]
