@@ -12,7 +12,9 @@ from edge_agent.wire.topics import (
     HOME_ASSISTANT_USER,
     OPERATOR_ID,
     TABLE,
+    Level,
     Role,
+    TopicRow,
     check_id,
     claim_login,
     discovery_birth,
@@ -94,14 +96,21 @@ class People:
         return any(user.name == HOME_ASSISTANT_USER for user in self.users)
 
 
-def grants_of(role: Role, mesh: str, device: str = ANY, client: str = ANY) -> Iterator[Grant]:
-    """Yields what `role` may do towards `device` (an id, `ANY` or a placeholder); `client` is who reads the answers."""
+def grants_of(role: Role, mesh: str, device: str = ANY, own: str = ANY) -> Iterator[Grant]:
+    """Yields what `role` may do towards `device` (an id, `ANY` or a placeholder).
+
+    own: the name by which the broker knows whoever has that role. A level that names who writes is filled with it for
+    who writes, one that names who reads for who reads; all others are anybody's.
+    """
     for row in TABLE.values():
-        topic = topic_filter(mesh, device, row.channel, client)
         if role in row.writers:
-            yield Grant(Action.WRITE, topic)
+            yield Grant(Action.WRITE, _own_filter(mesh, device, row, Level.SENDER, own))
         if role in row.readers:
-            yield Grant(Action.READ, topic)
+            yield Grant(Action.READ, _own_filter(mesh, device, row, Level.READER, own))
+
+
+def _own_filter(mesh: str, device: str, row: TopicRow, mine: Level, own: str) -> str:
+    return topic_filter(mesh, device, row.channel, *(own if level is mine else ANY for level in row.levels))
 
 
 def device_grants(mesh: str, own: str, home: str = ANY, *, home_assistant: bool = False) -> tuple[Grant, ...]:
@@ -110,13 +119,13 @@ def device_grants(mesh: str, own: str, home: str = ANY, *, home_assistant: bool 
     With `home_assistant` also to announce itself there, and to hear that Home Assistant has started.
     """
     announcing = (Grant(Action.WRITE, discovery_config(mesh, own)), Grant(Action.READ, discovery_birth()))
-    table = (*grants_of(Role.DEVICE, mesh, own), *grants_of(Role.PEERS, mesh, home))
+    table = (*grants_of(Role.DEVICE, mesh, own, own), *grants_of(Role.PEERS, mesh, home, own))
     return (*table, *announcing) if home_assistant else table
 
 
 def operator_grants(mesh: str, home: str = ANY, *, home_assistant: bool = False) -> tuple[Grant, ...]:
     """Returns the rights of who runs the mesh. With `home_assistant` also to take back what devices announced there."""
-    table = tuple(grants_of(Role.OPERATOR, mesh, home))
+    table = tuple(grants_of(Role.OPERATOR, mesh, home, OPERATOR_ID))
     return (*table, Grant(Action.WRITE, discovery_config(mesh, ANY))) if home_assistant and home == ANY else table
 
 
@@ -124,13 +133,13 @@ def login_grants(mesh: str, who: UserLogin | ClaimLogin, home: str = ANY) -> tup
     """Returns the rights of somebody with a password at the broker of `home`, or of all devices."""
     if isinstance(who, ClaimLogin):
         devices: tuple[str, ...] = (who.device,)
-        role, client = Role.CLAIMANT, ANY
+        role = Role.CLAIMANT
     else:
         devices = (ANY,) if who.devices is None else who.devices
-        role, client = Role.USERS, who.name
+        role = Role.USERS
     if home != ANY:
         devices = (home,) if devices == (ANY,) or home in devices else ()
-    table = tuple(grant for device in devices for grant in grants_of(role, mesh, device, client))
+    table = tuple(grant for device in devices for grant in grants_of(role, mesh, device, who.login))
     if isinstance(who, UserLogin) and who.name == HOME_ASSISTANT_USER and home == ANY:
         # it also writes there: that it has started, and an empty announcement where its user removes a device
         return (*table, *(Grant(action, discovery_filter()) for action in Action))

@@ -10,7 +10,18 @@ from broker.access import ClaimLogin, UserLogin, device_grants, login_grants, op
 from broker.probe import Character, Probe
 from broker.probe_client import Badge, Door
 from broker.verdict import Member, Verdict, judge
-from edge_agent.wire.topics import OPERATOR_ID, TABLE, Channel, topic_filter
+from edge_agent.wire.topics import (
+    ANY,
+    ANYBODY,
+    CLIENT_DEFAULT,
+    OPERATOR_ID,
+    TABLE,
+    Channel,
+    claim_login,
+    topic_filter,
+    user_login,
+    written_by,
+)
 
 FIRST, SECOND = "device", "other device"
 USER, GUEST, CLAIMANT = "user", "user of one device", "unclaimed device"
@@ -53,10 +64,11 @@ class Check:
         """Everybody, with what the table grants them."""
         of, door = self.identities, self.door
         (first, first_badge), (second, second_badge) = of.devices
-        inbox = {name: topic_filter(self.mesh, name, Channel.REPLIES) for name in (first, second)}
+        to_first = written_by(second, self.mesh, first, Channel.REPLIES)
+        to_second = written_by(first, self.mesh, second, Channel.REPLIES)
         members = [
-            Member(Character(FIRST, door, first_badge), device_grants(self.mesh, first), (SECOND, inbox[first])),
-            Member(Character(SECOND, door, second_badge), device_grants(self.mesh, second), (FIRST, inbox[second])),
+            Member(Character(FIRST, door, first_badge), device_grants(self.mesh, first), (SECOND, to_first)),
+            Member(Character(SECOND, door, second_badge), device_grants(self.mesh, second), (FIRST, to_second)),
             Member(
                 Character(OPERATOR_ID, door, of.operator),
                 operator_grants(self.mesh),
@@ -77,18 +89,26 @@ class Check:
     def topics(self) -> list[str]:
         """Every topic of the devices tried, and some that no one may use."""
         of = self.identities
-        clients = [one[0] for one in (of.user, of.guest) if one is not None] or ["nobody"]
         devices = [name for name, _ in of.devices] + ([of.claimant[0]] if of.claimant else [])
+        names = self.principals()
         inside = [
-            topic_filter(self.mesh, device, channel, client)
+            topic_filter(self.mesh, device, channel, name)
             for device in devices
             for channel, row in TABLE.items()
-            for client in (clients if row.per_client else clients[:1])
+            for name in (names if row.levels else names[:1])
         ]
+        inside = [topic.replace(f"/{ANY}", f"/{CLIENT_DEFAULT}") for topic in inside]  # the client: no matter which
         first = of.devices[0][0]
-        own = topic_filter(self.mesh, first, Channel.PROMPTS)
+        own = topic_filter(self.mesh, first, Channel.PROMPTS, names[-1])
         elsewhere = topic_filter(f"not-{self.mesh}"[:64], first, Channel.PRESENCE)
         return [*inside, f"{own}/more", f"/{own}", elsewhere, "moamesh-check", "$SYS/broker/version"]
+
+    def principals(self) -> list[str]:
+        """Everybody by the name that the broker has for them, and who has none."""
+        of = self.identities
+        people = [user_login(one[0]) for one in (of.user, of.guest) if one is not None]
+        claims = [claim_login(of.claimant[0])] if of.claimant is not None else []
+        return [*(name for name, _ in of.devices), OPERATOR_ID, *claims, ANYBODY, *people]
 
     def _password_members(self, door: Door) -> list[Member]:
         of, mesh = self.identities, self.mesh
@@ -103,7 +123,7 @@ class Check:
                 continue
             name, badge = identity
             grants = login_grants(mesh, UserLogin(name, "", devices))
-            answers = topic_filter(mesh, first, Channel.ANSWERS, name)
+            answers = topic_filter(mesh, first, Channel.ANSWERS, user_login(name), CLIENT_DEFAULT)
             members.append(Member(Character(role, door, badge), grants, (FIRST, answers)))
         if of.user is not None:
             wrong = Badge(username=of.user[1].username, password="guess")  # noqa: S106 - wrong on purpose
@@ -122,4 +142,5 @@ def readable(topics: Sequence[str], identities: Identities) -> Mapping[str, str]
     for role, identity in (("USER", identities.user), ("GUEST", identities.guest), ("UNCLAIMED", identities.claimant)):
         if identity is not None:
             names[identity[0]] = role
+            names[claim_login(identity[0]) if role == "UNCLAIMED" else user_login(identity[0])] = f"name of {role}"
     return {topic: "/".join(names.get(level, level) for level in topic.split("/")) for topic in topics}

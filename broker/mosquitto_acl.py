@@ -15,7 +15,7 @@ from broker.access import (
     operator_grants,
 )
 from broker.passwords import check_hash
-from edge_agent.wire.topics import ANY, OPERATOR_ID, Role
+from edge_agent.wire.topics import ANY, ANYBODY, OPERATOR_ID, Role
 
 NAME = "%u"
 """mosquitto's placeholder for the user name, which is the certificate's name on the devices' listener."""
@@ -34,8 +34,8 @@ def certificate_acl(mesh: str, home: str = ANY, *, home_assistant: bool = False)
     lines += [f"topic deny {topic}" for topic in operator_exclusions(mesh, home, home_assistant=home_assistant)]
     lines += _lines("topic", operator_grants(mesh, home, home_assistant=home_assistant))
     if home != ANY:
-        lines += ["", f"user {home}", *_lines("topic", grants_of(Role.DEVICE, mesh, home))]
-        lines += ["", *_lines("pattern", grants_of(Role.PEERS, mesh, home))]
+        lines += ["", f"user {home}", *_lines("topic", grants_of(Role.DEVICE, mesh, home, home))]
+        lines += ["", *_lines("pattern", grants_of(Role.PEERS, mesh, home, NAME))]
     else:
         lines += ["", *_lines("pattern", device_grants(mesh, NAME, home_assistant=home_assistant))]
     return _HEAD + "\n".join(lines) + "\n"
@@ -50,8 +50,9 @@ def password_acl(mesh: str, people: People, home: str = ANY) -> str:
 
 
 def loopback_acl(mesh: str, home: str) -> str:
-    """Returns the access file for who is on this very device: a user's rights, without a name."""
-    return _HEAD + "\n".join(_lines("topic", grants_of(Role.USERS, mesh, home))) + "\n"
+    """Returns the access file for who is on this very device and has no name: a user's rights, as `ANYBODY` alone, so
+    that nobody there can ask in the name of a user with a password, or read what such a user is told."""
+    return _HEAD + "\n".join(_lines("topic", grants_of(Role.USERS, mesh, home, ANYBODY))) + "\n"
 
 
 def password_file(people: People) -> str:

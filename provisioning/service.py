@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from edge_agent.tasks import together
-from edge_agent.wire.topics import ANY, HOME_ASSISTANT_USER, Channel, build, parse, topic_filter
+from edge_agent.wire.topics import ANY, HOME_ASSISTANT_USER, OPERATOR_ID, Channel, parse, topic_filter, written_by
 from provisioning.certificates import certificates_from_pem
 from provisioning.errors import ProvisioningError
 from provisioning.files import read_file
@@ -163,7 +163,8 @@ class RegistrarService:
 
 async def _send(link: Link, mesh: str, messages: Iterable[Outgoing]) -> None:
     for outgoing in messages:
-        await link.publish(build(mesh, outgoing.device_id, outgoing.channel), encode(outgoing.message))
+        topic = written_by(OPERATOR_ID, mesh, outgoing.device_id, outgoing.channel)
+        await link.publish(topic, encode(outgoing.message))
 
 
 def _is_online(body: bytes) -> bool:

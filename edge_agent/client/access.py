@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from edge_agent.adapters.mqtt import TlsFiles
-from edge_agent.wire.topics import USER_LOGIN, is_id
+from edge_agent.wire.topics import ANYBODY, CLIENT_DEFAULT, is_principal
 
 
 @final
@@ -25,7 +25,12 @@ class Access:
     broker_of: str = ""
 
     @property
-    def inbox(self) -> str:
-        """Whose answers this user may read where brokers keep to the topic table; "" where any inbox will do."""
-        name = (self.username or "").removeprefix(USER_LOGIN)
-        return name if name != self.username and is_id(name) else ""
+    def principal(self) -> str:
+        """Whom the broker knows this user as; `ANYBODY` where it knows nobody."""
+        return self.username if self.username and is_principal(self.username) else ANYBODY
+
+    @property
+    def client(self) -> str:
+        """Which client of this user to be, where the caller does not say: the same each time, so that a prompt that is
+        sent again is known to be the same one's. "" where others may share the name and must not be confused."""
+        return "" if self.principal == ANYBODY else CLIENT_DEFAULT

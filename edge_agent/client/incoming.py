@@ -35,14 +35,12 @@ def read(mesh: str, topic: str, body: object) -> FromDevice | None:
     if address is None or address.mesh != mesh or not isinstance(body, bytes):
         return None
     try:
-        message = codec.decode(body, topics.TABLE[address.channel].types)
+        message = codec.decode(body, topics.TABLE[address.channel].types, sender=address.device)
     except ProtocolError as error:
         log.debug("dropped a message on %s: %s", topic, error.detail)
         return None
     match message:
-        case Presence(entry=entry) if entry.device_id == address.device:
-            return FromDevice(address.device, message)
-        case DeviceStatus(device_id=device_id) if device_id == address.device:
+        case Presence() | DeviceStatus():
             return FromDevice(address.device, message)
         case PromptReceipt() | PromptRefusal() | LayerProgress() | TokenChunk() | Answer():
             return FromDevice(address.device, message)

@@ -71,15 +71,18 @@ class MeshClient:
     Args:
         url: the broker, for instance `mqtt://127.0.0.1:1883`; several addresses of it with commas between.
         mesh: the name of the mesh.
-        client_id: names this user's inbox; by default the one that `access` may read, else a random one, so that nobody
-            else reads it by accident.
+        client_id: which of this user's clients this is, to be answered apart from the others; by default always the
+            same, and a random one where the broker knows no users, so that nobody else reads it by accident.
         access: a user name, password and certificates, where the broker wants them.
+        principal: who to say we are. It must be the name that the broker knows us by, and is by default; only where it
+            lets in everybody is it free, and proves nothing.
 
     Raises (on entering):
         BrokerUnreachableError: no connection within `settings.connect_timeout_s`, or the broker refuses for good.
 
     Raises (at once):
-        SettingsError: `url` has no broker URL, or `mesh` or `client_id` is not 1 to 64 of a-z, 0-9 and -.
+        SettingsError: `url` has no broker URL, or `mesh` or `client_id` is not 1 to 64 of a-z, 0-9 and -, or
+            `principal` is neither that nor a user's login.
     """
 
     def __init__(
@@ -89,13 +92,15 @@ class MeshClient:
         client_id: str | None = None,
         *,
         access: Access | None = None,
+        principal: str | None = None,
         settings: ClientSettings | None = None,
     ) -> None:
         access = access or Access()
         try:
             self.mesh = topics.check_id(mesh, "mesh")
             home = parse_home(url)
-            client_id = client_id or access.inbox or f"user-{secrets.token_hex(8)}"
+            self.principal = topics.check_principal(principal or access.principal, "principal")
+            client_id = client_id or access.client or secrets.token_hex(8)
             self.client_id = topics.check_id(client_id, "client id")
         except ValueError as error:
             raise SettingsError(str(error)) from None
@@ -103,13 +108,15 @@ class MeshClient:
         self.roster = Roster()
         self.dropped = 0
         """Messages that were not understood, came twice, or belonged to no open prompt."""
-        self._answers, self._presence, self._status = topics.user_subscriptions(self.mesh, self.client_id)
+        self._answers, self._presence, self._status = topics.user_subscriptions(
+            self.mesh, self.principal, self.client_id
+        )
         self._settings = settings or ClientSettings()
         self._conversations: dict[str, Conversation] = {}
         self._watchers: list[Watcher] = []
-        # Not the inbox's name alone: two sessions of one user, or of two meshes on one broker, would throw each other
+        # Not the user's name alone: two sessions of one user, or of two meshes on one broker, would throw each other
         # out, for ever.
-        identifier = f"{self.mesh}.{self.client_id}.{secrets.token_hex(4)}"
+        identifier = f"{self.mesh}.{self.principal}.{self.client_id}.{secrets.token_hex(4)}"
         self._connection = Connection(home, access, identifier, self._settings, self._on_message, self._on_connect)
 
     async def __aenter__(self) -> Self:
@@ -232,8 +239,8 @@ class MeshClient:
     def _sending(self, device_id: str, message: UserMessage) -> _Sending:
         row = topics.row_for(message)
         try:
-            topic = topics.build(self.mesh, device_id, row.channel)
-            answers = topics.build(self.mesh, device_id, topics.Channel.ANSWERS, self.client_id)
+            topic = topics.written_by(self.principal, self.mesh, device_id, row.channel)
+            answers = topics.build(self.mesh, device_id, topics.Channel.ANSWERS, self.principal, self.client_id)
             body = codec.encode(message)
         except ValueError as error:
             raise SettingsError(str(error)) from None

@@ -166,7 +166,7 @@ class MeshLink:
 
     def _make_client(self) -> MeshClient:
         options = self._options
-        return MeshClient(options.broker, options.mesh, _inbox(options), access=options.access, settings=SETTINGS)
+        return MeshClient(options.broker, options.mesh, _client_id(options), access=options.access, settings=SETTINGS)
 
     async def _keep_connected(self) -> None:
         said = ""
@@ -188,9 +188,8 @@ class MeshLink:
                 self._client = None
 
 
-def _inbox(options: GatewayOptions) -> str | None:
-    """The same after a restart, so that a repeated prompt is known by the device to be the same user's."""
-    if options.access.inbox:
-        return None
+def _client_id(options: GatewayOptions) -> str:
+    """The same after a restart, so that a repeated prompt is known by the device to be the same client's; another for
+    each gateway that has one login."""
     place = f"{socket.gethostname()} {options.host} {options.port} {options.device_id}"
     return f"gateway-{hashlib.sha256(place.encode()).hexdigest()[:16]}"

@@ -159,6 +159,20 @@ def check_id(text: str, what: str = "id") -> str:
     return text
 
 
+def check_principal(text: str, what: str = "principal") -> str:
+    """Returns `text` if it may be the name of somebody whom a broker lets in.
+
+    Raises:
+        ValueError: it may not; the message is one line that says what is allowed.
+    """
+    if not is_principal(text):
+        raise ValueError(
+            f"{what} must be an id (1 to {ID_LENGTH_MAX} of a-z, 0-9 and -), {USER_LOGIN}<id> or {CLAIM_LOGIN}<id>, "
+            f"not {text[:80]!r}"
+        )
+    return text
+
+
 def user_login(name: str) -> str:
     """Returns the broker user name of a user.
 
@@ -200,9 +214,18 @@ def build(mesh: str, device: str, channel: Channel, *levels: str) -> str:
     for level, text in zip(named, levels, strict=True):
         if level is Level.CLIENT:
             check_id(text, "client")
-        elif not is_principal(text):
-            raise ValueError(f"{level} must be an id, {USER_LOGIN}<id> or {CLAIM_LOGIN}<id>, not {text[:80]!r}")
+        else:
+            check_principal(text, level)
     return topic_filter(mesh, device, channel, *levels)
+
+
+def written_by(sender: str, mesh: str, device: str, channel: Channel) -> str:
+    """Returns the topic on which `sender` writes to a device: in its own name where topics name who does.
+
+    Raises:
+        ValueError: an id or principal is malformed, or the channel names a reader.
+    """
+    return build(mesh, device, channel, *((sender,) if Level.SENDER in TABLE[channel].levels else ()))
 
 
 def topic_filter(mesh: str, device: str, channel: Channel, principal: str = ANY, client: str = ANY) -> str:

@@ -18,28 +18,42 @@ from tests.support.secured import SecuredMesh
 
 pytestmark = pytest.mark.broker
 
-BASE = "moamesh/v1/home/devices"
+BASE = "moamesh/v2/home/devices"
 DEVICES = ("kitchen", "garage")
-CHANNELS = (
-    *("presence", "prompts", "answers/alice", "answers/bob", "proposals", "replies", "gossip", "status"),
-    *("claims", "certificates", "renewals", "revocations", "jobs", "job-reports"),
-)
-OWN_OUT = {"presence", "answers/alice", "answers/bob", "status", "renewals", "job-reports"}
+LOGINS = {
+    **{name: name for name in (*DEVICES, "operator")},
+    **{"alice": "user.alice", "bob": "user.bob", "attic claiming": "claim.attic"},
+}
+"""How the broker knows each of them."""
+NAMED = ("prompts", "proposals", "replies", "gossip", "revocations")
+PLAIN = ("presence", "status", "claims", "certificates", "renewals", "jobs", "job-reports")
+ANSWERS = ("answers/user.alice/0", "answers/user.alice/phone", "answers/user.bob/0", "answers/me/0", "answers/kitchen/0")
+
+
+def channels(*names: str) -> list[str]:
+    """Everything behind a device, with these names at the end where one stands there."""
+    return [*PLAIN, *ANSWERS, *(f"{channel}/{name}" for channel in NAMED for name in names)]
+
+
+OWN_OUT = {"presence", "answers", "status", "renewals", "job-reports"}
 OWN_IN = {"prompts", "proposals", "replies", "gossip", "certificates", "revocations", "jobs"}
 PEERS_IN = {"proposals", "replies", "gossip", "revocations"}
 
 PLACES = (*DEVICES, "attic", "shed", "operator")  # attic is unclaimed, shed is revoked, nobody may be called operator
-INSIDE = [f"{BASE}/{device}/{channel}" for device in PLACES for channel in CHANNELS]
+INSIDE = [f"{BASE}/{device}/{channel}" for device in PLACES for channel in channels(*LOGINS.values(), "shed", "me")]
 OUTSIDE = [
-    *("test", "moamesh", "moamesh/v1/home", "moamesh/v1/home/users/alice", "homeassistant/device/kitchen/config"),
+    *("test", "moamesh", "moamesh/v2/home", "moamesh/v2/home/users/alice", "homeassistant/device/kitchen/config"),
     *("$SYS/broker/version", "$CONTROL/dynamic-security/v1"),
-    *(f"{BASE}/kitchen", f"{BASE}/kitchen/", f"{BASE}/kitchen/secrets", f"/{BASE}/kitchen/prompts"),
-    *(f"{BASE}/kitchen/prompts/more", f"{BASE}/kitchen/answers", f"{BASE}/kitchen/answers/alice/more"),
-    "moamesh/v1/other/devices/kitchen/prompts",
-    "moamesh/v1/other/devices/kitchen/presence",
-    "moamesh/v2/home/devices/kitchen/prompts",
+    *(f"{BASE}/kitchen", f"{BASE}/kitchen/", f"{BASE}/kitchen/secrets", f"/{BASE}/kitchen/prompts/user.alice"),
+    *(f"{BASE}/kitchen/{channel}" for channel in (*NAMED, "answers", "answers/user.alice", "prompts/")),
+    *(f"{BASE}/kitchen/prompts/user.alice/more", f"{BASE}/kitchen/answers/user.alice/0/more"),
+    *(f"{BASE}/garage/proposals/kitchen/more", f"{BASE}/garage/presence/kitchen", f"{BASE}/kitchen/status/kitchen"),
+    "moamesh/v2/other/devices/kitchen/prompts/user.alice",
+    "moamesh/v2/other/devices/kitchen/presence",
+    "moamesh/v1/home/devices/kitchen/prompts",
+    "moamesh/v1/home/devices/kitchen/answers/alice",
 ]
-NO_IDS = [f"{BASE}/{name}/{channel}" for name in ("Kitchen", "kit chen", "", "%u") for channel in CHANNELS]
+NO_IDS = [f"{BASE}/{name}/{channel}" for name in ("Kitchen", "kit chen", "", "%u") for channel in channels("kitchen")]
 """A wildcard in a rule stands for these names too. No rule that names a device does, so nobody is on both sides."""
 
 
@@ -47,34 +61,39 @@ def may_write(who: str, topic: str) -> bool:
     """The design's table, in the words of who acts."""
     if not topic.startswith(f"{BASE}/"):
         return False
-    device, _, channel = topic.removeprefix(f"{BASE}/").partition("/")
+    device, *levels = topic.removeprefix(f"{BASE}/").split("/")
+    channel, names = (levels or [""])[0], levels[1:]
+    expected = {"answers": 2} | dict.fromkeys(NAMED, 1) | dict.fromkeys(PLAIN, 0)
+    if expected.get(channel) != len(names) or "" in names:
+        return False
+    in_own_name = names == [LOGINS[who]]
     if who in DEVICES:
-        return channel in OWN_OUT if device == who else channel in PEERS_IN
-    if who == "alice":
-        return channel == "prompts"
-    if who == "bob":
-        return channel == "prompts" and device == "kitchen"
+        return (channel in OWN_OUT and device == who) or (channel in PEERS_IN and in_own_name and device != who)
+    if who in ("alice", "bob"):
+        return channel == "prompts" and in_own_name and (who == "alice" or device == "kitchen")
     if who == "attic claiming":
         return (device, channel) == ("attic", "claims")
-    writes = {"certificates", "revocations", "jobs", "presence", "status"}  # the last two to clear what is left there
-    return who == "operator" and device != "operator" and channel in writes
+    writes = {"certificates", "jobs", "presence", "status"}  # the last two to clear what is left there
+    return device != "operator" and (channel in writes or (channel == "revocations" and in_own_name))
 
 
 def may_read(who: str, topic: str) -> bool:
     """The same for who receives."""
     if not topic.startswith(f"{BASE}/"):
         return False
-    device, _, channel = topic.removeprefix(f"{BASE}/").partition("/")
+    device, *levels = topic.removeprefix(f"{BASE}/").split("/")
+    channel, names = (levels or [""])[0], levels[1:]
+    expected = {"answers": 2} | dict.fromkeys(NAMED, 1) | dict.fromkeys(PLAIN, 0)
+    if expected.get(channel) != len(names):
+        return False
     if who in DEVICES:
         return channel == "presence" or (device == who and channel in OWN_IN)
-    if who == "alice":
-        return channel in {"answers/alice", "presence", "status"}
-    if who == "bob":
-        return device == "kitchen" and channel in {"answers/bob", "presence", "status"}
+    if who in ("alice", "bob"):
+        own = channel in {"presence", "status"} or (channel == "answers" and names[0] == LOGINS[who])
+        return own and (who == "alice" or device == "kitchen")
     if who == "attic claiming":
         return (device, channel) == ("attic", "certificates")
-    reads = {"presence", "status", "claims", "renewals", "job-reports"}
-    return who == "operator" and device != "operator" and channel in reads
+    return device != "operator" and channel in {"presence", "status", "claims", "renewals", "job-reports"}
 
 
 def is_tolerated(attempt: Attempt) -> bool:
@@ -82,8 +101,8 @@ def is_tolerated(attempt: Attempt) -> bool:
 
     A device may write into its own inbox, where it alone reads: rules know no "all but me".
     """
-    device, _, channel = attempt.topic.removeprefix(f"{BASE}/").partition("/")
-    return attempt.writer in DEVICES and device == attempt.writer and channel in PEERS_IN
+    device, channel, name, *_ = [*attempt.topic.removeprefix(f"{BASE}/").split("/"), "", ""]
+    return attempt.writer in DEVICES and device == attempt.writer == name and channel in PEERS_IN
 
 
 @pytest.fixture(scope="module", params=["people over MQTT", "people over WebSockets"])
@@ -131,11 +150,11 @@ async def _probe(folder: Path, *, web: bool) -> Findings:
         ]
         ends = {
             "observer": ("observer", "end"),
-            "kitchen": ("garage", f"{BASE}/kitchen/replies"),
-            "garage": ("kitchen", f"{BASE}/garage/replies"),
+            "kitchen": ("garage", f"{BASE}/kitchen/replies/garage"),
+            "garage": ("kitchen", f"{BASE}/garage/replies/kitchen"),
             "operator": ("kitchen", f"{BASE}/kitchen/renewals"),
-            "alice": ("kitchen", f"{BASE}/kitchen/answers/alice"),
-            "bob": ("kitchen", f"{BASE}/kitchen/answers/bob"),
+            "alice": ("kitchen", f"{BASE}/kitchen/answers/user.alice/0"),
+            "bob": ("kitchen", f"{BASE}/kitchen/answers/user.bob/0"),
             "attic claiming": ("operator", f"{BASE}/attic/certificates"),
         }
         await _until_open(port)

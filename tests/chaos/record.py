@@ -80,10 +80,8 @@ class Listener:
 
     async def start(self) -> None:
         """Begins to listen; call `stop` in the end."""
-        for channel, client in ((topics.Channel.ANSWERS, topics.ANY), (topics.Channel.PRESENCE, "")):
-            words = (client,) if client else ()
-            topic = "/".join((topics.ROOT, self._mesh, "devices", topics.ANY, channel, *words))
-            await self._connection.subscribe(topic, 1)
+        for channel in (topics.Channel.ANSWERS, topics.Channel.PRESENCE):
+            await self._connection.subscribe(topics.topic_filter(self._mesh, topics.ANY, channel), 1)
         self._connection.start()
 
     async def stop(self) -> None:

@@ -61,7 +61,7 @@ async def scripted_device(
     told: list[BrokerLimits] = []
     async with open_client(url, client_id=f"{device_id}-script", tls=tls, on_limits=told.append) as client:
         device = ScriptedDevice(client, mesh, device_id, limits=told[-1])
-        await client.subscribe(topics.build(mesh, device_id, topics.Channel.PROMPTS), 1)
+        await client.subscribe(topics.topic_filter(mesh, device_id, topics.Channel.PROMPTS), 1)
 
         async def listen() -> None:
             async for incoming in client.messages:

@@ -54,7 +54,7 @@ async def secured(folder: Path) -> AsyncIterator[tuple[SecuredMesh, str, Access]
 
 async def test_a_user_with_a_password_asks_over_tls_and_two_sessions_do_not_disturb_each_other(tmp_path: Path) -> None:
     async with secured(tmp_path) as (_, url, access):
-        assert access.inbox == "alice"
+        assert (access.principal, access.client) == ("user.alice", "0")
         async with (
             MeshClient(url, "test", access=access, settings=QUICK) as one,
             MeshClient(url, "test", access=access, settings=QUICK) as two,

@@ -89,7 +89,7 @@ async def test_without_wildcards_a_user_reads_the_answers_of_the_device_that_is_
     ):
         client._connection.refused_filters[client._answers[0]] = "as a broker without wildcards says"
         assert isinstance(await client.ask_to_end("device-1", "why?"), Answer)
-        exact = topics.build("test", "device-1", topics.Channel.ANSWERS, client.client_id)
+        exact = topics.build("test", "device-1", topics.Channel.ANSWERS, "me", client.client_id)
         assert client._connection.can_read(exact)
         assert exact in client._connection._subscriptions
 

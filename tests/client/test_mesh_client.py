@@ -68,7 +68,7 @@ async def test_a_prompt_brings_its_receipt_its_text_and_its_answer(broker_url: s
     (prompt,) = device.prompts
     assert (prompt.messages[0].content, prompt.options.layers) == ("why?", 2)
     assert device.correlations == [prompt.prompt_id.encode()]
-    assert device.reply_to.endswith(f"/devices/device-1/answers/{client.client_id}")
+    assert device.reply_to.endswith(f"/devices/device-1/answers/me/{client.client_id}")
 
 
 async def test_the_pip_only_broker_carries_asking_and_finding_too() -> None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from edge_agent.wire.topics import OPERATOR_ID, Channel, build, topic_filter
+from edge_agent.wire.topics import OPERATOR_ID, Channel, topic_filter, written_by
 from provisioning.identity_store import IdentityStore
 from provisioning.link import Link, LinkError
 from provisioning.messages import RevocationList, encode
@@ -100,7 +100,7 @@ async def test_a_revocation_told_to_one_device_reaches_the_others(tmp_path: Path
         await kitchen.listening()
         async with kitchen.as_operator() as operator:
             body = encode(RevocationList(home.authority.crl_pem.decode()))
-            await operator.publish(build(MESH, "kitchen", Channel.REVOCATIONS), body)
+            await operator.publish(written_by(OPERATOR_ID, MESH, "kitchen", Channel.REVOCATIONS), body)
         await until(lambda: set(serials) <= kitchen.revoked(), "the operator's word at the device it was told to")
         await until(lambda: set(serials) <= pantry.revoked(), "the same at the device nobody told")
         await pantry.logged("revocations have changed")

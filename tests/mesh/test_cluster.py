@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -70,9 +69,8 @@ class User:
             (ChatMessage(Role.USER, "Why is the sky blue?"),),
             PromptOptions(layers=1, fanout=2, deadline_s=PATIENCE_S),
         )
-        reply_to = topics.build(mesh, device, topics.Channel.ANSWERS, self._name)
-        body = json.dumps(json.loads(encode(prompt)) | {"reply_to": reply_to}).encode()
-        topic = topics.build(mesh, device, topics.Channel.PROMPTS)
+        body = encode(prompt)
+        topic = topics.written_by(self._login, mesh, device, topics.Channel.PROMPTS)
         async with asyncio.timeout(PATIENCE_S):
             while prompt.prompt_id not in self.receipts | set(self.answers):
                 for client in list(self._clients.values()):
@@ -85,7 +83,7 @@ class User:
 
     async def _stay(self, node: int) -> None:
         door = self._cluster.password_door(node)
-        answers = topics.topic_filter(self._cluster.mesh.name, topics.ANY, topics.Channel.ANSWERS, self._name)
+        answers = topics.topic_filter(self._cluster.mesh.name, topics.ANY, topics.Channel.ANSWERS, self._login)
         while True:
             with contextlib.suppress(aiomqtt.MqttError, OSError):
                 async with open_client(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.tasks import within
-from edge_agent.wire.topics import Channel, build
+from edge_agent.wire.topics import OPERATOR_ID, Channel, build, written_by
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import make_csr, new_key
 from provisioning.claiming import RefusedError, claim, renew
@@ -271,7 +271,7 @@ async def test_in_a_rotation_old_and_new_certificates_work_and_after_it_only_the
 async def test_members_hear_of_a_rotation_and_of_revocations_from_the_service(home: Home) -> None:
     kitchen = home.joined("kitchen")
     home.joined("garage")
-    revocations = build(MESH, "kitchen", Channel.REVOCATIONS)
+    revocations = written_by(OPERATOR_ID, MESH, "kitchen", Channel.REVOCATIONS)
     async with home.broker() as broker, home.serving():
         home.authority.rotate()
         home.mesh.renew_operator(home.authority)

@@ -22,6 +22,8 @@ from edge_agent.core import messages as m
 from edge_agent.wire import codec, topics
 from tests.support.patience import PATIENCE_S
 
+APP = "app"
+"""Which client of its user it is."""
 RESEND_S = 3.0  # without a word: a device may be on its way back to a broker that restarted for a user who left
 
 
@@ -42,6 +44,11 @@ class PairedApp:
     inbox: list[tuple[str, bytes]] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def login(self) -> str:
+        """Whom the broker knows it as."""
+        return topics.user_login(self.user)
+
     async def ask(self, device: str, text: str) -> m.Message:
         """Asks, again while nothing is heard, as the app does; returns the answer or the refusal."""
         prompt = m.Prompt(secrets.token_hex(16), (m.ChatMessage(m.Role.USER, text),))
@@ -60,9 +67,9 @@ class PairedApp:
     async def send(self, device: str, prompt: m.Prompt) -> None:
         """Publishes a prompt, whatever becomes of it."""
         properties = Properties(PacketTypes.PUBLISH)
-        properties.ResponseTopic = topics.build(self.mesh, device, topics.Channel.ANSWERS, self.user)
+        properties.ResponseTopic = topics.build(self.mesh, device, topics.Channel.ANSWERS, self.login, APP)
         properties.CorrelationData = prompt.prompt_id.encode()
-        topic = topics.build(self.mesh, device, topics.Channel.PROMPTS)
+        topic = topics.written_by(self.login, self.mesh, device, topics.Channel.PROMPTS)
         with contextlib.suppress(aiomqtt.MqttCodeError):  # "not authorized": the tests judge by what comes of it
             await self.client.publish(topic, codec.encode(prompt), qos=1, properties=properties)
 
@@ -101,10 +108,10 @@ async def paired_app(link: str, *, ca: Path | None = None, spies: bool = False) 
     listening = asyncio.create_task(app.listen())
     try:
         for device in said.get("devices", [topics.ANY]):
-            for wanted, qos in topics.user_subscriptions(said["mesh"], said["user"], device):
+            for wanted, qos in topics.user_subscriptions(said["mesh"], app.login, APP, device):
                 await client.subscribe(wanted, qos=qos)
         if spies:
-            await client.subscribe([("#", 1), (f"{topics.ROOT}/{said['mesh']}/devices/+/answers/+", 1)])
+            await client.subscribe([("#", 1), (f"{topics.ROOT}/{said['mesh']}/devices/+/answers/+/+", 1)])
         yield app
     finally:
         listening.cancel()

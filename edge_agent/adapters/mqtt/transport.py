@@ -151,7 +151,7 @@ class MqttTransport:
         row = topics.TABLE[channel]
         if row.types:
             raise ValueError(f"{channel} is no management channel")
-        topic = self._topic(device_id, channel)
+        topic = topics.written_by(self._settings.device_id, self._settings.mesh, device_id, channel)
         item = Outgoing(topic, body, row.qos, row.retain, Priority.PEERS, on_delivered=on_delivered)
         self._send(device_id, home_broker, item, expires_in_s)
 
@@ -246,14 +246,9 @@ class MqttTransport:
 
     def _outgoing(self, device_id: str, message: Message, priority: Priority) -> Outgoing:
         row = topics.row_for(message)
-        topic = self._topic(device_id, row.channel)
+        topic = topics.written_by(self._settings.device_id, self._settings.mesh, device_id, row.channel)
         smaller = partial(shrink, message)
         return Outgoing(topic, encode(message), row.qos, row.retain, priority, shrink=smaller)
-
-    def _topic(self, device_id: str, channel: Channel) -> str:
-        """Returns where this device writes to another, or for itself; in its own name where topics name the sender."""
-        own = (self._settings.device_id,) if topics.Level.SENDER in topics.TABLE[channel].levels else ()
-        return topics.build(self._settings.mesh, device_id, channel, *own)
 
     def _answers(self, reply: ReplyRoute) -> str | None:
         """Returns where a user is answered; `None` if the route is none, as one from a damaged journal."""

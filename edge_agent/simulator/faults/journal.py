@@ -146,7 +146,7 @@ class SimulatedJournal:
         if self.disk is Disk.DAMAGED:
             self.set_aside()
         self._take_from_reserve()
-        ended = {(kept.reply.topic, kept.answer.prompt_id): kept for kept in self._reserve}
+        ended = {(kept.reply.inbox, kept.answer.prompt_id): kept for kept in self._reserve}
         sessions = []
         for key, row in self._rows.items():
             if key in ended:
