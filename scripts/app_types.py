@@ -137,12 +137,13 @@ export type Fields = Record<string, { shape: Shape; default?: unknown }>;"""
 
 
 def _channels() -> list[str]:
-    lines = ["/** The channels a user knows: how they are read or written, and which messages they carry. */"]
+    lines = ["/** The channels a user knows: how they are read or written, what ends their topics, which messages they carry. */"]
     lines.append("export const CHANNELS = {")
     for channel in CHANNELS:
         row = topics.TABLE[channel]
         types = json.dumps([codec.TYPE_NAMES[kind] for kind in row.types])
-        lines.append(f"  {channel}: {{ qos: {row.qos}, types: {types} }},")
+        levels = json.dumps([level.name.lower() for level in row.levels])
+        lines.append(f"  {channel}: {{ qos: {row.qos}, levels: {levels}, types: {types} }},")
     return [*lines, "} as const;"]
 
 

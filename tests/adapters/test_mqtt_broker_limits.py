@@ -21,7 +21,7 @@ from tests.support.brokers import MosquittoWith, SayingBroker, connack
 
 pytestmark = pytest.mark.broker
 
-ANSWERS = topics.build("test", "a", Channel.ANSWERS, "c1")
+ANSWERS = topics.build("test", "a", Channel.ANSWERS, "me", "c1")
 PRESENCE = topics.build("test", "a", Channel.PRESENCE)
 PROMPT = m.Prompt("p1", (m.ChatMessage(m.Role.USER, "What is a dog?"),))
 CONTRIBUTION = m.Contribution("b", "model", 0.0, 0.1, 3, 4)
@@ -157,7 +157,7 @@ async def test_a_broker_that_hangs_up_without_having_named_a_limit_teaches_it() 
 
 async def test_what_the_broker_forbids_to_write_comes_back_too(tmp_path: Path) -> None:
     rules = tmp_path / "acl"
-    rules.write_text("topic readwrite moamesh/v1/test/devices/+/presence\ntopic read #\n")
+    rules.write_text("topic readwrite moamesh/v2/test/devices/+/presence\ntopic read #\n")
     rules.chmod(0o600)
     async with MosquittoWith(tmp_path, f"acl_file {rules}") as broker, device("a", broker.url) as a:
         a.transport.send_to_device("b", "", request(1), 30.0)
@@ -172,7 +172,7 @@ async def test_an_answer_too_large_for_the_broker_is_cut_and_says_so(tmp_path: P
         user(broker.url, ANSWERS) as asker,
     ):
         delivered: list[bool] = []
-        a.transport.send_to_user(ReplyRoute(ANSWERS), answer("wörd " * 2_000), delivered.append)
+        a.transport.send_to_user(ReplyRoute("me", "c1"), answer("wörd " * 2_000), delivered.append)
         got = decode((await asker.arrival()).payload)
         assert isinstance(got, m.Answer)
         assert got.text

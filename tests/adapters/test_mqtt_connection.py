@@ -21,7 +21,7 @@ from tests.test_tasks import cancel_after
 
 pytestmark = pytest.mark.broker
 
-ANSWERS = topics.build("test", "a", Channel.ANSWERS, "c1")
+ANSWERS = topics.build("test", "a", Channel.ANSWERS, "me", "c1")
 
 
 def messages(one: Device) -> list[m.Message]:
@@ -52,8 +52,8 @@ async def test_what_is_sent_while_the_broker_is_down_arrives_when_it_is_back(mos
         await mosquitto.kill()
         await a.connection(False)
         delivered: list[int] = []
-        a.transport.send_to_user(ReplyRoute(ANSWERS), m.TokenChunk("p", 0, "late"))
-        a.transport.send_to_user(ReplyRoute(ANSWERS), m.PromptReceipt("p", "a", None), delivered.append)
+        a.transport.send_to_user(ReplyRoute("me", "c1"), m.TokenChunk("p", 0, "late"))
+        a.transport.send_to_user(ReplyRoute("me", "c1"), m.PromptReceipt("p", "a", None), delivered.append)
         a.transport.send_to_device("b", "", request(1), 60.0)
         a.transport.send_to_device("b", "", request(2), 0.0)
         await b.connection(False)
@@ -119,7 +119,7 @@ async def test_a_full_outbox_drops_the_least_important_and_keeps_answers(mosquit
         for number in range(50):
             a.transport.send_to_device("b", "", request(number), None)
             if number < 8:
-                a.transport.send_to_user(ReplyRoute(ANSWERS), m.PromptReceipt(f"p{number}", "a", None))
+                a.transport.send_to_user(ReplyRoute("me", "c1"), m.PromptReceipt(f"p{number}", "a", None))
         assert a.transport.counters.dropped == 48
         await mosquitto.start()
         await until(lambda: a.transport.counters.delivered == 10, "what was kept")
@@ -140,7 +140,7 @@ async def test_a_stop_sends_what_is_queued_first(mosquitto: EmbeddedBroker) -> N
     async with user(mosquitto.url, ANSWERS) as asker:
         async with device("a", mosquitto.url, flush_s=PATIENCE_S) as a:
             for number in range(100):
-                a.transport.send_to_user(ReplyRoute(ANSWERS), m.TokenChunk("p", number, "text"))
+                a.transport.send_to_user(ReplyRoute("me", "c1"), m.TokenChunk("p", number, "text"))
         await asker.arrival(100)
         assert [decode(message.payload).index for message in asker.got] == list(range(100))  # type: ignore[union-attr]  # chunks
 

@@ -23,7 +23,7 @@ from tests.adapters.mqtt_devices import device, entry, presence, request, until,
 
 pytestmark = pytest.mark.broker
 
-ANSWERS = topics.build("test", "a", Channel.ANSWERS, "c1")
+ANSWERS = topics.build("test", "a", Channel.ANSWERS, "me", "c1")
 PROMPT = m.Prompt("p1", (m.ChatMessage(m.Role.USER, "What is a dog?"),))
 CONTRIBUTION = m.Contribution("b", "model", 0.0, 0.1, 3, 4)
 

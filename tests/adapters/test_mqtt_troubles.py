@@ -157,19 +157,31 @@ async def test_an_inbox_that_may_not_be_read_is_a_lasting_trouble(caplog: pytest
         device("a", broker.url, connected=False, **QUICK) as a,
     ):
         await until(lambda: broker.connects >= 3, "tries")
-        assert "prompts refused: not authorized (reason 135)" in a.health[0]
+        assert "prompts/+ refused: not authorized (reason 135)" in a.health[0]
         assert len(a.health) == len(warnings(caplog)) == 1
         assert not a.events
 
 
-async def test_without_wildcards_a_device_reads_its_inboxes_and_does_without_the_others_presence() -> None:
-    granted = bytes([0x90, 7, 0, 1, 0, 1, 1, 1, 0])  # four filters, not five
+async def test_a_device_does_without_the_others_presence_where_it_may_not_read_it() -> None:
+    granted = bytes([0x90, 8, 0, 1, 0, 1, 1, 1, 0, 135])
     async with (
-        SayingBroker(connack(0, b"\x28\x00"), then=granted, hang_up=False) as broker,
+        SayingBroker(connack(0), then=granted, hang_up=False) as broker,
         device("a", broker.url) as a,
     ):
-        assert not a.link.limits.wildcards
-        assert a.health in ([], [""])
+        await until(lambda: a.health, "a problem")
+        assert "+/presence refused: not authorized (reason 135)" in a.health[0]
+
+
+async def test_a_broker_without_wildcards_is_a_lasting_trouble_with_the_way_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with (
+        SayingBroker(connack(0, b"\x28\x00"), hang_up=False) as broker,
+        device("a", broker.url, connected=False, **QUICK) as a,
+    ):
+        await until(lambda: broker.connects >= 3, "tries")
+        assert "wildcard subscriptions not supported (reason 162): a device reads by one" in a.health[0]
+        assert len(a.health) == len(warnings(caplog)) == 1
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------
@@ -230,7 +242,7 @@ def test_what_comes_again_is_over_only_once_a_connection_has_held_long_enough() 
 
 
 async def test_devices_of_one_name_in_two_meshes_share_a_broker(mosquitto: EmbeddedBroker) -> None:
-    ours, theirs = (topics.build(mesh, "d1", Channel.PROMPTS) for mesh in ("a", "b"))
+    ours, theirs = (topics.build(mesh, "d1", Channel.PROMPTS, "me") for mesh in ("a", "b"))
     prompt = m.Prompt("p1", (m.ChatMessage(m.Role.USER, "What is a dog?"),))
     async with (
         device("d1", mosquitto.url, mesh="a") as one,
@@ -238,11 +250,11 @@ async def test_devices_of_one_name_in_two_meshes_share_a_broker(mosquitto: Embed
         user(mosquitto.url) as asker,
     ):
         for topic, mesh in ((ours, "a"), (theirs, "b")):
-            answers = topics.build(mesh, "d1", Channel.ANSWERS, "me")
+            answers = topics.build(mesh, "d1", Channel.ANSWERS, "me", "c1")
             await asker.publish(topic, encode(prompt), response=answers)
         for each, mesh in ((one, "a"), (other, "b")):
             event = await each.arrival(PromptReceived)
-            assert event.reply.topic == topics.build(mesh, "d1", Channel.ANSWERS, "me")
+            assert event.reply == ReplyRoute("me", "c1")
             assert each.events.count(ConnectionChanged(False)) == 0
             assert len(each.of(PromptReceived)) == 1
             assert each.transport.counters.bad == 0

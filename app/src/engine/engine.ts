@@ -9,7 +9,7 @@ import { openDatabase } from "../store/database";
 import { MemoryStore } from "../store/memory";
 import type { Store } from "../store/store";
 import { decode } from "../wire/codec";
-import { isId, parseTopic } from "../wire/topics";
+import { isId, isOwnAnswer, parseTopic } from "../wire/topics";
 import { History } from "./history";
 import { MeshView } from "./mesh_view";
 import { checkOptions, newExchange } from "./new_exchange";
@@ -45,10 +45,7 @@ class AppEngine implements Engine {
     (exchange, earlier) => this.takeUp(exchange, earlier),
   );
   readonly chats: ReadonlySignal<readonly Chat[]> = this.history.chats;
-  private readonly outbox = new Outbox(
-    () => this.pairing.peek()?.mesh ?? "",
-    (exchange) => this.history.put(exchange),
-  );
+  private readonly outbox = new Outbox((exchange) => this.history.put(exchange));
   private store: Store = new MemoryStore();
   private connection: Connection | null = null;
   private stopFollowing: () => void = () => undefined;
@@ -228,7 +225,7 @@ class AppEngine implements Engine {
       if (message.entry.device_id === address.device) this.mesh.take(message, retained);
     } else if (message.type === "device-status") {
       if (message.device_id === address.device) this.mesh.take(message, retained);
-    } else if (address.client === pairing.user) {
+    } else if (isOwnAnswer(address, pairing.user)) {
       this.outbox.deliver(address.device, message, this.patience.now);
     }
   }

@@ -5,9 +5,9 @@
  * out whether the link lives: when the page becomes visible, when the network comes back, and after silence.
  */
 import type { Link, Pairing } from "../model";
-import { inboxTopic, userLogin, userSubscriptions } from "../wire/topics";
+import { inboxTopic, promptsTopic, userLogin, userSubscriptions } from "../wire/topics";
 import { randomHex } from "./ids";
-import type { Message, Published, Session } from "./session";
+import type { Published, Session, Words } from "./session";
 
 export const BACKOFF_MIN_S = 0.2;
 export const BACKOFF_MAX_S = 5; // short, since somebody is looking; hidden pages wait longer by their slow timers
@@ -64,11 +64,12 @@ export class Connection {
     return this.session !== null;
   }
 
-  /** Publishes to a device of the mesh, answers wanted at this user's inbox there. */
-  async publish(device: string, message: Omit<Message, "responseTopic">): Promise<Published> {
+  /** Publishes to a device of the mesh in this user's name, answers wanted at its inbox there. */
+  async publish(device: string, words: Words): Promise<Published> {
     if (this.session === null) return "lost";
-    const responseTopic = inboxTopic(this.pairing.mesh, device, this.pairing.user);
-    return this.session.publish({ ...message, responseTopic });
+    const { mesh, user } = this.pairing;
+    const responseTopic = inboxTopic(mesh, device, user);
+    return this.session.publish({ ...words, topic: promptsTopic(mesh, device, user), responseTopic });
   }
 
   /** The page is visible again, or the network is back: tries at once, or makes sure that the connection lives. */

@@ -5,9 +5,8 @@
 import type { Exchange } from "../model";
 import { encode } from "../wire/codec";
 import type { ChatMessage, DeviceToUser, PromptOptions } from "../wire/messages";
-import { promptsTopic } from "../wire/topics";
 import * as c from "./conversation";
-import type { Message, Published } from "./session";
+import type { Published, Words } from "./session";
 
 export const PROMPTS_OPEN_MAX = 32; // by one page; a person has a few
 /** How long a device may take to confirm a cancel before the page takes it for cancelled. Seconds. */
@@ -15,7 +14,7 @@ export const CANCEL_TIMEOUT_S = 10;
 
 export interface OutboxPort {
   readonly isOnline: boolean;
-  publish(device: string, message: Omit<Message, "responseTopic">): Promise<Published>;
+  publish(device: string, words: Words): Promise<Published>;
 }
 
 interface Entry {
@@ -30,10 +29,7 @@ export class Outbox {
   private port: OutboxPort | null = null;
 
   /** `onChange` gets every new state of an exchange, in order; after its end it is not in the outbox any more. */
-  constructor(
-    private readonly mesh: () => string,
-    private readonly onChange: (exchange: Exchange) => void,
-  ) {}
+  constructor(private readonly onChange: (exchange: Exchange) => void) {}
 
   get isFull(): boolean {
     return this.entries.size >= PROMPTS_OPEN_MAX;
@@ -88,7 +84,7 @@ export class Outbox {
     if (entry === undefined) return;
     this.entries.delete(id);
     if (this.port?.isOnline)
-      void this.port.publish(entry.conversation.exchange.deviceId, this.cancelMessage(id, entry));
+      void this.port.publish(entry.conversation.exchange.deviceId, this.cancelMessage(id));
     this.tick(now);
   }
 
@@ -112,7 +108,7 @@ export class Outbox {
   private async send(entry: Entry, port: OutboxPort, now: number): Promise<void> {
     const { exchange, timing } = entry.conversation;
     entry.isSending = true;
-    const message = timing.cancelWanted ? this.cancelMessage(exchange.id, entry) : this.promptMessage(entry);
+    const message = timing.cancelWanted ? this.cancelMessage(exchange.id) : this.promptMessage(entry);
     const published = await port.publish(exchange.deviceId, message);
     entry.isSending = false;
     if (this.entries.get(exchange.id) !== entry) return; // ended meanwhile
@@ -123,18 +119,14 @@ export class Outbox {
     else entry.conversation = c.addSent(entry.conversation, now, published === "taken");
   }
 
-  private promptMessage({ conversation: { exchange }, messages }: Entry): Omit<Message, "responseTopic"> {
+  private promptMessage({ conversation: { exchange }, messages }: Entry): Words {
     const options = toWire(exchange.options);
     const body = encode({ type: "prompt", prompt_id: exchange.id, messages: [...messages], options });
-    return { ...this.envelope(exchange), body, expiresInS: exchange.options.deadlineS };
+    return { body, qos: 1, correlation: exchange.id, expiresInS: exchange.options.deadlineS };
   }
 
-  private cancelMessage(id: string, { conversation: { exchange } }: Entry): Omit<Message, "responseTopic"> {
-    return { ...this.envelope(exchange), body: encode({ type: "prompt-cancel", prompt_id: id }), expiresInS: null };
-  }
-
-  private envelope({ id, deviceId }: Exchange): { topic: string; qos: 1; correlation: string } {
-    return { topic: promptsTopic(this.mesh(), deviceId), qos: 1, correlation: id };
+  private cancelMessage(id: string): Words {
+    return { body: encode({ type: "prompt-cancel", prompt_id: id }), qos: 1, correlation: id, expiresInS: null };
   }
 
   private update(entry: Entry, conversation: c.Conversation): void {

@@ -51,6 +51,9 @@ export interface Message {
   expiresInS: number | null;
 }
 
+/** A message to a device without its topics, which follow from whose connection it goes over. */
+export type Words = Omit<Message, "topic" | "responseTopic">;
+
 export interface Session {
   /** Subscribes to all at once; returns the filters that the broker refused. Rejects when the connection is lost. */
   subscribe(subscriptions: readonly Subscription[]): Promise<string[]>;

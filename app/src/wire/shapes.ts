@@ -1,6 +1,6 @@
 // Made by scripts/app_types.py from the device's own message classes: change those, then run it again.
 
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 export const BODY_BYTES_MAX = 262144;
 export const MESSAGE_ID_LENGTH_MAX = 128;
 export const SHORT_TEXT_LENGTH_MAX = 256;
@@ -9,16 +9,16 @@ export const LAYERS_MAX = 8;
 export const FANOUT_MAX = 16;
 export const DEADLINE_MAX_S = 86400;
 export const OUTPUT_TOKENS_MAX = 8192;
-export const TOPIC_ROOT = "moamesh/v1";
+export const TOPIC_ROOT = "moamesh/v2";
 export const TOPIC_ID_LENGTH_MAX = 64;
 export const USER_LOGIN = "user.";
 
-/** The channels a user knows: how they are read or written, and which messages they carry. */
+/** The channels a user knows: how they are read or written, what ends their topics, which messages they carry. */
 export const CHANNELS = {
-  prompts: { qos: 1, types: ["prompt", "prompt-cancel"] },
-  answers: { qos: 1, types: ["prompt-receipt", "prompt-refusal", "layer-progress", "token-chunk", "answer"] },
-  presence: { qos: 1, types: ["presence"] },
-  status: { qos: 0, types: ["device-status"] },
+  prompts: { qos: 1, levels: ["sender"], types: ["prompt", "prompt-cancel"] },
+  answers: { qos: 1, levels: ["reader", "client"], types: ["prompt-receipt", "prompt-refusal", "layer-progress", "token-chunk", "answer"] },
+  presence: { qos: 1, levels: [], types: ["presence"] },
+  status: { qos: 0, levels: [], types: ["device-status"] },
 } as const;
 
 /** How a value must look. `default` stands in for a field that is absent. */

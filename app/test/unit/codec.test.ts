@@ -38,13 +38,13 @@ const refused: [string, string][] = [
   ["an id with control characters", JSON.stringify({ ...CHUNK, prompt_id: "a\u0000b" })],
   ["an id that turns the writing", JSON.stringify({ ...CHUNK, prompt_id: "a\u202eb" })],
   ["an id that is too long", JSON.stringify({ ...CHUNK, prompt_id: "x".repeat(129) })],
-  ["infinity", '{"v":1,"type":"prompt-receipt","prompt_id":"p","device_id":"d","expected_wait_s":1e999}'],
-  ["a device name in capitals", '{"v":1,"type":"prompt-receipt","prompt_id":"p","device_id":"D","expected_wait_s":1}'],
-  ["absurd nesting", `{"v":1,"type":"token-chunk","prompt_id":${"[".repeat(100_000)}`],
+  ["infinity", '{"v":2,"type":"prompt-receipt","prompt_id":"p","device_id":"d","expected_wait_s":1e999}'],
+  ["a device name in capitals", '{"v":2,"type":"prompt-receipt","prompt_id":"p","device_id":"D","expected_wait_s":1}'],
+  ["absurd nesting", `{"v":2,"type":"token-chunk","prompt_id":${"[".repeat(100_000)}`],
   [
     "a list that is too long",
     JSON.stringify({
-      v: 1,
+      v: 2,
       type: "layer-progress",
       prompt_id: "p",
       layer: 1,
@@ -71,14 +71,14 @@ test("bytes that are not UTF-8, and bodies that are too large, are refused", () 
 });
 
 test("fields of a newer device are left out, also those that would change an object's kind", () => {
-  const body = `{"v":1,"type":"token-chunk","prompt_id":"p1","index":0,"text":"x","__proto__":{"evil":1},"new":2}`;
+  const body = `{"v":2,"type":"token-chunk","prompt_id":"p1","index":0,"text":"x","__proto__":{"evil":1},"new":2}`;
   const message = decode("answers", bytes(body));
   expect(message).toEqual({ type: "token-chunk", prompt_id: "p1", index: 0, text: "x" });
   expect(Object.getPrototypeOf(message)).toBe(Object.prototype);
 });
 
 test("what a device of an older version leaves out has its default", () => {
-  const body = '{"v":1,"type":"prompt-refusal","prompt_id":"p1","device_id":"d","reason":"invalid","detail":""}';
+  const body = '{"v":2,"type":"prompt-refusal","prompt_id":"p1","device_id":"d","reason":"invalid","detail":""}';
   expect(decode("answers", bytes(body))).toMatchObject({ retry_after_s: null });
 });
 
@@ -98,25 +98,32 @@ test("no mutation of a right body makes reading throw", () => {
 test("what is sent is one JSON object in UTF-8, also with a lone surrogate in it", () => {
   const body = encode({ type: "prompt-cancel", prompt_id: "p\ud800 \u{1f30d}" });
   expect(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes(body)))).toEqual({
-    v: 1,
+    v: 2,
     type: "prompt-cancel",
     prompt_id: "p\ufffd \u{1f30d}",
   });
 });
 
 test("topics are made and taken apart", () => {
-  expect(promptsTopic("home", "kitchen")).toBe("moamesh/v1/home/devices/kitchen/prompts");
+  expect(promptsTopic("home", "kitchen", "alice")).toBe("moamesh/v2/home/devices/kitchen/prompts/user.alice");
   const inbox = inboxTopic("home", "kitchen", "alice");
-  expect(parseTopic(inbox)).toEqual({ mesh: "home", device: "kitchen", channel: "answers", client: "alice" });
-  expect(parseTopic("moamesh/v1/home/devices/kitchen/status")?.channel).toBe("status");
+  expect(inbox).toBe("moamesh/v2/home/devices/kitchen/answers/user.alice/app");
+  const address = { mesh: "home", device: "kitchen", channel: "answers", principal: "user.alice", client: "app" };
+  expect(parseTopic(inbox)).toEqual(address);
+  expect(parseTopic("moamesh/v2/home/devices/kitchen/answers/me/0")?.principal).toBe("me");
+  expect(parseTopic("moamesh/v2/home/devices/kitchen/status")?.channel).toBe("status");
   for (const topic of [
     "",
     "x",
-    "moamesh/v1/home/devices/kitchen/gossip",
+    "moamesh/v2/home/devices/kitchen/gossip",
     `${inbox}/x`,
-    "moamesh/v1/home/devices/K/status",
-    "moamesh/v1/home/devices/kitchen/answers",
-    "moamesh/v1/home/devices/kitchen/constructor",
+    inbox.replace("user.alice", "admin.alice"),
+    inbox.replace("user.alice", "user."),
+    inbox.replace("/app", ""),
+    inbox.replace("v2", "v1"),
+    "moamesh/v2/home/devices/K/status",
+    "moamesh/v2/home/devices/kitchen/answers",
+    "moamesh/v2/home/devices/kitchen/constructor",
   ]) {
     expect(parseTopic(topic)).toBeNull();
   }
@@ -124,9 +131,9 @@ test("topics are made and taken apart", () => {
 
 test("a user reads its own answers, presence and status: of all devices, or of those named", () => {
   expect(userSubscriptions("home", "alice", undefined)).toEqual([
-    { filter: "moamesh/v1/home/devices/+/answers/alice", qos: 1 },
-    { filter: "moamesh/v1/home/devices/+/presence", qos: 1 },
-    { filter: "moamesh/v1/home/devices/+/status", qos: 0 },
+    { filter: "moamesh/v2/home/devices/+/answers/user.alice/app", qos: 1 },
+    { filter: "moamesh/v2/home/devices/+/presence", qos: 1 },
+    { filter: "moamesh/v2/home/devices/+/status", qos: 0 },
   ]);
   expect(userSubscriptions("home", "alice", ["a", "b"])).toHaveLength(6);
 });

@@ -21,17 +21,14 @@ let result: Published;
 
 beforeEach(() => {
   [sent, ends, isOnline, result] = [[], [], true, "taken"];
-  outbox = new Outbox(
-    () => "home",
-    (changed) => ends.push(changed),
-  );
+  outbox = new Outbox((changed) => ends.push(changed));
   outbox.connect({
     get isOnline() {
       return isOnline;
     },
-    publish: async (device, { topic, body, correlation }) => {
+    publish: async (device, { body, correlation }) => {
       const { type, prompt_id: id } = JSON.parse(body) as { type: string; prompt_id: string };
-      expect([topic, correlation]).toEqual([`moamesh/v1/home/devices/${device}/prompts`, id]);
+      expect([device, correlation]).toEqual(["device-1", id]);
       sent.push(`${type} ${id}`);
       return result;
     },
