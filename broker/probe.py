@@ -19,7 +19,15 @@ from edge_agent.wire.topics import ROOT
 END_TIMEOUT_S = 10.0  # for the message after which nothing more can come
 SETTLE_S = 0.3  # and then: a cluster may deliver two senders' messages in another order
 
-WIDE_FILTERS = ("#", "+/#", "$SYS/#", f"{ROOT}/#", f"{ROOT}/+/devices/+/+", f"{ROOT}/+/devices/+/+/+", f"{ROOT}/+/devices/+/+/+/+")
+WIDE_FILTERS = (
+    "#",
+    "+/#",
+    "$SYS/#",
+    f"{ROOT}/#",
+    f"{ROOT}/+/devices/+/+",
+    f"{ROOT}/+/devices/+/+/+",
+    f"{ROOT}/+/devices/+/+/+/+",
+)
 """What a curious client subscribes to."""
 
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, final
 
-from edge_agent.wire.topics import is_id
+from edge_agent.wire.topics import VERSION, is_id
 
-VERSION = 1
+_VERSIONS_READ = (1, VERSION)  # a device that a job has upgraded reads it as its former self kept it
 PAYLOAD_BYTES_MAX = 32 * 1024
 ARGUMENTS_MAX = 64  # settings, or users, in one job: more than there are keys that anybody changes at once
 TEXT_CHARACTERS_MAX = 4096  # of one argument
@@ -162,7 +162,7 @@ def _fields(payload: str, kind: str, names: set[str]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise JobMessageError("job: not JSON") from None
     _check(isinstance(fields, dict) and set(fields) == names | {"v", "type"}, f"must have {', '.join(sorted(names))}")
-    _check(fields["v"] == VERSION and fields["type"] == kind, f"must be type {kind!r} of v {VERSION}")
+    _check(fields["v"] in _VERSIONS_READ and fields["type"] == kind, f"must be type {kind!r} of v {VERSION}")
     return dict(fields)
 
 

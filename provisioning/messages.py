@@ -1,6 +1,6 @@
 """What devices and the operator's service say to each other about certificates, and its bytes.
 
-A body is one flat JSON object, `{"v": 1, "type": "claim-request", ...the fields of the class}`, read strictly: nothing
+A body is one flat JSON object, `{"v": 2, "type": "claim-request", ...the fields of the class}`, read strictly: nothing
 unknown, nothing converted, everything bounded. Whatever is wrong with the bytes ends as one `MessageError`.
 
 | on the channel | the device says | the operator says |
@@ -21,9 +21,8 @@ from typing import Annotated, Any, final
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from edge_agent.wire.topics import Channel
+from edge_agent.wire.topics import VERSION, Channel
 
-VERSION = 1
 BODY_BYTES_MAX = 256 * 1024  # what brokers of a mesh let through; a revocation list may nearly fill it
 DETAIL_LENGTH_MAX = 200  # one line for people
 

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from edge_agent.wire.topics import OPERATOR_ID
+from edge_agent.wire.topics import OPERATOR_ID, VERSION
 
-VERSION = 1
 TYPE = "signed"
 BODY_BYTES_MAX = 64 * 1024  # a job is a few lines; a revocation list of a thousand devices 40 KiB
 _FIELDS = {"v", "type", "payload", "certificate", "signature"}

@@ -137,7 +137,7 @@ export type Fields = Record<string, { shape: Shape; default?: unknown }>;"""
 
 
 def _channels() -> list[str]:
-    lines = ["/** The channels a user knows: how they are read or written, what ends their topics, which messages they carry. */"]
+    lines = ["/** The channels a user knows: how they are read or written, what ends their topics, what they carry. */"]
     lines.append("export const CHANNELS = {")
     for channel in CHANNELS:
         row = topics.TABLE[channel]

@@ -33,11 +33,11 @@ def state_table(table: Mapping[Any, frozenset[Any]]) -> str:
 def topic_table() -> str:
     """Returns the topics as Markdown."""
     rows = [
-        "| topic under `moamesh/v1/<mesh>/devices/<device>/` | written by | read by | QoS | retained | carries |",
+        f"| topic under `{topics.ROOT}/<mesh>/devices/<device>/` | written by | read by | QoS | retained | carries |",
         "|---|---|---|---|---|---|",
     ]
     for row in topics.TABLE.values():
-        name = f"{row.channel}/<client>" if row.per_client else str(row.channel)
+        name = "/".join((row.channel, *(f"<{level.name.lower()}>" for level in row.levels)))
         types = ", ".join(f"`{TYPE_NAMES[kind]}`" for kind in row.types) or "provisioning's own messages"
         writers, readers = ", ".join(row.writers), ", ".join(row.readers)
         retained = "yes" if row.retain else "no"

@@ -37,7 +37,7 @@ OWNERS = {
     "edge_agent/adapters/telemetry/": "threads that outlive a stopped loop; each catches all and counts",
 }
 """Who may make tasks and threads, and why nothing is lost there."""
-TOPIC_ROOT = "moamesh/v1"
+TOPIC_ROOT = "moamesh/v2"
 TOPICS_HOME = ROOT / "edge_agent" / "wire" / "topics.py"
 
 
@@ -168,8 +168,8 @@ def test_what_runs_beside_other_work_has_an_owner_that_sees_it_end():
         (impure_imports, "from . import messages"),
         (asserts, "def f(x):\n    assert x"),
         (long_functions, "async def f():\n" + "    pass\n" * 70),
-        (topic_strings, "TOPIC = f'moamesh/v1/{mesh}/devices'"),
-        (topic_strings, "def f():\n    return b'moamesh/v1/x'"),
+        (topic_strings, "TOPIC = f'moamesh/v2/{mesh}/devices'"),
+        (topic_strings, "def f():\n    return b'moamesh/v2/x'"),
     ],
 )
 def test_each_checker_catches_its_breach(checker, breach):
@@ -184,7 +184,7 @@ def test_each_checker_catches_its_breach(checker, breach):
             "import math\nfrom edge_agent.core.states import advance\nfrom typing import final",
         ),
         (long_functions, "def f():\n" + "    pass\n" * 69),
-        (topic_strings, '"""Topics begin with moamesh/v1."""'),
+        (topic_strings, '"""Topics begin with moamesh/v2."""'),
         (ownerless_work, "async with gathered() as tasks:\n    tasks.create_task(f())".replace("async with", "with")),
         (ownerless_work, "await asyncio.wait([task])".replace("await ", "")),
     ],

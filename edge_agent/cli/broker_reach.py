@@ -82,13 +82,15 @@ async def _read(
     filters = (*inboxes, topics.others_presence(settings.mesh))
     if not limits.wildcards:
         return [(topic, of_code(WILDCARDS_NOT_SUPPORTED)) for topic, _ in inboxes[:1]], []
-    codes = await unless_lost(client, client.subscribe(filters))
+    codes = await unless_lost(client, client.subscribe(list(filters)))
     refused = [
         (topic, of_code(code_of(code))) for (topic, _), code in zip(filters, codes, strict=True) if code_of(code)
     ]
     if refused:
         return refused, []
-    await unless_lost(client, client.unsubscribe([topic for topic, _ in inboxes]))  # what a broker keeps comes before it answers this
+    await unless_lost(
+        client, client.unsubscribe([topic for topic, _ in inboxes])
+    )  # what a broker keeps comes before it answers this
     retained: list[str] = []
     while len(client.messages):
         message = await anext(client.messages)

@@ -23,9 +23,9 @@ from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check, speaker_of
 from edge_agent.wire.salvage import Salvage, utf_16_of
-from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, check_id
+from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, VERSION, check_id
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = VERSION
 BODY_BYTES_MAX = 256 * 1024  # a prompt with its references, and what every broker here can be told to let through
 DETAIL_LENGTH_MAX = 160  # one line in a log or an app; never a large echo of what somebody sent
 _AROUND = b"\0 \t\r\n"  # what may follow a body and says nothing

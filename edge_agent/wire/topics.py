@@ -2,9 +2,9 @@
 
     moamesh/v2/<mesh>/devices/<device>/<channel>[/<principal>[/<client>]]
 
-Ids are `[a-z0-9-]{1,64}`, so that no id can hold a level separator or a wildcard. A principal is whom the broker has let
-in: a device by its certificate (`kitchen`), a user by a password (`user.alice`), `operator`, `claim.kitchen`. Where more
-than one may write to a channel its topics end in the name of who does, and brokers let nobody write another's: the
+Ids are `[a-z0-9-]{1,64}`, so that no id can hold a level separator or a wildcard. A principal is whom the broker has
+let in: a device by its certificate (`kitchen`), a user by a password (`user.alice`), `operator`, `claim.kitchen`. Where
+more than one may write to a channel its topics end in the name of who does, and brokers let nobody write another's: the
 topic, not the body, says who speaks. `TABLE` says for each channel who writes and reads it, how, and what it carries;
 access rules for brokers are made from the same table.
 """
@@ -18,7 +18,9 @@ from typing import final, get_args
 
 from edge_agent.core import messages as m
 
-ROOT = "moamesh/v2"
+VERSION = 2
+"""Of the protocol: topics begin with it, and every body says it as `v`."""
+ROOT = f"moamesh/v{VERSION}"
 ID_LENGTH_MAX = 64  # keeps the longest topic (mesh, device, principal, client) under 320 bytes
 TOPIC_BYTES_MAX = 320
 ANY = "+"
@@ -246,7 +248,9 @@ def parse(topic: str) -> Address | None:
     named = TABLE[channel].levels
     if len(levels) != len(named) or not (is_id(mesh) and is_id(device)):
         return None
-    if not all((is_id if level is Level.CLIENT else is_principal)(text) for level, text in zip(named, levels, strict=True)):
+    if not all(
+        (is_id if level is Level.CLIENT else is_principal)(text) for level, text in zip(named, levels, strict=True)
+    ):
         return None
     return Address(mesh, device, channel, *levels)
 

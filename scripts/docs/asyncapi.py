@@ -26,13 +26,16 @@ MQTT_BINDING = "0.2.0"  # the first that can say a message's response topic
 _HEAD = "# Made by `python -m scripts.docs asyncapi` from the code: change the code, not this file.\n"
 _SEND, _RECEIVE = "send", "receive"
 _ID = f"[a-z0-9-]{{1,{topics.ID_LENGTH_MAX}}}"
+_PRINCIPAL = f"(user\\.|claim\\.)?{_ID}"
 
 Fields: TypeAlias = dict[str, Any]
 
 _PARAMETERS = {
     "mesh": "The name of the mesh.",
     "device": "Whose topic it is: the device written to, or the one that writes.",
-    "client": "The user's inbox. Where users have passwords it is the user's name, and nobody else reads it.",
+    "sender": "Who writes, by the name that the broker has for them: a device's id, `user.` and a user's, `operator`.",
+    "reader": "Who reads: the name in which the prompt was sent. Nobody else does.",
+    "client": "Which of that user's clients: the last level of the response topic, or the body's `client`; `0` else.",
 }
 _WHAT: dict[Channel, str] = {
     Channel.PRESENCE: "Birth, farewell and last will.",
@@ -94,8 +97,9 @@ def _info() -> Fields:
         "description": (
             "Small devices answer prompts together: a distributed Mixture-of-Agents over MQTT 5, which MQTT 3.1.1 "
             "clients can use too. Bodies are JSON in UTF-8, read strictly: an unknown field, a number as text or "
-            f"another `v` is refused. A body has at most {codec.BODY_BYTES_MAX // 1024} KiB. Durations are seconds; "
-            "times are never sent, since device clocks differ."
+            f"another `v` is refused. A body has at most {codec.BODY_BYTES_MAX // 1024} KiB. The topic says who "
+            "speaks: a broker that knows its users lets nobody write in another's name. Durations are seconds; times "
+            "are never sent, since device clocks differ."
         ),
         "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         "tags": [{"name": "user"}, {"name": "peer"}, {"name": "operator"}],
@@ -103,11 +107,9 @@ def _info() -> Fields:
 
 
 def _channel(row: TopicRow) -> Fields:
-    names = ["mesh", "device", *(["client"] if row.per_client else [])]
-    placeholders = {name: f"{{{name}}}" for name in names}
-    address = topics.topic_filter(
-        placeholders["mesh"], placeholders["device"], row.channel, placeholders.get("client", "")
-    )
+    levels = [level.name.lower() for level in row.levels]
+    names = ["mesh", "device", *levels]
+    address = topics.topic_filter("{mesh}", "{device}", row.channel, *(f"{{{name}}}" for name in levels))
     written, read = ", ".join(row.writers), ", ".join(row.readers)
     return {
         "address": address,
@@ -184,8 +186,8 @@ def _message(name: str) -> Fields:
     if name in ("prompt", "prompt-cancel"):
         binding["responseTopic"] = {
             "type": "string",
-            "pattern": f"^{topics.topic_filter(_ID, _ID, Channel.ANSWERS, _ID)}$",
-            "description": "The user's inbox, under the very device that is asked; any other is refused.",
+            "pattern": f"^{topics.topic_filter(_ID, _ID, Channel.ANSWERS, _PRINCIPAL, _ID)}$",
+            "description": "Under the sender's own answers at the very device that is asked; any other is refused.",
         }
     if name in _TO_USER or name in ("prompt", "prompt-cancel"):
         binding["correlationData"] = {

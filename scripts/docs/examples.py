@@ -9,6 +9,7 @@ from typing import Any
 from edge_agent.core import messages as m
 from edge_agent.core.states import ItemOutcome, Outcome
 from edge_agent.wire import codec
+from edge_agent.wire.topics import VERSION
 from provisioning import jobs, signed
 from provisioning import messages as certificates
 from scripts.docs.schemas import type_name
@@ -98,10 +99,9 @@ _JOB = jobs.Job("layers-1", "home", "kitchen", 17, jobs.Action.SET, {"agent.laye
 _REPORT = jobs.JobReport("layers-1", "kitchen", jobs.JobState.DONE, "agent.layers = 1; restarted")
 
 _TEXT_PROMPT = {
-    "v": 1,
+    "v": VERSION,
     "type": "prompt",
     "id": "p1",
-    "reply_to": "moamesh/v1/home/devices/kitchen/answers/me",
     "text": "Why is the sky blue?",
 }
 
@@ -120,4 +120,4 @@ def all_examples() -> Mapping[str, list[dict[str, Any]]]:
 def _signed_job() -> bytes:
     # The form of `signed.sign`, without its key: a real signature would be another one each time.
     fields = {"payload": jobs.encode(_JOB), "certificate": _CERTIFICATE, "signature": _SIGNATURE}
-    return json.dumps({"v": signed.VERSION, "type": signed.TYPE, **fields}).encode()
+    return json.dumps({"v": VERSION, "type": signed.TYPE, **fields}).encode()

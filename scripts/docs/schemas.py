@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from edge_agent.core import messages as m
 from edge_agent.wire import checks, codec
-from edge_agent.wire.topics import ID_LENGTH_MAX
+from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX
 from provisioning import jobs, signed
 from provisioning import messages as certificates
 
@@ -216,10 +216,11 @@ def _let_old_clients_in(schema: Schema) -> None:
         "maxLength": checks.MESSAGE_ID_LENGTH_MAX,
         "description": "for 3.1.1 clients, in place of correlation data; also the prompt's id where there is none",
     }
-    properties["reply_to"] = {
+    properties["client"] = {
         "type": "string",
-        "maxLength": codec.REPLY_TO_LENGTH_MAX,
-        "description": "for 3.1.1 clients, in place of the response topic; must be under the device's own `answers/`",
+        "pattern": f"^([a-z0-9-]{{1,{ID_LENGTH_MAX}}})?$",
+        "default": CLIENT_DEFAULT,
+        "description": "for 3.1.1 clients, in place of the response topic: which client of the sender is answered",
     }
     schema["required"].remove("prompt_id")
     named = {"required": ["id"], "properties": {"id": {"minLength": 1}}}

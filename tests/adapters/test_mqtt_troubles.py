@@ -16,7 +16,7 @@ from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.reasons import explain, of_code
 from edge_agent.adapters.mqtt.troubles import Troubles
 from edge_agent.core import messages as m
-from edge_agent.core.events import ConnectionChanged, PromptReceived
+from edge_agent.core.events import ConnectionChanged, PromptReceived, ReplyRoute
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel
@@ -252,7 +252,7 @@ async def test_devices_of_one_name_in_two_meshes_share_a_broker(mosquitto: Embed
         for topic, mesh in ((ours, "a"), (theirs, "b")):
             answers = topics.build(mesh, "d1", Channel.ANSWERS, "me", "c1")
             await asker.publish(topic, encode(prompt), response=answers)
-        for each, mesh in ((one, "a"), (other, "b")):
+        for each in (one, other):
             event = await each.arrival(PromptReceived)
             assert event.reply == ReplyRoute("me", "c1")
             assert each.events.count(ConnectionChanged(False)) == 0

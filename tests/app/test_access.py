@@ -47,7 +47,7 @@ class WebClient:
             self.refused.append(code)
             client.disconnect()
         else:
-            client.subscribe([("#", mqtt.SubscribeOptions(qos=1)), ("moamesh/v1/#", mqtt.SubscribeOptions(qos=1))])
+            client.subscribe([("#", mqtt.SubscribeOptions(qos=1)), ("moamesh/v2/#", mqtt.SubscribeOptions(qos=1))])
             self.connected = True
 
     def subscribe(self, topic: str) -> None:

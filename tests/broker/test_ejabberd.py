@@ -29,7 +29,7 @@ NAMES = {f"node{number}@{host}" for number, host in enumerate(HOSTS, 1)}
 def crosses(cluster: Cluster, sender: int, reader: int, wait_s: float = PATIENCE_S) -> bool:
     """Whether a message from a device at one node reaches a device at another."""
     mesh = cluster.mesh
-    topic = topic_filter(mesh.name, "garage", Channel.REPLIES)
+    topic = topic_filter(mesh.name, "garage", Channel.REPLIES, "kitchen")
     with (
         ProbeClient("garage", cluster.door(reader), mesh.device("garage")) as ear,
         ProbeClient("kitchen", cluster.door(sender), mesh.device("kitchen")) as mouth,
@@ -79,7 +79,7 @@ async def test_who_is_shut_out_loses_the_live_session_and_every_right(tmp_path: 
 
         def publish(who: str) -> list[bool]:
             with ProbeClient("again", cluster.door(0), mesh.device(who)) as client:
-                return client.publish([(topic_filter(mesh.name, "attic", Channel.REPLIES), b"", False)])
+                return client.publish([(topic_filter(mesh.name, "attic", Channel.REPLIES, who), b"", False)])
 
         assert await asyncio.to_thread(publish, "kitchen") == [True]
         assert await asyncio.to_thread(publish, "garage") == [False]  # ejabberd lets it connect, and do nothing
@@ -89,7 +89,7 @@ async def test_a_new_user_gets_in_with_their_rights_or_not_yet(tmp_path: Path) -
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
         badge = mesh.user("alice")
-        answers = topic_filter(mesh.name, "kitchen", Channel.ANSWERS, "alice")
+        answers = topic_filter(mesh.name, "kitchen", Channel.ANSWERS, "user.alice", "0")
 
         def reads_as_soon_as_let_in() -> bool:
             while True:

@@ -85,14 +85,16 @@ async def test_users_read_their_own_answers_and_reach_their_own_devices_only(web
             ProbeClient("a-1", web.door, badge("alice")) as alice,
             ProbeClient("b-1", web.door, badge("bob")) as bob,
         ):
-            device.subscribe(["moamesh/v1/home/devices/+/prompts"])
-            alice.subscribe(["#", "$SYS/#", "moamesh/v1/home/devices/+/answers/+"])
-            bob.subscribe(["#", "moamesh/v1/home/devices/+/answers/+", "$share/g/moamesh/v1/home/devices/+/answers/+"])
+            device.subscribe(["moamesh/v2/home/devices/+/prompts/+"])
+            alice.subscribe(["#", "$SYS/#", "moamesh/v2/home/devices/+/answers/+/+"])
+            bob.subscribe(
+                ["#", "moamesh/v2/home/devices/+/answers/+/+", "$share/g/moamesh/v2/home/devices/+/answers/+/+"]
+            )
             said = [
-                (build("home", "kitchen", Channel.ANSWERS, "alice"), b"for alice", False),
-                (build("home", "kitchen", Channel.ANSWERS, "bob"), b"for bob", False),
-                (build("home", "cellar", Channel.ANSWERS, "bob"), b"not bob's device", False),
-                (build("home", "cellar", Channel.PROPOSALS), b"between devices", False),
+                (build("home", "kitchen", Channel.ANSWERS, "user.alice", "0"), b"for alice", False),
+                (build("home", "kitchen", Channel.ANSWERS, "user.bob", "0"), b"for bob", False),
+                (build("home", "cellar", Channel.ANSWERS, "user.bob", "0"), b"not bob's device", False),
+                (build("home", "cellar", Channel.PROPOSALS, "kitchen"), b"between devices", False),
                 (build("other", "cellar", Channel.STATUS), b"another mesh", False),
                 (build("home", "cellar", Channel.STATUS), b"status", False),
                 (build("home", "kitchen", Channel.STATUS), b"last", False),
@@ -102,12 +104,13 @@ async def test_users_read_their_own_answers_and_reach_their_own_devices_only(web
                 assert client.wait_for(b"last", PATIENCE_S)
             assert {one.payload for one in alice.received} == {b"for alice", b"status", b"last"}
             assert {one.payload for one in bob.received} == {b"for bob", b"last"}
-            asked = [(build("home", name, Channel.PROMPTS), name.encode(), False) for name in ("cellar", "kitchen")]
-            assert bob.publish(asked) == [False, True]
-            forged = [(build("home", "kitchen", Channel.ANSWERS, "bob"), b"forged", False)]
+            prompts = [("cellar", "user.bob"), ("kitchen", "user.alice"), ("kitchen", "user.bob"), ("kitchen", "me")]
+            asked = [(build("home", to, Channel.PROMPTS, as_), f"{to} {as_}".encode(), False) for to, as_ in prompts]
+            assert bob.publish(asked) == [False, False, True, False]
+            forged = [(build("home", "kitchen", Channel.ANSWERS, "user.bob", "0"), b"forged", False)]
             assert alice.publish(forged) == [False]
-            assert device.wait_for(b"kitchen", PATIENCE_S)
-            assert [one.payload for one in device.received] == [b"kitchen"]
+            assert device.wait_for(b"kitchen user.bob", PATIENCE_S)
+            assert [one.payload for one in device.received] == [b"kitchen user.bob"]
             assert not any(one.payload == b"forged" for one in bob.received)
 
     await asyncio.to_thread(share)

@@ -18,13 +18,13 @@ from tests.support.polling import until
 pytestmark = pytest.mark.broker
 
 INBOXES = (Channel.PROMPTS, Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP)
-PROMPT = b'{"v":1,"type":"prompt","id":"x","text":"hi","reply_to":"moamesh/v1/home/devices/kitchen/answers/a"}'
+PROMPT = b'{"v":2,"type":"prompt","id":"x","text":"hi"}'
 
 
 async def test_a_device_refuses_what_was_left_in_its_inboxes(mosquitto: EmbeddedBroker) -> None:
     def leave() -> None:
         with ProbeClient("leaver", Door("127.0.0.1", mosquitto.port), Badge()) as client:
-            left = [(topic_filter("home", "kitchen", channel), PROMPT, True) for channel in INBOXES]
+            left = [(topic_filter("home", "kitchen", channel, "me"), PROMPT, True) for channel in INBOXES]
             assert client.publish(left) == [True] * len(left)
 
     await asyncio.to_thread(leave)

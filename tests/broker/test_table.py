@@ -27,7 +27,13 @@ LOGINS = {
 """How the broker knows each of them."""
 NAMED = ("prompts", "proposals", "replies", "gossip", "revocations")
 PLAIN = ("presence", "status", "claims", "certificates", "renewals", "jobs", "job-reports")
-ANSWERS = ("answers/user.alice/0", "answers/user.alice/phone", "answers/user.bob/0", "answers/me/0", "answers/kitchen/0")
+ANSWERS = (
+    "answers/user.alice/0",
+    "answers/user.alice/phone",
+    "answers/user.bob/0",
+    "answers/me/0",
+    "answers/kitchen/0",
+)
 
 
 def channels(*names: str) -> list[str]:

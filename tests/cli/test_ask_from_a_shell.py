@@ -230,9 +230,9 @@ async def test_with_a_name_and_a_password_only_the_own_inbox_is_readable_and_a_w
     ):
         await kitchen.start()
         try:
-            await of_alice.run("mosquitto_sub -V mqttv311 -q 1 -t moamesh/v1/home/devices/kitchen/presence")
+            await of_alice.run("mosquitto_sub -V mqttv311 -q 1 -t moamesh/v2/home/devices/kitchen/presence")
             await until(lambda: bool(of_alice.messages), f"the device is there; have {of_alice.lines}")
-            await of_bob.run("mosquitto_sub -V mqttv311 -q 1 -t 'moamesh/v1/home/devices/kitchen/#'")
+            await of_bob.run("mosquitto_sub -V mqttv311 -q 1 -t 'moamesh/v2/home/devices/kitchen/#'")
             await until(lambda: bool(of_bob.messages), f"bob reads what he may; have {of_bob.lines}")
             await of_nobody.run(shown("secured"))
             await until(lambda: any("not authorised" in line.lower() for line in of_nobody.lines), "a wrong secret")

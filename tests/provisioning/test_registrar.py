@@ -109,7 +109,7 @@ def test_a_member_is_not_invited_again_and_a_revoked_one_is(home: Home) -> None:
 
 
 def test_what_can_not_be_read_is_refused_with_its_id(home: Home) -> None:
-    answer = home.answer("kitchen", Channel.CLAIMS, b'{"v":1,"type":"claim-request","request_id":"abc","csr":7}')
+    answer = home.answer("kitchen", Channel.CLAIMS, b'{"v":2,"type":"claim-request","request_id":"abc","csr":7}')
     assert isinstance(answer, CertificateRefused)
     assert (answer.request_id, answer.reason) == ("abc", RefusalReason.BAD_REQUEST)
     assert refusal(home.answer("kitchen", Channel.RENEWALS, encode(ClaimRequest("a", "b", "c"))))[0] is (

@@ -25,11 +25,10 @@ from tests.support.hosts import MESH, mesh_of, until
 
 __all__ = ["mosquitto"]
 
-PROMPTS = topics.build(MESH, "d0", Channel.PROMPTS)
-ANSWERS = topics.build(MESH, "d0", Channel.ANSWERS, "me")
-GOOD = json.dumps(
-    {"v": 1, "type": "prompt", "id": "p1", "reply_to": ANSWERS, "text": "Grüße?", "options": {"layers": 0}}
-)
+PROMPTS = topics.build(MESH, "d0", Channel.PROMPTS, "me")
+ANSWERS = topics.build(MESH, "d0", Channel.ANSWERS, "me", "esp32")
+DEFAULT = topics.build(MESH, "d0", Channel.ANSWERS, "me", "0")
+GOOD = json.dumps({"v": 2, "type": "prompt", "id": "p1", "client": "esp32", "text": "Grüße?", "options": {"layers": 0}})
 
 
 class Plain:
@@ -37,6 +36,7 @@ class Plain:
 
     def __init__(self, url: str) -> None:
         self.got: list[dict[str, Any]] = []
+        self.topics: list[str] = []
         self._client = Client(CallbackAPIVersion.VERSION2, client_id="esp32", protocol=MQTTProtocolVersion.MQTTv311)
         self._client.on_message = self._take
         host, port = url.removeprefix("mqtt://").split(":")
@@ -47,10 +47,11 @@ class Plain:
         self._client.on_subscribe = lambda *_: loop.call_soon_threadsafe(self._subscribed.set)
 
     def _take(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        self.topics.append(message.topic)
         self.got.append(json.loads(message.payload))
 
     async def listen(self) -> None:
-        self._client.subscribe(ANSWERS, 1)
+        self._client.subscribe(topics.topic_filter(MESH, "d0", Channel.ANSWERS, "me"), 1)
         await self._subscribed.wait()
 
     def send(self, body: bytes, *, topic: str = PROMPTS, retain: bool = False) -> None:
@@ -101,30 +102,26 @@ REFUSED = {
     "single quotes": (GOOD.replace('"', "'").encode(), 'stand in "'),
     "a comma too many": (GOOD[:-1].encode() + b",}", "body: not JSON"),
     "cut off": (GOOD[:-20].encode(), "body: not JSON"),
-    "names without quotes": (GOOD.replace('"v"', "v").replace('"reply_to"', "reply_to").encode(), "body: not JSON"),
+    "names without quotes": (GOOD.replace('"v"', "v").replace('"client"', "client").encode(), "body: not JSON"),
     "a comment": (GOOD.encode() + b" // a prompt", "body: not JSON"),
     "two at once": (GOOD.encode() * 2, "body: not JSON"),
     "a list": (f"[{GOOD}]".encode(), "body: not a JSON object"),
     "too large": (prompt(text="x" * 300_000), "at most 262144"),
-    "too large, way back last": (
-        f'{{"v": 1, "text": "{"x" * 300_000}", "id": "p1", "reply_to": "{ANSWERS}"}}'.encode(),
-        "at most 262144",
-    ),
+    "too large, id last": (f'{{"v": 2, "text": "{"x" * 300_000}", "id": "p1"}}'.encode(), "at most 262144"),
     "an id that is a number": (prompt(id=7), "id: must be a text"),
+    "an older version": (prompt(v=1), "schema version"),
     "a newer version": (prompt(v=3), "schema version"),
     "no text": (prompt(text=""), "the prompt is empty"),
     "an unknown field": (prompt(colour="red"), "colour: no such field"),
 }
 
-UNANSWERABLE = {
+NAMELESS = {
     "nothing at all": (b"", "body: empty"),
     "zeros": (b"\0" * 16, "body: empty"),
     "plain text": (b"Why is the sky blue?", "body: not JSON"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "body: not UTF-8"),
-    "no way back": (b'{"v": 1, "type": "prompt", "id": "p1", "text": "x"}', "response topic: missing"),
-    "an unknown way back": (prompt(reply_to="my/own/topic"), "response topic: must be answers/<client>"),
-    "another device's": (prompt(reply_to=ANSWERS.replace("d0", "d1")), "response topic: must be answers/<client>"),
 }
+"""What shows no id of its own."""
 
 
 async def test_what_is_around_a_body_harms_nobody(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
@@ -135,7 +132,7 @@ async def test_what_is_around_a_body_harms_nobody(mosquitto: EmbeddedBroker, tmp
             assert end["type"] == "answer", (name, end)
 
 
-async def test_what_is_no_prompt_is_refused_in_words_wherever_it_says_where_to(
+async def test_what_is_no_prompt_is_refused_in_words_where_its_topic_says(
     mosquitto: EmbeddedBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with mesh_of(1, mosquitto.url, tmp_path) as (d0,), plain_client(mosquitto.url) as client:
@@ -145,11 +142,13 @@ async def test_what_is_no_prompt_is_refused_in_words_wherever_it_says_where_to(
             assert end["type"] == "prompt-refusal", (name, end)
             assert words in end["detail"], (name, end)
             assert name == "an id that is a number" or end["id"] == "p1", (name, end)
+            parsed = not end["detail"].startswith(("body: ", "id: "))
+            assert client.topics[-1] == (ANSWERS if parsed else DEFAULT), name
             assert "its sender is told" in caplog.text
         assert d0.agent.counters.bad_input == d0.transport.counters.bad == len(REFUSED)
 
 
-async def test_what_says_nobody_to_tell_is_a_line_in_the_log_and_counted_where_people_look(
+async def test_what_shows_no_id_is_refused_too_and_is_a_line_in_the_log_and_counted_where_people_look(
     mosquitto: EmbeddedBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
@@ -158,19 +157,21 @@ async def test_what_says_nobody_to_tell_is_a_line_in_the_log_and_counted_where_p
         MeshClient(mosquitto.url, MESH) as watcher,
     ):
         await watcher.start_watching()
-        for name, (body, words) in UNANSWERABLE.items():
-            before = d0.transport.counters.bad
+        for number, (name, (body, words)) in enumerate(NAMELESS.items(), 1):
             client.send(body)
-            await until(lambda before=before: d0.transport.counters.bad > before, name)  # type: ignore[misc]  # bound now
+            end = await client.ended(number)
+            assert (end["type"], end["prompt_id"]) == ("prompt-refusal", ""), (name, end)
+            assert client.topics[-1] == DEFAULT
+            assert words in end["detail"], (name, end)
             assert words in caplog.text, name
         assert PROMPTS in caplog.text
-        assert not client.got
+        assert d0.transport.counters.bad == len(NAMELESS)
 
         def told() -> int:
             view = watcher.roster.get("d0")
             return view.status.bad_input if view is not None and view.status is not None else 0
 
-        await until(lambda: told() == len(UNANSWERABLE), "the status")
+        await until(lambda: told() == len(NAMELESS), "the status")
 
 
 async def test_a_client_that_is_wrong_all_night_does_not_fill_the_log(

@@ -101,7 +101,7 @@ async def test_telemetry_on_disk_and_the_live_figures_are_the_same_numbers(
 
 
 def prompt_body(**fields: object) -> bytes:
-    body = {"v": 1, "type": "prompt", "prompt_id": "bad", "messages": [{"role": "user", "content": "why?"}], **fields}
+    body = {"v": 2, "type": "prompt", "prompt_id": "bad", "messages": [{"role": "user", "content": "why?"}], **fields}
     return json.dumps(body).encode()
 
 
@@ -127,7 +127,7 @@ BAD_PROMPTS = {
 async def test_every_bad_prompt_is_refused_in_words_and_a_good_one_is_answered_meanwhile(
     mosquitto: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    answers = topics.build(MESH, "d0", Channel.ANSWERS, "user")
+    answers = topics.build(MESH, "d0", Channel.ANSWERS, "me", "user")
     options = {"service": "deterministic:0.5"}
     async with mesh_of(1, mosquitto.url, tmp_path, **options) as (device,), user(mosquitto.url, answers) as one:
         async with MeshClient(mosquitto.url, MESH) as client:
@@ -147,8 +147,9 @@ async def test_a_response_topic_outside_the_devices_own_answers_is_refused_and_n
     mosquitto: EmbeddedBroker, tmp_path: Path
 ) -> None:
     elsewhere = (
-        topics.build(MESH, "d1", Channel.ANSWERS, "user"),
-        topics.build(MESH, "d1", Channel.PROPOSALS),
+        topics.build(MESH, "d1", Channel.ANSWERS, "me", "user"),
+        topics.build(MESH, "d0", Channel.ANSWERS, "user.alice", "user"),
+        topics.build(MESH, "d1", Channel.PROPOSALS, "me"),
         "somewhere/else",
     )
     async with mesh_of(1, mosquitto.url, tmp_path) as (device,), user(mosquitto.url, *elsewhere) as one:

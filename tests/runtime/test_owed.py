@@ -35,8 +35,8 @@ from tests.support.small_disk import small_disk
 
 __all__ = ["mosquitto"]
 
-ANSWERS = topics.build(MESH, "d0", Channel.ANSWERS, "alice")
-ROUTE = ReplyRoute(ANSWERS)
+ANSWERS = topics.build(MESH, "d0", Channel.ANSWERS, "user.alice", "phone")
+ROUTE = ReplyRoute("user.alice", "phone")
 PROMPT = Prompt("late", (ChatMessage(Role.USER, "why?"),), PromptOptions(layers=0))
 FINISHED = Answer(
     "finished", "d0", Outcome.ANSWERED, "because", "", 1.0, Provenance("d0", 0, 0, (), None, (), (), (), 0, 0)

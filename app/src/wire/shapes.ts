@@ -13,7 +13,7 @@ export const TOPIC_ROOT = "moamesh/v2";
 export const TOPIC_ID_LENGTH_MAX = 64;
 export const USER_LOGIN = "user.";
 
-/** The channels a user knows: how they are read or written, what ends their topics, which messages they carry. */
+/** The channels a user knows: how they are read or written, what ends their topics, what they carry. */
 export const CHANNELS = {
   prompts: { qos: 1, levels: ["sender"], types: ["prompt", "prompt-cancel"] },
   answers: { qos: 1, levels: ["reader", "client"], types: ["prompt-receipt", "prompt-refusal", "layer-progress", "token-chunk", "answer"] },

@@ -60,12 +60,12 @@ UPDATE layers SET joined = '{"responses":' || joined || '}';
     # 3 knows a prompt by whose it is and which client's. Before, a topic said it, whose last name was the user's
     # wherever a broker knew its users. Two that come out the same are one prompt asked twice: the later one stays.
     2: "".join(
-        f"""
-UPDATE {table} SET reply = json_set(json_remove(reply, '$.topic'), '$.client', '0', '$.principal',
+        """
+UPDATE TABLE SET reply = json_set(json_remove(reply, '$.topic'), '$.client', '0', '$.principal',
     'user.' || substr(reply_topic, instr(reply_topic, '/answers/') + 9));
-ALTER TABLE {table} RENAME COLUMN reply_topic TO inbox;
-UPDATE OR REPLACE {table} SET inbox = json_extract(reply, '$.principal') || '/0';
-"""
+ALTER TABLE TABLE RENAME COLUMN reply_topic TO inbox;
+UPDATE OR REPLACE TABLE SET inbox = json_extract(reply, '$.principal') || '/0';
+""".replace("TABLE SET", f"{table} SET").replace("TABLE TABLE", f"TABLE {table}")
         for table in ("prompts", "answers")
     ),
 }

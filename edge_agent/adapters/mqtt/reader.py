@@ -99,9 +99,7 @@ class Reader:
             return BadInputReceived(RefusalReason(error.reason), error.detail, error.message_id)
         return PeerMessageReceived(message)
 
-    def _prompt(
-        self, principal: str, incoming: Incoming
-    ) -> PromptReceived | PromptCancelReceived | BadInputReceived:
+    def _prompt(self, principal: str, incoming: Incoming) -> PromptReceived | PromptCancelReceived | BadInputReceived:
         try:
             given = decode_prompt(incoming.payload, self._body_bytes_max)
         except UserInputError as error:
