@@ -14,6 +14,7 @@ from edge_agent.adapters.mqtt import (
     BrokerLimits,
     BrokerUrl,
     MqttSettings,
+    TlsFiles,
     Trouble,
     code_of,
     explain,
@@ -28,6 +29,10 @@ from edge_agent.runtime.assemble import transport_settings
 from edge_agent.runtime.home import Home
 from edge_agent.wire import topics
 
+_OPEN = (
+    "lets everybody in, without a name: who somebody is, which topics say, is only a claim there, and everybody reads "
+    "everybody's answers (docs/SECURITY.md)"
+)
 _ENOUGH = 4  # retained messages named; whoever clears these looks again
 
 
@@ -41,7 +46,19 @@ def broker_checks(config_file: Path) -> list[Check]:
     own = config.broker.mode == "own"
     home = f"mqtts://127.0.0.1:{config.broker.port}" if own else config.broker.home
     settings = transport_settings(config, Home(home, home), "doctor")
-    return [check for url in parse_home(home) for check in asyncio.run(_check(url, settings, own=own))]
+    checks = [check for url in parse_home(home) for check in asyncio.run(_check(url, settings, own=own))]
+    open_at = next((url for url in parse_home(home) if asyncio.run(_lets_everybody_in(url, settings))), None)
+    return checks if open_at is None else [*checks, Check("home broker", Finding.NOTE, f"{open_at} {_OPEN}")]
+
+
+async def _lets_everybody_in(url: BrokerUrl, settings: MqttSettings) -> bool:
+    tls = TlsFiles(ca=settings.tls.ca) if settings.tls is not None else None
+    client_id = f"{settings.mesh}.stranger.{secrets.token_hex(4)}"
+    try:
+        async with open_client(url, client_id=client_id, tls=tls, names=(settings.device_id,)):
+            return True
+    except (aiomqtt.MqttError, OSError, ValueError):
+        return False
 
 
 async def _check(url: BrokerUrl, settings: MqttSettings, *, own: bool) -> list[Check]:

@@ -31,8 +31,20 @@ async def checks(folder: Path, url: str) -> list[Check]:
     return await asyncio.to_thread(broker_checks, settings(folder, url))
 
 
+OPEN = "lets everybody in, without a name"
+
+
 def words(found: list[Check], finding: Finding) -> str:
-    return "\n".join(check.detail for check in found if check.finding is finding)
+    """All that was found of this kind, but for what is true of every open broker here."""
+    return "\n".join(check.detail for check in found if check.finding is finding and OPEN not in check.detail)
+
+
+async def test_a_broker_that_lets_everybody_in_is_said_to_once(tmp_path: Path) -> None:
+    async with MosquittoWith(tmp_path) as broker:
+        found = [check for check in await checks(tmp_path, f'{broker.url}", "{broker.url}') if OPEN in check.detail]
+        assert [check.finding for check in found] == [Finding.NOTE]
+    async with MosquittoWith(tmp_path, "allow_anonymous false") as strict:
+        assert not [check for check in await checks(tmp_path, strict.url) if OPEN in check.detail]
 
 
 @pytest.mark.parametrize(
@@ -63,14 +75,16 @@ async def test_a_refusal_is_told_with_the_reason_and_the_way_out(tmp_path: Path)
         assert "quota exceeded (reason 151)" in words(await checks(tmp_path, full.url), Finding.MISSING)
     async with SayingBroker(connack(0), then=bytes([0x90, 8, 0, 1, 0, 135, 1, 1, 1, 1]), hang_up=False) as strict:
         refused = words(await checks(tmp_path, strict.url), Finding.MISSING)
-        assert "kitchen/prompts may not be read: not authorized (reason 135)" in refused
+        assert "kitchen/prompts/+ may not be read: not authorized (reason 135)" in refused
 
 
 async def test_a_retained_message_in_an_inbox_is_found_with_the_command_that_clears_it(tmp_path: Path) -> None:
-    prompts = topics.build("home", "kitchen", Channel.PROMPTS)
+    prompts = topics.build("home", "kitchen", Channel.PROMPTS, "me")
     async with MosquittoWith(tmp_path) as broker, user(broker.url) as asker:
         await asker.publish(prompts, b"{}", retain=True)
-        (check,) = [one for one in await checks(tmp_path, broker.url) if one.finding is Finding.NOTE]
+        (check,) = [
+            one for one in await checks(tmp_path, broker.url) if one.finding is Finding.NOTE and OPEN not in one.detail
+        ]
         assert "a retained message lies in" in check.detail
         assert check.mend == f"mosquitto_pub -r -n -t {prompts}"
 

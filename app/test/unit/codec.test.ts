@@ -21,12 +21,12 @@ test("a message is only taken on the channel that carries it", () => {
   }
 });
 
-const CHUNK = { v: 1, type: "token-chunk", prompt_id: "p1", index: 0, text: "x" };
+const CHUNK = { v: 2, type: "token-chunk", prompt_id: "p1", index: 0, text: "x" };
 const refused: [string, string][] = [
   ["no JSON", "{"],
   ["no object", "[1]"],
   ["null", "null"],
-  ["another version", JSON.stringify({ ...CHUNK, v: 2 })],
+  ["another version", JSON.stringify({ ...CHUNK, v: 1 })],
   ["no version", JSON.stringify({ ...CHUNK, v: undefined })],
   ["an unknown type", JSON.stringify({ ...CHUNK, type: "toString" })],
   ["a number as text", JSON.stringify({ ...CHUNK, index: "0" })],
@@ -55,7 +55,7 @@ const refused: [string, string][] = [
   ],
   [
     "a layer out of bounds",
-    JSON.stringify({ v: 1, type: "layer-progress", prompt_id: "p", layer: 9, layer_count: 9, asked: [], joined: [] }),
+    JSON.stringify({ v: 2, type: "layer-progress", prompt_id: "p", layer: 9, layer_count: 9, asked: [], joined: [] }),
   ],
 ];
 
