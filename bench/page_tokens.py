@@ -109,7 +109,7 @@ async def measure_tokens(browser: Browser, fleet: LocalFleet, app_url: str, roun
     user, ears = "bench-user", "bench-echo"
     asking = Pairing(fleet.mesh, (fleet.web_url,), user, await fleet.add_user(user))
     listening = Pairing(fleet.mesh, (fleet.web_url,), ears, await fleet.add_user(ears))
-    topic = topics.build(fleet.mesh, DEVICE, topics.Channel.ANSWERS, ears)
+    topic = topics.build(fleet.mesh, DEVICE, topics.Channel.ANSWERS, topics.user_login(ears), "app")
     app_pairs: list[tuple[Notes, Notes, Notes]] = []
     echo_pairs: list[tuple[Notes, Notes, Notes]] = []
     async with stamped_device(fleet, topic) as stamps:

@@ -20,7 +20,7 @@ from edge_agent.core import messages as m
 
 VERSION = 2
 """Of the protocol: topics begin with it, and every body says it as `v`."""
-ROOT = f"moamesh/v{VERSION}"
+ROOT = "moamesh/v2"
 ID_LENGTH_MAX = 64  # keeps the longest topic (mesh, device, principal, client) under 320 bytes
 TOPIC_BYTES_MAX = 320
 ANY = "+"

@@ -32,9 +32,9 @@ def presence(device_id: str, state: m.PresenceState) -> m.Presence:
     return m.Presence(entry(device_id), state, 32, "1")
 
 
-def request(number: int = 0, text: str = "What is a dog?") -> m.ProposalRequest:
+def request(number: int = 0, text: str = "What is a dog?", origin: str = "a") -> m.ProposalRequest:
     turn = m.ChatMessage(m.Role.USER, text)
-    return m.ProposalRequest(f"r{number}", "a", "", 1, (turn,), (), m.Sampling(), 30.0)
+    return m.ProposalRequest(f"r{number}", origin, "", 1, (turn,), (), m.Sampling(), 30.0)
 
 
 async def until(condition: Callable[[], T], what: str) -> T:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.broker
 ANSWERS = topics.build("test", "a", Channel.ANSWERS, "me", "c1")
 PRESENCE = topics.build("test", "a", Channel.PRESENCE)
 PROMPT = m.Prompt("p1", (m.ChatMessage(m.Role.USER, "What is a dog?"),))
-CONTRIBUTION = m.Contribution("b", "model", 0.0, 0.1, 3, 4)
+CONTRIBUTION = m.Contribution("a", "model", 0.0, 0.1, 3, 4)
 PROVENANCE = m.Provenance("a", 1, 1, ((CONTRIBUTION,) * 3,), CONTRIBUTION, (), (), (), 2, 2)
 
 

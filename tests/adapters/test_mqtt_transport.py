@@ -25,7 +25,7 @@ pytestmark = pytest.mark.broker
 
 ANSWERS = topics.build("test", "a", Channel.ANSWERS, "me", "c1")
 PROMPT = m.Prompt("p1", (m.ChatMessage(m.Role.USER, "What is a dog?"),))
-CONTRIBUTION = m.Contribution("b", "model", 0.0, 0.1, 3, 4)
+CONTRIBUTION = m.Contribution("a", "model", 0.0, 0.1, 3, 4)
 
 
 async def test_messages_between_devices_arrive_as_they_were_sent(any_broker: EmbeddedBroker) -> None:

@@ -122,7 +122,7 @@ async def test_a_user_reads_their_own_answers_and_nobody_elses(open_app: OpenApp
     other = await open_app(pairing=bob)
     async with web_client(mesh.fleet.web_url, topics.user_login(bob.user), bob.secret) as ears:
         await until(lambda: ears.connected, "bob is in")
-        inbox = topics.build(mesh.fleet.mesh, "device-1", topics.Channel.ANSWERS, alice.user)
+        inbox = topics.build(mesh.fleet.mesh, "device-1", topics.Channel.ANSWERS, topics.user_login(alice.user), "app")
         ears.subscribe(inbox)
         app = await open_app(pairing=alice)
         await app.choose("device-1", layers=1, fanout=1)
@@ -132,7 +132,10 @@ async def test_a_user_reads_their_own_answers_and_nobody_elses(open_app: OpenApp
         private = [topic for topic in ears.topics if not topic.endswith(("/presence", "/status"))]
         assert private == []
         mine = await _ask(other)
-        await until(lambda: any(f"/answers/{bob.user}" in topic for topic in ears.topics), "bob hears his own")
+        await until(
+            lambda: any(f"/answers/{topics.user_login(bob.user)}/" in topic for topic in ears.topics),
+            "bob hears his own",
+        )
     assert not any(alice.user in topic for topic in ears.topics)
     assert await other.exchange(exchange.prompt_id).article.count() == 0
     assert await app.exchange(mine).article.count() == 0

@@ -46,8 +46,8 @@ def passwords(mesh: SecuredMesh, broker: MosquittoBroker, *, web: bool = False) 
     return mesh.door((listeners.web if web else listeners.passwords) or 0, websockets=web)
 
 
-def topic(device: str, channel: Channel, client: str = "alice") -> str:
-    return topic_filter("home", device, channel, client)
+def topic(device: str, channel: Channel, name: str = "user.alice") -> str:
+    return topic_filter("home", device, channel, name, "0")
 
 
 def let_in(door: Door, badge: Badge) -> bool:
@@ -135,14 +135,15 @@ async def test_a_browser_gets_in_by_websockets_with_the_same_rights(mesh: Secure
             ProbeClient("alice", web, alice) as user,
         ):
             device.subscribe([topic("kitchen", Channel.PROMPTS), topic("kitchen", Channel.PROPOSALS)])
-            user.subscribe([topic("kitchen", Channel.ANSWERS), topic("kitchen", Channel.ANSWERS, "bob")])
+            user.subscribe([topic("kitchen", Channel.ANSWERS), topic("kitchen", Channel.ANSWERS, "user.bob")])
             taken = user.publish(
                 [(topic("kitchen", Channel.PROPOSALS), b"", False), (topic("kitchen", Channel.PROMPTS), b"ask", False)]
             )
             device.wait_for(b"ask", PATIENCE_S)
-            device.publish([(topic("kitchen", Channel.ANSWERS, who), who.encode(), False) for who in ("bob", "alice")])
-            user.wait_for(b"alice", PATIENCE_S)
-            return [m.payload for m in user.received] == [b"alice"], taken
+            whose = ("user.bob", "user.alice")
+            device.publish([(topic("kitchen", Channel.ANSWERS, who), who.encode(), False) for who in whose])
+            user.wait_for(b"user.alice", PATIENCE_S)
+            return [m.payload for m in user.received] == [b"user.alice"], taken
 
     assert await asyncio.to_thread(talk) == (True, [False, True])
 
@@ -174,7 +175,7 @@ async def test_who_takes_anothers_client_id_gets_none_of_its_messages(
     await until_let_in(passwords(mesh, broker), mallory)
 
     def steal() -> tuple[bool, list[bytes]]:
-        door, inbox = mesh.door(broker.port), topic("kitchen", Channel.PROPOSALS)
+        door, inbox = mesh.door(broker.port), topic("kitchen", Channel.PROPOSALS, "garage")
         victim = ProbeClient("kitchen", door, mesh.device("kitchen"), session_expiry_s=600)
         victim.connect()
         victim.subscribe([inbox])
@@ -296,7 +297,7 @@ async def test_a_packet_over_the_limit_ends_its_connection_and_no_other(mesh: Se
             ProbeClient("kitchen", mesh.door(port), mesh.device("kitchen")) as other,
             ProbeClient("garage", mesh.door(port), mesh.device("garage")) as loud,
         ):
-            loud.publish([(topic("kitchen", Channel.REPLIES), b"x" * 20_000, False)])
+            loud.publish([(topic("kitchen", Channel.REPLIES, "garage"), b"x" * 20_000, False)])
             return loud.wait_until_ended(PATIENCE_S), other.ended
 
     async with MosquittoBroker(files):

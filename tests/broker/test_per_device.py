@@ -36,8 +36,8 @@ async def kitchen(mesh: SecuredMesh) -> AsyncIterator[DeviceBroker]:
     await broker.stop()
 
 
-def topic(channel: Channel, device: str = "kitchen", client: str = "x") -> str:
-    return topic_filter("home", device, channel, client)
+def topic(channel: Channel, name: str = "garage") -> str:
+    return topic_filter("home", "kitchen", channel, name, "0")
 
 
 def delivered(door: Door, sender: Badge, reader: Badge, where: str) -> bool:
@@ -55,6 +55,8 @@ async def test_peers_write_its_inboxes_and_nothing_else(mesh: SecuredMesh, kitch
     door, own, peer = mesh.door(kitchen.port), mesh.device("kitchen"), mesh.device("garage")
     for channel in (Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP, Channel.REVOCATIONS):
         assert await asyncio.to_thread(delivered, door, peer, own, topic(channel)), channel
+        for other in ("attic", "kitchen", "operator", "me"):
+            assert not await asyncio.to_thread(delivered, door, peer, own, topic(channel, other)), (channel, other)
     for channel in (Channel.PROMPTS, Channel.JOBS, Channel.CERTIFICATES):
         assert not await asyncio.to_thread(delivered, door, peer, own, topic(channel)), channel
 
@@ -117,7 +119,7 @@ async def test_it_comes_back_by_itself_when_it_crashes_and_stays_down_when_kille
     await asyncio.to_thread(lambda: ProbeClient("x", door, mesh.device("garage")).__enter__().close())
 
 
-async def test_who_is_on_the_device_itself_has_a_users_rights_without_a_name(mesh: SecuredMesh) -> None:
+async def test_who_is_on_the_device_itself_has_a_users_rights_as_nobody_with_a_name(mesh: SecuredMesh) -> None:
     broker = mesh.device_broker("kitchen", plain=True)
     await broker.start()
     try:
@@ -125,16 +127,21 @@ async def test_who_is_on_the_device_itself_has_a_users_rights_without_a_name(mes
         assert port is not None
         door, own = mesh.door(broker.port), mesh.device("kitchen")
 
-        def talk() -> tuple[bool, list[bool]]:
+        def talk() -> tuple[list[bytes], list[bytes]]:
             with ProbeClient("k", door, own) as device, ProbeClient("local", Door("127.0.0.1", port), Badge()) as user:
-                device.subscribe([topic(Channel.PROMPTS), topic(Channel.PROPOSALS)])
-                user.publish([(topic(Channel.PROPOSALS), b"forbidden", False), (topic(Channel.PROMPTS), b"ask", False)])
-                came = device.wait_for(b"ask", PATIENCE_S)
-                return came, [message.payload == b"forbidden" for message in device.received]
+                device.subscribe([topic(Channel.PROMPTS, "+"), topic(Channel.PROPOSALS, "+")])
+                user.subscribe(["#", topic(Channel.ANSWERS, "+")])
+                forbidden = [topic(Channel.PROPOSALS, name) for name in ("garage", "me")]
+                forbidden += [topic(Channel.PROMPTS, name) for name in ("user.alice", "kitchen")]
+                user.publish([*((one, b"forbidden", False) for one in forbidden), (asks, b"ask", False)])
+                device.wait_for(b"ask", PATIENCE_S)
+                answers = (("user.alice", b"for alice"), ("me", b"for who is here"))
+                device.publish([(topic(Channel.ANSWERS, name), said, False) for name, said in answers])
+                user.wait_for(b"for who is here", PATIENCE_S)
+                return [one.payload for one in device.received], [one.payload for one in user.received]
 
-        came, forbidden = await asyncio.to_thread(talk)
-        assert came
-        assert not any(forbidden)
+        asks = topic(Channel.PROMPTS, "me")
+        assert await asyncio.to_thread(talk) == ([b"ask"], [b"for who is here"])
     finally:
         await broker.stop()
 

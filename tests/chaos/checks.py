@@ -12,7 +12,6 @@ from pydantic import TypeAdapter
 from edge_agent.adapters.telemetry import Point, TelemetryServer, read_database, read_points
 from edge_agent.core.events import ReplyRoute
 from edge_agent.core.messages import Answer
-from edge_agent.wire import topics
 from edge_agent.wire.measurements import FIELDS
 from tests.chaos.record import Key, Record
 from tests.support.patience import PATIENCE_S
@@ -36,10 +35,10 @@ def read_journal(path: Path) -> Journal:
     """Reads a journal without changing it."""
     journal = Journal()
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE_S)) as database:
-        for topic, prompt_id in database.execute("SELECT reply_topic, prompt_id FROM prompts"):
-            journal.open.append((_user(topic), prompt_id))
-        for topic, prompt_id, answer in database.execute("SELECT reply_topic, prompt_id, answer FROM answers"):
-            journal.ends[_user(topic), prompt_id] = _ANSWER.validate_json(answer)
+        for inbox, prompt_id in database.execute("SELECT inbox, prompt_id FROM prompts"):
+            journal.open.append((_user(inbox), prompt_id))
+        for inbox, prompt_id, answer in database.execute("SELECT inbox, prompt_id, answer FROM answers"):
+            journal.ends[_user(inbox), prompt_id] = _ANSWER.validate_json(answer)
     return journal
 
 
@@ -138,9 +137,8 @@ def _line(point: Point) -> str:
     return f"{point.measurement} {sorted(point.tags.items())} {sorted(point.fields.items())} {point.time_ns}"
 
 
-def _user(topic: str) -> str:
-    address = topics.parse(topic)
-    return address.client if address is not None else topic
+def _user(inbox: str) -> str:
+    return inbox.rpartition("/")[2]
 
 
 def _say(key: Key) -> str:

@@ -80,7 +80,7 @@ async def test_a_paired_user_asks_and_is_answered_and_nobody_else_reads_it(fleet
         assert answer.text
         assert isinstance(await spy.ask("device-2", "and mine?"), m.Answer)
         assert len(answered(spy)) == 1, "bob was answered and saw nothing of alice's"
-        assert all(topic.endswith(("/answers/bob", "/presence", "/status")) for topic, _ in spy.inbox)
+        assert all(topic.endswith(("/answers/user.bob/app", "/presence", "/status")) for topic, _ in spy.inbox)
 
 
 async def test_who_is_removed_is_cut_off_and_cannot_return(fleet: LocalFleet) -> None:

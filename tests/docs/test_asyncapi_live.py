@@ -88,11 +88,11 @@ async def ask_and_overload_and_cancel(client: MeshClient) -> None:
 
 
 async def ask_from_an_old_client(port: int, mesh: str) -> None:
-    inbox = f"{ROOT}/{mesh}/devices/device-3/answers/shell"
-    prompt = {"v": 1, "type": "prompt", "id": "p1", "reply_to": inbox, "text": "Why is the sky blue?"}
+    inbox = f"{ROOT}/{mesh}/devices/device-3/answers/me/shell"
+    prompt = {"v": 2, "type": "prompt", "id": "p1", "client": "shell", "text": "Why is the sky blue?"}
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V311) as client:
         await client.subscribe(inbox, qos=1)
-        await client.publish(f"{ROOT}/{mesh}/devices/device-3/prompts", json.dumps(prompt), qos=1)
+        await client.publish(f"{ROOT}/{mesh}/devices/device-3/prompts/me", json.dumps(prompt), qos=1)
         async with asyncio.timeout(PATIENCE_S):
             async for message in client.messages:
                 if Recording.body(message)["type"] == "answer":
@@ -125,7 +125,7 @@ def against(message: aiomqtt.Message) -> str:
         found.append(f"QoS {message.qos}")
     if bool(message.retain) != any(binding.get("retain") for binding in bindings):
         found.append(f"retain {message.retain}")
-    if body["type"] == "prompt" and "reply_to" not in body:
+    if body["type"] == "prompt" and "client" not in body:
         found += against_properties(message.properties)
     return f"{message.topic} {body.get('type')}: {'; '.join(found)}" if found else ""
 

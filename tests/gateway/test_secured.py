@@ -99,7 +99,8 @@ def test_a_users_listener_and_login_are_taken_from_the_section(tmp_path: Path) -
         )
     )
     assert options.broker == "mqtts://hub:8884"
-    assert (options.access.username, options.access.password, options.access.inbox) == ("user.alice", "sesame", "alice")
+    assert (options.access.username, options.access.password) == ("user.alice", "sesame")
+    assert options.access.principal == "user.alice"
     assert options.access.tls is not None
     assert (options.access.tls.ca, options.access.tls.certificate) == (str(tmp_path / "ca.pem"), None)
     assert options.keys_file == tmp_path / "keys.json"

@@ -27,6 +27,10 @@ def test_a_built_topic_is_parsed_into_what_it_was_built_from(
     assert topics.parse(topic) == Address(mesh, device, channel, *levels)
 
 
+def test_topics_and_bodies_say_one_version() -> None:
+    assert f"moamesh/v{topics.VERSION}" == topics.ROOT
+
+
 def test_the_longest_topic_is_as_long_as_is_said() -> None:
     long = "x" * topics.ID_LENGTH_MAX
     longest = max(

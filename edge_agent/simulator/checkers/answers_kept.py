@@ -14,7 +14,7 @@ from edge_agent.core.sizes import answer_size
 from edge_agent.simulator.checkers.base import Checker
 
 Key: TypeAlias = tuple[int, str, str]
-"""(device, reply topic, prompt id)."""
+"""(device, inbox, prompt id)."""
 
 
 class AnswersKept(Checker):

@@ -45,10 +45,10 @@ class Checker:
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """A device has handled `event`, and `effects` were carried out."""
 
-    def told(self, device: int, topic: str, answer: Answer) -> None:
+    def told(self, device: int, inbox: str, answer: Answer) -> None:
         """An answer has reached its user."""
 
-    def delivered(self, device: int, topic: str, prompt_id: str) -> None:
+    def delivered(self, device: int, inbox: str, prompt_id: str) -> None:
         """The broker has confirmed an answer: the device takes it for delivered."""
 
     def too_large(self, device: int, effect: SendToDevice, size: int, *, limit_known: bool) -> None:

@@ -12,7 +12,7 @@ from edge_agent.core.messages import PromptReceipt
 from edge_agent.simulator.checkers.base import Checker
 
 Key: TypeAlias = tuple[int, str, str]
-"""(device, reply topic, prompt id)."""
+"""(device, inbox, prompt id)."""
 
 
 class Durable(Checker):

@@ -14,7 +14,7 @@ from edge_agent.core.sizes import LEFT_OUT, without_records
 from edge_agent.simulator.checkers.base import Checker
 
 Key: TypeAlias = tuple[int, str, str]
-"""(device, reply topic, prompt id)."""
+"""(device, inbox, prompt id)."""
 
 
 class EndsOnce(Checker):
@@ -51,9 +51,9 @@ class EndsOnce(Checker):
         """How many ends reached their users."""
         return len(self._told & self._ends.keys())
 
-    def told(self, device: int, topic: str, answer: Answer) -> None:
+    def told(self, device: int, inbox: str, answer: Answer) -> None:
         """An answer has reached its user."""
-        self._told.add((device, topic, answer.prompt_id))
+        self._told.add((device, inbox, answer.prompt_id))
 
     def excused(self, device: int) -> None:
         """Nothing is asked any more of what the device had accepted; a prompt that is sent again is a new one."""

@@ -42,8 +42,8 @@ class OneEnd(Checker):
         if type(event) is RecordWritten and event.record is JournalRecord.ANSWER and event.error not in ("", FULL):
             self._unkept.add((device, event.reply.inbox, event.prompt_id))
 
-    def told(self, device: int, topic: str, answer: Answer) -> None:
+    def told(self, device: int, inbox: str, answer: Answer) -> None:
         """An answer has reached its user."""
-        key = (device, topic, answer.prompt_id)
+        key = (device, inbox, answer.prompt_id)
         if self._heard.setdefault(key, answer) != answer:
-            raise self.broken(f"{topic} heard two ends of prompt {answer.prompt_id} from d{device}")
+            raise self.broken(f"{inbox} heard two ends of prompt {answer.prompt_id} from d{device}")

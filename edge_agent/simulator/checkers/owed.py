@@ -12,7 +12,7 @@ from edge_agent.core.messages import Answer
 from edge_agent.simulator.checkers.base import Checker
 
 Key: TypeAlias = tuple[int, str, str]
-"""(device, reply topic, prompt id)."""
+"""(device, inbox, prompt id)."""
 
 
 class Owed(Checker):
@@ -56,13 +56,13 @@ class Owed(Checker):
                 if not kept.delivered:
                     self._owed.add((device, kept.reply.inbox, kept.answer.prompt_id))
 
-    def told(self, device: int, topic: str, answer: Answer) -> None:
+    def told(self, device: int, inbox: str, answer: Answer) -> None:
         """An end has reached its user."""
-        self._told.add((device, topic, answer.prompt_id))
+        self._told.add((device, inbox, answer.prompt_id))
 
-    def delivered(self, device: int, topic: str, prompt_id: str) -> None:
+    def delivered(self, device: int, inbox: str, prompt_id: str) -> None:
         """The device takes an end for delivered."""
-        key = (device, topic, prompt_id)
+        key = (device, inbox, prompt_id)
         if key not in self._told:
             raise self.broken(f"d{device} takes the end of prompt {prompt_id} for delivered, which nobody heard")
         self._owed.discard(key)
@@ -70,6 +70,6 @@ class Owed(Checker):
 
     def at_rest(self, now: float, agents: Sequence[Agent | None]) -> None:
         """Everything has been delivered."""
-        for device, topic, prompt_id in sorted(self._owed):
+        for device, inbox, prompt_id in sorted(self._owed):
             if agents[device] is not None:
-                raise self.broken(f"d{device} still owes {topic} the end of prompt {prompt_id}", liveness=True)
+                raise self.broken(f"d{device} still owes {inbox} the end of prompt {prompt_id}", liveness=True)

@@ -66,8 +66,9 @@ class Users:
         prompt = Prompt(f"p{number}", (ChatMessage(Role.USER, text),), options)
         if rng.random() < 0.2:
             prompt = replace(prompt, options=replace(options, join=rng.randint(1, fanout + 1)))
-        # few users: the same id of two of them must stay two prompts
-        event = PromptReceived(prompt, ReplyRoute(f"u{rng.randint(0, 2)}"), len(text))
+        # few users: the same id of two of them, or of two clients of one, must stay two prompts
+        principal, client = rng.choice((("user.u0", "0"), ("user.u0", "1"), ("user.u1", "0")))
+        event = PromptReceived(prompt, ReplyRoute(principal, client), len(text))
         limits = (self._plan.packet_bytes_max, self._plan.packet_bytes_later)
         if any(is_too_large(body_size(prompt), limit) for limit in limits):
             return  # a user's own client says so
@@ -83,9 +84,9 @@ class Users:
         if rng.random() < _LATE_REPEAT_CHANCE:
             self._cluster.at(at + late, lambda: self.send(device, event))
 
-    def receive(self, device: int, topic: str, message: DeviceToUser) -> None:
+    def receive(self, device: int, inbox: str, message: DeviceToUser) -> None:
         """A device's word reaches its user."""
-        asked = self._asked.get((self._cluster.names[device], topic, message.prompt_id))
+        asked = self._asked.get((self._cluster.names[device], inbox, message.prompt_id))
         if asked is not None and isinstance(message, PromptReceipt | PromptRefusal | Answer):
             asked.heard = True
 
