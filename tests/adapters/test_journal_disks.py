@@ -462,6 +462,20 @@ async def test_a_journal_of_version_2_keeps_whose_each_prompt_is(tmp_path) -> No
     await journal.close()
 
 
+async def test_one_damaged_letter_in_an_old_journal_costs_its_row_alone(tmp_path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    stored(path, 2)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE prompts SET reply = replace(reply, '{', '[') WHERE prompt_id = 'without-layers'")
+    connection.commit()
+    connection.close()
+    journal = Journal(path, answers_kept_s=1e9)
+    restored = await journal.open()
+    assert [session.reply.principal for session in restored.sessions] == ["user.alice", "user.me"]
+    assert len(restored.answers) == 2
+    await journal.close()
+
+
 async def test_of_two_old_prompts_that_were_one_users_the_later_stays(tmp_path) -> None:
     path = tmp_path / "journal.sqlite3"
     stored(path, 2)

@@ -62,9 +62,9 @@ UPDATE layers SET joined = '{"responses":' || joined || '}';
     2: "".join(
         """
 UPDATE TABLE SET reply = json_set(json_remove(reply, '$.topic'), '$.client', '0', '$.principal',
-    'user.' || substr(reply_topic, instr(reply_topic, '/answers/') + 9));
+    'user.' || substr(reply_topic, instr(reply_topic, '/answers/') + 9)) WHERE json_valid(reply);
 ALTER TABLE TABLE RENAME COLUMN reply_topic TO inbox;
-UPDATE OR REPLACE TABLE SET inbox = json_extract(reply, '$.principal') || '/0';
+UPDATE OR REPLACE TABLE SET inbox = 'user.' || substr(inbox, instr(inbox, '/answers/') + 9) || '/0';
 """.replace("TABLE SET", f"{table} SET").replace("TABLE TABLE", f"TABLE {table}")
         for table in ("prompts", "answers")
     ),
