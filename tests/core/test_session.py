@@ -383,7 +383,7 @@ def test_a_session_given_up_after_its_layers_is_answered_by_their_best_proposal(
     mesh.user_messages.clear()
     mesh.start("d0", ev.SessionsRestored((replace(kept, layers=(joined,)),), ()))
     mesh.run()
-    answer = mesh.answer("answers/u1 p1")
+    answer = mesh.answer("u1/0 p1")
     assert (answer.outcome, answer.partial) == (Outcome.ANSWERED, True)
     assert answer.text in [text for text, _ in joined.responses]
     assert str(QUIET.session_restarts_max + 1) in answer.detail

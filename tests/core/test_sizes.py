@@ -160,7 +160,7 @@ def test_an_end_without_text_is_told_as_it_is_to_a_broker_that_takes_little(end:
     key = mesh.ask("d0", layers=8, fanout=16, deadline_s=7.0)
     mesh.run(until=6.0)
     if end == "cancelled":
-        mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("answers/u1")))
+        mesh.handle("d0", ev.PromptCancelReceived("p1", ev.ReplyRoute("u1")))
     mesh.run()
     answer = mesh.answer(key)
     assert answer.outcome.value == end

@@ -88,7 +88,7 @@ def test_a_changed_field_is_read_strictly_or_refused(example: tuple[Channel, Mes
         b'{"v":2,"type":"claim-request","request_id":"a","csr":"' + b"x" * 9_000 + b'","proof":"eA=="}',
         b'{"v":2,"type":"claim-request","request_id":"a\\n","csr":"x","proof":"eA=="}',
         b'{"v":2,"type":"claim-request","request_id":"a","csr":"\\ud800","proof":"eA=="}',
-        b'{"v":2,"type":"claim-request","request_id":"a","csr":"x","proof":"eA=="}',
+        b'{"v":1,"type":"claim-request","request_id":"a","csr":"x","proof":"eA=="}',
         b'{"v":true,"type":"claim-request","request_id":"a","csr":"x","proof":"eA=="}',
         b" " * (256 * 1024 + 1),
     ],
