@@ -142,5 +142,6 @@ def readable(topics: Sequence[str], identities: Identities) -> Mapping[str, str]
     for role, identity in (("USER", identities.user), ("GUEST", identities.guest), ("UNCLAIMED", identities.claimant)):
         if identity is not None:
             names[identity[0]] = role
-            names[claim_login(identity[0]) if role == "UNCLAIMED" else user_login(identity[0])] = f"name of {role}"
+            login = claim_login(identity[0]) if role == "UNCLAIMED" else user_login(identity[0])
+            names[login] = login.replace(identity[0], role)
     return {topic: "/".join(names.get(level, level) for level in topic.split("/")) for topic in topics}

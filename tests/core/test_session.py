@@ -223,6 +223,21 @@ def test_a_users_cancel_ends_the_session_and_drops_its_work_everywhere() -> None
         assert not agent._server.queue.running
 
 
+@pytest.mark.parametrize("other", [ev.ReplyRoute("u2"), ev.ReplyRoute("u1", "phone"), ev.ReplyRoute("user.u1")])
+def test_a_cancel_counts_only_from_whose_prompt_it_is(other: ev.ReplyRoute) -> None:
+    mesh = Mesh(4, service_s=1.0)
+    key = mesh.ask("d0", layers=1, fanout=2)
+    mesh.run(until=0.5)
+    mesh.handle("d0", ev.PromptCancelReceived("p1", other))
+    (refusal,) = mesh.user_messages[f"{other.inbox} p1"]
+    assert isinstance(refusal, PromptRefusal)
+    assert refusal.detail == "no prompt of that id is known here"
+    mesh.run()
+    assert mesh.answer(key).outcome is Outcome.ANSWERED
+    mesh.handle("d0", ev.PromptCancelReceived("p1", other))
+    assert [type(message) for message in mesh.user_messages[f"{other.inbox} p1"]] == [PromptRefusal] * 2, "no answer"
+
+
 def test_a_repeated_prompt_gets_its_receipt_again_and_later_its_answer_without_new_work() -> None:
     mesh = Mesh(4)
     key = mesh.ask("d0", layers=1, fanout=2)
@@ -240,9 +255,9 @@ def test_a_repeated_prompt_gets_its_receipt_again_and_later_its_answer_without_n
 
 def test_the_same_prompt_id_of_two_users_is_two_prompts() -> None:
     mesh = Mesh(2)
-    keys = [mesh.ask("d0", user=user, layers=0) for user in ("u1", "u2")]
+    keys = [mesh.ask("d0", user=user, layers=0) for user in ("u1", "u2", "user.u1")]
     mesh.run()
-    assert [mesh.answer(key).outcome for key in keys] == [Outcome.ANSWERED] * 2
+    assert [mesh.answer(key).outcome for key in keys] == [Outcome.ANSWERED] * 3
 
 
 def test_a_full_queue_refuses_in_words_and_says_when_to_try_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
@@ -16,7 +17,7 @@ from edge_agent.cli.broker_check import Report
 from edge_agent.cli.results import JsonObject
 from edge_agent.wire.topics import ROOT
 
-TOPIC_WIDTH = 22  # the longest of a device's topics; what lies outside the table may fold
+TOPIC_WIDTH = 30  # the longest of a device's topics; what lies outside the table may fold
 _LETTERS = {"read": "r", "write": "w"}
 _STYLES = {
     Kind.ALLOWED: "good",
@@ -94,9 +95,23 @@ def _table(report: Report) -> Table:
     table.add_column("topic", overflow="fold", min_width=TOPIC_WIDTH)
     for who in whos:
         table.add_column(who)
-    for topic, name in report.names.items():
-        table.add_row(_short(name, report.mesh), *(_cell(cells.get((topic, who), [])) for who in whos))
+    for label, topic in _rows(report, whos, cells):
+        table.add_row(label, *(_cell(cells.get((topic, who), [])) for who in whos))
     return table
+
+
+def _rows(
+    report: Report, whos: Sequence[str], cells: Mapping[tuple[str, str], list[Verdict]]
+) -> Iterator[tuple[str, str]]:
+    """Yields (label, one topic) for each row: topics that differ in a name alone, and came out alike, are one."""
+    alike: dict[tuple[str, object], list[tuple[str, str]]] = {}
+    for topic, name in report.names.items():
+        short = _short(name, report.mesh)
+        came_out = [[(one.action, one.kind) for one in cells.get((topic, who), [])] for who in whos]
+        alike.setdefault(("/".join(short.split("/")[:2]), repr(came_out)), []).append((short, topic))
+    for (channel, _), rows in alike.items():
+        label = rows[0][0] if len(rows) == 1 else f"{channel}/({len(rows)} others)"
+        yield label, rows[0][1]
 
 
 def _cell(verdicts: list[Verdict]) -> Text:
