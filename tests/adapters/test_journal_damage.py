@@ -49,7 +49,7 @@ async def kept_after(path: Path) -> list[str]:
     [
         ("prompt", f"{SECRET} of p-1", f"{SECRET} of p-1".encode().replace(b"w", b"\xf7")),
         ("prompt", '"prompt_id":"p-1"', b'"prompt_id"="p-1"'),
-        ("reply", "answers/alice", b"answers/alic\xe5"),
+        ("reply", "user.alice", b"user.alic\xe5"),
         ("boot_id", "-", b"\xad"),
     ],
 )
