@@ -11,7 +11,7 @@ import aiomqtt
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.client import BrokerUnreachableError, ClientSettings, MeshClient, NoReceiptError
+from edge_agent.client import Access, BrokerUnreachableError, ClientSettings, MeshClient, NoReceiptError
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import (
     Answer,
@@ -205,3 +205,21 @@ async def test_a_broker_that_is_not_there_is_one_clear_error() -> None:
 async def test_malformed_names_are_the_users_error(url: str, mesh: str) -> None:
     with pytest.raises(SettingsError):
         MeshClient(url, mesh)
+
+
+@pytest.mark.parametrize("names", [{"client_id": "a/b"}, {"principal": "a.b"}, {"principal": "user."}])
+def test_names_that_can_stand_in_no_topic_are_the_users_error(names: dict[str, str]) -> None:
+    with pytest.raises(SettingsError):
+        MeshClient("mqtt://127.0.0.1", "test", **names)
+
+
+def test_who_logs_in_is_always_the_same_client_and_who_does_not_is_a_new_one() -> None:
+    def made(access: Access | None, **names: str) -> tuple[str, str]:
+        client = MeshClient("mqtt://127.0.0.1", "test", access=access, **names)
+        return client.principal, client.client_id
+
+    assert made(Access("user.alice", "x")) == made(Access("user.alice", "x")) == ("user.alice", "0")
+    assert made(Access("user.alice", "x"), client_id="phone") == ("user.alice", "phone")
+    assert made(None)[0] == made(Access("no principal", "x"))[0] == "me"
+    assert made(None) != made(None)
+    assert made(None, principal="user.bob")[0] == "user.bob"
