@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
+
+from edge_agent.wire import client_ids
 
 HEALTH_TIMEOUT_S = 3.0  # a handshake takes a small device some hundred milliseconds while it infers
 _CONNACK = 0x20
@@ -55,6 +56,6 @@ class TlsHealth:
 
 
 def _connect_packet() -> bytes:
-    client_id = f"health-{secrets.token_hex(4)}".encode()
+    client_id = client_ids.unguessable("health").encode()
     variable = b"\x00\x04MQTT\x05\x02\x00\x05\x00" + len(client_id).to_bytes(2, "big") + client_id
     return bytes([0x10, len(variable)]) + variable

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import socket
+
+from edge_agent.wire import client_ids
 
 HEALTH_TIMEOUT_S = 1.0
 _CONNACK = 0x20
@@ -13,7 +14,7 @@ _CONNACK = 0x20
 
 async def answers_connect(host: str, port: int) -> bool:
     """Whether a broker accepts an MQTT 5 CONNECT there: more than an open port, which iotcore has too early."""
-    client_id = f"health-{secrets.token_hex(4)}".encode()
+    client_id = client_ids.unguessable("health").encode()
     variable = b"\x00\x04MQTT\x05\x02\x00\x05\x00" + len(client_id).to_bytes(2, "big") + client_id
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT_S):

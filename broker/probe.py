@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient, Received
+from edge_agent.wire import client_ids
 from edge_agent.wire.topics import ROOT
 
 END_TIMEOUT_S = 10.0  # for the message after which nothing more can come
@@ -206,7 +207,7 @@ class _Mouth:
 
 
 def _client_id(what: str) -> str:
-    return f"probe-{what}-{secrets.token_hex(6)}"
+    return client_ids.unguessable(f"probe-{what}")
 
 
 def _payload(nonce: str, attempt: Attempt) -> bytes:

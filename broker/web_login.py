@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from edge_agent.wire import client_ids
 
 ADMITTED_WITHIN_S = 10.0  # a broker follows within a quarter of a second; a busy small machine takes longer
 TRY_AGAIN_S = 0.05
@@ -42,7 +42,7 @@ def try_login(door: Door, login: str, secret: str) -> None:
     Raises:
         ConnectRefusedError: the broker is not there, or does not let them in.
     """
-    client_id = f"{login.rpartition('.')[2]}-{secrets.token_hex(4)}"
+    client_id = client_ids.unguessable(login)
     with ProbeClient(client_id, door, Badge(username=login, password=secret)):
         pass
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import re
-import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ import aiomqtt
 
 from edge_agent.mqtt_waits import keep_cancellations
 from edge_agent.tls import ClosingSocket, client_context, say
+from edge_agent.wire import client_ids
 from provisioning.errors import ProvisioningError
 from provisioning.link import Connect, Link, LinkError, Received
 
@@ -38,7 +38,7 @@ _quiet.setLevel(logging.CRITICAL)
 class BrokerAccess:
     """Where to connect and as whom. Files are read at every connect, so that renewed ones count.
 
-    client_id: what the session's name at the broker begins with.
+    client_id: what the session's name at the broker begins with: the mesh, and who it is for what.
     ca_file: whom to trust; the broker's certificate must be of it and name the URL's host.
     certificate_file, key_file: who we are, or `username` and `password`.
     crl_file: brokers that are revoked; a file that is not there is none.
@@ -105,7 +105,7 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
             host,
             port,
             # never the same twice: beside another mesh or a second run it would end the other's session
-            identifier=f"{access.client_id}.{secrets.token_hex(4)}",
+            identifier=client_ids.unguessable(access.client_id),
             protocol=aiomqtt.ProtocolVersion.V5,
             username=access.username,
             password=access.password,

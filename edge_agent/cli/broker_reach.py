@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from edge_agent.cli.checks import Check, Finding
 from edge_agent.config import load_config
 from edge_agent.runtime.assemble import transport_settings
 from edge_agent.runtime.home import Home
-from edge_agent.wire import topics
+from edge_agent.wire import client_ids, topics
 
 _OPEN = (
     "lets everybody in, without a name: who somebody is, which topics say, is only a claim there, and everybody reads "
@@ -53,7 +52,7 @@ def broker_checks(config_file: Path) -> list[Check]:
 
 async def _lets_everybody_in(url: BrokerUrl, settings: MqttSettings) -> bool:
     tls = TlsFiles(ca=settings.tls.ca) if settings.tls is not None else None
-    client_id = f"{settings.mesh}.stranger.{secrets.token_hex(4)}"
+    client_id = client_ids.passing(settings.mesh, "stranger")
     try:
         async with open_client(url, client_id=client_id, tls=tls, names=(settings.device_id,)):
             return True
@@ -67,7 +66,7 @@ async def _check(url: BrokerUrl, settings: MqttSettings, *, own: bool) -> list[C
     try:
         client = open_client(
             url,
-            client_id=f"{settings.client_id}.{secrets.token_hex(4)}",  # beside the device, whose session is its own
+            client_id=settings.passing_client_id(),  # beside the device, whose session is its own
             username=settings.username,
             password=settings.password,
             tls=settings.tls,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from dataclasses import dataclass
 
 from edge_agent.wire.topics import HOME_ASSISTANT_USER, OPERATOR_ID
@@ -39,7 +38,7 @@ async def clear_traces(mesh: MeshFolder, device_id: str) -> tuple[list[Cleared],
 
 
 async def _at(mesh: MeshFolder, url: str, device_id: str, *, announced: bool) -> str:
-    name = f"{OPERATOR_ID}-revoke-{secrets.token_hex(4)}"  # `mesh serve` may be connected as the operator
+    name = f"{mesh.name}.{OPERATOR_ID}-revoke"
     access = BrokerAccess(url, name, mesh.ca_file, mesh.operator_certificate, mesh.operator_key)
     try:
         await clear_for_good(mesh.name, device_id, mqtt_connect(access), home_assistant=announced)

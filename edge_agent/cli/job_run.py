@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import secrets
 import ssl
 from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -45,9 +44,9 @@ def open_desk(mesh: MeshFolder) -> JobDesk:
     return JobDesk(mesh.folder / "jobs.sqlite3", mesh.name, operator)
 
 
-def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], client_id: str, *, broker_of: str = "") -> Connect:
-    """Returns what connects the operator to one of these brokers, which are one, or to the own one of a device: with
-    each call in the next way, so that an address that is gone keeps nobody from those that are there.
+def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], what: str, *, broker_of: str = "") -> Connect:
+    """Returns what connects the operator, for `what`, to one of these brokers, which are one, or to the own one of a
+    device: with each call in the next way, so that an address that is gone keeps nobody from those that are there.
 
     Raises:
         ProvisioningError: a URL is none.
@@ -61,7 +60,8 @@ def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], client_id: st
         ways = [(file, url) for file in files or [mesh.operator_certificate] for url in broker_urls]
         certificate, url = ways[next(turn) % len(ways)]
         crl = mesh.crl_file if broker_of else None  # a stolen device may still run its broker
-        access = BrokerAccess(url, client_id, mesh.ca_file, certificate, mesh.operator_key, crl_file=crl)
+        name = f"{mesh.name}.{OPERATOR_ID}-{what}"
+        access = BrokerAccess(url, name, mesh.ca_file, certificate, mesh.operator_key, crl_file=crl)
         return mqtt_connect(replace(access, broker_of=broker_of))()
 
     return connect
@@ -82,8 +82,7 @@ def job_service(
     Raises:
         ProvisioningError: a URL is none.
     """
-    name = f"{OPERATOR_ID}-jobs-{secrets.token_hex(4)}"  # several may run at once, beside `mesh serve`
-    connect = operator_connect(mesh, broker_urls, name, broker_of=home)
+    connect = operator_connect(mesh, broker_urls, "jobs", broker_of=home)
     return JobService(mesh.name, desk, connect, devices=[home] if home else devices)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 
 from edge_agent.cli.job_run import job_service, open_desk, operator_connect
 from edge_agent.tasks import Keeper
-from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.errors import ProvisioningError
@@ -47,7 +46,7 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Se
     with mesh.inventory() as inventory, contextlib.closing(open_desk(mesh)) as desk:
         mesh.list_revoked(inventory, authority)  # should a revocation have been cut off
         registrar = Registrar(authority, inventory)
-        connect = operator_connect(mesh, broker_urls, OPERATOR_ID)
+        connect = operator_connect(mesh, broker_urls, "service")
         shared = RegistrarService(mesh, registrar, inventory, connect, where=", ".join(broker_urls))
         # To everybody: who has moved to a broker of its own, or back, is asked at the wrong place once and is harmed
         # by nothing.
@@ -99,7 +98,7 @@ class OwnBrokers:
                 self._running[device] = url, self._serve(device, url)
 
     def _serve(self, device: str, url: str) -> Keeper:
-        connect = operator_connect(self._mesh, [url], f"{OPERATOR_ID}-{device}", broker_of=device)
+        connect = operator_connect(self._mesh, [url], f"service-{device}", broker_of=device)
         registrar = RegistrarService(
             self._mesh, self._registrar, self._inventory, connect, where=f"{device}'s own broker, {url}", home=device
         )

@@ -35,7 +35,7 @@ from edge_agent.core.messages import (
     UserMessage,
 )
 from edge_agent.tasks import OvertakenError, unless
-from edge_agent.wire import codec, topics
+from edge_agent.wire import client_ids, codec, topics
 
 PROMPTS_OPEN_MAX = 10_000  # of one client at a time: bounds its memory when a caller forgets to read
 WATCH_UNREAD_MAX = 4096  # broadcasts a slow watcher may lag behind
@@ -116,7 +116,7 @@ class MeshClient:
         self._watchers: list[Watcher] = []
         # Not the user's name alone: two sessions of one user, or of two meshes on one broker, would throw each other
         # out, for ever.
-        identifier = f"{self.mesh}.{self.principal}.{self.client_id}.{secrets.token_hex(4)}"
+        identifier = client_ids.passing(self.mesh, f"{self.principal}.{self.client_id}")
         self._connection = Connection(home, access, identifier, self._settings, self._on_message, self._on_connect)
 
     async def __aenter__(self) -> Self:

@@ -49,7 +49,7 @@ def claim_identity(config: AgentConfig, invitation_file: Path, give_up_s: float 
     store.trust(invitation["bundle"].encode())
     access = BrokerAccess(
         invitation["claim_broker"],
-        f"{store.device_id}-claim",
+        f"{store.mesh}.{store.device_id}-claim",
         store.ca_file,
         username=claim_login(store.device_id),
         password=invitation["secret"],

@@ -114,7 +114,7 @@ def _make_keeper(config: AgentConfig) -> CertificateKeeper | None:
     home = broker.home if broker.mode == "shared" else f"mqtts://127.0.0.1:{broker.port}"
     access = BrokerAccess(
         home,
-        f"{config.device.id}-renewal",
+        f"{config.device.mesh}.{config.device.id}-renewal",
         store.ca_file,
         store.identity_file,
         store.identity_file,

@@ -42,7 +42,8 @@ export class Connection {
     private readonly events: ConnectionEvents,
     private readonly load: () => Promise<OpenSession> = loadSession,
   ) {
-    this.clientId = `${pairing.user}-${randomHex(4)}`; // two pages of one user must not throw each other out
+    // Two pages of one user must not throw each other out, and nobody is to guess this and throw out either.
+    this.clientId = `${pairing.mesh}.${userLogin(pairing.user)}.${randomHex(10)}`;
     this.brokers = usableBrokers(pairing.brokers);
     this.at = Math.floor(Math.random() * this.brokers.length); // spreads users over the nodes of a cluster
   }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections import OrderedDict
 
 from edge_agent.adapters.mqtt.client import BrokerUrl
@@ -59,8 +58,9 @@ class AwayPool:
         await asyncio.gather(*(connection.stop(self._settings.flush_s) for connection in connections), *self._closing)
 
     def _dial(self, home: tuple[BrokerUrl, ...], device_id: str) -> Connection:
-        # A name of its own: should two URLs mean one broker, the second must not take over the first one's session.
-        client_id = f"{self._settings.client_id}.{secrets.token_hex(4)}"
+        # A name of its own: should two URLs mean one broker, the second must not take over the first one's session, and
+        # a strange broker must not learn what this device is called at home.
+        client_id = self._settings.passing_client_id()
         connection = Connection(home, self._settings, self._counters, self._rng, client_id=client_id, owner=device_id)
         connection.start()
         self._open[home, device_id] = connection

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 
 from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.trust import TlsFiles
 from edge_agent.core.errors import SettingsError
+from edge_agent.wire import client_ids
 from edge_agent.wire.codec import BODY_BYTES_MAX
 from edge_agent.wire.topics import check_id
-
-INSTALL_BYTES = 6  # random, in hexadecimal: nobody meets another's by accident, or guesses it
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +17,8 @@ class MqttSettings:
     """How a device reaches brokers.
 
     home: where this device is connected and reads its inboxes: a URL, or those of a cluster's nodes, commas between.
-    install: tells this installation's session at a broker from those of other meshes and clones; the same after a
-        restart, so that a broker that can keeps what arrives meanwhile. One that is made here lasts as long as this.
+    install: this installation's secret, of which its client id is made; the same after a restart, so that a broker
+        that can keeps what arrives meanwhile. One that is made here lasts as long as this.
     home_aliases: other URLs by which peers may name the same broker (its address in the local network, say).
     username, password: for the home broker only; strangers' brokers never see them. `tls` is shown to all of them.
     """
@@ -28,7 +26,7 @@ class MqttSettings:
     device_id: str
     mesh: str
     home: str
-    install: str = field(default_factory=lambda: secrets.token_hex(INSTALL_BYTES))
+    install: str = field(default_factory=client_ids.new_secret, repr=False)
     home_aliases: tuple[str, ...] = ()
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -68,8 +66,12 @@ class MqttSettings:
 
     @property
     def client_id(self) -> str:
-        """This device's name for its session at its home broker. No id holds a dot, so no two can be the same."""
-        return f"{self.mesh}.{self.device_id}.{self.install}"
+        """This device's name for its session at its home broker, and nowhere else: who knows it can end the session."""
+        return client_ids.lasting(self.mesh, self.device_id, self.install)
+
+    def passing_client_id(self) -> str:
+        """Returns a name for one connection elsewhere, or beside the session at home."""
+        return client_ids.passing(self.mesh, self.device_id)
 
 
 @dataclass(slots=True)
