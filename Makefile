@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install app demo test test-long quick test-flash test-clients check compiled bench chaos soak clean broker programs model docs docs-serve
+.PHONY: help install app demo test test-long quick test-flash test-clients check compiled bench chaos soak fuzz clean broker programs model docs docs-serve
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -94,6 +94,10 @@ chaos: install programs ## kill, stop, starve, cut off real processes, fill disk
 
 soak: install programs ## a mesh under steady load for 2 hours: does anything grow? Draws docs/img/soak.svg
 	@$(BIN)/python -m tests.chaos.soak --hours $(HOURS) $(if $(MODEL),--model $(MODEL))
+
+BODIES ?= 10000000
+fuzz: $(STAMPS)/packages ## bytes and events that nobody should send, through codec and core (10 million bodies: half an hour)
+	@$(BIN)/python -m tests.hostile.fuzz --bodies $(BODIES) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove .venv and caches (not models, which are in your data folder)
 	@rm -rf $(VENV) build dist app/node_modules edge_agent/gateway/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

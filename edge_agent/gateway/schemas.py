@@ -29,7 +29,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     role: str
-    content: str | Annotated[list[ContentPart], Field(max_length=PARTS_MAX)] | None = None
+    content: str | Annotated[list[ContentPart], Field(max_length=PARTS_MAX, fail_fast=True)] | None = None
 
 
 class StreamOptions(BaseModel):
@@ -62,7 +62,7 @@ class ChatCompletionRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: str = Field(max_length=128, description="`moa`, `moa-m2-k3` (any M, k) or `local`")
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX, fail_fast=True)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_completion_tokens: int | None = Field(default=None, ge=1)

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Any, final, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check, speaker_of
+from edge_agent.wire.refusing import quick_to_refuse
 from edge_agent.wire.salvage import Salvage, utf_16_of
 from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, VERSION, check_id
 
@@ -51,6 +52,7 @@ TYPE_NAMES: dict[type, str] = {kind: _type_name(kind) for kind in _KINDS}
 """The `type` of every message class."""
 _CLASS_OF: dict[str, type] = {name: kind for kind, name in TYPE_NAMES.items()}
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
+_VALIDATORS = {kind: SchemaValidator(quick_to_refuse(adapter.core_schema)) for kind, adapter in _ADAPTERS.items()}
 _HEADS = {kind: f'{{"v":{SCHEMA_VERSION},"type":"{name}",'.encode() for kind, name in TYPE_NAMES.items()}
 
 
@@ -143,7 +145,7 @@ def _with_what_is_left(error: ProtocolError, body: bytes, body_id: str) -> UserI
     """Adds of what to tell the sender, as far as that can still be read; where to, the topic has said."""
     left = Salvage(body)
     body_id = body_id or left.text("id", MESSAGE_ID_LENGTH_MAX)
-    error.message_id = error.message_id or left.text("prompt_id", MESSAGE_ID_LENGTH_MAX) or body_id
+    error.message_id = error.message_id or left.text("prompt_id", MESSAGE_ID_LENGTH_MAX) or _message_id({"id": body_id})
     return UserInputError(error, CLIENT_DEFAULT, body_id)
 
 
@@ -197,7 +199,7 @@ def _validate(kind: type, fields: dict[str, Any]) -> Any:  # an instance of `kin
     # written as Infinity and refused then; as null it would pass for an optional field.
     message: Any
     try:
-        message = _ADAPTERS[kind].validate_json(to_json(fields, inf_nan_mode="constants"))
+        message = _VALIDATORS[kind].validate_json(to_json(fields, inf_nan_mode="constants"))
         check(message)
     except ValidationError as error:
         raise _invalid(_first_error(error)) from None
@@ -240,10 +242,10 @@ def _envelope_text(fields: dict[str, Any], name: str, length_max: int) -> str:
 
 
 def _message_id(fields: dict[str, Any]) -> str:
-    for name in ("prompt_id", "request_id"):
+    for name in ("prompt_id", "request_id", "id"):
         text = fields.get(name)
-        if isinstance(text, str) and len(text) <= MESSAGE_ID_LENGTH_MAX:
-            return text
+        if isinstance(text, str) and len(text) <= MESSAGE_ID_LENGTH_MAX and text.isprintable():
+            return text  # else nobody could read a refusal that names it
     return ""
 
 
@@ -252,5 +254,7 @@ def _invalid(detail: str) -> ProtocolError:
 
 
 def _short(text: str, length_max: int = 60) -> str:
-    printable = "".join(character if character.isprintable() else "?" for character in text[: length_max + 1])
+    printable = text[: length_max + 1]
+    if not printable.isprintable():
+        printable = "".join(character if character.isprintable() else "?" for character in printable)
     return printable if len(printable) <= length_max else printable[: length_max - 3] + "..."

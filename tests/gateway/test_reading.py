@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from edge_agent.core.messages import OUTPUT_TOKENS_MAX, ChatMessage, Role, Sampling
 from edge_agent.gateway.errors import ApiError
@@ -140,3 +141,18 @@ def test_hints_without_effect_are_ignored_and_named() -> None:
         "top_p",
     )
     assert len(read(**{f"x{number}": 1 for number in range(100)}).ignored) == 16
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{}] * 2_000,
+        [{"role": "user", "content": [{}] * 255}] * 2_000,
+        [{"role": "user", "content": [1] * 255}] * 2_000,
+        [{"role": "user", "content": [{}] * 300_000}],
+    ],
+)
+def test_a_request_is_refused_at_its_first_reasons_however_many_there_are(messages: list[Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ChatCompletionRequest.model_validate({"model": "moa", "messages": messages})
+    assert caught.value.error_count() < 10

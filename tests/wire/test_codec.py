@@ -193,6 +193,13 @@ def test_which_client_sent_a_bad_message_is_still_known_where_it_can_be_read() -
     assert (error.client, error.body_id, error.message_id) == ("phone", "i1", "p1")
 
 
+@pytest.mark.parametrize("fields", [{"prompt_id": "a\nb"}, {"prompt_id": "\x85"}, {"prompt_id": ..., "id": "\ue000"}])
+def test_a_refusal_of_an_id_that_cannot_be_shown_can_be_read(fields: dict[str, Any]) -> None:
+    for wrong in ({}, {"client": "A"}, {"options": 7}):
+        error = refusal(body(**fields, **wrong))
+        assert decode(encode(m.PromptRefusal(error.message_id, "d0", error.reason, error.detail), error.body_id))
+
+
 def test_a_body_that_does_not_parse_is_of_the_default_client_and_shows_its_id() -> None:
     error = refusal(body(id="i1", client="phone")[:-1])
     assert (error.client, error.body_id, error.message_id) == ("0", "i1", "p1")

@@ -1,0 +1,57 @@
+"""A body is refused at its first reason, whatever else is wrong with it: 256 KiB of wrong items cost no more to refuse
+than 256 KiB of right ones cost to read. Counted in bytes of memory, since a time is the machine's."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from edge_agent.wire.codec import BODY_BYTES_MAX, TYPE_NAMES, encode
+from tests.hostile import valid
+from tests.hostile.check_codec import check_cost
+
+ITEMS: tuple[Any, ...] = ({}, 1)  # each wrong in all its fields, or many of them
+
+
+def lists_in(value: Any, place: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Every list in a body, with the names that lead there."""
+    for name, inner in value.items() if isinstance(value, dict) else (("", one) for one in value):
+        if isinstance(inner, list):
+            yield f"{place}.{name}", inner
+        if isinstance(inner, dict | list):
+            yield from lists_in(inner, f"{place}.{name}")
+
+
+def filled_bodies(kind: type, item: Any) -> Iterator[bytes]:
+    """A body for each place of this kind that holds a list, which fills it."""
+    rng, seen = random.Random(7), set[str]()
+    for _ in range(8):
+        text = encode(valid.message(rng, kind))
+        for number, (place, _) in enumerate(lists_in(json.loads(text))):
+            if place not in seen:
+                seen.add(place)
+                fields = json.loads(text)
+                filled = list(lists_in(fields))[number][1]
+                filled += [item] * ((BODY_BYTES_MAX - 2 * len(text)) // (len(json.dumps(item)) + 2))
+                yield json.dumps(fields, ensure_ascii=False).encode()
+
+
+WITH_LISTS = [kind for kind in valid.KINDS if any(filled_bodies(kind, 1))]
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=json.dumps)
+@pytest.mark.parametrize("kind", WITH_LISTS, ids=lambda kind: TYPE_NAMES[kind])
+def test_a_list_that_fills_a_body_costs_what_its_bytes_cost(kind: type, item: Any) -> None:
+    for body in filled_bodies(kind, item):
+        assert 0.9 * BODY_BYTES_MAX < len(body) <= BODY_BYTES_MAX
+        check_cost(body)
+
+
+def test_names_that_no_message_has_cost_what_their_bytes_cost() -> None:
+    fields = {"v": 2, "type": "prompt", **{f"{number:x}": 0 for number in range(20_000)}}
+    check_cost(json.dumps(fields).encode())
+    check_cost(json.dumps({"v": 2, "type": "prompt", "options": fields}).encode())
