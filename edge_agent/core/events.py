@@ -12,6 +12,7 @@ from typing import TypeAlias, final
 
 from edge_agent.core.health import Part
 from edge_agent.core.messages import Answer, Contribution, Message, Missing, Prompt, RefusalReason, Substitute
+from edge_agent.core.shares import user_holder
 
 
 @final
@@ -34,6 +35,11 @@ class ReplyRoute:
     def inbox(self) -> str:
         """The principal and the client as one text. Neither holds a slash."""
         return f"{self.principal}/{self.client}"
+
+    @property
+    def holder(self) -> str:
+        """Under which name this user's prompts are counted for its share."""
+        return user_holder(self.principal, self.client)
 
 
 @final

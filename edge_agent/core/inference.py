@@ -11,6 +11,7 @@ from edge_agent.core.load import OfferedLoad
 from edge_agent.core.messages import BusyReason
 from edge_agent.core.meter import LoadMeter
 from edge_agent.core.queue import InferenceQueue, Item
+from edge_agent.core.shares import Shortage
 from edge_agent.core.states import ItemOutcome, ItemState
 
 _NEVER = float("inf")
@@ -35,25 +36,32 @@ class InferenceServer:
         self._context = context
         self._servers = servers
         self._starting = False
-        self.queue = InferenceQueue(settings.queue_capacity, settings.queue_bytes_max, settings.origin_share)
+        self.queue = InferenceQueue(
+            settings.queue_capacity, settings.queue_bytes_max, settings.queue_work_max, settings.principal_share
+        )
         self.meter = LoadMeter()
         self.load = OfferedLoad()
 
-    def refusal(self, origin: str, size_bytes: int, expires_in_s: float | None, now: float) -> BusyReason | None:
+    def refusal(
+        self, holder: str, size_bytes: int, work: int, expires_in_s: float | None, now: float
+    ) -> BusyReason | None:
         """Returns why another device's item may not come in now, `None` if it may."""
         if self._context.stopping:
             return BusyReason.STOPPING
         if not self._context.health.able:
             return BusyReason.UNABLE
-        reason = self.queue.refusal(origin, size_bytes)
-        if reason is None and expires_in_s is not None:
-            wait = self.expected_wait_s(now)
+        shortage = self.queue.shortage(holder, size_bytes, work)
+        if shortage is not None:
+            return BusyReason.OVER_SHARE if shortage is Shortage.SHARE else BusyReason.QUEUE_FULL
+        if expires_in_s is not None:
+            wait = self.expected_wait_s(now, holder)
             if wait is not None and wait > expires_in_s:
                 return BusyReason.DEADLINE
-        return reason
+        return None
 
-    def expected_wait_s(self, now: float) -> float | None:
-        """Returns the seconds until an item that came now would start, `None` before any service time is known."""
+    def expected_wait_s(self, now: float, holder: str = "") -> float | None:
+        """Returns the seconds until an item of this holder's that came now would start (by default, of one who is not
+        over its share), `None` before any service time is known."""
         times = self.meter.service_times
         queue = self.queue
         if not queue.waiting and len(queue.running) < self._servers:
@@ -64,9 +72,12 @@ class InferenceServer:
             if mean is None:
                 return None
             total += max(mean - (now - item.started_at), 0.0)
-        long_ones = queue.waiting_with_references
+        count, long_ones = len(queue.waiting), queue.waiting_with_references
+        if queue.shares.has_over:
+            ahead = [bool(item.references) for item in queue.ahead_of(holder)]
+            count, long_ones = len(ahead), sum(ahead)
         total += long_ones * (times.expected(True) or 0.0)
-        total += (len(queue.waiting) - long_ones) * (times.expected(False) or 0.0)
+        total += (count - long_ones) * (times.expected(False) or 0.0)
         return total / self._servers
 
     def submit(self, item: Item, now: float) -> None:

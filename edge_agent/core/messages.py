@@ -139,6 +139,9 @@ class ProposalRequest:
     references: tuple[str, ...]
     sampling: Sampling
     expires_in_s: float | None
+    yields: bool = False
+    """Whether it is for a user who has more than a share at the origin already: others pass it in line, its origin's
+    own other requests too."""
 
 
 @final

@@ -22,6 +22,7 @@ from edge_agent.core.messages import (
     RequestReceipt,
 )
 from edge_agent.core.queue import Item
+from edge_agent.core.shares import device_holder
 from edge_agent.core.sizes import size_of
 from edge_agent.core.states import ItemOutcome
 from edge_agent.core.work import contribution_of
@@ -66,7 +67,7 @@ class PeerService:
             device_id=self._context.identity.device_id,
             busy=busy,
             requests_waiting=len(self._server.queue.waiting),
-            expected_wait_s=self._server.expected_wait_s(now),
+            expected_wait_s=self._server.expected_wait_s(now, device_holder(request.origin, yields=request.yields)),
         )
         self._send(request.origin, request.origin_home, receipt)
 
@@ -110,10 +111,11 @@ class PeerService:
 
     def _admit(self, item_id: str, request: ProposalRequest, now: float) -> BusyReason | None:
         size = size_of(request.messages, request.references)
+        holder, work = device_holder(request.origin, yields=request.yields), request.sampling.max_output_tokens
         if not request.messages or not 1 <= request.layer <= LAYERS_MAX:
             busy: BusyReason | None = BusyReason.INVALID
         else:
-            busy = self._server.refusal(request.origin, size, request.expires_in_s, now)
+            busy = self._server.refusal(holder, size, work, request.expires_in_s, now)
         if busy is not None:
             self._context.counters.requests_refused += 1
             self._server.reject(bool(request.references), now)
@@ -125,6 +127,7 @@ class PeerService:
                 owner=self,
                 owner_key=request.request_id,
                 origin=request.origin,
+                holder=holder,
                 messages=request.messages,
                 references=request.references,
                 sampling=request.sampling,

@@ -1,19 +1,22 @@
-"""The bounded first-come-first-served inference queue: places, bytes, shares and reservations.
+"""The bounded first-come-first-served inference queue: places, bytes, work, and whose they are.
 
 A place is taken by a session for as long as it lives, whether or not it has an item in the queue just then, and by
 each item of another device while it waits or runs. So a session that was accepted always finds room for its later
-stages, and other devices get what is left, each no more than its share.
+stages. What each user and each device may have is said in `shares`. Who has more than its share is passed by others in
+line, for a few turns at a time; all others are served in the order they came.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import InferenceCompleted
-from edge_agent.core.messages import BusyReason, ChatMessage, Sampling
+from edge_agent.core.messages import ChatMessage, Sampling
+from edge_agent.core.shares import Shares, Shortage
 from edge_agent.core.states import ITEM_TRANSITIONS, ItemOutcome, ItemState, advance
 
 
@@ -39,6 +42,8 @@ class Item:
     """What the owner knows it by: a session's key, or a peer's request id."""
     origin: str
     """The device whose prompt it serves."""
+    holder: str
+    """Whose share it counts for: that device's, or of a session's item its user's."""
     messages: tuple[ChatMessage, ...]
     references: tuple[str, ...]
     sampling: Sampling
@@ -56,27 +61,12 @@ class Item:
 class InferenceQueue:
     """Who may come in, who is next, who is running. It knows nothing of engines."""
 
-    __slots__ = (
-        "_bytes_max",
-        "_capacity",
-        "_held",
-        "_peer_items",
-        "_reserved",
-        "_share",
-        "held_bytes",
-        "running",
-        "waiting",
-        "waiting_with_references",
-    )
+    __slots__ = ("_passed", "_reserved", "running", "shares", "waiting", "waiting_with_references")
 
-    def __init__(self, capacity: int, bytes_max: int, origin_share: float) -> None:
-        self._capacity = capacity
-        self._bytes_max = bytes_max
-        self._share = max(1, int(capacity * origin_share))
-        self._reserved: dict[str, int] = {}  # session key -> bytes reserved for its stages
-        self._held: dict[str, int] = {}  # other device -> places it holds
-        self._peer_items = 0
-        self.held_bytes = 0
+    def __init__(self, capacity: int, bytes_max: int, work_max: int, share: float) -> None:
+        self.shares = Shares(share, capacity, bytes_max, work_max)
+        self._reserved: dict[str, tuple[str, int, int]] = {}  # session key -> holder, bytes and work of its stages
+        self._passed = 0  # turns in a row in which the head was passed by
         self.waiting: OrderedDict[str, Item] = OrderedDict()
         self.waiting_with_references = 0
         """How many of those waiting were given references: they take longer."""
@@ -85,55 +75,77 @@ class InferenceQueue:
     @property
     def places_used(self) -> int:
         """Places taken by sessions and by other devices' items; at most the capacity."""
-        return self._peer_items + len(self._reserved)
+        return self.shares.used[0]
 
-    def refusal(self, origin: str, size_bytes: int) -> BusyReason | None:
+    @property
+    def held_bytes(self) -> int:
+        """Bytes taken by sessions and by other devices' items."""
+        return self.shares.used[1]
+
+    def shortage(self, holder: str, size_bytes: int, work: int) -> Shortage | None:
         """Returns why an item of another device may not come in now, `None` if it may."""
-        if self._peer_items + len(self._reserved) >= self._capacity or self.held_bytes + size_bytes > self._bytes_max:
-            return BusyReason.QUEUE_FULL
-        if self._held.get(origin, 0) >= self._share:
-            return BusyReason.OVER_SHARE
-        return None
+        return self.shares.shortage(holder, size_bytes, work)
 
-    def reserve(self, session_key: str, size_bytes: int, *, force: bool = False) -> bool:
-        """Takes a place and bytes for a session, for as long as it lives; returns whether there was room.
+    def reserve(
+        self, session_key: str, holder: str, size_bytes: int, work: int, *, force: bool = False
+    ) -> Shortage | None:
+        """Takes a place, bytes and work for a session, for as long as it lives; returns why there is no room.
 
         `force` is for sessions accepted before a restart: they had their place already.
         """
-        if not force and (
-            self._peer_items + len(self._reserved) >= self._capacity or self.held_bytes + size_bytes > self._bytes_max
-        ):
-            return False
+        shortage = None if force else self.shares.shortage(holder, size_bytes, work)
+        if shortage is not None:
+            return shortage
         if session_key in self._reserved:
             raise InvariantError(f"session {session_key} has a place already")
-        self._reserved[session_key] = size_bytes
-        self.held_bytes += size_bytes
-        return True
+        self._reserved[session_key] = (holder, size_bytes, work)
+        self.shares.take(holder, size_bytes, work)
+        return None
 
     def release(self, session_key: str) -> None:
         """Gives a session's place back. Its items must have left before."""
-        self.held_bytes -= self._reserved.pop(session_key)
+        self.shares.give_back(*self._reserved.pop(session_key))
 
     def push(self, item: Item) -> None:
-        """Puts an item at the end. The caller has asked `refusal` (other devices) or holds a reservation (sessions)."""
+        """Puts an item at the end. The caller has asked `shortage` (of other devices' items) or holds a reservation."""
         if item.item_id in self.waiting or item.item_id in self.running:
             raise InvariantError(f"item {item.item_id} is in the queue already")
         if item.role == "peer":
-            self._held[item.origin] = self._held.get(item.origin, 0) + 1
-            self._peer_items += 1
-            self.held_bytes += item.size_bytes
+            self.shares.take(item.holder, item.size_bytes, item.sampling.max_output_tokens)
         elif item.owner_key not in self._reserved:
             raise InvariantError(f"session {item.owner_key} has no place")
         self.waiting[item.item_id] = item
         self.waiting_with_references += bool(item.references)
 
     def pop(self) -> Item | None:
-        """Takes the item at the head out of the waiting line; `None` if nobody waits. The caller starts or ends it."""
+        """Takes who is next out of the waiting line; `None` if nobody waits. The caller starts or ends it."""
         if not self.waiting:
             return None
-        item = self.waiting.popitem(last=False)[1]
+        item = next(iter(self.waiting.values()))
+        if self.shares.is_over(item.holder):
+            item = self._next_instead_of(item)
+        del self.waiting[item.item_id]
         self.waiting_with_references -= bool(item.references)
         return item
+
+    def ahead_of(self, holder: str) -> Iterable[Item]:
+        """Returns those waiting who would be served before an item of this holder that came now."""
+        shares = self.shares
+        if not shares.has_over or shares.is_over(holder):
+            return self.waiting.values()
+        first = [item for item in self.waiting.values() if not shares.is_over(item.holder)]
+        turns = (len(first) + 1 + self._passed) // shares.turns  # of those whom the others pass meanwhile
+        return first + [item for item in self.waiting.values() if shares.is_over(item.holder)][:turns]
+
+    def _next_instead_of(self, head: Item) -> Item:
+        """The head is of somebody who is over its share: others pass it, but for one turn in a few."""
+        if self._passed + 1 < self.shares.turns:
+            for item in self.waiting.values():
+                if not self.shares.is_over(item.holder):
+                    self._passed += 1
+                    return item
+        self._passed = 0
+        return head
 
     def start(self, item: Item, now: float) -> None:
         """The popped item is handed to the engine."""
@@ -152,25 +164,18 @@ class InferenceQueue:
         if self.running.pop(item.item_id, None) is None and self.waiting.pop(item.item_id, None) is not None:
             self.waiting_with_references -= bool(item.references)
         if item.role == "peer":
-            self._peer_items -= 1
-            self.held_bytes -= item.size_bytes
-            left = self._held[item.origin] - 1
-            if left:
-                self._held[item.origin] = left
-            else:
-                del self._held[item.origin]
+            self.shares.give_back(item.holder, item.size_bytes, item.sampling.max_output_tokens)
 
     def check_invariants(self) -> None:
         """Raises `InvariantError` if a bound does not hold or a count is off."""
+        if contradiction := self.shares.contradiction():
+            raise InvariantError(contradiction)
         items = [*self.waiting.values(), *self.running.values()]
-        peers = [item for item in items if item.role == "peer"]
-        if len(peers) != self._peer_items or sum(self._held.values()) != self._peer_items:
-            raise InvariantError("places of other devices are miscounted")
-        if sum(item.size_bytes for item in peers) + sum(self._reserved.values()) != self.held_bytes:
-            raise InvariantError("held bytes are miscounted")
-        if any(count > self._share for count in self._held.values()):
-            raise InvariantError("a device holds more than its share")
-        if self._peer_items and self.places_used > self._capacity:
+        held = Counter(item.holder for item in items if item.role == "peer")
+        held.update(holder for holder, _, _ in self._reserved.values())
+        if held.total() != self.places_used or any(self.shares.holds(holder) != held[holder] for holder in held):
+            raise InvariantError("the places that are taken are not those of sessions and items")
+        if self.places_used > max(self.shares.places, len(self._reserved)):
             raise InvariantError("more places are used than there are")
         owners = [item.owner_key for item in items if item.role != "peer"]
         if len(owners) != len(set(owners)) or any(key not in self._reserved for key in owners):

@@ -22,12 +22,17 @@ from edge_agent.core.events import (
 from edge_agent.core.health import Part
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
-from edge_agent.core.messages import Prompt, PromptReceipt, PromptRefusal, RefusalReason, Role
+from edge_agent.core.messages import Prompt, PromptOptions, PromptReceipt, PromptRefusal, RefusalReason, Role
 from edge_agent.core.sessions import Sessions
+from edge_agent.core.shares import Shortage
 from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size, size_of
 from edge_agent.core.states import Outcome
 
 _NEVER = float("inf")
+_SHORT_OF = {
+    Shortage.FULL: "the queue is full",
+    Shortage.SHARE: "you have your share of this device's queue already; the rest is kept for others",
+}
 _UNABLE_RETRY_S = 10.0  # a model that is loaded again takes seconds
 
 
@@ -61,8 +66,8 @@ class Reception:
             self._refuse(event.reply, event.prompt.prompt_id, *refusal)
             return
         session = self._sessions.open(key, event.prompt, event.reply, now)
-        if session is None:
-            self._refuse(event.reply, event.prompt.prompt_id, RefusalReason.OVERLOADED, "the queue is full", now)
+        if isinstance(session, Shortage):
+            self._refuse(event.reply, event.prompt.prompt_id, RefusalReason.OVERLOADED, _SHORT_OF[session], now)
             return
         if self._context.settings.journal:
             self._sessions.journal(session, now)
@@ -125,16 +130,30 @@ class Reception:
         room = self._context.message_bytes_max - MESSAGE_OVERHEAD_BYTES
         if chat_size(prompt.messages) > room:
             return RefusalReason.TOO_LARGE, f"this device's broker takes prompts of at most {max(room, 0)} bytes"
+        if too_much := self._over_caps(prompt.options):
+            return RefusalReason.INVALID, too_much
         if not prompt.messages or prompt.messages[-1].role is not Role.USER or not prompt.messages[-1].content.strip():
             return RefusalReason.INVALID, "the last message must be the user's and must not be empty"
         return None
+
+    def _over_caps(self, options: PromptOptions) -> str:
+        """What of a prompt costs more than this device lets one user ask for, "" if nothing does."""
+        settings = self._context.settings
+        for what, asked, most in (
+            ("layers", options.layers, settings.prompt_layers_max),
+            ("fanout", options.fanout, settings.prompt_fanout_max),
+            ("max_output_tokens", options.sampling.max_output_tokens, settings.prompt_output_tokens_max),
+        ):
+            if asked is not None and asked > most:
+                return f"{what}: {asked} is more than this device does for a prompt: at most {most}"
+        return ""
 
     def _restore(self, restored: RestoredSession, now: float) -> None:
         key = _session_key(restored.prompt.prompt_id, restored.reply)
         if self._sessions.find(key) is not None or self._sessions.ends.is_known(key):
             return  # a disk that could not be read at the start: meanwhile the prompt was asked again
         session = self._sessions.open(key, restored.prompt, restored.reply, now, restored)
-        if session is None:
+        if isinstance(session, Shortage):
             return
         session.accepted_at = now - restored.elapsed_s
         session.restarts = restored.restarts
@@ -155,7 +174,8 @@ class Reception:
             self._sessions.resume(session, now)
 
     def _send_receipt(self, reply: ReplyRoute, prompt_id: str, durable: bool, now: float) -> None:
-        receipt = PromptReceipt(prompt_id, self._context.identity.device_id, self._server.expected_wait_s(now), durable)
+        wait_s = self._server.expected_wait_s(now, reply.holder)
+        receipt = PromptReceipt(prompt_id, self._context.identity.device_id, wait_s, durable)
         self._context.out.append(SendToUser(reply, receipt))
 
     def _refuse(
@@ -164,7 +184,7 @@ class Reception:
         self._context.counters.prompts_refused += 1
         retry_after_s = _UNABLE_RETRY_S if reason is RefusalReason.UNABLE else None
         if now is not None:
-            retry_after_s = max(self._server.expected_wait_s(now) or 0.0, 1.0)
+            retry_after_s = max(self._server.expected_wait_s(now, reply.holder) or 0.0, 1.0)
         self._context.out.append(
             SendToUser(reply, PromptRefusal(prompt_id, self._context.identity.device_id, reason, detail, retry_after_s))
         )

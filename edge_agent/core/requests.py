@@ -8,7 +8,7 @@ broker. Every request ends in exactly one of: a response, gone (with a reason), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import SendToDevice
@@ -36,11 +36,13 @@ _PROBE_STRETCH_MAX = 20  # probe intervals: a peer's word on its wait must not p
 class Requests:
     """Every request whose response may still come, by id."""
 
-    __slots__ = ("_context", "_membership", "_open", "_receipt_times")
+    __slots__ = ("_context", "_crowds", "_membership", "_open", "_receipt_times")
 
-    def __init__(self, context: Context, membership: Membership) -> None:
+    def __init__(self, context: Context, membership: Membership, crowds: Callable[[str], bool]) -> None:
+        """crowds: whether a user has so much here that what is asked of others for it yields there."""
         self._context = context
         self._membership = membership
+        self._crowds = crowds
         self._open: dict[str, PeerRequest] = {}
         self._receipt_times = ReceiptTimes(context.settings)
 
@@ -182,9 +184,13 @@ class Requests:
             references=self._references(session, layer),
             sampling=session.prompt.options.sampling,
             expires_in_s=expires_in_s,
+            yields=self._yields(session),
         )
         context.out.append(SendToDevice(request.device_id, request.home_broker, message, expires_in_s))
         context.timers.set((TIMER, request.request_id), now + self._receipt_times.timeout_s)
+
+    def _yields(self, session: Session) -> bool:
+        return self._crowds(session.reply.holder)
 
     def _references(self, session: Session, layer: LayerRound) -> tuple[str, ...]:
         """What peers are given: the session's references as far as they fit into a message of today's broker."""

@@ -25,6 +25,7 @@ from edge_agent.core.policies.layer_plan import Load
 from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
 from edge_agent.core.session import Response, Session
+from edge_agent.core.shares import Shortage
 from edge_agent.core.sizes import size_of
 from edge_agent.core.states import ItemOutcome, Outcome, SessionState
 from edge_agent.core.work import contribution_of
@@ -49,7 +50,7 @@ class Sessions:
         self._planned_at = -_NEVER
         self._judging = Judging(context)
         self.ends = Ends(context)
-        self.requests = Requests(context, membership)
+        self.requests = Requests(context, membership, server.queue.shares.crowds)
         self.layers = LayerRunner(context, server, membership, self.requests, self._layer_joined)
         self._fallback = Fallback(context, membership, self.requests, self._fallback_ended)
 
@@ -138,8 +139,8 @@ class Sessions:
 
     def open(
         self, key: str, prompt: Prompt, reply: ReplyRoute, now: float, restored: RestoredSession | None = None
-    ) -> Session | None:
-        """Makes a session and takes its place in the queue; `None` if there is no place. The caller starts it."""
+    ) -> Session | Shortage:
+        """Makes a session and takes its place in the queue, or returns why there is none. The caller starts it."""
         settings, options = self._context.settings, prompt.options
         layers = settings.layers if options.layers is None else options.layers
         fanout = settings.fanout if options.fanout is None else options.fanout
@@ -152,9 +153,11 @@ class Sessions:
         # while a layer's responses come in, those of the layer before are still its references
         responses = min(layers, 2) * (fanout + 1)
         reserved_bytes = size_of(prompt.messages) + responses * settings.response_bytes_max
-        if not self._server.queue.reserve(key, reserved_bytes, force=restored is not None):
+        work = (layers + 1) * options.sampling.max_output_tokens  # what this device does of it
+        shortage = self._server.queue.reserve(key, reply.holder, reserved_bytes, work, force=restored is not None)
+        if shortage is not None:
             self._server.reject(False, now)
-            return None
+            return shortage
         deadline_s = settings.deadline_s if options.deadline_s is None else options.deadline_s
         if restored is not None:
             deadline_s = restored.remaining_s
@@ -194,6 +197,7 @@ class Sessions:
             owner=self,
             owner_key=session.key,
             origin=self._context.identity.device_id,
+            holder=session.reply.holder,
             messages=session.prompt.messages,
             references=session.references,
             sampling=session.prompt.options.sampling,

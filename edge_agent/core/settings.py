@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX
+from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX, OUTPUT_TOKENS_MAX, Sampling
 
 UNBOUNDED = 2**31 - 1
 """A capacity that is never reached: for comparison with theory of unbounded queues, not for devices."""
@@ -35,11 +35,18 @@ class AgentSettings:
     fanout: int = 2  # k: each step up costs M more proposals a prompt across the mesh
     deadline_s: float | None = 300.0  # None: never; only for simulations that must match theory
 
+    # What one prompt may ask for. Lower: a user costs the mesh less; who asks for more is refused in words.
+    prompt_layers_max: int = LAYERS_MAX  # a prompt is (k+1)M+1 inferences across the mesh; not below `layers`
+    prompt_fanout_max: int = FANOUT_MAX  # not below `fanout`
+    prompt_output_tokens_max: int = OUTPUT_TOKENS_MAX  # of each inference; not below 256, what prompts ask for unasked
+
     # The inference queue. More places: fewer refusals, longer waits.
     queue_capacity: int = 32  # items waiting and running; at 10 s an item already over 5 minutes of wait
     queue_bytes_max: int = 8 * 1024 * 1024  # of prompt and reference text held
-    origin_share: float = 0.25  # of the places one other device may hold: four strangers can't fill it alone
     inference_attempts_max: int = 2  # a crash of the engine costs one retry, not the prompt
+    queue_work_max: int = 128 * 1024  # output tokens that may still be asked of the engine: 32 places of 4,096
+    # Of places, bytes and work: what each may have, and is kept free for others. Lower: fairer to many; 1: no shares.
+    principal_share: float = 0.25  # and who has more is passed in line, but for one turn in four (1 / 0.25)
 
     # Talking to peers. Shorter timeouts: quicker substitutes, more false suspicion.
     receipt_timeout_s: float = 2.0  # at most and at first: far above a busy loop's delay, far below an inference
@@ -81,9 +88,9 @@ class AgentSettings:
 
     def __post_init__(self) -> None:
         positive = (
-            "queue_capacity queue_bytes_max receipt_timeout_s receipt_timeout_min_s request_sends_max probe_interval_s"
-            " response_bytes_max prompt_bytes_max message_bytes_max gossip_sample suspect_after_s dead_after_s"
-            " view_size_max"
+            "queue_capacity queue_bytes_max queue_work_max receipt_timeout_s receipt_timeout_min_s request_sends_max"
+            " probe_interval_s response_bytes_max prompt_bytes_max message_bytes_max gossip_sample suspect_after_s"
+            " dead_after_s view_size_max"
             " responses_kept_max answers_bytes_max answers_kept_s session_restarts_max inference_attempts_max"
             " stability_target"
         )
@@ -98,7 +105,14 @@ class AgentSettings:
             raise SettingsError(f"layers must be 0 to {LAYERS_MAX}, not {self.layers}")
         if not 0 <= self.fanout <= FANOUT_MAX:
             raise SettingsError(f"fanout must be 0 to {FANOUT_MAX}, not {self.fanout}")
-        if not 0 < self.origin_share <= 1:
-            raise SettingsError(f"origin_share must be above 0 and at most 1, not {self.origin_share}")
+        for name, least, most in (
+            ("prompt_layers_max", self.layers, LAYERS_MAX),
+            ("prompt_fanout_max", self.fanout, FANOUT_MAX),
+            ("prompt_output_tokens_max", Sampling().max_output_tokens, OUTPUT_TOKENS_MAX),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise SettingsError(f"{name} must be {least} to {most}, not {getattr(self, name)}")
+        if not 0 < self.principal_share <= 1:
+            raise SettingsError(f"principal_share must be above 0 and at most 1, not {self.principal_share}")
         if self.substitutes_max < 0 or self.resume_grace_s < 0:
             raise SettingsError("substitutes_max and resume_grace_s must not be negative")

@@ -28,7 +28,7 @@ _SETTINGS = {
     "deadline_s": None,  # above ρ = 1 prompts wait as long as the queue is
     "queue_capacity": 1_000_000,
     "queue_bytes_max": 2**30,
-    "origin_share": 1.0,
+    "principal_share": 1.0,
     "receipt_timeout_s": 20.0,
     "receipt_timeout_min_s": 20.0,  # a machine that is busy is not to be taken for a mesh that lost a device
     "probe_interval_s": 3_600.0,  # and no item of a long queue asked after

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import final, get_args
 
 from edge_agent.core import messages as m
+from edge_agent.core import shares
 
 VERSION = 2
 """Of the protocol: topics begin with it, and every body says it as `v`."""
@@ -28,7 +29,7 @@ ANY = "+"
 
 CLIENT_DEFAULT = "0"
 """Where a principal is answered who names no client."""
-ANYBODY = "me"
+ANYBODY = shares.ANYBODY
 """Who somebody says to be whom the broker lets in without a name. It proves nothing, as no name does there."""
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")

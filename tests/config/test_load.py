@@ -325,14 +325,22 @@ def test_a_password_file_that_cannot_be_read_is_named(write, tmp_path):
 
 def test_what_is_written_loads_as_the_same(write, tmp_path):
     odd = 'say "hi"\\ \x7f \t Ω 🙂\nnext'
-    config = load_config(write(FULL), {"engine.api_key": "sk-1", "engine.instruction": odd, "agent.origin_share": 0.5})
+    config = load_config(
+        write(FULL), {"engine.api_key": "sk-1", "engine.instruction": odd, "agent.principal_share": 0.5}
+    )
     path = tmp_path / "new" / "agent.toml"
     write_config(config, path)
     assert load_config(path) == config
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["agent.toml"]
     text = tomllib.loads(path.read_text())
-    assert text["agent"] == {"layers": 1, "fanout": 3, "deadline_s": "none", "join": "quorum(2)", "origin_share": 0.5}
+    assert text["agent"] == {
+        "layers": 1,
+        "fanout": 3,
+        "deadline_s": "none",
+        "join": "quorum(2)",
+        "principal_share": 0.5,
+    }
     write_config(load_config(path, {"agent.layers": 2}), path)
     assert load_config(path).agent.layers == 2
 

@@ -46,7 +46,7 @@ def draw_settings(rng: random.Random) -> AgentSettings:
     """Returns settings in which queues are short, views small and timeouts close to the delays."""
     return AgentSettings(
         queue_capacity=rng.choice((1, 2, 4, 8)),
-        origin_share=rng.choice((0.25, 0.5, 1.0)),
+        principal_share=rng.choice((0.25, 0.5, 1.0)),
         deadline_s=rng.choice((None, 30.0, 300.0)),
         receipt_timeout_s=rng.choice((0.5, 2.0)),
         receipt_timeout_min_s=rng.choice((0.1, 0.5)),
@@ -289,7 +289,7 @@ class Chaos(Mesh):
             "places": server.queue.places_used,
             "ends to tell": sessions.ends.outstanding,
             "bytes": server.queue.held_bytes,
-            "shares": server.queue._held,
+            "shares": server.queue.shares._held,
             "timers": [key for key in agent._context.timers._live if key[0] not in ("gossip", "status")],
         }
         return {what: value for what, value in held.items() if value}

@@ -126,14 +126,15 @@ def test_requests_in_a_thousand_names_take_only_the_places_there_are() -> None:
         tell(mesh, replace(REQUEST, origin=f"x{number}", request_id=f"r{number}"))
     queue = mesh.agents["d0"]._server.queue
     assert queue.places_used == QUIET.queue_capacity
-    assert len(queue._held) == QUIET.queue_capacity
+    assert len(queue.shares._held) == QUIET.queue_capacity
 
 
-def test_one_device_cannot_take_more_than_its_share_or_the_bytes_there_are() -> None:
+def test_one_device_cannot_take_the_reserve_for_others_or_more_than_the_bytes_there_are() -> None:
     mesh = Mesh(1, service_s=1e6)
     for number in range(100):
         tell(mesh, replace(REQUEST, request_id=f"r{number}"))
-    assert mesh.agents["d0"]._server.queue.places_used == QUIET.queue_capacity * QUIET.origin_share
+    reserve = QUIET.queue_capacity * QUIET.principal_share
+    assert mesh.agents["d0"]._server.queue.places_used == QUIET.queue_capacity - reserve
     big = (ChatMessage(Role.USER, "x" * (QUIET.queue_bytes_max + 1)),)
     effects = tell(mesh, replace(REQUEST, origin="other", request_id="big", messages=big))
     assert refusals(effects) == [BusyReason.QUEUE_FULL]

@@ -159,14 +159,13 @@ def test_two_origins_may_use_the_same_request_id() -> None:
 
 
 def test_an_origin_is_refused_over_its_share_and_others_are_not() -> None:
-    mesh = bench(replace(QUIET, queue_capacity=8, origin_share=0.25))
-    assert [refusal(mesh, replace(REQUEST, request_id=f"r{number}")) for number in range(3)] == [
-        None,
-        None,
+    mesh = bench(replace(QUIET, queue_capacity=4, principal_share=0.25))
+    assert [refusal(mesh, replace(REQUEST, request_id=f"r{number}")) for number in range(4)] == [
+        *(None,) * 3,
         BusyReason.OVER_SHARE,
     ]
     mesh.handle("d0", ev.PeerMessageReceived(replace(REQUEST, origin="another")))
-    assert mesh.agents["d0"]._server.queue.places_used == 3
+    assert mesh.agents["d0"]._server.queue.places_used == 4
 
 
 def test_what_cannot_start_before_its_deadline_is_refused_once_service_times_are_known() -> None:
@@ -181,7 +180,7 @@ def test_what_cannot_start_before_its_deadline_is_refused_once_service_times_are
 
 
 def test_a_refused_request_may_come_again_and_be_queued_then() -> None:
-    mesh = bench(replace(QUIET, queue_capacity=1, origin_share=1.0))
+    mesh = bench(replace(QUIET, queue_capacity=1, principal_share=1.0))
     ask(mesh, replace(REQUEST, request_id="first"))
     assert refusal(mesh, REQUEST) is BusyReason.QUEUE_FULL
     mesh.run()

@@ -23,6 +23,7 @@ from edge_agent.core.messages import (
 from edge_agent.core.peer_service import PeerService
 from edge_agent.core.queue import InferenceQueue
 from edge_agent.core.requests import Requests
+from edge_agent.core.shares import Shares, Shortage
 from edge_agent.core.states import Outcome
 from tests.core.mesh import QUIET, Mesh
 
@@ -58,7 +59,7 @@ def a_repeated_request_is_worked_on_once() -> None:
 
 def an_accepted_session_finds_room_for_all_its_stages() -> None:
     capacity = 4
-    settings = replace(QUIET, queue_capacity=capacity, origin_share=1.0)
+    settings = replace(QUIET, queue_capacity=capacity, principal_share=1.0)
     mesh = Mesh(2, settings, service_s=lambda device, request: 1.0 if device == "d0" else 10.0)
     key = mesh.ask("d0", layers=2, fanout=1)  # between its stages d0 has nothing of it in its queue
     queue = mesh.agents["d0"]._server.queue
@@ -73,13 +74,24 @@ def an_accepted_session_finds_room_for_all_its_stages() -> None:
 
 
 def no_device_can_fill_another_ones_queue() -> None:
-    mesh = Mesh(3, replace(QUIET, queue_capacity=8, origin_share=0.25))
+    mesh = Mesh(3, replace(QUIET, queue_capacity=8, principal_share=0.25))
     for number in range(8):
         mesh.handle("d0", proposal("d1", number))
     mesh.handle("d0", proposal("d2", 1))
     receipts = [message for _, _, message in mesh.sent if isinstance(message, RequestReceipt)]
     assert receipts[-1].busy is None
-    assert [receipt.busy for receipt in receipts[2:8]] == [BusyReason.OVER_SHARE] * 6
+    assert [receipt.busy for receipt in receipts[:8]] == [None] * 6 + [BusyReason.OVER_SHARE] * 2
+
+
+def nobody_waits_behind_a_flood() -> None:
+    mesh = Mesh(2, replace(QUIET, queue_capacity=16, principal_share=0.25))
+    mesh.ask("d0", layers=1, fanout=1, prompt_id="p0", user="user.alice")
+    for number in range(12):
+        mesh.ask("d0", layers=1, fanout=1, prompt_id=f"flood{number}", user="user.flood")
+    key = mesh.ask("d0", layers=1, fanout=1, prompt_id="p1", user="user.alice")
+    mesh.run()
+    assert mesh.answer(key).end_to_end_latency_s < 8.0, "two stages, behind a few; not behind a dozen"
+    assert mesh.answer(key).provenance.missing == ()
 
 
 def nobody_works_on_what_is_not_wanted_any_more() -> None:
@@ -100,20 +112,24 @@ def without_repeat_detection(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_reserved_places(patch: pytest.MonkeyPatch) -> None:
-    def refusal(self: InferenceQueue, origin: str, size_bytes: int) -> BusyReason | None:
-        return BusyReason.QUEUE_FULL if len(self.waiting) + len(self.running) >= self._capacity else None
+    def shortage(self: InferenceQueue, holder: str, size_bytes: int, work: int) -> Shortage | None:
+        return Shortage.FULL if len(self.waiting) + len(self.running) >= self.shares.places else None
 
-    patch.setattr(InferenceQueue, "refusal", refusal)
+    patch.setattr(InferenceQueue, "shortage", shortage)
     patch.setattr(InferenceQueue, "check_invariants", lambda self: None)
 
 
 def without_share(patch: pytest.MonkeyPatch) -> None:
-    made = InferenceQueue.__init__
+    made = Shares.__init__
 
-    def init(self: InferenceQueue, capacity: int, bytes_max: int, origin_share: float) -> None:
-        made(self, capacity, bytes_max, 1.0)
+    def init(self: Shares, share: float, *totals: int) -> None:
+        made(self, 1.0, *totals)
 
-    patch.setattr(InferenceQueue, "__init__", init)
+    patch.setattr(Shares, "__init__", init)
+
+
+def without_passing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(InferenceQueue, "_next_instead_of", lambda self, head: head)
 
 
 def without_cancel(patch: pytest.MonkeyPatch) -> None:
@@ -125,6 +141,7 @@ SAFEGUARDS = [
     (a_repeated_request_is_worked_on_once, without_repeat_detection),
     (an_accepted_session_finds_room_for_all_its_stages, without_reserved_places),
     (no_device_can_fill_another_ones_queue, without_share),
+    (nobody_waits_behind_a_flood, without_passing),
     (nobody_works_on_what_is_not_wanted_any_more, without_cancel),
 ]
 NAMES = [scenario.__name__ for scenario, _ in SAFEGUARDS]

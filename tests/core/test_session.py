@@ -106,7 +106,7 @@ def test_the_prompt_is_journalled_before_its_receipt_and_the_answer_before_it_is
 
 
 def test_a_busy_peer_is_replaced_by_one_not_asked_before() -> None:
-    mesh = Mesh(4, replace(QUIET, queue_capacity=1, origin_share=1.0))
+    mesh = Mesh(4, replace(QUIET, queue_capacity=1, principal_share=1.0))
     victim = "d1"
     mesh.ask(victim, layers=0, prompt_id="own")  # takes the only place of d1
     key = mesh.ask("d0", layers=1, fanout=2)
@@ -261,7 +261,7 @@ def test_the_same_prompt_id_of_two_users_is_two_prompts() -> None:
 
 
 def test_a_full_queue_refuses_in_words_and_says_when_to_try_again() -> None:
-    mesh = Mesh(1, replace(QUIET, queue_capacity=2))
+    mesh = Mesh(1, replace(QUIET, queue_capacity=2, principal_share=1.0))
     for number in range(3):
         mesh.ask("d0", layers=0, prompt_id=f"p{number}")
     (refusal,) = mesh.user_messages["u1/0 p2"]

@@ -11,6 +11,7 @@ from edge_agent.simulator.checkers import EndsOnce
 from edge_agent.simulator.checkers.base import Checker
 from edge_agent.simulator.checkers.bounds import Bounds
 from edge_agent.simulator.checkers.durable import Durable
+from edge_agent.simulator.checkers.fair import FairShares
 from edge_agent.simulator.checkers.first_come import FirstCome
 from edge_agent.simulator.checkers.in_time import InTime
 from edge_agent.simulator.checkers.invariants import Invariants
@@ -49,7 +50,12 @@ def first_found(safeguard: str, make: Callable[[AgentSettings], Checker]) -> Fau
         ("repeat-detection", lambda settings: ServedOnce(), Verdict.SAFETY),
         ("cancel", lambda settings: OnlyWanted(), Verdict.SAFETY),
         ("first-come", lambda settings: FirstCome(), Verdict.SAFETY),
-        ("share", Bounds, Verdict.SAFETY),
+        ("share", FairShares, Verdict.SAFETY),
+        ("share-of-anybody", FairShares, Verdict.SAFETY),
+        ("pass", FairShares, Verdict.SAFETY),
+        ("turn", FairShares, Verdict.SAFETY),
+        ("yield-elsewhere", FairShares, Verdict.SAFETY),
+        ("cost-caps", Bounds, Verdict.SAFETY),
         ("reserved-places", Bounds, Verdict.SAFETY),
         ("deadline", lambda settings: InTime(), Verdict.SAFETY),
         ("journal-before-receipt", lambda settings: Durable(), Verdict.SAFETY),

@@ -8,6 +8,7 @@ from edge_agent.simulator.checkers.base import Checker, Violation
 from edge_agent.simulator.checkers.bounds import Bounds
 from edge_agent.simulator.checkers.durable import Durable
 from edge_agent.simulator.checkers.ends_once import EndsOnce
+from edge_agent.simulator.checkers.fair import FairShares
 from edge_agent.simulator.checkers.first_come import FirstCome
 from edge_agent.simulator.checkers.in_time import InTime
 from edge_agent.simulator.checkers.lost_origins import LostOrigins
@@ -33,6 +34,7 @@ def all_checkers(settings: AgentSettings) -> list[Checker]:
         Durable(),
         AnswersKept(settings),
         Bounds(settings),
+        FairShares(settings),
         FirstCome(),
         ServedOnce(),
         OnlyWanted(),

@@ -1,4 +1,4 @@
-"""Every bound holds: places of the queue, shares of them, rows of the view."""
+"""Every bound holds: places of the queue, rows of the view, what a prompt may cost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt
 from edge_agent.core.events import Event, SessionsRestored
+from edge_agent.core.messages import PromptOptions
 from edge_agent.core.settings import AgentSettings
 from edge_agent.simulator.checkers.base import Checker
 
@@ -19,7 +20,6 @@ class Bounds(Checker):
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        self._share = max(1, int(settings.queue_capacity * settings.origin_share))
         self._sessions: dict[int, set[tuple[str, str]]] = {}
         self._restored: Counter[int] = Counter()
 
@@ -37,6 +37,7 @@ class Bounds(Checker):
         for effect in effects:
             if type(effect) is JournalPrompt:  # again for all that go on, when a disk is well again
                 sessions.add((effect.reply.inbox, effect.prompt.prompt_id))
+                self._check_cost(device, effect.prompt.options)
             elif type(effect) is JournalAnswer:
                 sessions.discard((effect.reply.inbox, effect.answer.prompt_id))
         self._check_queue(device, agent)
@@ -47,10 +48,17 @@ class Bounds(Checker):
     def _check_queue(self, device: int, agent: Agent) -> None:
         capacity, sessions = self._settings.queue_capacity, len(self._sessions[device])
         items = [*agent.queue.waiting.values(), *agent.queue.running.values()]
-        origins = Counter(item.origin for item in items if item.role == "peer")
-        peers = origins.total()
+        peers = sum(item.role == "peer" for item in items)
         # sessions of before a restart keep their places, however few there are
         if peers + sessions > max(capacity, self._restored[device]):
             raise self.broken(f"d{device} has {sessions} sessions and {peers} items of others on {capacity} places")
-        if peers and max(origins.values()) > self._share:
-            raise self.broken(f"one device holds {max(origins.values())} places of d{device}, of {self._share}")
+
+    def _check_cost(self, device: int, options: PromptOptions) -> None:
+        settings = self._settings
+        for asked, most in (
+            (options.layers, settings.prompt_layers_max),
+            (options.fanout, settings.prompt_fanout_max),
+            (options.sampling.max_output_tokens, settings.prompt_output_tokens_max),
+        ):
+            if asked is not None and asked > most:
+                raise self.broken(f"d{device} took a prompt that asks for {asked} where {most} is the most")

@@ -1,4 +1,5 @@
-"""First come, first served: no item starts while one that came earlier still waits."""
+"""First come, first served: no item starts while one that came earlier still waits, but for those of somebody who has
+more than its share, whom others pass for a few turns."""
 
 from __future__ import annotations
 
@@ -17,16 +18,21 @@ class FirstCome(Checker):
 
     def __init__(self) -> None:
         self._before: dict[int, list[str]] = {}
+        self._over: dict[int, set[str]] = {}
 
     def restarted(self, device: int) -> None:
         """Its queue is empty."""
         self._before.pop(device, None)
+        self._over.pop(device, None)
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks at one device."""
         before = self._before.get(device, [])
         waiting = list(agent.queue.waiting)
         self._before[device] = waiting
+        over_before = self._over.get(device, set())
+        over = {item.item_id for item in agent.queue.waiting.values() if agent.queue.shares.is_over(item.holder)}
+        self._over[device] = over
         if not before:
             return
         still = set(waiting)
@@ -38,5 +44,6 @@ class FirstCome(Checker):
                 item = agent.queue.running.get(effect.item_id)
                 started_anew = item is not None and item.attempts == 1
                 at = before.index(effect.item_id) if effect.item_id in before else len(before)
-                if started_anew and any(item_id in still for item_id in before[:at]):
+                passed = {item_id for item_id in before[:at] if item_id in still}
+                if started_anew and not passed <= over | over_before:
                     raise self.broken(f"d{device} started {effect.item_id} before {kept[0]}, which came earlier")

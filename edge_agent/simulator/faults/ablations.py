@@ -11,20 +11,21 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from edge_agent.core import membership, peer_service, peers, requests
+from edge_agent.core import events, membership, peer_service, peers, requests, shares
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import JournalAnswer, JournalPrompt, SendToUser
 from edge_agent.core.ends import Ends, EndState
 from edge_agent.core.errors import JournalError, SettingsError
 from edge_agent.core.events import Event, InferenceFailed, PromptReceived, ReplyRoute, SessionsRestored
 from edge_agent.core.inference import InferenceServer
-from edge_agent.core.messages import Answer, BusyReason
+from edge_agent.core.messages import Answer
 from edge_agent.core.peer_service import PeerService
 from edge_agent.core.peers import Peer, PeerStatus, PeerView
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.reception import Reception
 from edge_agent.core.requests import Requests
 from edge_agent.core.sessions import Sessions
+from edge_agent.core.shares import Shares, Shortage
 from edge_agent.simulator.faults.disks import Disks, Record
 from edge_agent.simulator.faults.engines import ENDLESS_S, Engines
 from edge_agent.simulator.faults.journal import Disk, SimulatedJournal
@@ -103,18 +104,37 @@ def _restored_without_sessions(self: Reception, event: SessionsRestored, now: fl
     _RESTORED(self, SessionsRestored((), event.answers), now)
 
 
-def _refusal_without_reservations(self: InferenceQueue, origin: str, size_bytes: int) -> BusyReason | None:
-    if len(self.waiting) + len(self.running) >= self._capacity:
-        return BusyReason.QUEUE_FULL
-    return BusyReason.OVER_SHARE if self._held.get(origin, 0) >= self._share else None
+def _shortage_without_reservations(self: InferenceQueue, holder: str, size_bytes: int, work: int) -> Shortage | None:
+    return Shortage.FULL if len(self.waiting) + len(self.running) >= self.shares._total[0] else None
 
 
-def _queue_without_shares(self: InferenceQueue, capacity: int, bytes_max: int, origin_share: float) -> None:
-    _QUEUE(self, capacity, bytes_max, 1.0)
+def _shares_without_a_reserve(self: Shares, *amounts: Any) -> None:
+    _SHARES(self, *amounts)
+    self._most = self._total
+
+
+def _count_every_client_apart(principal: str, client: str) -> str:
+    return f"{principal}.{client}/"
+
+
+def _pop_head(self: InferenceQueue) -> Item | None:
+    head = next(iter(self.waiting.values()), None)
+    if head is not None:
+        del self.waiting[head.item_id]
+        self.waiting_with_references -= bool(head.references)
+    return head
+
+
+def _always_another(self: InferenceQueue, head: Item) -> Item:
+    return next((item for item in self.waiting.values() if not self.shares.is_over(item.holder)), head)
 
 
 def _pop_last(self: InferenceQueue) -> Item | None:
-    return self.waiting.popitem(last=True)[1] if self.waiting else None
+    if not self.waiting:
+        return None
+    item = self.waiting.popitem(last=True)[1]
+    self.waiting_with_references -= bool(item.references)
+    return item
 
 
 def _can_be_asked_while_unable(peer: Peer) -> bool:
@@ -128,7 +148,7 @@ def _no_outcome(self: Engines, seconds: float, item_id: str) -> tuple[float, Eve
 _RECEIVE, _RESTORED = Reception.prompt_received, Reception.restored
 _ADD, _SENT, _FORGET = Ends.add, Ends.sent, Ends._forget_old
 _ITEM_DUE, _TELL, _RECORD_ANSWER = InferenceServer.item_due, Disks.tell, SimulatedJournal.record_answer
-_QUEUE = InferenceQueue.__init__
+_SHARES = Shares.__init__
 _numbers = count()
 
 ABLATIONS = {
@@ -144,12 +164,32 @@ ABLATIONS = {
     "reserved-places": Ablation(
         "sessions keep a place for their later stages",
         (
-            (InferenceQueue, "refusal", _refusal_without_reservations),
+            (InferenceQueue, "shortage", _shortage_without_reservations),
             (InferenceQueue, "check_invariants", _nothing),
         ),
     ),
     "share": Ablation(
-        "one device may hold only a share of another's places", ((InferenceQueue, "__init__", _queue_without_shares),)
+        "those who have more than their share leave a reserve for others",
+        ((Shares, "__init__", _shares_without_a_reserve),),
+    ),
+    "share-of-anybody": Ablation(
+        "the clients of a broker that lets everybody in leave it, too, all together",
+        ((shares, "_is_anybody", lambda holder: False),),
+    ),
+    "share-of-user": Ablation(
+        "what a user has is counted whichever of its clients asked",
+        ((events, "user_holder", _count_every_client_apart),),
+    ),
+    "pass": Ablation("others pass those who have more than their share", ((InferenceQueue, "pop", _pop_head),)),
+    "turn": Ablation(
+        "those who are passed have a turn all the same", ((InferenceQueue, "_next_instead_of", _always_another),)
+    ),
+    "yield-elsewhere": Ablation(
+        "what is asked of others for a user with more than a share yields there, too",
+        ((Requests, "_yields", lambda self, session: False),),
+    ),
+    "cost-caps": Ablation(
+        "a prompt may cost no more than its device allows", ((Reception, "_over_caps", lambda self, options: ""),)
     ),
     "cancel": Ablation("what is not wanted any more is dropped", ((PeerService, "cancel_received", _nothing),)),
     "first-come": Ablation("items are served in the order they came", ((InferenceQueue, "pop", _pop_last),)),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edge_agent.core.events import StopRequested
 from edge_agent.simulator.faults import hardware
+from edge_agent.simulator.faults.flood import flood
 from edge_agent.simulator.faults.hardware import within
 from edge_agent.simulator.faults.journal import WRITE_S, Disk
 from edge_agent.simulator.faults.kinds import FaultKind
@@ -30,6 +31,7 @@ def schedule_faults(mesh: FaultMesh) -> None:
         FaultKind.CLOCK: _jump_clock,
         FaultKind.CHURN: _churn,
         **hardware.STRIKES,
+        FaultKind.FLOOD: flood,
     }
     for kind, strike in strikes.items():
         for _ in range(mesh.rng.randint(1, _TIMES_MAX) if kind in mesh.plan.kinds else 0):

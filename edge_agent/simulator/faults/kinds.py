@@ -34,6 +34,7 @@ class FaultKind(StrEnum):
     ENDLESS = "endless"
     CARD = "card"
     REPEATS = "repeats"
+    FLOOD = "flood"
 
 
 EXPLANATIONS = {
@@ -61,6 +62,7 @@ EXPLANATIONS = {
     FaultKind.ENDLESS: "an inference does not end by itself",
     FaultKind.CARD: "a card takes seconds for a write",
     FaultKind.REPEATS: "hundreds of prompts, of which early ones are sent again late",
+    FaultKind.FLOOD: "a user, a crowd without names or a device asks for many times what there is room for",
 }
 
 BY_NAME_ONLY: frozenset[FaultKind] = frozenset()

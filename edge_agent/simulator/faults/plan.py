@@ -138,10 +138,12 @@ def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
         settings = replace(settings, layers=layers, fanout=fanout if wide else settings.fanout)
         if wide:  # short of devices, since each needs many, but not of time
             plan = replace(plan, devices=fanout + 2)
-            settings = replace(settings, queue_capacity=max(settings.queue_capacity, 8), origin_share=1.0)
+            settings = replace(settings, queue_capacity=max(settings.queue_capacity, 8), principal_share=1.0)
     if FaultKind.REPEATS in kinds:
         plan = replace(plan, prompts=repeated, service=replace(plan.service, mean_s=0.02))
         settings = replace(settings, layers=0, queue_capacity=max(settings.queue_capacity, 8))
+    if FaultKind.FLOOD in kinds:
+        settings = replace(settings, prompt_layers_max=settings.layers, prompt_fanout_max=max(settings.fanout, 3))
     if FaultKind.ENDLESS in kinds:  # without a deadline nothing would ever end them, and rightly so
         settings = replace(settings, deadline_s=settings.deadline_s or 60.0)
     if FaultKind.RETAIN in kinds:
@@ -162,7 +164,7 @@ def _draw_settings(rng: random.Random, devices: int) -> AgentSettings:
         fanout=rng.randint(1, min(3, devices)),
         deadline_s=rng.choice((None, None, 20.0, 60.0)),
         queue_capacity=rng.choice((1, 2, 4, 8, 32)),
-        origin_share=rng.choice((0.25, 0.5, 1.0)),
+        principal_share=rng.choice((0.25, 0.5, 1.0)),
         receipt_timeout_s=rng.choice((1.0, 2.0)),
         receipt_timeout_min_s=rng.choice((0.1, 0.25, 2.0)),
         request_sends_max=rng.choice((1, 2)),

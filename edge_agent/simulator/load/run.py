@@ -29,7 +29,6 @@ SERIES_POINTS = 400  # of the number waiting over time: about as many as a plot 
 _SEEDS = 3  # devices that newcomers ask for a first view, where devices gossip
 _SETTLE_S = 60.0  # 30 gossip intervals before the first prompt, so that views are filled
 _MESSAGES = (ChatMessage(Role.USER, "a prompt"),)
-_REPLY = ReplyRoute("user")
 _RUN_MAX_S = 1e9  # simulated seconds (30 years): a mesh that has not run empty by then never will
 
 Progress = Callable[[int, int], None]
@@ -131,9 +130,9 @@ class LoadRun:
         self.cluster.at(self._started_at + at, lambda: self._arrive(device))
 
     def _arrive(self, device: int) -> None:
-        self._arrived += 1
+        self._arrived += 1  # each is another user's: arrivals without memory are those of many who ask seldom
         prompt = Prompt(str(self._arrived), _MESSAGES, self._options)
-        self.cluster.handle(device, PromptReceived(prompt, _REPLY, 1))
+        self.cluster.handle(device, PromptReceived(prompt, ReplyRoute(f"user.u{self._arrived}"), 1))
         total = self.scenario.prompt_count
         if self._arrived % max(1, total // SERIES_POINTS) == 0:
             self.measurement.sample()

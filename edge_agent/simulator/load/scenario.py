@@ -185,7 +185,8 @@ class Scenario:
             deadline_s=self.deadline_s,
             queue_capacity=self.queue_capacity,
             queue_bytes_max=2**60,  # places are the bound that is studied: theory knows no bytes
-            origin_share=1.0 if unbounded else _DEVICE.origin_share,
+            queue_work_max=2**60,  # nor tokens
+            principal_share=1.0 if unbounded else _DEVICE.principal_share,
             # answers are never asked for again here, and responses only while a probe is under way
             answers_bytes_max=1,
             journal=False,

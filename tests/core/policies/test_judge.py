@@ -188,7 +188,7 @@ def test_a_session_that_ends_while_it_is_judged_leaves_nothing_behind(end: str) 
 
 
 def test_a_judges_call_takes_the_sessions_own_place_even_in_a_full_queue() -> None:
-    settings = replace(JUDGING, queue_capacity=1, origin_share=1.0)
+    settings = replace(JUDGING, queue_capacity=1, principal_share=1.0)
     mesh = JudgedMesh(lambda chat: "1 DONE", settings=settings)
     key = mesh.ask("d0")
     mesh.run()
