@@ -11,12 +11,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edge_agent.tasks import Keeper
+from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.tasks import Keeper, unless
 
 LOG_BYTES_MAX = 256 * 1024  # brokers log errors and warnings only; a flood of them says no more than its first part
 LOG_CHECK_S = 5.0
 TAIL_LINES = 5  # shown in an error message
-STOP_TIMEOUT_S = 5.0  # after a polite request to end; then it is killed
+STOP_STILL_S = 5.0  # in which it does nothing after a polite request to end; then it is killed
+STOP_COMPUTED_MAX_S = 60.0  # saving what a broker holds takes a second
+STOP_WAITED_MAX_S = 60.0  # less than systemd waits for us
 
 _PR_SET_PDEATHSIG = 1
 
@@ -79,13 +82,17 @@ class ChildProcess:
         self._tasks.keep("bounding its log", self._bound_log)
 
     async def stop(self) -> None:
-        """Asks the child to end, kills it if it does not, and waits. Does nothing if it has ended."""
+        """Asks the child to end and waits while it is about it; kills one that is not. Does nothing if it has ended."""
         if self._process is not None and self.running:
             self._process.terminate()
-            # not wait_for: in Python 3.11 it may swallow the cancellation of whoever stops us
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await self._process.wait()
+            stillness = Stillness(
+                lambda: [self.pid],
+                STOP_STILL_S,
+                computed_max_s=STOP_COMPUTED_MAX_S,
+                waited_max_s=STOP_WAITED_MAX_S,
+            )
+            with contextlib.suppress(StandsStillError):
+                await unless(self._process.wait(), stillness.found())
         await self.kill()
 
     async def kill(self) -> None:

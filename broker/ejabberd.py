@@ -33,7 +33,6 @@ _log = logging.getLogger(__name__)
 NODE_PORT = 5210
 """Where nodes talk to each other."""
 ALONE_AFTER_S = 10.0  # a node waits so long for those it was last seen with, before it goes on without them
-START_TIMEOUT_S = 60.0  # two seconds and a half here; ten times that on a small device, and the wait above
 CLUSTER_CHECK_S = 15.0  # how often it looks for nodes that are there and not with it
 COOKIE_BYTES = 24
 _LIVE_PASSWORDS = "passwords.live"
@@ -99,7 +98,7 @@ class EjabberdNode(FollowingBroker):
         self._people = people
         self._revoked = revoked
         folder = settings.folder
-        self._erlang = Erlang(folder, settings.name, settings.node_port, libraries)
+        self._erlang = Erlang(folder, settings.name, settings.node_port, libraries, lambda: self.pid)
         authenticator = (sys.executable, "-P", "-m", "broker.extauth", str(folder / _LIVE_PASSWORDS))
         self._config = EjabberdConfig(folder, settings.mesh, settings.listeners, authenticator, settings.limits)
         listeners = settings.listeners
@@ -112,7 +111,7 @@ class EjabberdNode(FollowingBroker):
             folder / "node.log",
             self._health.answers,
             environment=self._erlang.environment(),
-            start_timeout_s=START_TIMEOUT_S,
+            helpers=lambda: self._erlang.calls,
         )
         super().__init__(child, Voices(unheard))
         self._together = Keeper(f"ejabberd {settings.name}")
@@ -166,7 +165,7 @@ class EjabberdNode(FollowingBroker):
             ".erlang.cookie": self._settings.cookie.read_bytes().strip(),
         }
         change = write_folder(self._settings.folder, contents, lambda name: name == "ejabberd.yml")
-        if change is not Change.RELOAD:
+        if change is Change.RESTART or not self.running:  # else once the rights are in force
             self._let_log_in()
         return change
 

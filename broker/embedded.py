@@ -23,7 +23,6 @@ from edge_agent.wire.topics import ANY
 
 _log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 60.0  # mosquitto takes 15 ms, iotcore the start of a Python; a busy Raspberry Pi many times that
 FOLLOW_S = 0.25  # how soon a new or removed user is seen; a look reads one small file
 PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the broker's start
 
@@ -128,7 +127,7 @@ class EmbeddedBroker:
         """Starts it; returns when it has answered an MQTT CONNECT. From then on it follows who may come in.
 
         Raises:
-            BrokerStartError: it ended, or did not answer in time.
+            BrokerStartError: it ended, or hangs.
             ValueError: a password hash of `people` is none.
         """
         async with self._changing:
@@ -242,10 +241,10 @@ class EmbeddedBroker:
         listener = self._web.listener(self._web_port) if self._web is not None else None
         command = self._kind.command(folder, self._host, self._port, listener)
         log = folder / f"{self.kind}.log"
-        self._child = Supervised(self.kind, command, log, self._answers, start_timeout_s=START_TIMEOUT_S)
+        self._child = Supervised(self.kind, command, log, self._answers)
         await self._child.start()
 
-    async def _answers(self) -> bool:
-        if not await answers_connect(self._host, self._port):
+    async def _answers(self, timeout_s: float) -> bool:
+        if not await answers_connect(self._host, self._port, timeout_s):
             return False
-        return self._web is None or await self._web.answers(self._web_port)
+        return self._web is None or await self._web.answers(self._web_port, timeout_s)

@@ -12,7 +12,6 @@ from broker.mosquitto_acl import password_acl, password_file
 from broker.mosquitto_files import Change, write_folder
 from edge_agent.wire.topics import ANY
 
-CONNECT_TIMEOUT_S = 1.0
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - whoever asks for it wants the network; the listener demands passwords
 HINT = "no WebSockets broker here: install mosquitto (`apt install mosquitto`) and start again"
 BUILT_WITHOUT = "Websockets support not available"  # mosquitto's own words
@@ -57,10 +56,10 @@ class WebSide:
         contents = {PEOPLE_ACL: password_acl(self._mesh, people).encode(), PASSWORDS: password_file(people).encode()}
         return write_folder(folder, contents, lambda name: name == PEOPLE_ACL)
 
-    async def answers(self, port: int) -> bool:
+    async def answers(self, port: int, timeout_s: float) -> bool:
         """Whether something listens there."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 _, writer = await asyncio.open_connection(self.reached_at, port)
         except (OSError, TimeoutError):
             return False

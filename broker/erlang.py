@@ -8,11 +8,16 @@ import ipaddress
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-CALL_TIMEOUT_S = 20.0  # a control process takes a third of a second to start; a busy Raspberry Pi some seconds
+from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.tasks import unless
+
+CALL_STILL_S = 20.0  # in which neither the control process nor the node does anything
+CALL_COMPUTED_MAX_S = 120.0  # by both: a control process takes a third of a second to start, and a node has other work
 OPEN_TIMEOUT_S = 2.0
 TICK_S = 16  # a node that says nothing for this long is taken for dead by the others
 ANSWER_BYTES_MAX = 64 * 1024
@@ -25,12 +30,18 @@ class NodeUnreachableError(RuntimeError):
 @final
 @dataclass(frozen=True, slots=True)
 class Erlang:
-    """One node by its name. `folder` holds its secret (`.erlang.cookie`), which so never stands in a process list."""
+    """One node by its name. `folder` holds its secret (`.erlang.cookie`), which so never stands in a process list.
+
+    pid: of the node while it runs.
+    calls: the processes that ask it something just now.
+    """
 
     folder: Path
     name: str
     port: int
     libraries: str
+    pid: Callable[[], int | None] = lambda: None
+    calls: set[int] = field(default_factory=set)
 
     def command(self) -> list[str]:
         """Returns how to start ejabberd in it."""
@@ -72,12 +83,14 @@ class Erlang:
             env=self.environment(),
             cwd=self.folder,
         )
+        self.calls.add(process.pid)
+        stillness = Stillness(lambda: [process.pid, self.pid()], CALL_STILL_S, computed_max_s=CALL_COMPUTED_MAX_S)
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                output, _ = await process.communicate()
-        except TimeoutError:
-            raise NodeUnreachableError(f"{self.name} did not answer in {CALL_TIMEOUT_S:g} s") from None
+            output, _ = await unless(process.communicate(), stillness.found())
+        except StandsStillError as error:
+            raise NodeUnreachableError(f"{self.name} does not answer: it {error}") from None
         finally:
+            self.calls.discard(process.pid)
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()

@@ -8,13 +8,14 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-from broker.mosquitto_files import Change
-from broker.supervised import Supervised
+from broker.mosquitto_files import Change, HalfWrittenError
+from broker.supervised import BrokerStartError, Supervised
 from edge_agent.tasks import Keeper, Voices
 
 _log = logging.getLogger(__name__)
 
 FOLLOW_S = 0.25  # how soon a revocation or a new user is seen; a look reads a few small files
+AGAIN_S = 2.0  # before a running broker is asked once more to read its files; each try of ejabberd starts a program
 
 
 class FollowingBroker(ABC):
@@ -30,6 +31,7 @@ class FollowingBroker(ABC):
         self._tasks = Keeper("broker's files", voices.voice())
         self._files_told = voices.voice()
         self._applying = asyncio.Lock()
+        self._owed = Change.NOTHING  # what is written and not in force: a reload that failed is tried again
         self._said = ""
 
     @abstractmethod
@@ -96,20 +98,31 @@ class FollowingBroker(ABC):
         Raises:
             BrokerFilesError: a new file is broken; the running broker keeps the old one.
             BrokerStartError: the broker did not come back; it is tried again, with pauses.
+            NodeUnreachableError: a node of ejabberd did not say that it has them; it is tried again, with pauses.
             OSError: its folder cannot be written.
         """
         async with self._applying:
-            change = await asyncio.to_thread(self._write)
+            try:
+                written = await asyncio.to_thread(self._write)
+            except HalfWrittenError:
+                self._owed = Change.RESTART  # which of them are new is not known any more
+                raise
+            change = self._owed = max(self._owed, written)
             if change is Change.RESTART:
-                await self._child.restart()
+                try:
+                    await self._child.restart()
+                except BrokerStartError:
+                    self._owed = Change.NOTHING  # whenever it starts, it starts with what is written
+                    raise
             elif change is Change.RELOAD:
                 await self._reload()
+            self._owed = Change.NOTHING
             self.revision += change is not Change.NOTHING
             return change
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(FOLLOW_S)
+            await asyncio.sleep(FOLLOW_S if self._owed is Change.NOTHING else AGAIN_S)
             try:
                 await self.follow()
                 if self._said:

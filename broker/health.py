@@ -10,7 +10,6 @@ from typing import final
 
 from edge_agent.wire import client_ids
 
-HEALTH_TIMEOUT_S = 3.0  # a handshake takes a small device some hundred milliseconds while it infers
 _CONNACK = 0x20
 
 
@@ -30,10 +29,10 @@ class TlsHealth:
     key: Path | None = None
     demands_certificate: bool = False
 
-    async def answers(self) -> bool:
+    async def answers(self, timeout_s: float) -> bool:
         """Whether it answered in time; also `False` while its files are being replaced."""
         try:
-            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 context = await asyncio.to_thread(self._context)
                 reader, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
                 try:

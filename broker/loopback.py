@@ -8,16 +8,15 @@ import socket
 
 from edge_agent.wire import client_ids
 
-HEALTH_TIMEOUT_S = 1.0
 _CONNACK = 0x20
 
 
-async def answers_connect(host: str, port: int) -> bool:
-    """Whether a broker accepts an MQTT 5 CONNECT there: more than an open port, which iotcore has too early."""
+async def answers_connect(host: str, port: int, timeout_s: float) -> bool:
+    """Whether a broker accepts an MQTT 5 CONNECT there in time: more than an open port, which iotcore has too early."""
     client_id = client_ids.unguessable("health").encode()
     variable = b"\x00\x04MQTT\x05\x02\x00\x05\x00" + len(client_id).to_bytes(2, "big") + client_id
     try:
-        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(bytes([0x10, len(variable)]) + variable)

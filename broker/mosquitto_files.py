@@ -33,6 +33,10 @@ class BrokerFilesError(Exception):
     """A file is missing or is not what it should be. The message is one line."""
 
 
+class HalfWrittenError(OSError):
+    """The disk failed between two files: the next look sees only the rest as changed."""
+
+
 class Change(IntEnum):
     """What a running mosquitto must do about new files; the greater includes the smaller."""
 
@@ -151,13 +155,19 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[
     the rules are read again it has no rights, and newcomers should not cut off a mesh's members.
 
     Raises:
+        HalfWrittenError: some of the files are written, others are not.
         OSError: the folder cannot be written.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = {name: _content(folder / name) for name in contents}
     changed = {name for name, content in contents.items() if before[name] != content}
-    for name in sorted(changed):
-        write_atomically(folder / name, contents[name], PRIVATE)  # some hold keys, none concerns others
+    for count, name in enumerate(sorted(changed)):
+        try:
+            write_atomically(folder / name, contents[name], PRIVATE)  # some hold keys, none concerns others
+        except OSError as error:
+            if count:
+                raise HalfWrittenError(error.errno, error.strerror, error.filename) from error
+            raise
     if not changed:
         return Change.NOTHING
     if any(name != PASSWORDS and not reloads(name) for name in changed):

@@ -1,23 +1,32 @@
-"""A child process that is kept running: started again when it ends or stops answering, but not without pause."""
+"""A child process that is kept running: started again when it ends or hangs, but not without pause.
+
+It hangs if it owes an answer and stands still (`edge_agent.stillness`): one that is only slow would be as slow after it
+was started again, and nobody would ever be served.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from broker.child import ChildProcess
-from edge_agent.tasks import Keeper, Told, unheard
+from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.tasks import Keeper, Told, unheard, unless
 
 _log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 60.0  # 15 ms for mosquitto; a busy Raspberry Pi takes many times that
-POLL_S = 0.02  # while starting
+START_STILL_S = 60.0  # a child that starts may wait for others for so long, as a node of a cluster does
+RUN_STILL_S = 15.0  # one that runs and was asked has nothing to wait for
+POLL_S = 0.02  # between two questions to one that does not answer, at first
+POLL_SHARE = 0.1  # and then, of the time that it has been asked for: questions cost it a handshake each
+ASK_FIRST_S = 3.0  # for an answer; a handshake takes a small device some hundred milliseconds while it infers
+ASK_MAX_S = 60.0  # the same, after answers that took long or did not come: such a machine is asked more patiently
+ASK_SLACK = 4.0  # times as long as the last answer took
 WATCH_S = 0.1  # how soon the end of the child is seen
 HEALTH_INTERVAL_S = 5.0
-HEALTH_FAILURES_MAX = 3  # one slow answer is a busy machine; three in a row are a hang
 PAUSE_MIN_S = 0.1  # before a child that ended is started again
 PAUSE_MAX_S = 10.0  # longest pause, for one that ends again and again
 STEADY_S = 30.0  # a child that ran this long is not one that ends at once
@@ -31,7 +40,8 @@ class Supervised:
     """Runs `command` until `stop`. Use it in the main thread's event loop (see `ChildProcess`).
 
     Args:
-        answers: whether it works, asked every few seconds; must not raise.
+        answers: whether it works, asked every few seconds, and for how many seconds to wait; must not raise.
+        helpers: processes beside it whose work a start may have to wait for.
         told: hears in one line that it ends again and again, or cannot be started again, and "" once it runs steadily.
     """
 
@@ -40,10 +50,10 @@ class Supervised:
         name: str,
         command: list[str],
         log: Path,
-        answers: Callable[[], Awaitable[bool]],
+        answers: Callable[[float], Awaitable[bool]],
         *,
         environment: Mapping[str, str] | None = None,
-        start_timeout_s: float = START_TIMEOUT_S,
+        helpers: Callable[[], Iterable[int]] = tuple,
         told: Told = unheard,
     ) -> None:
         self.restarts = 0
@@ -52,7 +62,10 @@ class Supervised:
         self._command = command
         self._log = log
         self._answers = answers
-        self._start_timeout_s = start_timeout_s
+        self._helpers = helpers
+        self._ask_s = ASK_FIRST_S
+        self._starts = 0
+        self._ill = False
         self._child = ChildProcess(command, log, environment)
         self._tasks = Keeper(name, told)
         self._told = told
@@ -107,20 +120,18 @@ class Supervised:
         self._child.send_signal(signal.SIGHUP)
 
     async def _start(self) -> None:
+        self._starts += 1
         try:
             await self._child.start()
         except OSError as error:
             raise BrokerStartError(f"{self._name} did not start: {error}") from None
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._start_timeout_s
-        while not await self._answers():
-            if not self._child.running:
-                raise await self._failed("ended at once")
-            if loop.time() >= end:
-                raise await self._failed(f"did not answer in {self._start_timeout_s:g} s")
-            await asyncio.sleep(POLL_S)
+        stillness = Stillness(lambda: [self.pid, *self._helpers()], START_STILL_S)
+        try:
+            answered = await unless(self._answered(), stillness.found())
+        except StandsStillError as error:
+            raise await self._failed(f"does not answer: it {error}") from None
         await asyncio.sleep(POLL_S)
-        if not self._child.running:  # another process has the port, and it was that one which answered
+        if not (answered and self._child.running):  # it ran, and answered? then another process has the port
             raise await self._failed("ended at once")
 
     async def _failed(self, how: str) -> BrokerStartError:
@@ -128,37 +139,80 @@ class Supervised:
         await self._child.kill()
         return BrokerStartError(f"{self._name} {how}: {tail or 'no word in its log'}")
 
+    async def _answered(self) -> bool:
+        """Asks until it answers; not, if it ended before."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not await self._asked():
+            if not self._child.running:
+                return False
+            await asyncio.sleep(max(POLL_S, POLL_SHARE * (loop.time() - began)))
+        return True
+
+    async def _asked(self) -> bool:
+        """Asks it once, with the patience that its answers of late were worth; whether it answered."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        answers = await self._answers(self._ask_s)
+        took_s = loop.time() - began
+        if answers:
+            self._ask_s = min(ASK_MAX_S, max(ASK_FIRST_S, ASK_SLACK * took_s))
+        elif took_s >= self._ask_s:
+            self._ask_s = min(ASK_MAX_S, 2 * self._ask_s)
+        return answers
+
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
-        failures, pause, started, ill = 0, PAUSE_MIN_S, loop.time(), False
-        next_check = loop.time() + HEALTH_INTERVAL_S
+        pause = PAUSE_MIN_S
         while True:
-            await asyncio.sleep(WATCH_S)
-            if self._child.running and loop.time() >= next_check:
-                failures = 0 if await self._answers() else failures + 1
-                next_check = loop.time() + HEALTH_INTERVAL_S
-            steady = loop.time() - started > STEADY_S
-            if self._child.running and failures < HEALTH_FAILURES_MAX:
-                if ill and steady:
-                    ill = False
-                    self._told("")
-                continue
-            how = "hangs" if self._child.running else "ended"
+            began = loop.time()
+            start, how = await self._trouble(began)
+            steady = loop.time() - began > STEADY_S
             _log.warning("%s %s: starting it again", self._name, how)
             if not steady:
-                ill = True
-                self._told(f"{self._name} {how} again and again: {self._child.tail() or 'no word in its log'}")
+                self._say(f"{self._name} {how} again and again: {self._child.tail() or 'no word in its log'}")
             pause = PAUSE_MIN_S if steady else min(PAUSE_MAX_S, pause * 2)
             await asyncio.sleep(pause)
             try:
                 async with self._lock:
-                    if self._child.running and failures < HEALTH_FAILURES_MAX:
+                    if start != self._starts:
                         continue  # a restart that was asked for came first
                     await self._child.kill()
                     await self._start()
                     self.restarts += 1
             except BrokerStartError as error:  # the next round tries again
-                ill = True
-                self._told(f"{error}; it is tried again")
-            failures, started = 0, loop.time()
-            next_check = loop.time() + HEALTH_INTERVAL_S
+                self._say(f"{error}; it is tried again")
+
+    async def _trouble(self, began: float) -> tuple[int, str]:
+        """Returns which of its starts came to nothing, and how, once that is so."""
+        loop = asyncio.get_running_loop()
+        next_check = loop.time() + HEALTH_INTERVAL_S
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self._lock.locked():  # it is just being started; whoever does that judges it
+                next_check = loop.time() + HEALTH_INTERVAL_S
+                continue
+            start = self._starts
+            if not self._child.running:
+                return start, "ended"
+            if self._ill and loop.time() - began > STEADY_S:
+                self._say("")
+            if loop.time() >= next_check:
+                if (how := await self._hangs()) and start == self._starts:
+                    return start, how
+                next_check = loop.time() + HEALTH_INTERVAL_S
+
+    async def _hangs(self) -> str:
+        """Asks whether it works. One that does not answer is asked until it does, or is known to hang: then, how."""
+        if await self._asked():
+            return ""
+        stillness = Stillness(lambda: [self.pid], RUN_STILL_S)
+        try:
+            await unless(self._answered(), stillness.found())
+        except StandsStillError as error:
+            return f"hangs (it was asked, and {error})"
+        return ""
+
+    def _say(self, trouble: str) -> None:
+        self._ill = bool(trouble)
+        self._told(trouble)

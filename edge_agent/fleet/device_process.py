@@ -9,13 +9,15 @@ import signal
 import sys
 from pathlib import Path
 
-from edge_agent.tasks import Keeper
+from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.tasks import Keeper, unless
 
 LOG_BYTES_MAX = 2 * 1024 * 1024  # of a device's log; then it starts anew and the old half is kept beside it
 LOG_TAIL_LINES = 15  # shown when a device dies: enough for one traceback's end
 LOG_TAIL_BYTES = 16 * 1024
 LOG_END_S = 1.0  # for the last words of a device that has ended
-STOP_TIMEOUT_S = 8.0  # for a farewell, the journal and the model process; then the device is killed
+STOP_STILL_S = 8.0  # of doing nothing, on the way to a farewell, the journal and the model process; then it is killed
+STOP_WAITED_MAX_S = 60.0
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # numpy beside llama.cpp needs none of its own
 OWN_SECTIONS = ("MOAMESH_DEVICE__", "MOAMESH_BROKER__")
 """Variables that name one device or mesh: meant for this command, they would make all devices of a fleet the same."""
@@ -72,10 +74,10 @@ class DeviceProcess:
         """Asks the process to stop, kills it if it does not in time, and closes its log."""
         if self._process is not None:
             self._signal(signal.SIGTERM)
+            stillness = Stillness(lambda: [self.pid], STOP_STILL_S, waited_max_s=STOP_WAITED_MAX_S)
             try:
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await self._process.wait()
-            except TimeoutError:
+                await unless(self._process.wait(), stillness.found())
+            except StandsStillError:
                 self.kill()
                 await self._process.wait()
         await self._end_log()

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from broker.child import STOP_TIMEOUT_S
+from broker.child import STOP_STILL_S
 from broker.embedded import PORT_ATTEMPTS
 from broker.loopback import free_port, port_is_free
 from broker.supervised import BrokerStartError, Supervised
@@ -17,9 +17,7 @@ from edge_agent.fleet.device_process import child_environment
 
 KEYS_FILE = "api-keys.json"
 LOG_FILE = "gateway.log"
-START_TIMEOUT_S = 180.0  # an interpreter, FastAPI and a connection, on a small machine that starts devices besides
-HEALTH_TIMEOUT_S = 3.0
-GRACE_S = STOP_TIMEOUT_S - 2.0  # for answers under way, before it tells the devices that nobody waits, and is killed
+GRACE_S = STOP_STILL_S - 2.0  # for answers under way, before it tells the devices that nobody waits, and is killed
 HEALTH_PATH = "/healthz"
 
 
@@ -95,7 +93,6 @@ class GatewayProcess:
             self._log,
             self._answers,
             environment=child_environment(),
-            start_timeout_s=START_TIMEOUT_S,
         )
         try:
             await self._child.start()
@@ -103,9 +100,9 @@ class GatewayProcess:
             taken = os.strerror(errno.EADDRINUSE) in str(error)
             raise (PortTakenError if taken else GatewayStartError)(str(error)) from None
 
-    async def _answers(self) -> bool:
+    async def _answers(self, timeout_s: float) -> bool:
         try:
-            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 try:
                     writer.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from broker.child import STOP_TIMEOUT_S
+from broker.child import STOP_STILL_S
 from broker.loopback import port_is_free
 from broker.supervised import BrokerStartError, Supervised
 from edge_agent.config import AgentConfig, EngineSection, TelemetrySection, write_config
@@ -29,9 +29,7 @@ log = logging.getLogger(__name__)
 
 CONFIG_FILE = "gateway.toml"  # what the gateway reads: the device's settings as they were put together here
 LOG_FILE = "gateway.log"
-ANSWERS_S = 2.0  # for /healthz to answer; a loop that is busy for longer hangs
-GRACE_S = STOP_TIMEOUT_S - 2.0  # for answers under way, and then for its words of farewell, before it is killed
-START_TIMEOUT_S = 60.0  # importing a web server takes a small device its time
+GRACE_S = STOP_STILL_S - 2.0  # for answers under way, and then for its words of farewell, before it is killed
 RETRY_MIN_S = 5.0  # after a start that failed: the reason (a port in use, no keys) is for people to mend
 RETRY_MAX_S = 60.0
 
@@ -50,9 +48,8 @@ async def gateway_beside(config: AgentConfig, told: Told = unheard) -> AsyncIter
         "gateway",
         _command(config),
         config.data_dir / LOG_FILE,
-        lambda: _answers(config),
+        lambda timeout_s: _answers(config, timeout_s),
         environment=_environment(),
-        start_timeout_s=START_TIMEOUT_S,
         told=voices.voice(),
     )
     tasks = Keeper("gateway", voices.voice())
@@ -140,8 +137,8 @@ def _environment() -> dict[str, str]:
     }
 
 
-async def _answers(config: AgentConfig) -> bool:
-    """Whether it says that it lives."""
+async def _answers(config: AgentConfig, timeout_s: float) -> bool:
+    """Whether it says in time that it lives."""
     section = config.gateway
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - asked, not bound
     context = None
@@ -150,7 +147,7 @@ async def _answers(config: AgentConfig) -> bool:
         context.check_hostname = False  # this is our own child on our own address: alive or not is all we ask
         context.verify_mode = ssl.CERT_NONE
     try:
-        async with asyncio.timeout(ANSWERS_S):
+        async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, section.port, ssl=context)
             try:
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

@@ -11,6 +11,7 @@ import pytest
 
 from broker.cast import Check, Identities
 from broker.ejabberd import NodeSettings
+from broker.erlang import Erlang, NodeUnreachableError
 from broker.extauth import PasswordFile, answer
 from broker.mosquitto_acl import password_file
 from broker.probe_client import ConnectRefusedError, ProbeClient
@@ -104,6 +105,38 @@ async def test_a_new_user_gets_in_with_their_rights_or_not_yet(tmp_path: Path) -
 
         async with asyncio.timeout(PATIENCE_S):
             assert await asyncio.to_thread(reads_as_soon_as_let_in)
+
+
+async def test_a_user_gets_in_though_the_node_did_not_answer_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = SecuredMesh(tmp_path)
+    async with running_cluster(mesh, tmp_path) as cluster:
+        run, failures = Erlang.run, [3]
+
+        async def fail_at_first(self: Erlang, expression: str) -> str:
+            if "reload_config" in expression and failures[0]:
+                failures[0] -= 1
+                raise NodeUnreachableError("a busy machine")
+            return await run(self, expression)
+
+        monkeypatch.setattr(Erlang, "run", fail_at_first)
+        badge = mesh.user("alice")
+        live = tmp_path / "node1" / "passwords.live"
+        await until(lambda: failures[0] < 3, "the first try failed", PATIENCE_S)
+        assert b"alice" not in live.read_bytes() or not failures[0], "nobody gets in before their rights are in force"
+
+        def let_in() -> bool:
+            try:
+                with ProbeClient("alice", cluster.password_door(0), badge):
+                    return True
+            except ConnectRefusedError:
+                return False
+
+        async with asyncio.timeout(PATIENCE_S):
+            while not await asyncio.to_thread(let_in):
+                pass
+        assert not failures[0]
 
 
 async def test_a_node_that_was_killed_comes_back_and_one_alone_goes_on_after_both_were(tmp_path: Path) -> None:

@@ -54,10 +54,10 @@ async def test_a_restart_comes_back_on_the_same_port_and_forgets(any_broker: Emb
     assert any_broker.pid != pid
     await any_broker.kill()
     assert not any_broker.running
-    assert not await answers_connect("127.0.0.1", any_broker.port)
+    assert not await answers_connect("127.0.0.1", any_broker.port, PATIENCE_S)
     await any_broker.start()
     assert any_broker.url == url
-    assert await answers_connect("127.0.0.1", any_broker.port)
+    assert await answers_connect("127.0.0.1", any_broker.port, PATIENCE_S)
 
 
 async def test_after_the_end_nothing_is_left(any_broker: EmbeddedBroker) -> None:

@@ -196,7 +196,7 @@ async def test_a_mosquitto_without_websockets_carries_the_mesh_all_the_same(
     async with EmbeddedBroker(kind="mosquitto", web_port=0) as broker:
         assert broker.web_url == ""
         assert "built without WebSockets" in broker.web_hint
-        assert await answers_connect("127.0.0.1", broker.port)
+        assert await answers_connect("127.0.0.1", broker.port, PATIENCE_S)
 
 
 @pytest.mark.parametrize(

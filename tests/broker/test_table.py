@@ -171,7 +171,7 @@ async def _probe(folder: Path, *, web: bool) -> Findings:
 
 async def _until_open(port: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await answers_connect("127.0.0.1", port):  # noqa: ASYNC110 -- waits for another process
+        while not await answers_connect("127.0.0.1", port, PATIENCE_S):  # noqa: ASYNC110 -- waits for another process
             await asyncio.sleep(0.02)
 
 

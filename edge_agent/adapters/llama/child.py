@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import signal
 import sys
+from dataclasses import dataclass
+from typing import final
 
 from edge_agent.adapters.llama.protocol import (
     MESSAGE_BYTES_MAX,
@@ -23,10 +25,23 @@ from edge_agent.adapters.llama.protocol import (
 )
 from edge_agent.confinement import confined_environment
 from edge_agent.core.errors import EngineError
+from edge_agent.stillness import LOOK_S, StandsStillError, Stillness
+from edge_agent.tasks import unless
 
 WORKER_MODULE = "edge_agent.adapters.llama.worker"
 STDERR_BYTES_KEPT = 4096  # a failed assertion with its place, for the error message
+UNWATCHED_SHARE = 0.3  # of the time without a sign of life nobody looks what it does: signs come with every token
 CLOSE_TIMEOUT_S = 1.0  # an idle child ends in milliseconds; one that doesn't has nothing to save
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LoadBounds:
+    """What a load may take, in seconds: of standing still, of computing, in all. See `edge_agent.stillness`."""
+
+    still_max_s: float
+    computed_max_s: float
+    waited_max_s: float
 
 
 class Child:
@@ -51,7 +66,7 @@ class Child:
         """Requests that it has done to their end."""
 
     @classmethod
-    async def start(cls, load: Load, *, load_timeout_s: float, stall_timeout_s: float) -> Child:
+    async def start(cls, load: Load, *, loading: LoadBounds, stall_timeout_s: float) -> Child:
         """Starts a process and waits until its model is loaded.
 
         Raises:
@@ -60,16 +75,21 @@ class Child:
         child = cls(await _spawn(), stall_timeout_s)
         try:
             child._write(load)
-            async with asyncio.timeout(load_timeout_s):
-                first = await child._inbox.get()
+            stillness = Stillness(
+                lambda: [child.pid],
+                loading.still_max_s,
+                computed_max_s=loading.computed_max_s,
+                waited_max_s=loading.waited_max_s,
+            )
+            first = await unless(child._inbox.get(), stillness.found())
             if isinstance(first, LoadFailed):
                 raise EngineError(first.detail, retryable=False)
             if not isinstance(first, Ready):
                 raise EngineError(child.obituary(), retryable=True)
             child.open_doors = first.open_doors
-        except TimeoutError:
+        except StandsStillError as error:
             await child.close()
-            raise EngineError(f"the model did not load in {load_timeout_s:.0f} s", retryable=True) from None
+            raise EngineError(f"the model does not load: its process {error}", retryable=True) from None
         except BaseException:
             await child.close()
             raise
@@ -198,16 +218,25 @@ class Child:
     def _restart_watchdog(self) -> None:
         self._stop_watchdog()
         if self._owed_ids:
-            self._watchdog = asyncio.get_running_loop().call_later(self._stall_timeout_s, self._on_stall)
+            quiet_s = UNWATCHED_SHARE * self._stall_timeout_s
+            self._watchdog = asyncio.get_running_loop().call_later(quiet_s, self._watch)
+
+    def _watch(self) -> None:
+        """Nothing was heard for a while: from now on it is looked at what the child does."""
+        still_max_s = (1.0 - UNWATCHED_SHARE) * self._stall_timeout_s
+        self._look(Stillness(lambda: [self.pid], still_max_s))
+
+    def _look(self, stillness: Stillness) -> None:
+        if how := stillness.look():
+            self._killed_for = f"made no progress: it {how}"
+            self._kill()
+        else:
+            self._watchdog = asyncio.get_running_loop().call_later(LOOK_S, self._look, stillness)
 
     def _stop_watchdog(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
-
-    def _on_stall(self) -> None:
-        self._killed_for = f"made no progress for {self._stall_timeout_s:g} s"
-        self._kill()
 
     def _kill(self) -> None:
         self.ended = True  # nothing more is handed to it, though it takes a moment to die

@@ -9,18 +9,19 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent.adapters.llama.child import Child
+from edge_agent.adapters.llama.child import Child, LoadBounds
 from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, Infer, Load, Progress, Text
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError, MoameshError
 from edge_agent.ports import InferenceResult, ModelCard
+from edge_agent.stillness import COMPUTED_MAX_S, WAITED_MAX_S
 
 log = logging.getLogger(__name__)
 
 GGUF_MAGIC = b"GGUF"
-STALL_TIMEOUT_S = 30.0  # a sign of life comes every half second or token; the slowest useful model takes some seconds
-LOAD_TIMEOUT_BASE_S = 60.0  # starting Python and llama.cpp on a busy Raspberry Pi takes some 10 s
+STALL_TIMEOUT_S = 30.0  # without a sign of life, which comes every half second or token, and without doing anything
+LOAD_STILL_S = 60.0  # a load computes or reads: it has nothing to wait for
 LOAD_BYTES_PER_S_MIN = 5_000_000  # a poor SD card
 START_ATTEMPTS_MAX = 3  # a first start may meet a passing shortage of memory; a third failure will not pass
 RELOAD_QUIET_S = 10.0  # a reload out of the page cache takes a second or two, worth waiting for; a longer one is told
@@ -38,7 +39,8 @@ class LlamaEngine:
     context_tokens: prompt, references and answer together; more is more memory and longer waits. Lowered to what
         the model was trained for.
     instruction: the wording given with references.
-    stall_timeout_s: without a sign of life for this long the child is killed.
+    stall_timeout_s: without a sign of life for this long, and doing nothing, the child is killed. One that computes
+        has longer (`edge_agent.stillness`).
     reload_quiet_s: how long a new child may load before it is said that this device cannot infer.
     verify: called on a thread before each load; raises a `MoameshError` if the file is not what it must be. It is given
         a function that is true once nobody waits for it any more.
@@ -218,11 +220,11 @@ class LlamaEngine:
         loop = asyncio.get_running_loop()
         slow = loop.call_later(self._reload_quiet_s, self._loads_slowly)
         try:
-            size = _check_file(self._model_path)
+            reading_s = _check_file(self._model_path) / LOAD_BYTES_PER_S_MIN
             await self._check_content()
             child = await Child.start(
                 Load(str(self._model_path), self._threads, self._context_tokens, self._instruction, os.getpid()),
-                load_timeout_s=LOAD_TIMEOUT_BASE_S + size / LOAD_BYTES_PER_S_MIN,
+                loading=LoadBounds(LOAD_STILL_S, COMPUTED_MAX_S + reading_s, WAITED_MAX_S + reading_s),
                 stall_timeout_s=self._stall_timeout_s,
             )
         except EngineError as error:
