@@ -2,9 +2,11 @@
 
 import importlib.util
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from edge_agent.models import DEFAULT_MODEL, ModelError, pull
@@ -12,6 +14,9 @@ from edge_agent.models import DEFAULT_MODEL, ModelError, pull
 # no example fails for the time that it takes: that is the machine's
 settings.register_profile("any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# a test's runner puts all commands of `moamesh` together anew for each call, a third of a second; they keep no state
+typer.testing._get_command = cache(typer.testing._get_command)
 
 
 def missing(what: str) -> None:

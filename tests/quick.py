@@ -13,8 +13,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-_LEFT_OUT = {"broker", "llm", "long"}
+_LEFT_OUT = {"broker", "llm", "long", "slow"}
+EXAMPLES_MAX = 25
+"""Of each property: a change that breaks one is found by these or, with four times as many, by `make test`."""
 _ROOT = Path(__file__).resolve().parents[1]
 _STARTS = re.compile(
     r"\b(subprocess|create_subprocess_exec|start_server|create_server|serve_forever|HTTPServer|EmbeddedBroker|LocalFleet"
@@ -62,7 +65,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Has whatever starts something in spite of that fail."""
+    """Tries fewer examples of each property, and has whatever starts something in spite of all fail."""
+    settings.register_profile(
+        "quick", settings.get_profile(settings.get_current_profile_name()), max_examples=EXAMPLES_MAX
+    )
+    settings.load_profile("quick")  # before the tests are collected: each property takes it over then
     if config.getoption("collectonly", False):
         return
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 import typer
@@ -32,6 +33,7 @@ class Page:
         return re.sub(r"[^a-z]+", "-", self.panel.lower()).strip("-")
 
 
+@cache  # putting all commands together takes a third of a second
 def root() -> TyperGroup:
     """Returns the `moamesh` command."""
     command = typer.main.get_command(app)

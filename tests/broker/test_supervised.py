@@ -206,7 +206,8 @@ async def test_one_that_is_about_its_end_may_finish_and_one_that_is_not_is_kille
 ) -> None:
     monkeypatch.setattr("broker.child.STOP_STILL_S", 1.0)
     saved = tmp_path / "saved"
-    saves = f"import signal,sys,time\ndef end(*_):\n while time.process_time() < 2: pass\n open({str(saved)!r}, 'w'); sys.exit()\n"
+    saves = "import signal,sys,time\ndef end(*_):\n while time.process_time() < 2: pass\n"
+    saves += f" open({str(saved)!r}, 'w'); sys.exit()\n"
     saves += "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\nsignal.pause()"
     child = ChildProcess([sys.executable, "-c", saves], tmp_path / "saves.log")
     await child.start()
