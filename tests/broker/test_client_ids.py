@@ -203,7 +203,7 @@ async def test_every_client_of_ours_has_an_id_with_its_mesh_and_eighty_bits_that
 
 async def test_the_probes_of_brokers_cannot_be_guessed_either() -> None:
     async with Recorder() as broker:
-        assert await answers_connect(HOST, broker.port)
+        assert await answers_connect(HOST, broker.port, PATIENCE_S)
         assert re.fullmatch(r"health\.[0-9a-f]{20}", broker.ids[0])
 
 
