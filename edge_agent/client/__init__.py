@@ -5,6 +5,7 @@ from edge_agent.client.access import Access
 from edge_agent.client.choice import CANDIDATES_MAX, ELSEWHERE, least_busy
 from edge_agent.client.conversation import AskTimeoutError, ClientSettings, NoReceiptError
 from edge_agent.client.mesh_client import BrokerUnreachableError, MeshClient
+from edge_agent.client.queries import QueryRefusedError
 from edge_agent.client.roster import DeviceState, DeviceView, Roster
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DeviceView",
     "MeshClient",
     "NoReceiptError",
+    "QueryRefusedError",
     "Roster",
     "is_away",
     "least_busy",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from edge_agent.core.errors import MoameshError
 from edge_agent.core.messages import (
+    AboutPrompt,
     Answer,
-    DeviceToUser,
     LayerProgress,
     Prompt,
     PromptReceipt,
@@ -72,7 +72,7 @@ class Conversation:
         self.news = asyncio.Event()
         self._settings = settings
         self._timeout_s = timeout_s
-        self._unread: deque[DeviceToUser] = deque()
+        self._unread: deque[AboutPrompt] = deque()
         self._received = False
         self._ended = False
         self._next_chunk = 0
@@ -84,7 +84,7 @@ class Conversation:
         """Whether the answer or a refusal came."""
         return self._ended
 
-    def deliver(self, message: DeviceToUser, now: float) -> bool:
+    def deliver(self, message: AboutPrompt, now: float) -> bool:
         """Takes a message; returns False if it was dropped, as a repeat or because the reader lags too far."""
         self._next_send_at = now + self._settings.probe_interval_s
         if self._ended or self._is_repeat(message):
@@ -97,7 +97,7 @@ class Conversation:
         self.news.set()
         return True
 
-    def _is_repeat(self, message: DeviceToUser) -> bool:
+    def _is_repeat(self, message: AboutPrompt) -> bool:
         match message:
             case PromptReceipt():
                 return self._received
@@ -109,7 +109,7 @@ class Conversation:
             case LayerProgress() | Answer() | PromptRefusal():
                 return False
 
-    def take(self) -> DeviceToUser | None:
+    def take(self) -> AboutPrompt | None:
         """Returns the oldest unread message, if there is one."""
         if self._unread:
             return self._unread.popleft()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edge_agent.core.errors import ProtocolError
 from edge_agent.core.messages import (
     Answer,
+    AnswersPage,
     DeviceStatus,
     DeviceToUser,
     LayerProgress,
@@ -42,6 +43,6 @@ def read(mesh: str, topic: str, body: object) -> FromDevice | None:
     match message:
         case Presence() | DeviceStatus():
             return FromDevice(address.device, message)
-        case PromptReceipt() | PromptRefusal() | LayerProgress() | TokenChunk() | Answer():
+        case PromptReceipt() | PromptRefusal() | LayerProgress() | TokenChunk() | Answer() | AnswersPage():
             return FromDevice(address.device, message)
     return None

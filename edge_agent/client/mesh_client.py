@@ -18,10 +18,15 @@ from edge_agent.client.access import Access
 from edge_agent.client.connection import Connection, IncomingMessage
 from edge_agent.client.conversation import ClientSettings, Conversation
 from edge_agent.client.incoming import read
+from edge_agent.client.queries import Queries
 from edge_agent.client.roster import DeviceView, Roster
 from edge_agent.core.errors import MoameshError, SettingsError
 from edge_agent.core.messages import (
+    ANSWERS_ON_A_PAGE,
+    AboutPrompt,
     Answer,
+    AnswersPage,
+    AnswersQuery,
     ChatMessage,
     DeviceStatus,
     DeviceToUser,
@@ -113,6 +118,7 @@ class MeshClient:
         )
         self._settings = settings or ClientSettings()
         self._conversations: dict[str, Conversation] = {}
+        self._queries = Queries(self._settings)
         self._watchers: list[Watcher] = []
         # Not the user's name alone: two sessions of one user, or of two meshes on one broker, would throw each other
         # out, for ever.
@@ -163,7 +169,7 @@ class MeshClient:
         *,
         prompt_id: str | None = None,
         timeout_s: float | None = None,
-    ) -> AsyncGenerator[DeviceToUser, None]:
+    ) -> AsyncGenerator[AboutPrompt, None]:
         """Asks a device; yields what it says until the answer or the refusal, which is the last.
 
         What the broker or a device would not take for its size is refused here at once, as the device would refuse it.
@@ -187,11 +193,7 @@ class MeshClient:
         if len(self._conversations) >= PROMPTS_OPEN_MAX or prompt.prompt_id in self._conversations:
             raise SettingsError(f"prompt {prompt.prompt_id} is already open, or {PROMPTS_OPEN_MAX} others are")
         sending = self._sending(device_id, prompt)
-        if not self._connection.can_read(self._answers[0]):  # one device at a time, then
-            await self._connection.subscribe(sending.answers, self._answers[1])
-            if not self._connection.can_read(sending.answers):
-                why = self._connection.refused_filters[sending.answers]
-                raise BrokerUnreachableError(f"{self.url} does not let this user read {sending.answers}: {why}")
+        await self._listen(sending)
         conversation = Conversation(prompt, device_id, self._settings, time.monotonic(), timeout_s)
         self._conversations[prompt.prompt_id] = conversation
         try:
@@ -220,7 +222,7 @@ class MeshClient:
         *,
         prompt_id: str | None = None,
         timeout_s: float | None = None,
-        on_message: Callable[[DeviceToUser], None] | None = None,
+        on_message: Callable[[AboutPrompt], None] | None = None,
     ) -> Answer | PromptRefusal:
         """As `ask`, but returns how it ended; `on_message` sees everything on the way."""
         asking = self.ask(device_id, messages, options, prompt_id=prompt_id, timeout_s=timeout_s)
@@ -236,6 +238,55 @@ class MeshClient:
         """Tells the device that this answer is no longer wanted; returns whether the broker took the message."""
         return await self._send(self._sending(device_id, PromptCancel(prompt_id)))
 
+    # --- asking what became of it ---------------------------------------------------------------------------------
+
+    async def answers(
+        self,
+        device_id: str,
+        *,
+        since_s: float | None = None,
+        of_client: str = "",
+        after: str = "",
+        count_max: int = ANSWERS_ON_A_PAGE,
+    ) -> AnswersPage:
+        """Returns what became of this user's prompts at a device: what runs first, then the newest ends.
+
+        Of a user without a name (`me`), those of this very client.
+
+        Args:
+            since_s: only what ended in the last so many seconds; `whole_s` of the page says how far back it is whole.
+            of_client: only prompts of this client of the user's.
+            after: `next` of the page before.
+            count_max: of one page, 1 to 100; its bytes are bounded, too.
+
+        Raises:
+            QueryRefusedError: `after` is forgotten by now, or the device was asked too often.
+            NoReceiptError: the device says nothing.
+            SettingsError, BrokerUnreachableError: as `ask`.
+        """
+        return await self._query(
+            device_id, AnswersQuery(secrets.token_hex(8), "", of_client, since_s, after, count_max)
+        )
+
+    async def fetch_answer(self, device_id: str, prompt_id: str, *, of_client: str = "") -> AnswersPage:
+        """Returns a page with the one line that says how a prompt of this user's stands, and with its whole `answer` if
+        it has ended. Raises as `answers`."""
+        return await self._query(device_id, AnswersQuery(secrets.token_hex(8), prompt_id, of_client))
+
+    async def _query(self, device_id: str, query: AnswersQuery) -> AnswersPage:
+        sending = self._sending(device_id, query)
+        await self._listen(sending)
+        return await self._queries.ask(device_id, query, lambda: self._send(sending))
+
+    async def _listen(self, sending: _Sending) -> None:
+        """Makes sure that what a device says is heard: one at a time where a broker allows no more."""
+        if self._connection.can_read(self._answers[0]):
+            return
+        await self._connection.subscribe(sending.answers, self._answers[1])
+        if not self._connection.can_read(sending.answers):
+            why = self._connection.refused_filters[sending.answers]
+            raise BrokerUnreachableError(f"{self.url} does not let this user read {sending.answers}: {why}")
+
     def _sending(self, device_id: str, message: UserMessage) -> _Sending:
         row = topics.row_for(message)
         try:
@@ -245,7 +296,8 @@ class MeshClient:
         except ValueError as error:
             raise SettingsError(str(error)) from None
         deadline_s = message.options.deadline_s if isinstance(message, Prompt) else None
-        return _Sending(topic, body, row.qos, answers, message.prompt_id.encode(), deadline_s)
+        correlation = message.query_id if isinstance(message, AnswersQuery) else message.prompt_id
+        return _Sending(topic, body, row.qos, answers, correlation.encode(), deadline_s)
 
     def _too_large(self, sending: _Sending) -> str | None:
         """Says in words why it would not be taken for its size, `None` if it will be."""
@@ -323,11 +375,15 @@ class MeshClient:
         elif isinstance(received.message, Presence | DeviceStatus):
             self._on_broadcast(received.message, bool(incoming.retain))
         else:
-            conversation = self._conversations.get(received.message.prompt_id)
-            if conversation is None or conversation.device_id != received.device_id:
-                self.dropped += 1
-                return
-            self.dropped += not conversation.deliver(received.message, time.monotonic())
+            self.dropped += not self._take(received.device_id, received.message)
+
+    def _take(self, device_id: str, message: DeviceToUser) -> bool:
+        if isinstance(message, AnswersPage):
+            return self._queries.take(device_id, message)
+        conversation = self._conversations.get(message.prompt_id)
+        if conversation is not None and conversation.device_id == device_id:
+            return conversation.deliver(message, time.monotonic())
+        return isinstance(message, PromptRefusal) and self._queries.take(device_id, message)
 
     def _on_broadcast(self, message: Presence | DeviceStatus, retained: bool) -> None:
         if isinstance(message, Presence):

@@ -17,6 +17,7 @@ from edge_agent.core.effects import Effect, PublishPresence, PublishStatus
 from edge_agent.core.ends import TIMER as OWED_TIMER
 from edge_agent.core.events import (
     AnswerSent,
+    AnswersQueryReceived,
     BadInputReceived,
     ConnectionChanged,
     DeadlineReached,
@@ -38,6 +39,7 @@ from edge_agent.core.events import (
 from edge_agent.core.health import Problem
 from edge_agent.core.inference import TIMER as ITEM_TIMER
 from edge_agent.core.inference import InferenceServer
+from edge_agent.core.lookup import Lookup
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import (
     DeviceStatus,
@@ -54,6 +56,7 @@ from edge_agent.core.peers import PeerView
 from edge_agent.core.policies import Policies, make_policies
 from edge_agent.core.queue import InferenceQueue
 from edge_agent.core.reception import Reception
+from edge_agent.core.refusals import Refusals
 from edge_agent.core.requests import TIMER as REQUEST_TIMER
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
@@ -92,12 +95,14 @@ class Agent:
         )
         self._sessions = Sessions(context, self._server, self._membership)
         self._peers = PeerService(context, self._server)
-        reception = Reception(context, self._server, self._membership, self._sessions)
+        refusals = Refusals()
+        reception = Reception(context, self._server, self._membership, self._sessions, refusals)
         server, requests = self._server, self._sessions.requests
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             Started: self._started,
             PromptReceived: reception.prompt_received,
             PromptCancelReceived: reception.cancel_received,
+            AnswersQueryReceived: Lookup(context, self._sessions, refusals).query_received,
             PeerMessageReceived: self._peer_message,
             PeerDiscovered: lambda event, now: self._membership.discovered(event.device_id, event.home_broker),
             BadInputReceived: lambda event, now: reception.bad_input_received(event),

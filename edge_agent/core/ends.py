@@ -9,13 +9,14 @@ that a repeated prompt is answered without being worked on again.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, SendToUser
 from edge_agent.core.errors import InvariantError
-from edge_agent.core.events import ReplyRoute
+from edge_agent.core.events import ReplyRoute, RestoredAnswer
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
 from edge_agent.core.sizes import answer_size
 
@@ -34,14 +35,22 @@ class EndState(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class _End:
+class End:
+    """How a prompt ended, and how far that got."""
+
     answer: Answer
     reply: ReplyRoute
+    ended_at: float
     kept_at: float
     size: int
     state: EndState
     kept: bool
     """Whether the journal has it. If not, a restart would work on its prompt again, and tell another end."""
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the journal has done what it can: only then may anybody be told."""
+        return self.state is not EndState.WRITING
 
 
 class Ends:
@@ -50,14 +59,15 @@ class Ends:
     Over the bound the oldest delivered ones are forgotten first, then the oldest that are owed.
     """
 
-    __slots__ = ("_bytes", "_context", "_delivered", "_open", "_sending")
+    __slots__ = ("_bytes", "_context", "_delivered", "_open", "_sending", "_whole_since")
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._open: OrderedDict[str, _End] = OrderedDict()  # not delivered yet, the oldest first
-        self._delivered: OrderedDict[str, _End] = OrderedDict()
+        self._open: OrderedDict[str, End] = OrderedDict()  # not delivered yet, the oldest first
+        self._delivered: OrderedDict[str, End] = OrderedDict()
         self._sending = 0
         self._bytes = 0
+        self._whole_since = -float("inf")  # what ended before may be forgotten
 
     @property
     def outstanding(self) -> int:
@@ -67,19 +77,37 @@ class Ends:
     def add(self, key: str, answer: Answer, reply: ReplyRoute, now: float) -> None:
         """A prompt has ended: its end is journalled, then sent."""
         if self._context.settings.journal:
-            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.WRITING, kept=False))
+            self._keep(key, End(answer, reply, now, now, answer_size(answer), EndState.WRITING, kept=False))
             self._context.out.append(JournalAnswer(answer, reply))
         else:
-            self._keep(key, _End(answer, reply, now, answer_size(answer), EndState.DELIVERED, kept=True))
+            self._keep(key, End(answer, reply, now, now, answer_size(answer), EndState.DELIVERED, kept=True))
             self._context.out.append(SendToUser(reply, answer))
         self._forget_old(now)
 
-    def restore(self, key: str, answer: Answer, reply: ReplyRoute, delivered: bool, now: float) -> None:
+    def restore(self, key: str, restored: RestoredAnswer, now: float) -> None:
         """Takes up an end that the journal kept; one that is owed is sent once there is a connection."""
         if key not in self._open and key not in self._delivered:
-            state = EndState.DELIVERED if delivered else EndState.OWED
-            self._keep(key, _End(answer, reply, now, answer_size(answer), state, kept=True))
+            answer, ended_at = restored.answer, now - restored.age_s
+            state = EndState.DELIVERED if restored.delivered else EndState.OWED
+            self._keep(key, End(answer, restored.reply, ended_at, now, answer_size(answer), state, kept=True))
             self._forget_old(now)
+
+    def restored(self, now: float) -> None:
+        """All that the journal kept has been taken up. It forgets the oldest first."""
+        self._whole_since = min((end.ended_at for end in self._delivered.values()), default=now)
+
+    def of(self, principal: str, now: float) -> Iterator[End]:
+        """Yields the ends of this user's prompts that are not past their time, in no order."""
+        for end in self._open.values():
+            if end.reply.principal == principal:
+                yield end
+        for end in self._delivered.values():
+            if end.reply.principal == principal and now < end.kept_at + self._context.settings.answers_kept_s:
+                yield end
+
+    def whole_s(self, now: float) -> float:
+        """Returns for how many seconds back every end is still known."""
+        return min(self._context.settings.answers_kept_s, now - self._whole_since)
 
     def written(self, key: str, *, kept: bool) -> bool:
         """The journal has done what it can: the end may be told. Returns whether it is known."""
@@ -172,7 +200,7 @@ class Ends:
         if owed and self._context.connected and self._sending < SENDING_MAX and TIMER not in self._context.timers:
             raise InvariantError("an answer is owed, and nothing would send it")
 
-    def _send(self, end: _End) -> None:
+    def _send(self, end: End) -> None:
         if end.state is EndState.OWED and self._context.connected and self._sending < SENDING_MAX:
             if self._cut(end):
                 return
@@ -180,7 +208,7 @@ class Ends:
             self._sending += 1
             self._context.out.append(SendToUser(end.reply, end.answer))
 
-    def _cut(self, end: _End) -> bool:
+    def _cut(self, end: End) -> bool:
         """Cuts an end that is too large for this broker, which is not the one it was made for, and has it written so.
 
         Returns whether it had to: then it is sent once it is written.
@@ -197,7 +225,7 @@ class Ends:
         self._context.out.append(JournalAnswer(end.answer, end.reply))
         return True
 
-    def _owe_again(self, key: str, end: _End, reply: ReplyRoute) -> None:
+    def _owe_again(self, key: str, end: End, reply: ReplyRoute) -> None:
         """The repeat was the last message before the connection broke, or it is too large for today's broker."""
         del self._delivered[key]
         end.state, end.reply = EndState.OWED, reply
@@ -205,7 +233,7 @@ class Ends:
         self._open.move_to_end(key, last=False)  # the oldest first
         self._send(end)
 
-    def _keep(self, key: str, end: _End) -> None:
+    def _keep(self, key: str, end: End) -> None:
         self._drop(key)  # one past its time may still be there
         self._bytes += end.size
         (self._delivered if end.state is EndState.DELIVERED else self._open)[key] = end
@@ -215,13 +243,14 @@ class Ends:
         self._drop_oldest(self._delivered, kept_s, now)
         self._drop_oldest(self._open, max(kept_s, DEADLINE_MAX_S), now)
 
-    def _drop_oldest(self, kept: OrderedDict[str, _End], kept_s: float, now: float) -> None:
+    def _drop_oldest(self, kept: OrderedDict[str, End], kept_s: float, now: float) -> None:
         while kept:
             key, end = next(iter(kept.items()))
             # the last one stays, however large it is: it is still to be told
             too_much = self._bytes > self._context.settings.answers_bytes_max
             if end.kept_at > now - kept_s and not (too_much and len(self._open) + len(self._delivered) > 1):
                 return
+            self._whole_since = max(self._whole_since, end.ended_at)
             self._drop(key)
 
     def _drop(self, key: str) -> None:

@@ -11,7 +11,16 @@ from enum import StrEnum
 from typing import TypeAlias, final
 
 from edge_agent.core.health import Part
-from edge_agent.core.messages import Answer, Contribution, Message, Missing, Prompt, RefusalReason, Substitute
+from edge_agent.core.messages import (
+    Answer,
+    AnswersQuery,
+    Contribution,
+    Message,
+    Missing,
+    Prompt,
+    RefusalReason,
+    Substitute,
+)
 from edge_agent.core.shares import user_holder
 
 
@@ -66,6 +75,15 @@ class PromptCancelReceived:
     """A user no longer wants an answer."""
 
     prompt_id: str
+    reply: ReplyRoute
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AnswersQueryReceived:
+    """A user asks how earlier prompts ended."""
+
+    query: AnswersQuery
     reply: ReplyRoute
 
 
@@ -225,6 +243,8 @@ class RestoredAnswer:
     answer: Answer
     reply: ReplyRoute
     delivered: bool
+    age_s: float = 0.0
+    """Seconds since the prompt ended, as well as the device's clock knows."""
 
 
 @final
@@ -252,6 +272,7 @@ Event: TypeAlias = (
     Started
     | PromptReceived
     | PromptCancelReceived
+    | AnswersQueryReceived
     | PeerMessageReceived
     | PeerDiscovered
     | BadInputReceived

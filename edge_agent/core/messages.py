@@ -21,6 +21,14 @@ from edge_agent.core.chat import (
     Sampling,
 )
 from edge_agent.core.health import Part, Problem
+from edge_agent.core.own_answers import (
+    ANSWERS_ON_A_PAGE,
+    ANSWERS_ON_A_PAGE_MAX,
+    BEGINNING_LENGTH_MAX,
+    AnswersQuery,
+    AnswerSummary,
+    Standing,
+)
 from edge_agent.core.provenance import Contribution, Decision, Missing, Provenance, Substitute
 from edge_agent.core.states import ItemOutcome, Outcome
 
@@ -120,6 +128,22 @@ class Answer:
     provenance: Provenance
     partial: bool = False
     """Whether this is the best proposal instead of an aggregation, which `detail` says why there is none."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AnswersPage:
+    """What a query gets: the line of one prompt with its answer, or the lines of a list, the newest first."""
+
+    query_id: str
+    device_id: str
+    answers: tuple[AnswerSummary, ...]
+    answer: Answer | None = None
+    """The whole of the one that was asked for, if it has ended."""
+    next: str = ""
+    """What the next query says as `after`; "" if that was all."""
+    whole_s: float = 0.0
+    """All that ended here in the last so many seconds is known; what is older may be gone."""
 
 
 # --- device to device -------------------------------------------------------------------------------------------
@@ -274,18 +298,26 @@ class DeviceStatus:
     """What is wrong with it, at most one for each part."""
 
 
-UserMessage: TypeAlias = Prompt | PromptCancel
-DeviceToUser: TypeAlias = PromptReceipt | PromptRefusal | LayerProgress | TokenChunk | Answer
+UserMessage: TypeAlias = Prompt | PromptCancel | AnswersQuery
+AboutPrompt: TypeAlias = PromptReceipt | PromptRefusal | LayerProgress | TokenChunk | Answer
+DeviceToUser: TypeAlias = AboutPrompt | AnswersPage
 PeerMessage: TypeAlias = ProposalRequest | RequestCancel | RequestReceipt | ProposalResponse | ViewExchange
 Broadcast: TypeAlias = Presence | DeviceStatus
 Message: TypeAlias = UserMessage | DeviceToUser | PeerMessage | Broadcast
 
 __all__ = [
+    "ANSWERS_ON_A_PAGE",
+    "ANSWERS_ON_A_PAGE_MAX",
+    "BEGINNING_LENGTH_MAX",
     "DEADLINE_MAX_S",
     "FANOUT_MAX",
     "LAYERS_MAX",
     "OUTPUT_TOKENS_MAX",
+    "AboutPrompt",
     "Answer",
+    "AnswerSummary",
+    "AnswersPage",
+    "AnswersQuery",
     "Broadcast",
     "BusyReason",
     "ChatMessage",
@@ -315,6 +347,7 @@ __all__ = [
     "RequestReceipt",
     "Role",
     "Sampling",
+    "Standing",
     "Substitute",
     "TokenChunk",
     "UserMessage",

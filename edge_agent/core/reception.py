@@ -23,6 +23,7 @@ from edge_agent.core.health import Part
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import Prompt, PromptOptions, PromptReceipt, PromptRefusal, RefusalReason, Role
+from edge_agent.core.refusals import Refusals
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.shares import Shortage
 from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size, size_of
@@ -39,13 +40,21 @@ _UNABLE_RETRY_S = 10.0  # a model that is loaded again takes seconds
 class Reception:
     """The user's side of a session's beginning."""
 
-    __slots__ = ("_context", "_membership", "_server", "_sessions")
+    __slots__ = ("_context", "_membership", "_refusals", "_server", "_sessions")
 
-    def __init__(self, context: Context, server: InferenceServer, membership: Membership, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        context: Context,
+        server: InferenceServer,
+        membership: Membership,
+        sessions: Sessions,
+        refusals: Refusals,
+    ) -> None:
         self._context = context
         self._server = server
         self._membership = membership
         self._sessions = sessions
+        self._refusals = refusals
 
     def prompt_received(self, event: PromptReceived, now: float) -> None:
         """Takes a prompt, or refuses it in words. A repeat gets its receipt again, or its answer if that is there."""
@@ -63,12 +72,13 @@ class Reception:
         self._server.meter.prompt_offered()
         refusal = self._refusal(event.prompt, event.size_bytes, now)
         if refusal is not None:
-            self._refuse(event.reply, event.prompt.prompt_id, *refusal)
+            self._turn_away(event, *refusal, now)
             return
         session = self._sessions.open(key, event.prompt, event.reply, now)
         if isinstance(session, Shortage):
-            self._refuse(event.reply, event.prompt.prompt_id, RefusalReason.OVERLOADED, _SHORT_OF[session], now)
+            self._turn_away(event, RefusalReason.OVERLOADED, _SHORT_OF[session], now)
             return
+        self._refusals.discard(event.prompt.prompt_id, event.reply)
         if self._context.settings.journal:
             self._sessions.journal(session, now)
         else:
@@ -114,7 +124,8 @@ class Reception:
         """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""
         for kept in event.answers:
             key = _session_key(kept.answer.prompt_id, kept.reply)
-            self._sessions.ends.restore(key, kept.answer, kept.reply, kept.delivered, now)
+            self._sessions.ends.restore(key, kept, now)
+        self._sessions.ends.restored(now)
         self._sessions.ends.send_owed()
         for restored in event.sessions:
             self._restore(restored, now)
@@ -178,16 +189,28 @@ class Reception:
         receipt = PromptReceipt(prompt_id, self._context.identity.device_id, wait_s, durable)
         self._context.out.append(SendToUser(reply, receipt))
 
+    def _turn_away(self, event: PromptReceived, reason: RefusalReason, detail: str, now: float) -> None:
+        """Refuses a prompt, and remembers it for a while: its user may ask what became of it."""
+        retry_after_s = None
+        if reason is RefusalReason.OVERLOADED:
+            retry_after_s = max(self._server.expected_wait_s(now, event.reply.holder) or 0.0, 1.0)
+        elif reason is RefusalReason.UNABLE:
+            retry_after_s = _UNABLE_RETRY_S
+        refusal = self._refuse(event.reply, event.prompt.prompt_id, reason, detail, retry_after_s)
+        self._refusals.add(refusal, event.reply, now)
+
     def _refuse(
-        self, reply: ReplyRoute, prompt_id: str, reason: RefusalReason, detail: str, now: float | None = None
-    ) -> None:
+        self,
+        reply: ReplyRoute,
+        message_id: str,
+        reason: RefusalReason,
+        detail: str,
+        retry_after_s: float | None = None,
+    ) -> PromptRefusal:
         self._context.counters.prompts_refused += 1
-        retry_after_s = _UNABLE_RETRY_S if reason is RefusalReason.UNABLE else None
-        if now is not None:
-            retry_after_s = max(self._server.expected_wait_s(now, reply.holder) or 0.0, 1.0)
-        self._context.out.append(
-            SendToUser(reply, PromptRefusal(prompt_id, self._context.identity.device_id, reason, detail, retry_after_s))
-        )
+        refusal = PromptRefusal(message_id, self._context.identity.device_id, reason, detail, retry_after_s)
+        self._context.out.append(SendToUser(reply, refusal))
+        return refusal
 
 
 def _session_key(prompt_id: str, reply: ReplyRoute) -> str:

@@ -6,6 +6,8 @@ aggregation is to be had in time, the best proposal is the answer, and is said t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from edge_agent.core.context import Context
 from edge_agent.core.effects import JournalLayer, JournalPrompt, RecordSession
 from edge_agent.core.ends import Ends
@@ -136,6 +138,10 @@ class Sessions:
                 raise InvariantError(f"session {key} has a deadline but no timer")
         self.requests.check_invariants(self._active.values())
         self.ends.check_invariants()
+
+    def of(self, principal: str) -> Iterator[Session]:
+        """Yields the active sessions of this user."""
+        return (session for session in self._active.values() if session.reply.principal == principal)
 
     def open(
         self, key: str, prompt: Prompt, reply: ReplyRoute, now: float, restored: RestoredSession | None = None

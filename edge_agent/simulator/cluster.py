@@ -23,7 +23,7 @@ from edge_agent.simulator.trace import Trace
 FOREVER = float("inf")
 _DEADLINE = ev.DeadlineReached()
 _ACTION = -1  # in the place of a device: what happens is a function, not an event of an agent
-_CARRIED = frozenset({ev.PeerMessageReceived, ev.PromptReceived, ev.PromptCancelReceived})
+_CARRIED = frozenset({ev.PeerMessageReceived, ev.PromptReceived, ev.PromptCancelReceived, ev.AnswersQueryReceived})
 RESPONSE_TEXT = "a response"  # what every simulated inference says: only its time matters
 
 

@@ -32,6 +32,10 @@ def check(message: m.Message) -> None:
             if message.prompt_id:  # "" refuses what had no readable id
                 _message_id("prompt_id", message.prompt_id)
             _device_id("device_id", message.device_id)
+        case m.AnswersQuery():
+            _query(message)
+        case m.AnswersPage():
+            _page(message)
         case m.PromptReceipt() | m.Answer():
             _message_id("prompt_id", message.prompt_id)
             _device_id("device_id", message.device_id)
@@ -72,7 +76,11 @@ def speaker_of(message: m.Message) -> str | None:
             return message.entries[0].device_id if message.entries else None  # the sender's own stands first
         case m.Presence():
             return message.entry.device_id
-        case m.RequestReceipt() | m.DeviceStatus() | m.PromptReceipt() | m.PromptRefusal() | m.Answer():
+        case m.RequestReceipt() | m.DeviceStatus() | m.PromptReceipt() | m.PromptRefusal():
+            return message.device_id
+        case m.AnswersPage() if message.answer is not None and message.answer.device_id != message.device_id:
+            return message.answer.device_id  # of two names one is another's
+        case m.Answer() | m.AnswersPage():
             return message.device_id
     return None
 
@@ -80,6 +88,34 @@ def speaker_of(message: m.Message) -> str | None:
 def _prompt(prompt: m.Prompt) -> None:
     if not any(turn.content.strip() for turn in prompt.messages):
         raise ValueError("messages: the prompt is empty")
+
+
+def _query(query: m.AnswersQuery) -> None:
+    _message_id("query_id", query.query_id)
+    if query.prompt_id:
+        _message_id("prompt_id", query.prompt_id)
+    if query.of_client:
+        _device_id("of_client", query.of_client)
+    _not_negative("since_s", query.since_s)
+    _short("after", query.after)
+    if not 1 <= query.count_max <= m.ANSWERS_ON_A_PAGE_MAX:
+        raise ValueError(f"count_max: must be 1 to {m.ANSWERS_ON_A_PAGE_MAX}")
+
+
+def _page(page: m.AnswersPage) -> None:
+    _message_id("query_id", page.query_id)
+    _device_id("device_id", page.device_id)
+    _short("next", page.next)
+    _not_negative("whole_s", page.whole_s)
+    if len(page.answers) > m.ANSWERS_ON_A_PAGE_MAX:
+        raise ValueError(f"answers: must be at most {m.ANSWERS_ON_A_PAGE_MAX}")
+    for line in page.answers:
+        _message_id("answers.prompt_id", line.prompt_id)
+        _device_id("answers.client", line.client)
+        _not_negative("answers.age_s", line.age_s)
+        _counts(text_bytes=line.text_bytes)
+    if page.answer is not None:
+        check(page.answer)
 
 
 def _request(request: m.ProposalRequest) -> None:

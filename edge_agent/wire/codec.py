@@ -53,6 +53,7 @@ TYPE_NAMES: dict[type, str] = {kind: _type_name(kind) for kind in _KINDS}
 _CLASS_OF: dict[str, type] = {name: kind for kind, name in TYPE_NAMES.items()}
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
 _VALIDATORS = {kind: SchemaValidator(quick_to_refuse(adapter.core_schema)) for kind, adapter in _ADAPTERS.items()}
+_QUERY = TYPE_NAMES[m.AnswersQuery]
 _HEADS = {kind: f'{{"v":{SCHEMA_VERSION},"type":"{name}",'.encode() for kind, name in TYPE_NAMES.items()}
 
 
@@ -114,12 +115,13 @@ def decode(
 
 
 def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> UserInput:
-    """Returns what a user sent: a prompt or its cancel, in the strict form or the short one.
+    """Returns what a user sent: a prompt, its cancel or a query, in the strict form or the short one.
 
-    The short form is for people: `text` stands for `messages` with one user turn, and `id` for a missing `prompt_id`.
+    The short form is for people: `text` stands for `messages` with one user turn, and `id` for a missing `prompt_id`,
+    or a query's missing `query_id`.
 
     Raises:
-        UserInputError: it is neither; the only error this raises.
+        UserInputError: it is none of them; the only error this raises.
     """
     client, body_id = CLIENT_DEFAULT, ""
     try:
@@ -127,7 +129,7 @@ def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> UserInput:
         body_id = _envelope_text(fields, "id", MESSAGE_ID_LENGTH_MAX)
         client = _client(fields)
         if body_id:
-            fields.setdefault("prompt_id", body_id)
+            fields.setdefault("query_id" if fields.get("type") == _QUERY else "prompt_id", body_id)
         message_id = _message_id(fields)
     except ProtocolError as error:
         raise _with_what_is_left(error, body, body_id) from None
@@ -242,7 +244,7 @@ def _envelope_text(fields: dict[str, Any], name: str, length_max: int) -> str:
 
 
 def _message_id(fields: dict[str, Any]) -> str:
-    for name in ("prompt_id", "request_id", "id"):
+    for name in ("query_id", "prompt_id", "request_id", "id"):  # a query may name a prompt beside
         text = fields.get(name)
         if isinstance(text, str) and len(text) <= MESSAGE_ID_LENGTH_MAX and text.isprintable():
             return text  # else nobody could read a refusal that names it

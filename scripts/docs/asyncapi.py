@@ -183,21 +183,22 @@ def _message(name: str) -> Fields:
         "contentType": "application/json",
         "payload": {"$ref": f"#/components/schemas/{name}"},
     }
-    if name in ("prompt", "prompt-cancel"):
+    if name in _FROM_USER:
         binding["responseTopic"] = {
             "type": "string",
             "pattern": f"^{topics.topic_filter(_ID, _ID, Channel.ANSWERS, _PRINCIPAL, _ID)}$",
             "description": "Under the sender's own answers at the very device that is asked; any other is refused.",
         }
-    if name in _TO_USER or name in ("prompt", "prompt-cancel"):
+    if name in _TO_USER or name in _FROM_USER:
         binding["correlationData"] = {
             "type": "string",
             "maxLength": MESSAGE_ID_LENGTH_MAX,
-            "description": "Chosen by the user and given back with every answer; our own clients use the prompt's id.",
+            "description": "Chosen by the user and given back with every answer; our own clients use the message's id.",
         }
+        of_query = "query_id" in schema["properties"]
         fields["correlationId"] = {
-            "description": "Which prompt it is about.",
-            "location": "$message.payload#/prompt_id",
+            "description": f"Which {'query' if of_query else 'prompt'} it is about.",
+            "location": f"$message.payload#/{'query_id' if of_query else 'prompt_id'}",
         }
     elif "request_id" in schema["properties"]:
         fields["correlationId"] = {
@@ -209,6 +210,7 @@ def _message(name: str) -> Fields:
     return fields
 
 
+_FROM_USER = types_of(Channel.PROMPTS)
 _TO_USER = types_of(Channel.ANSWERS)
 
 

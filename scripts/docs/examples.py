@@ -64,11 +64,22 @@ _STATUS = m.DeviceStatus(
 _MESSAGES: tuple[m.Message, ...] = (
     m.Prompt(_PROMPT_ID, (_QUESTION,), m.PromptOptions(layers=1, fanout=1, deadline_s=120.0, sampling=_SAMPLING)),
     m.PromptCancel(_PROMPT_ID),
+    m.AnswersQuery("q1", since_s=3_600.0, count_max=2),
     m.PromptReceipt(_PROMPT_ID, "kitchen", 1.4),
     m.PromptRefusal(_PROMPT_ID, "kitchen", m.RefusalReason.OVERLOADED, "the queue is full", 12.5),
     m.LayerProgress(_PROMPT_ID, 1, 1, ("kitchen", "attic"), ("kitchen",)),
     m.TokenChunk(_PROMPT_ID, 0, "Sunlight is"),
     m.Answer(_PROMPT_ID, "kitchen", Outcome.ANSWERED, "Sunlight is scattered.", "", 4.71, _PROVENANCE),
+    m.AnswersPage(
+        "q1",
+        "kitchen",
+        (
+            m.AnswerSummary("9c1e", "phone", m.Standing.RUNNING, 1.9, "", 0),
+            m.AnswerSummary(_PROMPT_ID, "0", m.Standing.ANSWERED, 312.4, "Sunlight is scattered.", 22),
+        ),
+        next=f"0/{_PROMPT_ID}",
+        whole_s=3_600.0,
+    ),
     m.ProposalRequest(_REQUEST_ID, "kitchen", "", 1, (_QUESTION,), (), _SAMPLING, 60.0),
     m.RequestCancel(_REQUEST_ID, "kitchen"),
     m.RequestReceipt(_REQUEST_ID, "attic", None, 1, 1.4),

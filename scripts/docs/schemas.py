@@ -7,7 +7,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
@@ -33,6 +33,7 @@ _DEADLINE: Schema = {"exclusiveMinimum": 0, "maximum": m.DEADLINE_MAX_S}
 # tests/docs/test_asyncapi_schemas.py holds codec and schema side by side at every one of these edges.
 _BOUNDS_OF_NAME: Mapping[str, Schema] = {
     "prompt_id": _MESSAGE_ID,
+    "query_id": _MESSAGE_ID,
     "request_id": _MESSAGE_ID,
     "device_id": _ID,
     "origin": _ID,
@@ -47,6 +48,19 @@ _BOUNDS: Mapping[type, Mapping[str, Schema]] = {
         "deadline_s": _DEADLINE,
         "join": {"minimum": 1, "maximum": m.FANOUT_MAX + 1},
     },
+    m.AnswersQuery: {
+        "prompt_id": {"maxLength": checks.MESSAGE_ID_LENGTH_MAX},
+        "of_client": {"pattern": f"^([a-z0-9-]{{1,{ID_LENGTH_MAX}}})?$"},
+        "since_s": _SECONDS,
+        "after": _SHORT,
+        "count_max": {"minimum": 1, "maximum": m.ANSWERS_ON_A_PAGE_MAX},
+    },
+    m.AnswersPage: {
+        "answers": {"maxItems": m.ANSWERS_ON_A_PAGE_MAX},
+        "next": _SHORT,
+        "whole_s": _SECONDS,
+    },
+    m.AnswerSummary: {"client": _ID, "age_s": _SECONDS, "text_bytes": _COUNT},
     m.Sampling: {
         "max_output_tokens": {"minimum": 1, "maximum": m.OUTPUT_TOKENS_MAX},
         "temperature": {"minimum": 0, "maximum": 5},
@@ -107,8 +121,8 @@ def all_schemas() -> dict[str, Schema]:
     own = _schemas_of(kinds, {"RefusalReason": "CertificateRefusalReason"})
     work = _schemas_of((jobs.Job, jobs.JobReport), {}, all_required=True)
     schemas = {**core, **own, **work, signed.TYPE: _signed()}
-    for name in map(type_name, (m.Prompt, m.PromptCancel)):
-        _let_old_clients_in(schemas[name])
+    for kind in get_args(m.UserMessage):
+        _let_old_clients_in(schemas[type_name(kind)], "query_id" if kind is m.AnswersQuery else "prompt_id")
     for name in (codec.TYPE_NAMES[kind] for kind in _device_to_user()):
         schemas[name]["properties"]["id"] = {
             **_MESSAGE_ID,
@@ -119,7 +133,7 @@ def all_schemas() -> dict[str, Schema]:
 
 
 def _device_to_user() -> tuple[type, ...]:
-    return (m.PromptReceipt, m.PromptRefusal, m.LayerProgress, m.TokenChunk, m.Answer)
+    return get_args(m.DeviceToUser)
 
 
 def _schemas_of(kinds: Iterable[type], renamed: Mapping[str, str], *, all_required: bool = False) -> dict[str, Schema]:
@@ -208,13 +222,13 @@ def _envelope(schema: Schema, name: str, all_required: bool) -> None:
     schema["required"] = [*head, *names]
 
 
-def _let_old_clients_in(schema: Schema) -> None:
-    """What MQTT 3.1.1 has no properties for stands in the body; `id` may stand for the prompt's own id."""
+def _let_old_clients_in(schema: Schema, own_id: str) -> None:
+    """What MQTT 3.1.1 has no properties for stands in the body; `id` may stand for the message's own id."""
     properties = schema["properties"]
     properties["id"] = {
         "type": "string",
         "maxLength": checks.MESSAGE_ID_LENGTH_MAX,
-        "description": "for 3.1.1 clients, in place of correlation data; also the prompt's id where there is none",
+        "description": f"for 3.1.1 clients, in place of correlation data; also the {own_id} where there is none",
     }
     properties["client"] = {
         "type": "string",
@@ -222,9 +236,9 @@ def _let_old_clients_in(schema: Schema) -> None:
         "default": CLIENT_DEFAULT,
         "description": "for 3.1.1 clients, in place of the response topic: which client of the sender is answered",
     }
-    schema["required"].remove("prompt_id")
+    schema["required"].remove(own_id)
     named = {"required": ["id"], "properties": {"id": {"minLength": 1}}}
-    schema["allOf"] = [{"anyOf": [{"required": ["prompt_id"]}, named]}]
+    schema["allOf"] = [{"anyOf": [{"required": [own_id]}, named]}]
     if "messages" in properties:
         properties["text"] = {"type": "string", **_SAYS_SOMETHING, "description": "stands for one user message"}
         schema["required"].remove("messages")

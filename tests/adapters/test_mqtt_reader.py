@@ -61,6 +61,9 @@ def test_a_retained_message_in_an_inbox_is_refused_once_and_says_how_to_clear_it
     assert f"`mosquitto_pub -r -n -t {PROMPTS}` removes it" in first.detail
     assert retained(PROMPTS, encode(PROMPT), ANSWERS) is None, "as at the next connect"
     assert retained(PROMPTS, encode(m.PromptCancel("p1")), ANSWERS) is not None
+    query = retained(PROMPTS, encode(m.AnswersQuery("q1", "p1")), ANSWERS)
+    assert query is not None
+    assert (query.message_id, query.reply) == ("q1", ROUTE)
     broken = retained(PROMPTS, b'{"id": "p2", "client": "c1", }')
     assert broken is not None
     assert broken.reply == ReplyRoute("user.alice", "0", "", "p2")

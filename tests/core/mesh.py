@@ -18,6 +18,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
 from edge_agent.core.messages import (
     Answer,
+    AnswersPage,
     ChatMessage,
     DeviceToUser,
     PeerMessage,
@@ -105,15 +106,23 @@ class Mesh:
         self._todo = [entry for entry in self._todo if entry[2] != name]
         heapq.heapify(self._todo)
 
-    def ask(self, device: str, text: str = "why?", prompt_id: str = "p1", user: str = "u1", **options: object) -> str:
+    def ask(
+        self,
+        device: str,
+        text: str = "why?",
+        prompt_id: str = "p1",
+        user: str = "u1",
+        client: str = "0",
+        **options: object,
+    ) -> str:
         """A user prompts a device now; returns the prompt's key in `user_messages`."""
         prompt = Prompt(
             prompt_id,
             (ChatMessage(Role.USER, text),),
             replace(PromptOptions(sampling=Sampling(max_output_tokens=8)), **options),  # type: ignore[arg-type]  # by name
         )
-        self.handle(device, ev.PromptReceived(prompt, ev.ReplyRoute(user), len(text)))
-        return f"{user}/0 {prompt_id}"
+        self.handle(device, ev.PromptReceived(prompt, ev.ReplyRoute(user, client), len(text)))
+        return f"{user}/{client} {prompt_id}"
 
     def answer(self, key: str) -> Answer:
         """Returns the one answer of a prompt; fails if there is none or more than one."""
@@ -180,7 +189,7 @@ class Mesh:
                 if not self.lose(name, effect.device_id, effect.message):
                     self.later(self._delay_s, effect.device_id, ev.PeerMessageReceived(effect.message))
             case fx.SendToUser():
-                key = f"{effect.reply.inbox} {effect.message.prompt_id}"
+                key = f"{effect.reply.inbox} {_id_of(effect.message)}"
                 taken = True
                 if isinstance(effect.message, Answer):
                     taken = self.broker_takes(name)
@@ -226,3 +235,7 @@ class Mesh:
                 if other != name:
                     birth = its_agent.last_will()
                     agent.view.learn(birth.entry, self.now, random.Random(0))
+
+
+def _id_of(message: DeviceToUser) -> str:
+    return message.query_id if isinstance(message, AnswersPage) else message.prompt_id

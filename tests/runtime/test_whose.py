@@ -3,66 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from broker.mosquitto import MosquittoBroker
-from edge_agent.adapters.mqtt import TlsFiles
-from edge_agent.client import Access, ClientSettings, MeshClient
+from edge_agent.client import MeshClient
 from edge_agent.client.incoming import read
-from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
-from edge_agent.core.messages import Answer, DeviceToUser, Outcome, PromptOptions, PromptReceipt, PromptRefusal
-from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.core.messages import Answer, DeviceToUser, Outcome, PromptReceipt, PromptRefusal
+from tests.runtime.kitchen import ALONE, kitchen_of, user
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
-from tests.support.secured import HOST, SecuredMesh
 
 pytestmark = pytest.mark.broker
-
-SERVICE_S = 3.0  # long enough that a cancel comes while it runs, however it ends
-PATIENT = ClientSettings(connect_timeout_s=PATIENCE_S, sends_max=1)
-ALONE = PromptOptions(layers=0)
-
-
-@contextlib.asynccontextmanager
-async def kitchen_of(folder: Path) -> AsyncIterator[tuple[SecuredMesh, str]]:
-    """A device with a broker that knows its users; yields the mesh, and where users come in."""
-    mesh = SecuredMesh(folder)
-    badge = mesh.device("kitchen")
-    mesh.user("alice")
-    mesh.user("bob")
-    files = mesh.broker_files(folder / "broker")
-    listeners = files.config.listeners
-    broker = BrokerSection(
-        urls=(f"mqtts://{HOST}:{listeners.devices}",),
-        ca_file=mesh.ca,
-        crl_file=mesh.crl,
-        cert_file=badge.certificate,
-        key_file=badge.key,
-    )
-    device = DeviceSection(id="kitchen", mesh="home", data_dir=folder / "data")
-    engine = EngineSection(kind="synthetic", service=f"deterministic:{SERVICE_S}")
-    write_config(AgentConfig(device=device, broker=broker, engine=engine), folder / "agent.toml")
-    kitchen = DeviceProcess("kitchen", folder / "agent.toml", folder / "agent.log")
-    async with MosquittoBroker(files, lambda: mesh.people):
-        await kitchen.start()
-        try:
-            yield mesh, f"mqtts://{HOST}:{listeners.passwords}"
-        finally:
-            await kitchen.stop()
-
-
-def user(mesh: SecuredMesh, url: str, name: str, *, principal: str | None = None) -> MeshClient:
-    access = Access(f"user.{name}", f"secret of {name}", TlsFiles(str(mesh.ca)))
-    return MeshClient(url, "home", access=access, principal=principal, settings=PATIENT)
 
 
 async def test_nobody_asks_cancels_or_listens_as_somebody_else(tmp_path: Path) -> None:
     async with (
-        kitchen_of(tmp_path) as (mesh, url),
+        kitchen_of(tmp_path) as (mesh, url, _),
         user(mesh, url, "alice") as alice,
         user(mesh, url, "bob") as bob,
         user(mesh, url, "bob", principal="user.alice") as liar,

@@ -23,6 +23,12 @@ _BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "device_id": device_ids,
     "origin": device_ids,
     "prompt_id": message_ids,
+    "query_id": message_ids,
+    "client": device_ids,
+    "of_client": st.just("") | device_ids,
+    "after": names,
+    "next": names,
+    "count_max": st.integers(1, m.ANSWERS_ON_A_PAGE_MAX),
     "request_id": message_ids,
     "origin_home": names,
     "home_broker": names,
@@ -77,6 +83,12 @@ def of(hint: Any, name: str = "") -> st.SearchStrategy[Any]:
     return st.builds(hint, **{field.name: of(hints[field.name], field.name) for field in dataclasses.fields(hint)})
 
 
+def _of_one_device(page: m.AnswersPage) -> m.AnswersPage:
+    if page.answer is None:
+        return page
+    return dataclasses.replace(page, answer=dataclasses.replace(page.answer, device_id=page.device_id))
+
+
 def _says_something(message: m.Message) -> bool:
     match message:
         case m.Prompt():
@@ -88,4 +100,5 @@ def _says_something(message: m.Message) -> bool:
 
 def messages(*kinds: type) -> st.SearchStrategy[Any]:
     """Returns a strategy for valid messages of these classes (all, if none is named)."""
-    return st.one_of([of(kind) for kind in kinds or get_args(m.Message)]).filter(_says_something)
+    every = st.one_of([of(kind) for kind in kinds or get_args(m.Message)]).filter(_says_something)
+    return every.map(lambda message: _of_one_device(message) if isinstance(message, m.AnswersPage) else message)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
-from edge_agent.core.states import ItemOutcome
+from edge_agent.core.states import ItemOutcome, Outcome
 from edge_agent.wire import codec
 from edge_agent.wire.codec import UserInputError, decode, decode_prompt, encode
 from tests.wire.strategies import messages
@@ -54,7 +54,7 @@ def test_a_body_is_a_flat_object_with_version_and_kebab_case_type() -> None:
         "expected_wait_s": None,
         "durable": True,
     }
-    assert sorted(codec.TYPE_NAMES.values())[:4] == ["answer", "device-status", "layer-progress", "presence"]
+    assert sorted(codec.TYPE_NAMES.values())[:4] == ["answer", "answers-page", "answers-query", "device-status"]
 
 
 def check_error(error: ProtocolError) -> None:
@@ -126,8 +126,8 @@ def test_a_message_with_bytes_changed_or_cut_is_read_or_refused(message: m.Messa
         (b"{}\0{", "body: not JSON"),
         (b"[]", "body: not a JSON object"),
         (body(v=...), "v: the schema version is missing"),
-        (body(type=...), "type: must be prompt or prompt-cancel here"),
-        (body(type="answer"), "type: must be prompt or prompt-cancel here"),
+        (body(type=...), "type: must be prompt or prompt-cancel or answers-query here"),
+        (body(type="answer"), "type: must be prompt or prompt-cancel or answers-query here"),
         (body(prompt_id=...), "prompt_id: "),
         (body(prompt_id=""), "prompt_id: must be 1 to 128"),
         (body(text=...), "messages: "),
@@ -186,6 +186,42 @@ def test_the_short_form_is_the_same_prompt() -> None:
 
 def test_a_cancel_is_read_from_the_prompts_topic() -> None:
     assert decode_prompt(encode(m.PromptCancel("p1"))).message == m.PromptCancel("p1")
+
+
+def test_a_query_is_read_from_the_prompts_topic_and_an_id_may_stand_for_its_own() -> None:
+    query = m.AnswersQuery("q1", since_s=60.0)
+    assert decode_prompt(encode(query)).message == query
+    short = b'{"v": 2, "type": "answers-query", "id": "q1", "client": "phone", "prompt_id": "p1"}'
+    assert decode_prompt(short) == codec.UserInput(m.AnswersQuery("q1", "p1"), "phone", "q1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("count_max", 0),
+        ("count_max", 101),
+        ("since_s", -1.0),
+        ("of_client", "A/B"),
+        ("after", "x" * 300),
+        ("query_id", ""),
+    ],
+)
+def test_a_query_over_a_bound_is_refused_by_its_id(field: str, value: object) -> None:
+    fields = {"v": 2, "type": "answers-query", "query_id": "q1", "prompt_id": "p1"}
+    error = refusal(json.dumps({**fields, field: value}).encode())
+    assert error.detail.startswith(f"{field}: ")
+    assert error.message_id == ("q1" if field != "query_id" else "")
+
+
+def test_a_page_with_another_devices_answer_is_not_believed() -> None:
+    provenance = m.Provenance("kitchen", 0, 0, (), None, (), (), (), 0, 0)
+    answer = m.Answer("p1", "kitchen", Outcome.ANSWERED, "it", "", 1.0, provenance)
+    line = m.AnswerSummary("p1", "0", m.Standing.ANSWERED, 1.0, "it", 2)
+    page = m.AnswersPage("q1", "kitchen", (line,), answer)
+    lie = dataclasses.replace(page, device_id="attic")
+    assert decode(encode(page), sender="kitchen") == page
+    with pytest.raises(ProtocolError, match="sender: kitchen speaks on the topic of attic"):
+        decode(encode(lie), sender="attic")
 
 
 def test_which_client_sent_a_bad_message_is_still_known_where_it_can_be_read() -> None:

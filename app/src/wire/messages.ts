@@ -47,6 +47,20 @@ export interface PromptCancel {
   prompt_id: string;
 }
 
+/**
+ * Asks how the sender's own prompts ended: of one by its id, with the whole answer, or a page of all, newest first.
+ *
+ * Of a sender without a name (`me`) a list holds the asking client's prompts only: everybody there has that name.
+ */
+export interface AnswersQuery {
+  query_id: string;
+  prompt_id: string;
+  of_client: string;
+  since_s: number | null;
+  after: string;
+  count_max: number;
+}
+
 /** The prompt is accepted and will end exactly once. Also the reply to a repeated prompt still under way. */
 export interface PromptReceipt {
   prompt_id: string;
@@ -153,6 +167,30 @@ export interface Answer {
   partial: boolean;
 }
 
+/** One line of a list: a prompt and how it stands. */
+export interface AnswerSummary {
+  prompt_id: string;
+  client: string;
+  standing: Standing;
+  age_s: number;
+  text: string;
+  text_bytes: number;
+  partial: boolean;
+}
+
+/** Where a prompt stands: it runs, how it ended, it was refused, or nothing is known of it (any more). */
+export type Standing = "running" | "refused" | "answered" | "expired" | "cancelled" | "failed" | "gone";
+
+/** What a query gets: the line of one prompt with its answer, or the lines of a list, the newest first. */
+export interface AnswersPage {
+  query_id: string;
+  device_id: string;
+  answers: AnswerSummary[];
+  answer: Answer | null;
+  next: string;
+  whole_s: number;
+}
+
 /** What is told of a device in gossip. Newer is the higher (incarnation, heartbeat). */
 export interface PeerEntry {
   device_id: string;
@@ -221,6 +259,6 @@ export interface DeviceStatus {
   problems: Problem[];
 }
 
-export type DeviceToUser = ({ type: "prompt-receipt" } & PromptReceipt) | ({ type: "prompt-refusal" } & PromptRefusal) | ({ type: "layer-progress" } & LayerProgress) | ({ type: "token-chunk" } & TokenChunk) | ({ type: "answer" } & Answer);
+export type DeviceToUser = ({ type: "prompt-receipt" } & PromptReceipt) | ({ type: "prompt-refusal" } & PromptRefusal) | ({ type: "layer-progress" } & LayerProgress) | ({ type: "token-chunk" } & TokenChunk) | ({ type: "answer" } & Answer) | ({ type: "answers-page" } & AnswersPage);
 
 export type Broadcast = ({ type: "presence" } & Presence) | ({ type: "device-status" } & DeviceStatus);

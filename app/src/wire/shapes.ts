@@ -15,8 +15,8 @@ export const USER_LOGIN = "user.";
 
 /** The channels a user knows: how they are read or written, what ends their topics, what they carry. */
 export const CHANNELS = {
-  prompts: { qos: 1, levels: ["sender"], types: ["prompt", "prompt-cancel"] },
-  answers: { qos: 1, levels: ["reader", "client"], types: ["prompt-receipt", "prompt-refusal", "layer-progress", "token-chunk", "answer"] },
+  prompts: { qos: 1, levels: ["sender"], types: ["prompt", "prompt-cancel", "answers-query"] },
+  answers: { qos: 1, levels: ["reader", "client"], types: ["prompt-receipt", "prompt-refusal", "layer-progress", "token-chunk", "answer", "answers-page"] },
   presence: { qos: 1, levels: [], types: ["presence"] },
   status: { qos: 0, levels: [], types: ["device-status"] },
 } as const;
@@ -116,6 +116,23 @@ export const SHAPES: Record<string, Fields> = {
     provenance: { shape: { record: "Provenance" } },
     partial: { shape: "boolean", default: false },
   },
+  AnswerSummary: {
+    prompt_id: { shape: "string" },
+    client: { shape: "string" },
+    standing: { shape: { oneOf: ["running", "refused", "answered", "expired", "cancelled", "failed", "gone"] } },
+    age_s: { shape: "number" },
+    text: { shape: "string" },
+    text_bytes: { shape: "integer" },
+    partial: { shape: "boolean", default: false },
+  },
+  AnswersPage: {
+    query_id: { shape: "string" },
+    device_id: { shape: "string" },
+    answers: { shape: { list: { record: "AnswerSummary" } } },
+    answer: { shape: { nullable: { record: "Answer" } }, default: null },
+    next: { shape: "string", default: "" },
+    whole_s: { shape: "number", default: 0.0 },
+  },
   PeerEntry: {
     device_id: { shape: "string" },
     home_broker: { shape: "string" },
@@ -175,6 +192,7 @@ export const CLASS_OF_TYPE = {
   "layer-progress": "LayerProgress",
   "token-chunk": "TokenChunk",
   "answer": "Answer",
+  "answers-page": "AnswersPage",
   "presence": "Presence",
   "device-status": "DeviceStatus",
 } as const;

@@ -255,10 +255,11 @@ class Store:
         )
 
     def _read_answer(self, number: int) -> RestoredAnswer:
-        answer, reply, delivered = self._db.execute(
-            "SELECT answer, reply, delivered FROM answers WHERE number = ?", (number,)
+        answer, reply, delivered, *noted = self._db.execute(
+            "SELECT answer, reply, delivered, wall_s, boot_id, since_boot_s FROM answers WHERE number = ?", (number,)
         ).fetchone()
-        return RestoredAnswer(_ANSWER.validate_json(answer), _REPLY.validate_json(reply), bool(delivered))
+        age_s = self._now().seconds_since(Moment(*noted))
+        return RestoredAnswer(_ANSWER.validate_json(answer), _REPLY.validate_json(reply), bool(delivered), age_s)
 
 
 def _to_json(adapter: TypeAdapter[_T], value: _T) -> str:

@@ -11,6 +11,7 @@ import hashlib
 from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.core.errors import ProtocolError
 from edge_agent.core.events import (
+    AnswersQueryReceived,
     BadInputReceived,
     Event,
     PeerMessageReceived,
@@ -18,7 +19,7 @@ from edge_agent.core.events import (
     PromptReceived,
     ReplyRoute,
 )
-from edge_agent.core.messages import Prompt, RefusalReason
+from edge_agent.core.messages import AnswersQuery, Prompt, RefusalReason
 from edge_agent.wire import topics
 from edge_agent.wire.codec import UserInputError, decode, decode_prompt
 from edge_agent.wire.topics import INBOXES, TABLE, Address, Channel, Role
@@ -75,6 +76,8 @@ class Reader:
             return BadInputReceived(RefusalReason.INVALID, why, event.prompt.prompt_id, event.reply)
         if isinstance(event, PromptCancelReceived):
             return BadInputReceived(RefusalReason.INVALID, why, event.prompt_id, event.reply)
+        if isinstance(event, AnswersQueryReceived):
+            return BadInputReceived(RefusalReason.INVALID, why, event.query.query_id, event.reply)
         return BadInputReceived(RefusalReason.INVALID, why, event.message_id, event.reply)
 
     def management(self, incoming: Incoming) -> Channel | None:
@@ -99,7 +102,9 @@ class Reader:
             return BadInputReceived(RefusalReason(error.reason), error.detail, error.message_id)
         return PeerMessageReceived(message)
 
-    def _prompt(self, principal: str, incoming: Incoming) -> PromptReceived | PromptCancelReceived | BadInputReceived:
+    def _prompt(
+        self, principal: str, incoming: Incoming
+    ) -> PromptReceived | PromptCancelReceived | AnswersQueryReceived | BadInputReceived:
         try:
             given = decode_prompt(incoming.payload, self._body_bytes_max)
         except UserInputError as error:
@@ -109,7 +114,10 @@ class Reader:
         route, wrong = self._route(principal, incoming, given.client, given.body_id)
         message = given.message
         if wrong:
-            return BadInputReceived(RefusalReason.INVALID, wrong, message.prompt_id, route)
+            message_id = message.query_id if isinstance(message, AnswersQuery) else message.prompt_id
+            return BadInputReceived(RefusalReason.INVALID, wrong, message_id, route)
+        if isinstance(message, AnswersQuery):
+            return AnswersQueryReceived(message, route)
         if isinstance(message, Prompt):
             return PromptReceived(message, route, len(incoming.payload))
         return PromptCancelReceived(message.prompt_id, route)

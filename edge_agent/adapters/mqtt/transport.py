@@ -26,6 +26,7 @@ from edge_agent.adapters.mqtt.shrinking import shrink
 from edge_agent.core.events import BadInputReceived, ConnectionChanged, HealthChanged, ReplyRoute, SendFailed
 from edge_agent.core.health import Part
 from edge_agent.core.messages import (
+    AnswersPage,
     DeviceStatus,
     DeviceToUser,
     LayerProgress,
@@ -166,7 +167,7 @@ class MqttTransport:
             if on_sent is not None:
                 on_sent(False)
             return
-        passing = isinstance(message, TokenChunk | LayerProgress)
+        passing = isinstance(message, TokenChunk | LayerProgress | AnswersPage)  # who asks asks again
         self._home.send(
             Outgoing(
                 topic,

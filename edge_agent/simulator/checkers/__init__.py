@@ -16,6 +16,7 @@ from edge_agent.simulator.checkers.nothing_left import NothingLeft
 from edge_agent.simulator.checkers.one_end import OneEnd
 from edge_agent.simulator.checkers.only_wanted import OnlyWanted
 from edge_agent.simulator.checkers.owed import Owed
+from edge_agent.simulator.checkers.own_answers import OwnAnswers
 from edge_agent.simulator.checkers.runs_in_time import RunsInTime
 from edge_agent.simulator.checkers.served_once import ServedOnce
 from edge_agent.simulator.checkers.sizes import Sizes
@@ -33,6 +34,7 @@ def all_checkers(settings: AgentSettings) -> list[Checker]:
         Owed(),
         Durable(),
         AnswersKept(settings),
+        OwnAnswers(),
         Bounds(settings),
         FairShares(settings),
         FirstCome(),

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt, SendToUser
 from edge_agent.core.events import Event, JournalRecord, RecordWritten, SessionsRestored
-from edge_agent.core.messages import Answer, PromptReceipt
+from edge_agent.core.messages import Answer, AnswersPage, PromptReceipt
 from edge_agent.core.sizes import LEFT_OUT, without_records
 from edge_agent.simulator.checkers.base import Checker
 
@@ -85,7 +85,7 @@ class EndsOnce(Checker):
                 self._unwritten.add(key)
             elif type(effect) is JournalAnswer:
                 self._ended((device, effect.reply.inbox, effect.answer.prompt_id), effect.answer)
-            elif type(effect) is SendToUser:
+            elif type(effect) is SendToUser and not isinstance(effect.message, AnswersPage):
                 key = (device, effect.reply.inbox, effect.message.prompt_id)
                 if type(effect.message) is PromptReceipt:
                     self._accepted.setdefault(key, now)

@@ -14,7 +14,7 @@ from typing import Any
 from edge_agent.core import events, membership, peer_service, peers, requests, shares
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import JournalAnswer, JournalPrompt, SendToUser
-from edge_agent.core.ends import Ends, EndState
+from edge_agent.core.ends import End, Ends, EndState
 from edge_agent.core.errors import JournalError, SettingsError
 from edge_agent.core.events import Event, InferenceFailed, PromptReceived, ReplyRoute, SessionsRestored
 from edge_agent.core.inference import InferenceServer
@@ -145,6 +145,10 @@ def _no_outcome(self: Engines, seconds: float, item_id: str) -> tuple[float, Eve
     return ENDLESS_S, InferenceFailed(item_id, "never heard of", retryable=False)
 
 
+def _everybodys(self: Ends, principal: str, now: float) -> Iterator[End]:
+    yield from (*self._open.values(), *self._delivered.values())
+
+
 _RECEIVE, _RESTORED = Reception.prompt_received, Reception.restored
 _ADD, _SENT, _FORGET = Ends.add, Ends.sent, Ends._forget_old
 _ITEM_DUE, _TELL, _RECORD_ANSWER = InferenceServer.item_due, Disks.tell, SimulatedJournal.record_answer
@@ -230,6 +234,10 @@ ABLATIONS = {
     ),
     "answers-kept": Ablation(
         "an answer is kept for its time, however many there are", ((Ends, "_forget_old", _keep_256_answers),)
+    ),
+    "own-answers": Ablation("nobody is told what became of another's prompt", ((Ends, "of", _everybodys),)),
+    "answers-on-disk": Ablation(
+        "what became of a prompt is told once it is on disk", ((End, "is_written", property(lambda self: True)),)
     ),
     "running-deadline": Ablation(
         "an item ends at its deadline also while it runs",

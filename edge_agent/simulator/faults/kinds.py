@@ -35,6 +35,7 @@ class FaultKind(StrEnum):
     CARD = "card"
     REPEATS = "repeats"
     FLOOD = "flood"
+    QUERIES = "queries"
 
 
 EXPLANATIONS = {
@@ -63,6 +64,7 @@ EXPLANATIONS = {
     FaultKind.CARD: "a card takes seconds for a write",
     FaultKind.REPEATS: "hundreds of prompts, of which early ones are sent again late",
     FaultKind.FLOOD: "a user, a crowd without names or a device asks for many times what there is room for",
+    FaultKind.QUERIES: "users ask what became of prompts, at any time, also of others' and who never asked any",
 }
 
 BY_NAME_ONLY: frozenset[FaultKind] = frozenset()

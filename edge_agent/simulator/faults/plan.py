@@ -21,6 +21,7 @@ _KIND_CHANCE = 0.5
 _LATER_KIND_CHANCE = 0.25  # of those that came later: twice as many at once would drown each other
 _FEW = 4  # kinds asked for by name: so few are in every seed
 _FIRST_KINDS = 13  # those of before, whose draws stay
+_SHARED_KINDS = 25  # up to these the later ones share a stream; each that came after them has its own
 _REPEATED_PROMPTS = (280, 400)  # more than the 256 answers that were once kept
 
 
@@ -77,7 +78,8 @@ def draw_plan(seed: int, allowed: tuple[FaultKind, ...], rng: random.Random) -> 
     later = stream(seed, "plan, later kinds")
     every = tuple(FaultKind)
     drawn = {kind: rng.random() < _KIND_CHANCE for kind in every[:_FIRST_KINDS]}
-    drawn |= {kind: later.random() < _LATER_KIND_CHANCE for kind in every[_FIRST_KINDS:]}
+    drawn |= {kind: later.random() < _LATER_KIND_CHANCE for kind in every[_FIRST_KINDS:_SHARED_KINDS]}
+    drawn |= {kind: stream(seed, f"plan, {kind}").random() < _LATER_KIND_CHANCE for kind in every[_SHARED_KINDS:]}
     kinds = frozenset(allowed if len(allowed) <= _FEW else (kind for kind in allowed if drawn[kind]))
     return _with_later_kinds(_draw(seed, kinds, rng), later)
 

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
-from edge_agent.core.messages import Answer, Presence, PromptReceipt, PromptRefusal, ProposalRequest, ProposalResponse
+from edge_agent.core.messages import (
+    Answer,
+    AnswersPage,
+    Presence,
+    PromptReceipt,
+    PromptRefusal,
+    ProposalRequest,
+    ProposalResponse,
+)
 from edge_agent.simulator.checkers import Checker
 from edge_agent.simulator.cluster import FOREVER, Cluster
 from edge_agent.simulator.faults.broker import Broker
@@ -91,10 +99,10 @@ class Post:
     def dropped(self, device: int, item: Outgoing) -> None:
         """The transport's word to the core on an answer that goes no further."""
         if isinstance(item.effect, fx.SendToUser) and isinstance(item.message, Answer):
-            self._sent(device, item.effect, delivered=False)
+            self._sent(device, item.message, item.effect.reply, delivered=False)
 
-    def _sent(self, device: int, effect: fx.SendToUser, *, delivered: bool) -> None:
-        word = ev.AnswerSent(effect.message.prompt_id, effect.reply, delivered)
+    def _sent(self, device: int, answer: Answer, reply: ev.ReplyRoute, *, delivered: bool) -> None:
+        word = ev.AnswerSent(answer.prompt_id, reply, delivered)
         self._cluster.post(self._cluster.now, device, word)
 
     def _refused(self, device: int, effect: fx.SendToDevice) -> bool:
@@ -123,7 +131,7 @@ class Post:
             receiver = self.number[effect.device_id]
             self._network.send(now, device, receiver, ev.PeerMessageReceived(effect.message), left)
         elif isinstance(effect, fx.SendToUser):
-            if isinstance(effect.message, Answer | PromptReceipt | PromptRefusal):
+            if isinstance(effect.message, Answer | AnswersPage | PromptReceipt | PromptRefusal):
                 self._on_its_way(device, item, effect)
                 return True
         elif isinstance(item.message, Presence):
@@ -154,7 +162,7 @@ class Post:
             if holds() and transport.confirmed(item.sequence) and isinstance(effect.message, Answer):
                 for checker in self._checkers:
                     checker.delivered(device, effect.reply.inbox, effect.message.prompt_id)
-                self._sent(device, effect, delivered=True)
+                self._sent(device, effect.message, effect.reply, delivered=True)
 
         cluster.at(cluster.now + _TAKEN_S, taken)
         cluster.at(cluster.now + _CONFIRMED_S, confirmed)

@@ -14,7 +14,15 @@ from itertools import count
 from typing import final
 
 from edge_agent.core import effects as fx
-from edge_agent.core.messages import DeviceToUser, LayerProgress, PeerMessage, Presence, TokenChunk, ViewExchange
+from edge_agent.core.messages import (
+    AnswersPage,
+    DeviceToUser,
+    LayerProgress,
+    PeerMessage,
+    Presence,
+    TokenChunk,
+    ViewExchange,
+)
 from edge_agent.simulator.cluster import FOREVER
 
 
@@ -53,7 +61,7 @@ def _priority(message: PeerMessage | DeviceToUser | Presence) -> Priority:
     kind = type(message)
     if kind is ViewExchange:
         return Priority.BACKGROUND
-    if kind is TokenChunk or kind is LayerProgress:
+    if kind is TokenChunk or kind is LayerProgress or kind is AnswersPage:
         return Priority.PROGRESS
     return Priority.USERS if isinstance(message, Presence | DeviceToUser) else Priority.PEERS
 

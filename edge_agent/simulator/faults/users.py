@@ -6,9 +6,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge_agent.core.events import Event, PromptCancelReceived, PromptReceived, ReplyRoute
+from edge_agent.core.events import AnswersQueryReceived, Event, PromptCancelReceived, PromptReceived, ReplyRoute
 from edge_agent.core.messages import (
     Answer,
+    AnswersPage,
+    AnswersQuery,
     ChatMessage,
     DeviceToUser,
     Prompt,
@@ -29,6 +31,9 @@ _RETRY_S = 5.0
 _CANCEL_CHANCE = 0.1
 _LATE_REPEAT_CHANCE = 0.1  # asks again for an answer that is there
 _LATE_REPEAT_S = 20.0  # mean time until then
+_QUERIES = (1, 3)  # for each prompt
+_QUERY_S = 40.0  # after its prompt, at most
+_STRANGER_CHANCE = 0.3  # who asks of it is somebody who never asked anything
 _VERY_LATE_S = (20.0, 70.0)  # and where repeats are what is looked at: after many other answers
 
 
@@ -49,6 +54,8 @@ class Users:
         self._plan = plan
         self._rng = rng
         self._later_rng = stream(plan.seed, "users, later kinds")
+        self._query_rng = stream(plan.seed, "users, queries")
+        self._queries: dict[str, tuple[int, AnswersQueryReceived]] = {}
         self._asked: dict[tuple[str, str, str], _Asked] = {}
 
     def ask(self, number: int, at: float, device: int, layers: int, fanout: int) -> None:
@@ -83,12 +90,39 @@ class Users:
             late = self._later_rng.uniform(*_VERY_LATE_S)
         if rng.random() < _LATE_REPEAT_CHANCE:
             self._cluster.at(at + late, lambda: self.send(device, event))
+        if FaultKind.QUERIES in self._plan.kinds:
+            for _ in range(self._query_rng.randint(*_QUERIES)):
+                self._ask_back(at, device, event)
+
+    def _ask_back(self, at: float, device: int, asked: PromptReceived) -> None:
+        """Has somebody look, at some time, what became of a prompt, or of all."""
+        rng = self._query_rng
+        stranger = rng.random() < _STRANGER_CHANCE
+        reply = ReplyRoute("user.u2" if stranger else asked.reply.principal, rng.choice(("0", "1", "other")))
+        query = AnswersQuery(
+            query_id=f"q{len(self._queries)}",
+            prompt_id=rng.choice((asked.prompt.prompt_id, "")),
+            since_s=rng.choice((None, None, 10.0)),
+            count_max=rng.choice((1, 5, 20)),
+        )
+        event = AnswersQueryReceived(query, reply)
+        self._queries[query.query_id] = (device, event)
+        self._cluster.at(at + rng.uniform(0.0, _QUERY_S), lambda: self.send(device, event))
 
     def receive(self, device: int, inbox: str, message: DeviceToUser) -> None:
         """A device's word reaches its user."""
+        if isinstance(message, AnswersPage):
+            self._read_on(message)
+            return
         asked = self._asked.get((self._cluster.names[device], inbox, message.prompt_id))
         if asked is not None and isinstance(message, PromptReceipt | PromptRefusal | Answer):
             asked.heard = True
+
+    def _read_on(self, page: AnswersPage) -> None:
+        """Asks for the next page."""
+        if page.next:
+            device, event = self._queries[page.query_id]
+            self.send(device, replace(event, query=replace(event.query, after=page.next)))
 
     def _try(self, asked: _Asked) -> None:
         if asked.heard or asked.sends >= _SENDS_MAX:
