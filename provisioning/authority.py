@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -24,8 +24,6 @@ from provisioning.certificates import (
     BROKER_LIFETIME,
     DEVICE_LIFETIME,
     OPERATOR_LIFETIME,
-    VALID_FROM,
-    WEB_LIFETIME,
     Identity,
     Subject,
 )
@@ -37,10 +35,15 @@ __all__ = ["Identity", "MeshAuthority", "ProvisioningError"]
 
 CA_FILE, KEY_FILE, CRL_FILE = "ca.pem", "ca.key", "crl.pem"
 _MADE_AFTER_THE_CA = ("mesh.toml", "operator.key", "operator.pem", "inventory.sqlite3")
-WEB_CLOCK_SKEW = datetime.timedelta(days=1)  # a phone whose clock is behind, or in another time zone than it says
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\n?", re.DOTALL)
 Clock = Callable[[], datetime.datetime]
+Record = Callable[[x509.Certificate], None]
+"""Enters a certificate in the ledger; if it raises, the certificate is given to nobody."""
+
+
+def unrecorded(certificate: x509.Certificate) -> None:
+    """For an authority without a mesh's folder, as tests have."""
 
 
 def utc_now() -> datetime.datetime:
@@ -49,16 +52,26 @@ def utc_now() -> datetime.datetime:
 
 
 class MeshAuthority:
-    """The CA of one mesh, with its private keys in memory. Make it by `create` or `open`."""
+    """The CA of one mesh, with its private keys in memory. Make it by `create` or `open`.
+
+    record: hears of every certificate before it is returned. `MeshFolder.authority` gives its ledger.
+    """
 
     def __init__(
-        self, folder: Path, bundle: TrustBundle, keys: dict[bytes, certs.PrivateKey], passphrase: str | None, now: Clock
+        self,
+        folder: Path,
+        bundle: TrustBundle,
+        keys: dict[bytes, certs.PrivateKey],
+        passphrase: str | None,
+        now: Clock,
+        record: Record = unrecorded,
     ) -> None:
         self.folder = folder
         self.bundle = bundle
         self._keys = keys
         self._passphrase = passphrase
         self._now = now
+        self._record = record
 
     @classmethod
     def create(cls, folder: Path, mesh: str, *, passphrase: str | None = None, now: Clock = utc_now) -> MeshAuthority:
@@ -88,7 +101,9 @@ class MeshAuthority:
         return authority
 
     @classmethod
-    def open(cls, folder: Path, *, passphrase: str | None = None, now: Clock = utc_now) -> MeshAuthority:
+    def open(
+        cls, folder: Path, *, passphrase: str | None = None, now: Clock = utc_now, record: Record = unrecorded
+    ) -> MeshAuthority:
         """Returns the CA in `folder`.
 
         Raises:
@@ -102,12 +117,17 @@ class MeshAuthority:
             raise ProvisioningError(f"{folder / KEY_FILE}: {error}") from None
         if any(_public_bytes(ca) not in keys for ca in bundle.authorities):
             raise ProvisioningError(f"{folder / KEY_FILE} does not belong to {folder / CA_FILE}")
-        return cls(folder, bundle, keys, passphrase, now)
+        return cls(folder, bundle, keys, passphrase, now, record)
 
     @property
     def mesh(self) -> str:
         """The mesh's name."""
         return self.bundle.mesh
+
+    @property
+    def passphrase(self) -> str | None:
+        """With which its key, and that of the web CA, are encrypted; `None` if they are not."""
+        return self._passphrase
 
     @property
     def bundle_pem(self) -> bytes:
@@ -154,32 +174,25 @@ class MeshAuthority:
         """
         return self._issue(certs.broker_subject(hosts), lifetime)
 
-    def issue_web(self, hosts: Sequence[str], *, lifetime: datetime.timedelta = WEB_LIFETIME) -> Identity:
-        """Returns the server identity of a web page reached by these host names and addresses, for browsers.
+    def issue_operator(self, *, lifetime: datetime.timedelta = OPERATOR_LIFETIME) -> Identity:
+        """Returns an identity of who runs the mesh, always with a new key: who has an old one signs nothing more."""
+        return self._issue(certs.operator_subject(), lifetime)
 
-        Unlike all others it begins today: browsers judge by the whole span, and they know the date.
-
-        Raises:
-            ProvisioningError: there is no host, or one is none.
-        """
-        begins = self._now() - WEB_CLOCK_SKEW
-        return self._issue(certs.broker_subject(hosts), lifetime, not_before=begins)
-
-    def issue_operator(
-        self, *, key_pem: bytes | None = None, lifetime: datetime.timedelta = OPERATOR_LIFETIME
-    ) -> Identity:
-        """Returns the identity of who runs the mesh, with a new key or the one given."""
-        key = None if key_pem is None else certs.key_from_pem(key_pem)
-        return self._issue(certs.operator_subject(), lifetime, key)
-
-    def revoke(self, serials: Iterable[int]) -> bytes:
-        """Adds certificates to the revocation lists, writes them, and returns them.
+    def revoke(
+        self,
+        serials: Iterable[int],
+        *,
+        issuer: Callable[[int], str] = lambda serial: "",
+        forget: Container[int] = (),
+    ) -> bytes:
+        """Adds certificates to the revocation lists, takes others off, writes them, and returns them; `issuer` and
+        `forget` as in `revocation.make`.
 
         Raises:
             ProvisioningError: they can't be written; then nothing was revoked.
         """
         with locked(self.folder):
-            return self._write_crl(serials)
+            return self._write_crl(serials, issuer, forget)
 
     def sign_bundle(self) -> tuple[str, ...]:
         """Returns one signature of the bundle by each CA in it, so that who trusts any of them will take the others."""
@@ -232,28 +245,17 @@ class MeshAuthority:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _issue(
-        self,
-        subject: Subject,
-        lifetime: datetime.timedelta,
-        key: certs.PrivateKey | None = None,
-        *,
-        not_before: datetime.datetime = VALID_FROM,
-    ) -> Identity:
-        key = key or certs.new_key()
-        certificate = self._sign(subject, key.public_key(), lifetime, not_before)
+    def _issue(self, subject: Subject, lifetime: datetime.timedelta) -> Identity:
+        key = certs.new_key()
+        certificate = self._sign(subject, key.public_key(), lifetime)
         return Identity(certs.certificate_to_pem(certificate), certs.key_to_pem(key))
 
-    def _sign(
-        self,
-        subject: Subject,
-        public_key: certs.PublicKey,
-        lifetime: datetime.timedelta,
-        not_before: datetime.datetime = VALID_FROM,
-    ) -> x509.Certificate:
+    def _sign(self, subject: Subject, public_key: certs.PublicKey, lifetime: datetime.timedelta) -> x509.Certificate:
         ca = self.bundle.oldest if subject.common_name == certs.BROKER_ID else self.bundle.newest
         ends = self._now() + lifetime
-        return certs.make_certificate(subject, public_key, ca, self._key_of(ca), ends, not_before=not_before)
+        certificate = certs.make_certificate(subject, public_key, ca, self._key_of(ca), ends)
+        self._record(certificate)
+        return certificate
 
     def _key_of(self, ca: x509.Certificate) -> certs.PrivateKey:
         return self._keys[_public_bytes(ca)]
@@ -265,7 +267,12 @@ class MeshAuthority:
     def _write_bundle(self) -> None:
         write_atomically(self.folder / CA_FILE, self.bundle.pem, PUBLIC)
 
-    def _write_crl(self, serials: Iterable[int]) -> bytes:
+    def _write_crl(
+        self,
+        serials: Iterable[int],
+        issuer: Callable[[int], str] = lambda serial: "",
+        forget: Container[int] = (),
+    ) -> bytes:
         path = self.folder / CRL_FILE
         there = read_if_there(path)
         try:
@@ -273,7 +280,7 @@ class MeshAuthority:
         except ProvisioningError as error:
             raise ProvisioningError(f"{path}: {error}; put a copy back, such as a device's or a broker's") from None
         signers = [(ca, self._key_of(ca)) for ca in self.bundle.authorities]
-        content = revocation.make(signers, before, serials, self._now())
+        content = revocation.make(signers, before, serials, self._now(), issuer=issuer, forget=forget)
         write_atomically(path, content, PUBLIC)
         return content
 

@@ -6,8 +6,10 @@
 | device | the device id | `device` | client, and server of its own broker | `<id>`, `<id>.local`, addresses if given |
 | operator | `operator` | `operator` | client | |
 | broker | `broker` | `broker` | server, never client | its host names and addresses |
+| web page | `web` | `web` | server, never client | its host names and addresses |
 
-O is always the mesh. Validity begins in 1970 for all: a device without a clock lives there until it learns the time.
+O is always the mesh. Web pages have a CA of their own (`provisioning.web_authority`). Validity begins in 1970 for all
+others: a device without a clock lives there until it learns the time.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ CA_LIFETIME = datetime.timedelta(days=20 * 365)
 """Longer than the hardware; who wants another CA rotates it."""
 
 BROKER_ID = "broker"
+WEB_ID = "web"
 RESERVED_IDS = frozenset({OPERATOR_ID, BROKER_ID, "localhost"})
 """Names that mean somebody else in a certificate; `localhost` would let a device pass for any broker on its host."""
 CSR_BYTES_MAX = 8 * 1024  # one of ours is under 500 bytes
@@ -95,6 +98,13 @@ def broker_subject(hosts: Sequence[str]) -> Subject:
     if not hosts:
         raise ProvisioningError("a broker's certificate needs the host names or addresses it is reached by")
     return Subject(BROKER_ID, BROKER_ID, (_SERVER,), tuple(hosts))
+
+
+def web_subject(hosts: Sequence[str]) -> Subject:
+    """Returns what a web page's certificate says: the host names and addresses it is reached by, at least one."""
+    if not hosts:
+        raise ProvisioningError("a web page's certificate needs the host names or addresses it is reached by")
+    return Subject(WEB_ID, WEB_ID, (_SERVER,), tuple(hosts))
 
 
 def operator_subject() -> Subject:
@@ -173,7 +183,7 @@ def public_bytes(key: PublicKey) -> bytes:
 
 def make_csr(key: PrivateKey, mesh: str, device_id: str) -> bytes:
     """Returns a device's request for a certificate, PEM."""
-    name = _name(mesh, Subject(device_id, "device", ()))
+    name = name_for(mesh, Subject(device_id, "device", ()))
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM)
 
@@ -207,7 +217,7 @@ def read_csr(pem: bytes, mesh: str, device_id: str) -> PublicKey:
 
 def make_ca(mesh: str, generation: int, key: PrivateKey, now: datetime.datetime) -> x509.Certificate:
     """Returns a CA's certificate, signed by itself."""
-    name = _name(mesh, Subject(f"CA {generation}", "ca", ()))
+    name = name_for(mesh, Subject(f"CA {generation}", "ca", ()))
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -217,7 +227,7 @@ def make_ca(mesh: str, generation: int, key: PrivateKey, now: datetime.datetime)
         .not_valid_before(VALID_FROM)
         .not_valid_after(now + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
     )
@@ -236,17 +246,17 @@ def make_certificate(
     """Returns a certificate for `subject` and `public_key`, of the CA's mesh, signed by the CA."""
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(mesh_of(ca), subject))
+        .subject_name(name_for(mesh_of(ca), subject))
         .issuer_name(ca.subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(min(not_after, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(key_usage(ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(subject.uses), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(_issuer_id(ca), critical=False)
+        .add_extension(issuer_id(ca), critical=False)
     )
     if subject.hosts:
         names = x509.SubjectAlternativeName([_host(host) for host in dict.fromkeys(subject.hosts)])
@@ -264,12 +274,33 @@ def name_of(certificate: x509.Certificate) -> str:
     return _attribute(certificate, NameOID.COMMON_NAME)
 
 
+def unit_of(certificate: x509.Certificate) -> str:
+    """Returns the unit: `device`, `operator`, `broker`, `web`, `ca`; "" if it has none."""
+    return _attribute(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)
+
+
+def issuer_of(certificate: x509.Certificate) -> str:
+    """Returns the common name of the CA that signed a certificate; "" if it names none."""
+    names = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Returns the host names and addresses that a certificate names."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return (*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress)))
+
+
 def _attribute(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str:
     values = certificate.subject.get_attributes_for_oid(oid)
     return str(values[0].value) if len(values) == 1 else ""
 
 
-def _name(mesh: str, subject: Subject) -> x509.Name:
+def name_for(mesh: str, subject: Subject) -> x509.Name:
+    """Returns what a certificate says of its owner: mesh, unit and name."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, mesh),
@@ -279,12 +310,14 @@ def _name(mesh: str, subject: Subject) -> x509.Name:
     )
 
 
-def _issuer_id(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def issuer_id(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Returns by which key a certificate is signed."""
     own = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
+def key_usage(*, ca: bool) -> x509.KeyUsage:
+    """Returns what a key may do: a CA's signs certificates and lists, any other what it says."""
     return x509.KeyUsage(
         digital_signature=not ca,
         content_commitment=False,

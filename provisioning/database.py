@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from edge_agent.files import is_there, open_beside, read_file, reason, sync_folder
@@ -41,8 +42,13 @@ _WAYS = {
 }
 
 
-def open_database(path: Path, schema: str, version: int, way_out: str) -> sqlite3.Connection:
+def open_database(
+    path: Path, schema: str, version: int, way_out: str, upgrades: Mapping[int, str] | None = None
+) -> sqlite3.Connection:
     """Opens a database that is there. `way_out` says what to do about a damaged one.
+
+    upgrades: by version, the statements that make of a database of that version one of the next. It is upgraded as a
+        whole or stays as it was; a moamesh of before then refuses it.
 
     Raises:
         ProvisioningError: it is not there, damaged, another program's, or of a later version. One line.
@@ -59,6 +65,7 @@ def open_database(path: Path, schema: str, version: int, way_out: str) -> sqlite
     try:
         database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
         try:
+            _upgrade(database, version, upgrades or {})
             _check(database, path, schema, version, way_out)
         except BaseException:
             database.close()
@@ -115,10 +122,31 @@ def _first_bytes(path: Path) -> bytes:
         os.close(descriptor)
 
 
+def _upgrade(database: sqlite3.Connection, version: int, upgrades: Mapping[int, str]) -> None:
+    if _version_of(database) not in upgrades:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        while (found := _version_of(database)) < version and found in upgrades:  # another process may have been first
+            for statement in upgrades[found].split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {found + 1}")
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def _version_of(database: sqlite3.Connection) -> int:
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    return int(found)
+
+
 def _check(database: sqlite3.Connection, path: Path, schema: str, version: int, way_out: str) -> None:
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA foreign_keys = ON")
-    (found,) = database.execute("PRAGMA user_version").fetchone()
+    found = _version_of(database)
     if found > version:
         raise ProvisioningError(f"{path} was written by a later moamesh; use that one")
     wanted, there = _names_in(schema), {row[0] for row in database.execute("SELECT name FROM sqlite_master")}

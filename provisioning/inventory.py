@@ -1,4 +1,7 @@
-"""Who belongs to the mesh, as its operator knows it: devices, their certificates and claims, users. One SQLite file.
+"""Who belongs to the mesh, as its operator knows it: devices, claims, users. One SQLite file.
+
+In its ledger stands every certificate that the mesh's authorities ever signed, of whatever kind, before anybody gets
+it: what is not known can't be revoked.
 
 A device is `invited` (it has a claim), `active` (it has a certificate) or `revoked`. Of a claim's secret only hashes
 are kept. Several processes may use the file at once: a command, the service that answers claims, a broker's supervisor.
@@ -16,13 +19,12 @@ from pathlib import Path
 from provisioning import records
 from provisioning.database import cannot_be_used, make_database, open_database
 from provisioning.errors import ProvisioningError
-from provisioning.records import CertificateRow, Claim, DeviceRow, DeviceState, UserRow
+from provisioning.records import CertificateKind, CertificateRow, Claim, DeviceRow, DeviceState, UserRow
 
 DEVICES_MAX = 10_000  # what a revocation list, an access file and a table can hold; a larger mesh is several meshes
 USERS_MAX = 1_000
 CLAIM_LIFETIME_S = 7 * 86_400.0  # a card written on Monday is in its device by the weekend
 ANSWER_GRACE_S = 86_400.0  # how long a device that lost the answer may ask again, should its claim expire meanwhile
-_SCHEMA_VERSION = 1
 _WAY_OUT = (
     "put a copy back; without one, move it and mesh.toml away and repeat moamesh mesh create, which keeps the "
     "authority and begins an empty inventory: every device must then be invited anew"
@@ -39,12 +41,12 @@ class Inventory:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        self._database = open_database(path, records.SCHEMA, _SCHEMA_VERSION, _WAY_OUT)
+        self._database = open_database(path, records.SCHEMA, records.SCHEMA_VERSION, _WAY_OUT, records.UPGRADES)
 
     @staticmethod
     def make(path: Path) -> None:
         """Makes an empty inventory if nothing has its name."""
-        make_database(path, records.SCHEMA, _SCHEMA_VERSION)
+        make_database(path, records.SCHEMA, records.SCHEMA_VERSION)
 
     def __enter__(self) -> Inventory:
         return self
@@ -55,6 +57,10 @@ class Inventory:
     def close(self) -> None:
         """Closes the file."""
         self._database.close()
+
+    def now(self) -> float:
+        """The time by the inventory's clock."""
+        return self._clock()
 
     # --- devices ----------------------------------------------------------------------------------------------------
 
@@ -115,17 +121,17 @@ class Inventory:
     def enrol(self, certificate: CertificateRow, ip_addresses: Sequence[str] = ()) -> None:
         """Records a device whose certificate was made here, without a claim. An error if the device is a member."""
         with self._transaction():
-            self._admit(certificate.device_id, DeviceState.ACTIVE, ip_addresses)
-            self._run("DELETE FROM claims WHERE device_id = ?", certificate.device_id)
+            self._admit(certificate.name, DeviceState.ACTIVE, ip_addresses)
+            self._run("DELETE FROM claims WHERE device_id = ?", certificate.name)
             self._add(certificate)
 
     def renewed(self, certificate: CertificateRow) -> None:
         """Records a member's next certificate. The one before stays good until it expires: the new may never arrive.
         An error if the device is no member any more."""
         with self._transaction():
-            rows = self._rows("SELECT state FROM devices WHERE device_id = ?", certificate.device_id)
+            rows = self._rows("SELECT state FROM devices WHERE device_id = ?", certificate.name)
             if not rows or rows[0]["state"] != DeviceState.ACTIVE:
-                raise ProvisioningError(f"{certificate.device_id} is no member of this mesh")
+                raise ProvisioningError(f"{certificate.name} is no member of this mesh")
             self._add(certificate)
 
     def burn_claim(self, device_id: str) -> bool:
@@ -133,26 +139,15 @@ class Inventory:
         with self._transaction():
             return self._run("DELETE FROM claims WHERE device_id = ? AND public_key IS NOT NULL", device_id) > 0
 
-    def issued_since(self, device_id: str, since: float) -> int:
-        """Returns how many certificates a device got since then."""
-        query = "SELECT count(*) FROM certificates WHERE device_id = ? AND issued_at > ?"
-        (count,) = self._rows(query, device_id, since)[0]
-        return int(count)
-
     def revoke(self, device_id: str) -> list[int]:
         """Records that a device is out, and returns the serial numbers of all its certificates. The caller must then
-        put `revoked_serials` on the revocation list; doing both again is harmless."""
+        put them on the revocation list; doing both again is harmless."""
         with self._transaction():
             self.device(device_id)
             self._set_state(device_id, DeviceState.REVOKED)
-            self._run("UPDATE certificates SET revoked = 1 WHERE device_id = ?", device_id)
+            self._run("UPDATE ledger SET revoked = 1 WHERE kind = 'device' AND name = ?", device_id)
             self._run("DELETE FROM claims WHERE device_id = ?", device_id)
         return [certificate.serial for certificate in self.certificates(device_id)]
-
-    def revoked_serials(self) -> frozenset[int]:
-        """Returns the serial numbers of every revoked certificate: what the revocation list must hold."""
-        rows = self._rows("SELECT serial FROM certificates WHERE revoked")
-        return frozenset(int(row["serial"], 16) for row in rows)
 
     def is_revoked(self, device_id: str) -> bool:
         """Whether a device is known and out."""
@@ -168,24 +163,47 @@ class Inventory:
         with self._explained():
             self._run("UPDATE devices SET last_seen_at = ? WHERE device_id = ?", self._clock(), device_id)
 
-    # --- certificates -----------------------------------------------------------------------------------------------
+    # --- the ledger -------------------------------------------------------------------------------------------------
+
+    def record(self, certificate: CertificateRow) -> None:
+        """Enters a certificate that was just made, before anybody gets it; entered again it stays once."""
+        with self._transaction():
+            self._add(certificate)
+
+    def ledger(self, kind: CertificateKind | None = None) -> list[CertificateRow]:
+        """Every certificate ever issued, or those of one kind, newest first."""
+        where, values = ("", ()) if kind is None else ("WHERE kind = ?", (kind.value,))
+        rows = self._rows(f"SELECT * FROM ledger {where} ORDER BY issued_at DESC, rowid DESC", *values)  # noqa: S608 - of this file
+        return [records.certificate(row) for row in rows]
 
     def certificates(self, device_id: str) -> list[CertificateRow]:
         """Every certificate that a device ever had, newest first."""
-        rows = self._rows(
-            "SELECT * FROM certificates WHERE device_id = ? ORDER BY issued_at DESC, rowid DESC", device_id
-        )
-        return [records.certificate(row) for row in rows]
+        query = "SELECT * FROM ledger WHERE kind = 'device' AND name = ? ORDER BY issued_at DESC, rowid DESC"
+        return [records.certificate(row) for row in self._rows(query, device_id)]
 
     def certificate(self, serial: int) -> CertificateRow | None:
         """Returns one certificate by its serial number."""
-        rows = self._rows("SELECT * FROM certificates WHERE serial = ?", f"{serial:x}")
+        rows = self._rows("SELECT * FROM ledger WHERE serial = ?", f"{serial:x}")
         return records.certificate(rows[0]) if rows else None
+
+    def issued_since(self, device_id: str, since: float) -> list[float]:
+        """Returns when a device got certificates since then, the earliest first."""
+        query = "SELECT issued_at FROM ledger WHERE kind = 'device' AND name = ? AND issued_at > ? ORDER BY issued_at"
+        return [float(row["issued_at"]) for row in self._rows(query, device_id, since)]
+
+    def revoke_serial(self, serial: int) -> None:
+        """Records that one certificate is out. The caller must then put it on the revocation list."""
+        with self._explained():
+            self._run("UPDATE ledger SET revoked = 1 WHERE serial = ?", f"{serial:x}")
+
+    def revoked(self) -> list[CertificateRow]:
+        """Returns every revoked certificate."""
+        return [records.certificate(row) for row in self._rows("SELECT * FROM ledger WHERE revoked")]
 
     def newest_certificates(self) -> list[CertificateRow]:
         """The newest certificate of every active device, by name: what a rotation waits for, and what runs out."""
         rows = self._rows(
-            "SELECT c.* FROM device_rows d JOIN certificates c USING (serial) WHERE d.state = ? ORDER BY d.device_id",
+            "SELECT c.* FROM device_rows d JOIN ledger c USING (serial) WHERE d.state = ? ORDER BY d.device_id",
             DeviceState.ACTIVE,
         )
         return [records.certificate(row) for row in rows]
@@ -232,7 +250,8 @@ class Inventory:
         rows = self._rows("SELECT state FROM devices WHERE device_id = ?", device_id)
         if rows and rows[0]["state"] == DeviceState.ACTIVE:
             raise ProvisioningError(
-                f"{device_id} is a member already; revoke it first: moamesh device revoke {device_id}"
+                f"{device_id} is a member already: give the new device another name, and shut the old one out if it is "
+                f"gone (moamesh device revoke {device_id})"
             )
         (count,) = self._rows("SELECT count(*) FROM devices")[0]
         if not rows and count >= DEVICES_MAX:
@@ -245,7 +264,12 @@ class Inventory:
         )
 
     def _add(self, certificate: CertificateRow) -> None:
-        self._run("INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?)", *records.certificate_values(certificate))
+        # entered by the authority already, unless it knows no ledger; the time is that of whoever grants it
+        self._run(
+            "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (serial) "
+            "DO UPDATE SET issued_at = excluded.issued_at",
+            *records.certificate_values(certificate),
+        )
 
     def _set_state(self, device_id: str, state: DeviceState) -> None:
         self._run("UPDATE devices SET state = ? WHERE device_id = ?", state, device_id)

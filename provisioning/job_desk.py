@@ -56,14 +56,19 @@ class JobDesk:
 
     Args:
         path: the file; made if it is not there.
-        operator: certificate and key (PEM), with which jobs are signed.
+        operator: returns certificate and key (PEM) with which jobs are signed, as they are then.
 
     Raises:
         ProvisioningError: here, and from every method: the file is damaged or can't be used.
     """
 
     def __init__(
-        self, path: Path, mesh: str, operator: tuple[bytes, bytes], *, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        mesh: str,
+        operator: Callable[[], tuple[bytes, bytes]],
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._mesh = mesh
@@ -101,7 +106,7 @@ class JobDesk:
 
     def body(self, job: Job) -> bytes:
         """Returns what is published on the device's `jobs`."""
-        return sign(encode(job), *self._operator)
+        return sign(encode(job), *self._operator())
 
     def take(self, report: JobReport, device_id: str) -> JobRow | None:
         """Takes what came on the `job-reports` of `device_id`. Returns the row, `None` if there is no such job of this

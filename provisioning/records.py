@@ -13,6 +13,7 @@ from typing import final
 from cryptography import x509
 
 from provisioning import certificates as certs
+from provisioning.errors import ProvisioningError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS devices (
@@ -23,21 +24,38 @@ CREATE TABLE IF NOT EXISTS claims (
     device_id TEXT PRIMARY KEY REFERENCES devices, password_hash TEXT NOT NULL, proof_key BLOB NOT NULL,
     expires_at REAL NOT NULL, public_key BLOB, serial TEXT
 );
-CREATE TABLE IF NOT EXISTS certificates (
-    serial TEXT PRIMARY KEY, device_id TEXT NOT NULL REFERENCES devices, issued_at REAL NOT NULL,
+CREATE TABLE IF NOT EXISTS ledger (
+    serial TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, issued_at REAL NOT NULL,
     expires_at REAL NOT NULL, pem BLOB NOT NULL, revoked INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS certificates_of_device ON certificates (device_id, issued_at);
+CREATE INDEX IF NOT EXISTS ledger_by_name ON ledger (kind, name, issued_at);
 CREATE TABLE IF NOT EXISTS users (
     name TEXT PRIMARY KEY, password_hash TEXT NOT NULL, devices TEXT, added_at REAL NOT NULL
 );
 CREATE VIEW IF NOT EXISTS device_rows AS
     SELECT d.*, c.serial, c.expires_at, k.expires_at AS claim_expires_at, k.public_key IS NOT NULL AS claim_used
-    FROM devices d LEFT JOIN claims k USING (device_id) LEFT JOIN certificates c ON c.serial = (
-        SELECT n.serial FROM certificates n WHERE n.device_id = d.device_id
+    FROM devices d LEFT JOIN claims k USING (device_id) LEFT JOIN ledger c ON c.serial = (
+        SELECT n.serial FROM ledger n WHERE n.kind = 'device' AND n.name = d.device_id
         ORDER BY n.issued_at DESC, n.rowid DESC LIMIT 1
     );
 """
+SCHEMA_VERSION = 2
+_FROM_CERTIFICATES = """
+INSERT INTO ledger SELECT serial, 'device', device_id, issued_at, expires_at, pem, revoked FROM certificates
+    ORDER BY rowid;
+DROP TABLE certificates;
+"""
+UPGRADES = {1: "DROP VIEW device_rows;" + SCHEMA + _FROM_CERTIFICATES}
+"""What makes of a file of an earlier version one of the next. Version 1 knew the certificates of devices alone."""
+
+
+class CertificateKind(StrEnum):
+    """Whom a certificate is for; it stands in the certificate as its unit (OU)."""
+
+    DEVICE = "device"
+    OPERATOR = "operator"
+    BROKER = "broker"
+    WEB = "web"
 
 
 class DeviceState(StrEnum):
@@ -81,10 +99,11 @@ class Claim:
 @final
 @dataclass(frozen=True, slots=True)
 class CertificateRow:
-    """A certificate of a device."""
+    """A certificate, of whatever kind. `name` is the device's; all others are called as their kind is."""
 
     serial: int
-    device_id: str
+    kind: CertificateKind
+    name: str
     issued_at: float
     expires_at: float
     pem: bytes = field(repr=False)
@@ -100,12 +119,30 @@ class CertificateRow:
         """The certificate itself."""
         return certs.certificates_from_pem(self.pem)[0]
 
+    @property
+    def issuer(self) -> str:
+        """The name of the CA that signed it."""
+        return certs.issuer_of(self.certificate)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names and addresses that it names."""
+        return certs.hosts_of(self.certificate)
+
     @classmethod
     def of(cls, pem: bytes, issued_at: datetime.datetime) -> CertificateRow:
-        """Returns the row for a device's certificate issued just now."""
+        """Returns the row for a certificate issued just now.
+
+        Raises:
+            ProvisioningError: it is none, or of no kind.
+        """
         certificate = certs.certificates_from_pem(pem)[0]
+        try:
+            kind = CertificateKind(certs.unit_of(certificate))
+        except ValueError:
+            raise ProvisioningError("a certificate of no kind that a mesh has") from None
         expires_at = certificate.not_valid_after_utc.timestamp()
-        return cls(certificate.serial_number, certs.name_of(certificate), issued_at.timestamp(), expires_at, pem)
+        return cls(certificate.serial_number, kind, certs.name_of(certificate), issued_at.timestamp(), expires_at, pem)
 
 
 @final
@@ -147,10 +184,11 @@ def claim(row: sqlite3.Row) -> Claim:
 
 
 def certificate(row: sqlite3.Row) -> CertificateRow:
-    """Reads a row of certificates."""
+    """Reads a row of the ledger."""
     return CertificateRow(
         int(row["serial"], 16),
-        row["device_id"],
+        CertificateKind(row["kind"]),
+        row["name"],
         row["issued_at"],
         row["expires_at"],
         row["pem"],
@@ -160,7 +198,7 @@ def certificate(row: sqlite3.Row) -> CertificateRow:
 
 def certificate_values(row: CertificateRow) -> tuple[object, ...]:
     """Returns a certificate in the order of its table."""
-    return (row.serial_text, row.device_id, row.issued_at, row.expires_at, row.pem, row.revoked)
+    return (row.serial_text, row.kind.value, row.name, row.issued_at, row.expires_at, row.pem, row.revoked)
 
 
 def user(row: sqlite3.Row) -> UserRow:

@@ -36,11 +36,14 @@ from provisioning.messages import (
     request_id_in,
 )
 from provisioning.proofs import is_claim_proof, is_renewal_signature
-from provisioning.records import CertificateRow, DeviceState
+from provisioning.records import CertificateKind, CertificateRow, DeviceState
 
 _log = logging.getLogger(__name__)
 
-CERTIFICATES_A_DAY_MAX = 24  # a device needs one in two months; one that asks for more is broken, or no friend
+CERTIFICATES_A_MONTH_MAX = 6
+"""A device needs one in two months, and one in a rotation; one that asks for more is broken, or no friend. It bounds
+what a device takes of the revocation list, should it be revoked: 30 entries at most."""
+MONTH = datetime.timedelta(days=30)
 DUE_INTERVAL = datetime.timedelta(hours=6)  # how often a device is told that its certificate should be renewed
 
 
@@ -150,12 +153,12 @@ class Registrar:
         for row in self._inventory.newest_certificates():
             old_ca = self._authority.bundle.issuer_of(row.certificate) is not self._authority.bundle.newest
             if not old_ca and row.expires_at - now.timestamp() > RENEWAL_MARGIN.total_seconds():
-                self._told_due.pop((home, row.device_id), None)
+                self._told_due.pop((home, row.name), None)
                 continue
-            told = self._told_due.get((home, row.device_id))
+            told = self._told_due.get((home, row.name))
             if told is None or now - told >= DUE_INTERVAL:
-                self._told_due[home, row.device_id] = now
-                yield Outgoing(row.device_id, Channel.CERTIFICATES, RenewalDue(row.serial_text))
+                self._told_due[home, row.name] = now
+                yield Outgoing(row.name, Channel.CERTIFICATES, RenewalDue(row.serial_text))
 
     def _claim(self, device_id: str, request: ClaimRequest) -> CertificateRow:
         claim = self._inventory.claim(device_id)
@@ -189,7 +192,7 @@ class Registrar:
 
     def _renew(self, device_id: str, request: RenewalRequest) -> CertificateRow:
         live = self._inventory.certificate(int(request.serial, 16))
-        if live is None or live.device_id != device_id:
+        if live is None or (live.kind, live.name) != (CertificateKind.DEVICE, device_id):
             raise _RefusalError(RefusalReason.BAD_REQUEST, f"{device_id} has no certificate {request.serial}")
         if self._inventory.device(device_id).state is not DeviceState.ACTIVE:
             raise _RefusalError(RefusalReason.REVOKED, f"{device_id} is no member of this mesh")
@@ -205,15 +208,21 @@ class Registrar:
         if _key_of(newest.certificate) == public_key:
             _log.info("%s: renewal repeated, the same certificate sent again", device_id)
             return newest
-        day = self._now().timestamp() - 86_400.0
-        if self._inventory.issued_since(device_id, day) >= CERTIFICATES_A_DAY_MAX:
-            raise _RefusalError(
-                RefusalReason.TROUBLE, f"{device_id} got {CERTIFICATES_A_DAY_MAX} certificates in a day"
-            )
+        self._check_not_too_many(device_id)
         row = self._sign(device_id, csr)
         self._inventory.renewed(row)
         _log.info("%s: renewed, certificate %s until %s", device_id, row.serial_text, _day(row.expires_at))
         return row
+
+    def _check_not_too_many(self, device_id: str) -> None:
+        month = MONTH.total_seconds()
+        issued = self._inventory.issued_since(device_id, self._now().timestamp() - month)
+        if len(issued) >= CERTIFICATES_A_MONTH_MAX:
+            free = _day(issued[-CERTIFICATES_A_MONTH_MAX] + month)
+            raise _RefusalError(
+                RefusalReason.TROUBLE,
+                f"{device_id} got {CERTIFICATES_A_MONTH_MAX} certificates in {MONTH.days} days: another from {free} on",
+            )
 
     def _sign(self, device_id: str, csr: bytes) -> CertificateRow:
         addresses = self._inventory.device(device_id).ip_addresses

@@ -1,16 +1,21 @@
 """Revocation lists: which certificates are refused before their time.
 
 A list is signed by one CA, and brokers want one for each CA they trust, so the file holds as many lists as the bundle
-holds CAs, with the same entries and the same number. A newer list has the higher number. Validity begins in 1970 and
-ends with the CA, since a device without a clock must be able to use it; nothing leaves a list when it expires, for the
-same reason.
+holds CAs, with the same number, and each with the certificates of its own CA: so the first step of a rotation finds
+room. A newer list has the higher number. Validity begins in 1970 and ends with the CA, since a device without a clock
+must be able to use it.
+
+A list has room for some thousand certificates. A certificate leaves it `EXPIRED_KEPT` after it has expired: a device
+whose clock is further behind than that might take it for good again. With the bound on what a device may ask for
+(`registrar.CERTIFICATES_A_MONTH_MAX`) no member can fill it. Its last `RESERVED_BYTES` are a reserve: whoever revokes
+into it is told that the CA should be rotated.
 """
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -22,7 +27,11 @@ from provisioning.errors import ProvisioningError
 from provisioning.trust import TrustBundle
 
 CRL_BYTES_MAX = 192 * 1024
-"""PEM, all lists of a file: over 1,500 revoked certificates during a rotation; it must fit into one MQTT message."""
+"""PEM, all lists of a file: some 3,700 revoked certificates; it must fit into one MQTT message."""
+RESERVED_BYTES = 32 * 1024
+"""Some 600 certificates: the devices of a whole mesh of that size, or a hundred each with all it could ask for."""
+EXPIRED_KEPT = datetime.timedelta(days=30)
+"""Clocks of devices that were switched off are behind by weeks, not by months."""
 
 _PEM_CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\n?", re.DOTALL)
 Crl = x509.CertificateRevocationList
@@ -33,25 +42,42 @@ def make(
     before: Sequence[Crl],
     serials: Iterable[int],
     now: datetime.datetime,
+    *,
+    issuer: Callable[[int], str] = lambda serial: "",
+    forget: Container[int] = (),
 ) -> bytes:
-    """Returns new lists, one for each signing CA: what the lists before had, and `serials`.
+    """Returns new lists, one for each signing CA: what its list before had, and of `serials` what it signed.
 
     The number is the time in seconds or one more than before, whichever is higher: should the file be lost, its
     successor still counts as newer.
 
+    Args:
+        issuer: the name of the CA that signed a certificate; "" is not known: it goes on every list.
+        forget: serials that leave the lists.
+
     Raises:
         ProvisioningError: they would not fit where they must.
     """
-    revoked: dict[int, datetime.datetime] = {}
-    for crl in before:
-        revoked.update({entry.serial_number: entry.revocation_date_utc for entry in crl})
-    for serial in serials:
-        revoked.setdefault(serial, now)
+    added = list(serials)
     number = max(int(now.timestamp()), *(number_of(crl) + 1 for crl in before), 1)
-    content = b"".join(_sign(ca, key, revoked, number) for ca, key in signers)
+    content = b""
+    for ca, key in signers:
+        had = [entry for crl in before if crl.issuer == ca.subject for entry in crl]
+        revoked = {entry.serial_number: entry.revocation_date_utc for entry in had}
+        for serial in added:
+            if issuer(serial) in ("", certs.name_of(ca)):
+                revoked.setdefault(serial, now)
+        content += _sign(ca, key, {serial: when for serial, when in revoked.items() if serial not in forget}, number)
     if len(content) > CRL_BYTES_MAX:
-        raise ProvisioningError("the revocation list is full; rotate the CA (moamesh mesh rotate) to begin a new one")
+        raise ProvisioningError(
+            "the revocation list is full; rotate the CA (moamesh mesh rotate, and --finish) to begin a new one"
+        )
     return content
+
+
+def room_left(content: bytes) -> int:
+    """Returns how many bytes the lists may grow before they take from the reserve; below 0 they have."""
+    return CRL_BYTES_MAX - RESERVED_BYTES - len(content)
 
 
 def parse(pem: bytes) -> tuple[Crl, ...]:

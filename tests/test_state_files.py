@@ -101,6 +101,10 @@ def devices(world: World, _: Path) -> object:
         return inventory.devices()
 
 
+def web_authority(world: World, _: Path) -> object:
+    return world.mesh.web_authority(world.mesh.authority(), ["hub.lan"])
+
+
 def cookie(world: World, _: Path) -> object:
     return cluster_secret(world.mesh, None)
 
@@ -113,9 +117,9 @@ FILES = {
     "ca.key": StateFile("mesh/ca.key", lambda world, _: world.mesh.authority(), PEM_SHAPES),
     "crl.pem": StateFile("mesh/crl.pem", unlisted, PEM_SHAPES),
     "operator.pem": StateFile("mesh/operator.pem", rows_of_desk, PEM_SHAPES),
-    "operator.key": StateFile(
-        "mesh/operator.key", lambda world, _: world.mesh.renew_operator(world.mesh.authority()), PEM_SHAPES
-    ),
+    "operator.key": StateFile("mesh/operator.key", rows_of_desk, PEM_SHAPES),
+    "web-ca.pem": StateFile("mesh/web-ca.pem", web_authority, PEM_SHAPES),
+    "web-ca.key": StateFile("mesh/web-ca.key", web_authority, PEM_SHAPES),
     "inventory.sqlite3": StateFile("mesh/inventory.sqlite3", devices, ()),
     "jobs.sqlite3": StateFile("mesh/jobs.sqlite3", rows_of_desk, ()),
     "cluster.cookie": StateFile("mesh/cluster.cookie", cookie, (b"\xff\xfe",)),
@@ -164,6 +168,7 @@ def _make(folder: Path) -> World:
     store.adopt(mesh.enrol("kitchen", authority))
     mesh.enrol("barn", authority)
     mesh.revoke("barn", authority)
+    mesh.web_authority(authority, ["hub.lan"])
     store.claim_request("x")
     (folder / "identity" / "previous.pem").write_bytes(store.identity_file.read_bytes())
     world = World(folder, mesh, store)

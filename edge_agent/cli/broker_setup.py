@@ -19,8 +19,10 @@ from broker.supervised import BrokerStartError
 from edge_agent.cli.broker_people import broker_folder
 from edge_agent.core.errors import SettingsError
 from provisioning.authority import MeshAuthority, utc_now
+from provisioning.certificates import hosts_of
+from provisioning.device_names import device_hosts
 from provisioning.errors import ProvisioningError
-from provisioning.files import PRIVATE, PUBLIC, read_file, read_if_there, write_atomically
+from provisioning.files import PRIVATE, read_file, read_if_there, write_atomically
 from provisioning.mesh import MeshFolder
 from provisioning.mqtt_link import check_url
 
@@ -118,21 +120,19 @@ def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[],
         ProvisioningError: a name is none, or the mesh's files can't be used.
     """
     hosts = server_hosts(mesh, names)
-    certificate, key = mesh.folder / "broker.pem", mesh.folder / "broker.key"
+    certificate, key = mesh.broker_certificate, mesh.broker_key
     if not (certificate.exists() and key.exists() and _serves(mesh, certificate, hosts)):
-        identity = authority().issue_broker(hosts)
-        # The key first: a start that was cut off between them finds a pair that does not serve, and makes another.
-        certificate.unlink(missing_ok=True)
-        write_atomically(key, identity.key_pem, PRIVATE)
-        write_atomically(certificate, identity.certificate_pem, PUBLIC)
+        mesh.renew_broker(authority(), hosts)
     return ServerFiles(certificate, key, mesh.ca_file, mesh.crl_file)
 
 
 def server_hosts(mesh: MeshFolder, names: Sequence[str]) -> list[str]:
     """Returns the host names and addresses by which clients may know this machine: the mesh's, its own, and `names`.
+    Its own are left out where a device has that name.
 
     Raises:
         SettingsError: a name is none.
+        ProvisioningError: the mesh's files can't be used.
     """
     urls = (*mesh.settings.brokers, mesh.settings.claim_broker)
     for name in names:
@@ -141,16 +141,20 @@ def server_hosts(mesh: MeshFolder, names: Sequence[str]) -> list[str]:
     own = socket.gethostname().lower()
     found = [*(check_url(url)[0] for url in urls), *names, "localhost", "127.0.0.1"]
     if own.replace("-", "").replace(".", "").isalnum() and own.isascii():
-        found += [own, f"{own.partition('.')[0]}.local"]
+        with mesh.inventory() as inventory:
+            taken = device_hosts(inventory, mesh.bundle())
+        found += [host for host in (own, f"{own.partition('.')[0]}.local") if host not in taken]
     return list(dict.fromkeys(found))
 
 
 def _serves(mesh: MeshFolder, path: Path, hosts: Sequence[str]) -> bool:
     try:
         certificate = x509.load_pem_x509_certificate(read_file(path))
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except ValueError:
         return False
-    known = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
+    with mesh.inventory() as inventory:
+        row = inventory.certificate(certificate.serial_number)
     in_time = certificate.not_valid_after_utc - utc_now() > RENEW_BEFORE
-    return in_time and set(hosts) <= known and mesh.bundle().issuer_of(certificate) is not None
+    known = set(hosts_of(certificate))
+    good = row is None or not row.revoked
+    return good and in_time and set(hosts) <= known and mesh.bundle().issuer_of(certificate) is not None

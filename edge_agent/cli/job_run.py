@@ -18,7 +18,6 @@ from edge_agent.tasks import together, unless
 from edge_agent.tls import TlsFileError, load_identity
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.errors import ProvisioningError
-from provisioning.files import read_file
 from provisioning.job_desk import JobDesk, JobRow
 from provisioning.job_service import JobService
 from provisioning.jobs import Action, Value
@@ -40,8 +39,7 @@ def open_desk(mesh: MeshFolder) -> JobDesk:
         load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), mesh.operator_certificate, mesh.operator_key)
     except TlsFileError as error:
         raise ProvisioningError(f"{error}; put a copy back") from None
-    operator = (read_file(mesh.operator_certificate), read_file(mesh.operator_key))
-    return JobDesk(mesh.folder / "jobs.sqlite3", mesh.name, operator)
+    return JobDesk(mesh.folder / "jobs.sqlite3", mesh.name, mesh.operator.read)
 
 
 def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], what: str, *, broker_of: str = "") -> Connect:
@@ -56,12 +54,11 @@ def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], what: str, *,
     turn = itertools.count()
 
     def connect() -> AbstractAsyncContextManager[Link]:
-        files = [file for file in (mesh.operator_certificate, mesh.operator_before) if file.exists()]
-        ways = [(file, url) for file in files or [mesh.operator_certificate] for url in broker_urls]
-        certificate, url = ways[next(turn) % len(ways)]
-        crl = mesh.crl_file if broker_of else None  # a stolen device may still run its broker
+        ways = [(files, url) for files in mesh.operator.identities() for url in broker_urls]
+        (certificate, key), url = ways[next(turn) % len(ways)]
+        # A stolen device may still run its broker, and who stole a broker's key another one.
         name = f"{mesh.name}.{OPERATOR_ID}-{what}"
-        access = BrokerAccess(url, name, mesh.ca_file, certificate, mesh.operator_key, crl_file=crl)
+        access = BrokerAccess(url, name, mesh.ca_file, certificate, key, crl_file=mesh.crl_file)
         return mqtt_connect(replace(access, broker_of=broker_of))()
 
     return connect

@@ -58,12 +58,34 @@ def open_authority(mesh: MeshFolder, passphrase_file: Path | None) -> MeshAuthor
     Raises:
         ProvisioningError: the passphrase is wrong or missing, or a file is damaged.
     """
+    return mesh.authority(ca_passphrase(mesh, passphrase_file))
+
+
+def ca_passphrase(mesh: MeshFolder, passphrase_file: Path | None) -> str | None:
+    """Returns the passphrase of the mesh's CA keys, asked for at a terminal if it was not given; `None` without one.
+
+    Raises:
+        ProvisioningError: it is missing.
+    """
     passphrase = read_passphrase(passphrase_file)
-    if passphrase is None and mesh.locked and sys.stdin.isatty():
+    if not mesh.locked:
+        return None
+    if passphrase is None and sys.stdin.isatty():
         passphrase = getpass.getpass(f"Passphrase of mesh {mesh.name}: ")
-    if passphrase is None and mesh.locked:
+    if passphrase is None:
         raise ProvisioningError(f"the CA key of mesh {mesh.name} is encrypted: give --passphrase-file")
-    return mesh.authority(passphrase if mesh.locked else None)
+    return passphrase
+
+
+def say_room(mesh: MeshFolder) -> None:
+    """Warns on stderr when the revocation list takes from its reserve."""
+    from edge_agent.cli.exits import error_line
+
+    if mesh.revocation_room() < 0:
+        error_line(
+            f"the revocation list of mesh {mesh.name} takes from its reserve: begin a new one with a new CA "
+            "(moamesh mesh rotate, and --finish once the devices have renewed)"
+        )
 
 
 def read_passphrase(file: Path | None) -> str | None:

@@ -44,6 +44,7 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Se
         mesh.renew_operator(authority)
     keeper = Keeper(f"mesh {mesh.name}")
     with mesh.inventory() as inventory, contextlib.closing(open_desk(mesh)) as desk:
+        mesh.enter_known(inventory)
         mesh.list_revoked(inventory, authority)  # should a revocation have been cut off
         registrar = Registrar(authority, inventory)
         connect = operator_connect(mesh, broker_urls, "service")

@@ -28,7 +28,9 @@ def desk(tmp_path: Path, authority: MeshAuthority) -> Iterator[JobDesk]:
 
 def new_desk(folder: Path, authority: MeshAuthority, now: float = 1_000.0) -> JobDesk:
     operator = authority.issue_operator()
-    return JobDesk(folder / "jobs.sqlite3", "home", (operator.certificate_pem, operator.key_pem), clock=lambda: now)
+    return JobDesk(
+        folder / "jobs.sqlite3", "home", lambda: (operator.certificate_pem, operator.key_pem), clock=lambda: now
+    )
 
 
 def test_jobs_of_a_device_are_handed_out_one_after_the_other(desk: JobDesk) -> None:

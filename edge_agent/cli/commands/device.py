@@ -145,6 +145,7 @@ def revoke(
 
     opened = member.open_mesh(mesh)
     serials = opened.revoke(name, member.open_authority(opened, passphrase_file))
+    member.say_room(opened)
     traces, topics = run_async(clear_traces(opened, name))
     for trace in traces:
         if trace.problem:

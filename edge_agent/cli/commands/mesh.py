@@ -8,12 +8,14 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
-from edge_agent.cli.commands import mesh_files
+from edge_agent.cli.commands import mesh_certificates, mesh_files
 
 app = typer.Typer(help="Make and run a mesh: its CA, its settings, its service.", no_args_is_help=True)
 
 app.command("ca")(mesh_files.ca)
 app.command("server-cert")(mesh_files.server_cert)
+app.command("certificates")(mesh_certificates.certificates)
+app.command("revoke")(mesh_certificates.revoke)
 
 Name = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -; part of every topic.")]
 MeshArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Not needed where there is only one.")]

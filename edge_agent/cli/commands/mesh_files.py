@@ -18,12 +18,33 @@ def ca(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Such as ca.crt, as phones want it called.")
     ] = None,
+    own_brokers: Annotated[
+        bool,
+        typer.Option(
+            "--own-brokers",
+            help="The mesh's own CA, for phones that go to devices' own brokers. It may certify any name: whoever "
+            "steals its key can pass for any site there.",
+        ),
+    ] = False,
+    passphrase_file: member.PassphraseFile = None,
 ) -> None:
-    """Print the certificate of the mesh's authority, which holds no secret: what phones and browsers must trust."""
-    from edge_agent.cli.terminal import console, styled
-    from provisioning.files import PUBLIC, read_file, write_atomically
+    """Print the certificate of the mesh's web CA, which holds no secret: what phones and browsers must trust.
 
-    content = read_file(member.open_mesh(mesh).ca_file)
+    It certifies servers of this mesh's hosts and nothing else. The first call makes it, as `server-cert` does.
+    """
+    from edge_agent.cli.broker_setup import server_hosts
+    from edge_agent.cli.terminal import console, styled
+    from provisioning.files import PUBLIC, read_file, read_if_there, write_atomically
+    from provisioning.web_authority import CA_FILE
+
+    opened = member.open_mesh(mesh)
+    if own_brokers:
+        content = read_file(opened.ca_file)
+    elif (there := read_if_there(opened.folder / CA_FILE)) is not None:
+        content = there
+    else:
+        authority = member.open_authority(opened, passphrase_file)
+        content = opened.web_authority(authority, server_hosts(opened, ())).pem
     if output is None:
         typer.echo(content.decode(), nl=False)
         return
@@ -47,12 +68,16 @@ def server_cert(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where server.pem and server.key go.")
     ] = Path(),
+    new_ca: Annotated[
+        bool, typer.Option("--new-ca", help="Make another web CA, for these hosts; phones must be told to trust it.")
+    ] = False,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:
-    """Make a certificate of the mesh's authority for HTTPS, as `moamesh gateway --tls-cert --tls-key` wants it.
+    """Make a certificate of the mesh's web CA for HTTPS, as `moamesh gateway --tls-cert --tls-key` wants it.
 
-    It names this machine (HOST and HOST.local), the mesh's brokers, and what --name says, and holds for 395 days.
+    It names this machine (HOST and HOST.local), the mesh's brokers, and what --name says, and holds for 395 days. The
+    first call makes the web CA, for these hosts and no others.
     """
     from edge_agent.cli.broker_setup import server_hosts
     from edge_agent.cli.terminal import console, print_json
@@ -60,7 +85,8 @@ def server_cert(
 
     opened = member.open_mesh(mesh)
     hosts = server_hosts(opened, name or ())
-    identity = member.open_authority(opened, passphrase_file).issue_web(hosts)
+    authority = member.open_authority(opened, passphrase_file)
+    identity = opened.web_authority(authority, hosts, anew=new_ca).issue(hosts)
     if not output.exists():
         make_folder(output)
     certificate, key = output / "server.pem", output / "server.key"

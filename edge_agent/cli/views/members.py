@@ -12,7 +12,7 @@ from rich.text import Text
 from edge_agent.cli.results import JsonObject
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.mesh import Invitation, MeshFolder
-from provisioning.records import CertificateRow, DeviceRow, DeviceState, UserRow
+from provisioning.records import CertificateKind, CertificateRow, DeviceRow, DeviceState, UserRow
 
 _STATE_STYLE = {DeviceState.INVITED: "busy", DeviceState.ACTIVE: "good", DeviceState.REVOKED: "bad"}
 _DAY_S = 86_400.0
@@ -59,10 +59,31 @@ def certificates_table(certificates: Sequence[CertificateRow]) -> Table:
     return table
 
 
+def ledger_table(certificates: Sequence[CertificateRow], now: float) -> Table:
+    """Every certificate that a mesh ever gave."""
+    table = _table("certificate", "kind", "name", "issued", "until", "")
+    for row in certificates:
+        state = Text("expired", style="quiet") if row.expires_at <= now else Text("")
+        mark = Text("revoked", style="bad") if row.revoked else state
+        name = ", ".join(row.hosts) if row.kind in (CertificateKind.BROKER, CertificateKind.WEB) else row.name
+        table.add_row(
+            Text(row.serial_text, style="quiet"),
+            row.kind.value,
+            Text(name, style="name"),
+            _day(row.issued_at),
+            _day(row.expires_at),
+            mark,
+        )
+    return table
+
+
 def certificate_object(row: CertificateRow) -> JsonObject:
     """A certificate for JSON."""
     return {
         "serial": row.serial_text,
+        "kind": row.kind.value,
+        "name": row.name,
+        "hosts": list(row.hosts),
         "issued_at": iso(row.issued_at),
         "expires_at": iso(row.expires_at),
         "revoked": row.revoked,
