@@ -49,10 +49,11 @@ def password_acl(mesh: str, people: People, home: str = ANY) -> str:
     return _HEAD + "\n\n".join(blocks) + "\n"
 
 
-def loopback_acl(mesh: str, home: str) -> str:
-    """Returns the access file for who is on this very device and has no name: a user's rights, as `ANYBODY` alone, so
-    that nobody there can ask in the name of a user with a password, or read what such a user is told."""
-    return _HEAD + "\n".join(_lines("topic", grants_of(Role.USERS, mesh, home, ANYBODY))) + "\n"
+def loopback_acl(mesh: str, people: People, home: str) -> str:
+    """Returns the access file for who is on this very device: users as anywhere, and `ANYBODY`, who can read one file
+    there: a user's rights in that name alone."""
+    here = "\n".join([f"user {ANYBODY}", *_lines("topic", grants_of(Role.USERS, mesh, home, ANYBODY))])
+    return f"{password_acl(mesh, people, home)}\n{here}\n"
 
 
 def password_file(people: People) -> str:

@@ -18,6 +18,9 @@ DEVICE_PORT = 8883
 PASSWORD_PORT = 8884
 WEB_PORT = 8885
 
+LOCAL_ACL, LOCAL_PASSWORDS = "local.acl", "local.passwords"
+"""Who may come in by the listener on loopback, in the broker's folder."""
+
 VERSION_TIMEOUT_S = 10.0  # `mosquitto -h` answers in milliseconds; a busy memory card may not
 PLUGINS_SINCE = (2, 1)
 """From here on access and password files belong to plugins, and the options that did the same go away with 3.0."""
@@ -47,7 +50,7 @@ SMALL = Limits(queued_messages_max=1_000, queued_bytes_max=16 * 1024 * 1024, con
 @final
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Ports; `None` is not there. `host` "" is every interface, `plain` is on loopback and lets everyone in."""
+    """Ports; `None` is not there. `host` "" is every interface, `plain` is on loopback and without TLS."""
 
     host: str = ""
     devices: int = DEVICE_PORT
@@ -158,7 +161,8 @@ class MosquittoConfig:
             yield from self._load("people_acl", "acl_file", "people.acl")
             yield from self._load("people_passwords", "password_file", "passwords")
         if has.plain is not None:
-            yield from self._load("plain_acl", "acl_file", "plain.acl")
+            yield from self._load("local_acl", "acl_file", LOCAL_ACL)
+            yield from self._load("local_passwords", "password_file", LOCAL_PASSWORDS)
 
     def _load(self, name: str, kind: str, file: str) -> Iterator[str]:
         yield f"plugin_load {name} {self.program.plugins}/mosquitto_{kind}.so"
@@ -178,7 +182,7 @@ class MosquittoConfig:
         if has.passwords is not None:
             yield from self._listener("users and claims: TLS and a password", has.passwords)
             yield from self._tls()
-            yield from self._access("people.acl", passwords=True)
+            yield from self._access("people.acl", "passwords")
         if has.web is not None:
             yield from self._listener("users in a browser: WebSockets over TLS, and a password", has.web)
             if _is_ipv4(self.listeners.host):
@@ -186,10 +190,10 @@ class MosquittoConfig:
                 yield "socket_domain ipv4"
             yield "protocol websockets"
             yield from self._tls()
-            yield from self._access("people.acl", passwords=True)
+            yield from self._access("people.acl", "passwords")
         if has.plain is not None:
             yield from self._listener("who is on this very device", has.plain, "127.0.0.1")
-            yield from self._access("plain.acl", anonymous=True)
+            yield from self._access(LOCAL_ACL, LOCAL_PASSWORDS)
 
     def _listener(self, why: str, port: int, host: str | None = None) -> Iterator[str]:
         where = self.listeners.host if host is None else host
@@ -203,18 +207,17 @@ class MosquittoConfig:
         yield f"keyfile {self.folder}/server.key"
         yield "tls_version tlsv1.2"
 
-    def _access(self, acl: str, *, passwords: bool = False, anonymous: bool = False) -> Iterator[str]:
-        allowed = "true" if anonymous else "false"
+    def _access(self, acl: str, passwords: str = "") -> Iterator[str]:
         if not self.program.uses_plugins:
-            yield f"allow_anonymous {allowed}"
+            yield "allow_anonymous false"
             yield f"acl_file {self.folder}/{acl}"
             if passwords:
-                yield f"password_file {self.folder}/passwords"
+                yield f"password_file {self.folder}/{passwords}"
             return
-        yield f"listener_allow_anonymous {allowed}"
+        yield "listener_allow_anonymous false"
         yield f"plugin_use {acl.removesuffix('.acl')}_acl"
         if passwords:
-            yield "plugin_use people_passwords"
+            yield f"plugin_use {'local' if passwords == LOCAL_PASSWORDS else 'people'}_passwords"
 
 
 def _is_ipv4(host: str) -> bool:

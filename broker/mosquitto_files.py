@@ -16,8 +16,9 @@ from typing import final
 
 from broker.access import People
 from broker.kinds import PASSWORDS, PEOPLE_ACL
+from broker.local_login import LocalLogin
 from broker.mosquitto_acl import certificate_acl, loopback_acl, password_acl, password_file
-from broker.mosquitto_config import MosquittoConfig
+from broker.mosquitto_config import LOCAL_ACL, LOCAL_PASSWORDS, MosquittoConfig
 from edge_agent.files import PRIVATE, read_file, reason, write_atomically
 from edge_agent.tls import TlsFileError, check_authorities, check_revocations, load_identity
 from edge_agent.wire.topics import ANY, CLAIM_LOGIN, check_id
@@ -93,12 +94,17 @@ def check_crl(path: Path) -> None:
 @final
 @dataclass(frozen=True, slots=True)
 class MosquittoFiles:
-    """Writes the folder. `home` is the device whose own broker it is, or `ANY` for one that all share."""
+    """Writes the folder.
+
+    home: the device whose own broker it is, or `ANY` for one that all share.
+    local: who comes by the listener on loopback besides the users.
+    """
 
     config: MosquittoConfig
     mesh: str
     server: ServerFiles
     home: str = ANY
+    local: LocalLogin | None = None
 
     def __post_init__(self) -> None:
         check_id(self.mesh, "mesh")
@@ -132,7 +138,10 @@ class MosquittoFiles:
             texts[PEOPLE_ACL] = password_acl(self.mesh, people, self.home)
             texts[PASSWORDS] = password_file(people)
         if listeners.plain is not None:
-            texts["plain.acl"] = loopback_acl(self.mesh, self.home)
+            texts[LOCAL_ACL] = loopback_acl(self.mesh, people, self.home)
+            texts[LOCAL_PASSWORDS] = password_file(people)
+            if self.local is not None:
+                texts[LOCAL_PASSWORDS] += f"{self.local.login}:{self.local.password_hash}\n"
         return texts
 
     def _check_new_ports(self, folder: Path, text: str) -> None:
@@ -170,9 +179,13 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], reloads: Callable[
             raise
     if not changed:
         return Change.NOTHING
-    if any(name != PASSWORDS and not reloads(name) for name in changed):
+    if any(name not in (PASSWORDS, LOCAL_PASSWORDS) and not reloads(name) for name in changed):
         return Change.RESTART
-    gone = set((before.get(PASSWORDS) or b"").splitlines()) - set(contents.get(PASSWORDS, b"").splitlines())
+    gone = {
+        line
+        for name in (PASSWORDS, LOCAL_PASSWORDS)
+        for line in set((before.get(name) or b"").splitlines()) - set(contents.get(name, b"").splitlines())
+    }
     return Change.RESTART if any(not line.startswith(_CLAIMS) for line in gone) else Change.RELOAD
 
 

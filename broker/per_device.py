@@ -12,6 +12,7 @@ from pathlib import Path
 
 from broker.access import People
 from broker.health import TlsHealth
+from broker.local_login import LOCAL_SECRET_FILE, LocalLogin
 from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import DEVICE_PORT, SMALL, Limits, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import PEM_BYTES_MAX, Change, MosquittoFiles, ServerFiles, check_crl
@@ -28,7 +29,8 @@ class DeviceBroker:
             a new revocation list takes effect within a second, by a restart that takes some ten milliseconds.
         host: address to listen on; "" is every one.
         port: where other devices connect.
-        plain_port: if given, a listener on loopback without TLS and without a name, with a user's rights.
+        plain_port: if given, a listener on loopback without TLS, for users with their passwords and for whoever may
+            read the file `LOCAL_SECRET_FILE` beside `folder`, which is made anew at each start: `ANYBODY`.
         people: users (and their `password_port`) who come with passwords; called again and again.
         program: which mosquitto; `None` looks for the installed one.
         told: hears in one line what is wrong with it, and "" when it is well again.
@@ -58,7 +60,9 @@ class DeviceBroker:
         listeners = Listeners(host, port, password_port, web_port, plain_port)
         # Nothing is worth keeping over a restart: senders repeat, and memory cards wear out.
         config = MosquittoConfig(folder, listeners, program or installed_program(), limits, persistent=False)
-        files = MosquittoFiles(config, mesh, ServerFiles(certificate, key, ca_bundle, crl), home=device_id)
+        self._local = LocalLogin(folder.parent / LOCAL_SECRET_FILE) if plain_port is not None else None
+        server = ServerFiles(certificate, key, ca_bundle, crl)
+        files = MosquittoFiles(config, mesh, server, home=device_id, local=self._local)
         here = host if host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
         health = TlsHealth(here, port, folder / "ca.pem", folder / "server.pem", folder / "server.key")
         self._broker = MosquittoBroker(files, people, health=health, told=told)
@@ -95,6 +99,8 @@ class DeviceBroker:
             BrokerStartError: it did not start; the message has its last words.
             OSError: its folder cannot be written.
         """
+        if self._local is not None:
+            await asyncio.to_thread(self._local.write)
         await self._broker.start()
 
     async def stop(self) -> None:

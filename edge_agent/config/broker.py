@@ -48,7 +48,9 @@ class BrokerSection(Section):
     )
     port: int = Field(default=8883, ge=1, le=65535, description="own: where the broker listens, with TLS")
     local_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        default=1883, description="own: for users on this very device, without TLS; none: nobody"
+        default=1883,
+        description='own: on this very device, without TLS, for users and for "me" with the password in local.secret '
+        "(in data_dir); none: nobody",
     )
     web_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         default=8885,

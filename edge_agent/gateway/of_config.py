@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from broker.local_login import LOCAL_SECRET_FILE
 from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.client import Access
 from edge_agent.config import AgentConfig
 from edge_agent.config.broker import read_password_file
 from edge_agent.gateway.options import GatewayOptions
+from edge_agent.wire.topics import ANYBODY
 
 
 def options_of(config: AgentConfig) -> GatewayOptions:
@@ -17,16 +19,19 @@ def options_of(config: AgentConfig) -> GatewayOptions:
     """
     section = config.gateway
     broker, broker_of = _broker(config)
-    password = None
+    username, password = section.username, None
     if section.password_file is not None:
         password = read_password_file(section.password_file, "[gateway] password_file").get_secret_value()
+    elif username is None and not section.broker and config.broker.mode == "own" and config.broker.local_port:
+        secret = config.data_dir / LOCAL_SECRET_FILE  # which the device's own broker has just made
+        username, password = ANYBODY, read_password_file(secret, "the own broker's password").get_secret_value()
     # Never the device's own certificate: to the broker the gateway is a user, and a device may ask no prompts.
     ca, crl = config.broker.ca_file, config.broker.crl_file
     tls = TlsFiles(ca=str(ca), revoked=str(crl) if crl else None) if ca else None
     return GatewayOptions(
         broker=broker,
         mesh=config.device.mesh,
-        access=Access(section.username, password, tls, broker_of),
+        access=Access(username, password, tls, broker_of),
         device_id=config.device.id,
         host=section.host,
         port=section.port,

@@ -5,11 +5,13 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from broker.access import People
+from broker.local_login import LOCAL_SECRET_FILE
 from broker.mosquitto_files import BrokerFilesError, Change
 from broker.per_device import DeviceBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
@@ -119,32 +121,62 @@ async def test_it_comes_back_by_itself_when_it_crashes_and_stays_down_when_kille
     await asyncio.to_thread(lambda: ProbeClient("x", door, mesh.device("garage")).__enter__().close())
 
 
-async def test_who_is_on_the_device_itself_has_a_users_rights_as_nobody_with_a_name(mesh: SecuredMesh) -> None:
+async def test_who_is_on_the_device_and_may_read_its_file_has_a_users_rights_and_nobody_else_comes_in(
+    mesh: SecuredMesh,
+) -> None:
+    alice = mesh.user("alice")
     broker = mesh.device_broker("kitchen", plain=True)
     await broker.start()
     try:
         port = broker._broker._files.config.listeners.plain
         assert port is not None
-        door, own = mesh.door(broker.port), mesh.device("kitchen")
+        door, own, here = mesh.door(broker.port), mesh.device("kitchen"), Door("127.0.0.1", port)
+        secret = mesh.folder / LOCAL_SECRET_FILE
+        assert secret.stat().st_mode & 0o777 == 0o600
+        me = Badge(username="me", password=secret.read_text().strip())
+        strangers = (
+            Badge(),
+            Badge(username="me"),
+            Badge(username="me", password="guess"),
+            replace(alice, password="x"),
+        )
+        for stranger in (*strangers, Badge(username="kitchen", password=me.password)):
+            with pytest.raises(ConnectRefusedError):
+                await asyncio.to_thread(ProbeClient("x", here, stranger).connect)
 
-        def talk() -> tuple[set[bytes], set[bytes]]:
-            with ProbeClient("k", door, own) as device, ProbeClient("local", Door("127.0.0.1", port), Badge()) as user:
+        def talk() -> list[list[bytes]]:
+            with (
+                ProbeClient("k", door, own) as device,
+                ProbeClient("local", here, me) as user,
+                ProbeClient("another user of this machine", here, alice) as other,
+            ):
                 device.subscribe([topic(Channel.PROMPTS, "+"), topic(Channel.PROPOSALS, "+")])
-                user.subscribe(["#", topic(Channel.ANSWERS, "+")])
+                for one in (user, other):
+                    one.subscribe(["#", topic(Channel.ANSWERS, "+")])
                 forbidden = [topic(Channel.PROPOSALS, name) for name in ("garage", "me")]
                 forbidden += [topic(Channel.PROMPTS, name) for name in ("user.alice", "kitchen")]
                 user.publish([*((one, b"forbidden", False) for one in forbidden), (asks, b"ask", False)])
+                other.publish([(asks, b"forbidden", False), (topic(Channel.PROMPTS, "user.alice"), b"asks too", False)])
                 device.wait_for(b"ask", PATIENCE_S)
-                answers = (("user.alice", b"for alice"), ("me", b"for who is here"))
+                device.wait_for(b"asks too", PATIENCE_S)
+                answers = (("user.alice", b"for alice"), ("me", b"for who may read the file"))
                 device.publish([(topic(Channel.ANSWERS, name), said, False) for name, said in answers])
-                user.wait_for(b"for who is here", PATIENCE_S)
-                # a set: two subscriptions that overlap may bring a message twice
-                return {one.payload for one in device.received}, {one.payload for one in user.received}
+                user.wait_for(b"for who may read the file", PATIENCE_S)
+                other.wait_for(b"for alice", PATIENCE_S)
+                return [[one.payload for one in each.received] for each in (device, user, other)]
 
         asks = topic(Channel.PROMPTS, "me")
-        assert await asyncio.to_thread(talk) == ({b"ask"}, {b"for who is here"})
+        device, user, other = await asyncio.to_thread(talk)
+        assert sorted(device) == [b"ask", b"asks too"]
+        assert (set(user), set(other)) == ({b"for who may read the file"}, {b"for alice"})  # by two filters: twice
     finally:
         await broker.stop()
+    again = mesh.device_broker("kitchen", plain=True)
+    await again.start()
+    try:
+        assert secret.read_text().strip() != me.password  # it is of the moment
+    finally:
+        await again.stop()
 
 
 async def test_its_private_key_is_for_nobody_else_to_read(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:

@@ -112,9 +112,13 @@ def test_a_users_listener_and_login_are_taken_from_the_section(tmp_path: Path) -
 def test_beside_a_broker_of_its_own_the_device_is_asked_on_this_very_host(
     tmp_path: Path, local_port: str, broker: str
 ) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "local.secret").write_text("of the moment\n")
     files = 'mode = "own"\nca_file = "ca"\ncrl_file = "crl"\ncert_file = "cert"\nkey_file = "key"\n'
     options = options_of(config_of(tmp_path, f"[broker]\n{files}local_port = {local_port}\n"))
     assert options.broker == broker
+    password = "of the moment" if local_port == "1883" else None
+    assert (options.access.password, options.access.principal) == (password, "me")
     assert options.access.broker_of == ("" if local_port == "1883" else "kitchen")
 
 

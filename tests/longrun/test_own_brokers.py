@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from broker.local_login import LOCAL_SECRET_FILE
 from broker.passwords import hash_password
 from edge_agent.cli import mesh_service
 from edge_agent.cli.user_sync import bring_users, remember_broker
-from edge_agent.client import AskTimeoutError, MeshClient, NoReceiptError
+from edge_agent.client import Access, AskTimeoutError, MeshClient, NoReceiptError
 from edge_agent.core.messages import Answer, PromptOptions
 from provisioning import service
 from provisioning.identity_store import IdentityStore
@@ -131,7 +132,8 @@ async def serving(home: Home) -> AsyncIterator[Program]:
 
 async def proposers(device: Device) -> set[str]:
     """Who proposed on a prompt asked of this device just now."""
-    async with MeshClient(f"mqtt://127.0.0.1:{device.plain_port}", MESH) as client:
+    access = Access("me", (device.folder / "data" / LOCAL_SECRET_FILE).read_text().strip())
+    async with MeshClient(f"mqtt://127.0.0.1:{device.plain_port}", MESH, access=access) as client:
         options = PromptOptions(layers=1, fanout=2, deadline_s=30.0)
         with contextlib.suppress(NoReceiptError, AskTimeoutError):
             end = await client.ask_to_end(device.name, "why?", options)
