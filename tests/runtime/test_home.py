@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from broker.local_login import LOCAL_SECRET_FILE
-from edge_agent.client import Access, MeshClient
+from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import Answer, PromptOptions
@@ -84,8 +84,8 @@ async def test_a_device_keeps_its_own_broker_running_and_takes_it_along_when_it_
         await until_listening(config.broker.local_port or 0)
         options = PromptOptions(layers=0, deadline_s=PATIENCE_S)
         secret = (config.data_dir / LOCAL_SECRET_FILE).read_text().strip()
-        access = Access("me", secret)
-        async with MeshClient(f"mqtt://{HOST}:{config.broker.local_port}", "test", access=access) as client:
+        access, patient = Access("me", secret), ClientSettings(connect_timeout_s=PATIENCE_S)
+        async with MeshClient(f"mqtt://{HOST}:{config.broker.local_port}", "test", access=access, settings=patient) as client:
             assert isinstance(await client.ask_to_end("kitchen", "why?", options), Answer)
             first = broker_of(process)
             assert first is not None
