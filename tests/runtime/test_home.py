@@ -85,7 +85,9 @@ async def test_a_device_keeps_its_own_broker_running_and_takes_it_along_when_it_
         options = PromptOptions(layers=0, deadline_s=PATIENCE_S)
         secret = (config.data_dir / LOCAL_SECRET_FILE).read_text().strip()
         access, patient = Access("me", secret), ClientSettings(connect_timeout_s=PATIENCE_S)
-        async with MeshClient(f"mqtt://{HOST}:{config.broker.local_port}", "test", access=access, settings=patient) as client:
+        async with MeshClient(
+            f"mqtt://{HOST}:{config.broker.local_port}", "test", access=access, settings=patient
+        ) as client:
             assert isinstance(await client.ask_to_end("kitchen", "why?", options), Answer)
             first = broker_of(process)
             assert first is not None
