@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -105,6 +106,9 @@ class ProbeClient:
         self._connected = threading.Event()
         self._ended = threading.Event()
         self._answers: dict[int, list[int]] = {}
+        self._heard: set[bytes] = set()
+        self._awaited: bytes | None = None
+        self._heard_at = 0.0
         self._news = threading.Condition()
         self._client = _ClosingClient(
             CallbackAPIVersion.VERSION2,
@@ -188,26 +192,35 @@ class ProbeClient:
         """Subscribes to all of them, whatever the broker says about each: what counts is what comes."""
         numbers = [self._client.subscribe(topic, qos=qos)[1] for topic in filters if not self._ended.is_set()]
         wanted = [number for number in numbers if number is not None]
-        self._wait(partial(self._answered, wanted), ANSWER_TIMEOUT_S)
+        self._wait(partial(self._answered, frozenset(wanted)), ANSWER_TIMEOUT_S)
 
     def publish(self, messages: Sequence[tuple[str, bytes, bool]], qos: int = 1) -> list[bool]:
         """Publishes (topic, payload, retained), and returns for each whether the broker said that it took it."""
         numbers = [
             self._client.publish(topic, payload, qos=qos, retain=retain).mid for topic, payload, retain in messages
         ]
-        self._wait(partial(self._answered, numbers), ANSWER_TIMEOUT_S)
+        self._wait(partial(self._answered, frozenset(numbers)), ANSWER_TIMEOUT_S)
         return [all(code < _REFUSED_FROM for code in self._answers.get(number, [_REFUSED_FROM])) for number in numbers]
 
     def wait_for(self, payload: bytes, timeout_s: float) -> bool:
         """Waits until a message with this payload has come; returns whether it has."""
-        return self._wait(lambda: any(message.payload == payload for message in self.received), timeout_s)
+        self._awaited = payload
+        return self._wait(lambda: payload in self._heard, timeout_s)
+
+    def wait_for_last(self, payload: bytes, since: float, quiet_s: float, at_most_s: float) -> bool:
+        """As `wait_for`, for what comes behind many others: gives up once nothing has come for `quiet_s`, or
+        `at_most_s` after `since` (both by `time.monotonic()`)."""
+        while (left_s := min(max(since, self._heard_at) + quiet_s, since + at_most_s) - time.monotonic()) > 0:
+            if self.wait_for(payload, left_s):
+                return True
+        return self.wait_for(payload, 0.0)
 
     def wait_until_ended(self, timeout_s: float) -> bool:
         """Waits until the broker has cut the connection; returns whether it has."""
         return self._ended.wait(timeout_s)
 
-    def _answered(self, numbers: Sequence[int]) -> bool:
-        return self._ended.is_set() or all(number in self._answers for number in numbers)
+    def _answered(self, numbers: frozenset[int]) -> bool:
+        return self._ended.is_set() or self._answers.keys() >= numbers
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         with self._news:
@@ -232,8 +245,12 @@ class ProbeClient:
 
     def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
         with self._news:
+            self._heard_at = time.monotonic()
+            payload = bytes(message.payload)
+            if payload == self._awaited or len(self._heard) < KEPT_MESSAGES_MAX:
+                self._heard.add(payload)
             if len(self.received) < KEPT_MESSAGES_MAX:
-                self.received.append(Received(message.topic, bytes(message.payload), message.retain))
+                self.received.append(Received(message.topic, payload, message.retain))
             self._news.notify_all()
 
     def _on_answer(self, client: Client, userdata: Any, number: int, reason: Any, properties: Any) -> None:

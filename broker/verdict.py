@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import final
 
 from paho.mqtt.client import topic_matches_sub
@@ -56,13 +58,14 @@ class Verdict:
 def judge(members: Sequence[Member], topics: Sequence[str], findings: Findings) -> list[Verdict]:
     """Returns a verdict for everything that was tried."""
     let_in = [member for member in members if member.character.name not in findings.refused]
+    heard = _Heard(findings)
     verdicts = [_connection(member, findings) for member in members]
     for member in let_in:
         if member.grants is None:
             continue
         for topic in topics:
-            verdicts.append(_writing(member, topic, let_in, findings))
-            verdicts.append(_reading(member, topic, let_in, findings))
+            verdicts.append(_writing(member, topic, let_in, findings, heard))
+            verdicts.append(_reading(member, topic, let_in, heard))
     verdicts += [
         Verdict(who, "read", topic, Kind.LEAK, "a message that nobody here sent")
         for topic, who in sorted(findings.strange)
@@ -81,10 +84,23 @@ def _connection(member: Member, findings: Findings) -> Verdict:
     return Verdict(name, "connect", "", Kind.MISSING if refused else Kind.ALLOWED, findings.refused.get(name, ""))
 
 
-def _writing(member: Member, topic: str, let_in: Sequence[Member], findings: Findings) -> Verdict:
+@final
+class _Heard:
+    """Who reached whom by which topic, to be looked up: an open broker delivers tens of thousands."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.readers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        """By writer and topic."""
+        self.writers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        """By reader and topic."""
+        for attempt, reader in chain(findings.deliveries, findings.kept):
+            self.readers[attempt.writer, attempt.topic].add(reader)
+            self.writers[reader, attempt.topic].add(attempt.writer)
+
+
+def _writing(member: Member, topic: str, let_in: Sequence[Member], findings: Findings, heard: _Heard) -> Verdict:
     name = member.character.name
-    attempts = {Attempt(name, topic, retain) for retain in (False, True)}
-    reached = {reader for attempt, reader in findings.deliveries | findings.kept if attempt in attempts}
+    reached = heard.readers[name, topic]
     wanted = member.may(Action.WRITE, topic)
     if reached == {name} and not wanted:
         # A device that writes into its own inbox: rules of brokers know no "all but me", and it harms nobody.
@@ -93,20 +109,16 @@ def _writing(member: Member, topic: str, let_in: Sequence[Member], findings: Fin
         return Verdict(name, "write", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"reached {_names(reached)}")
     if any(one.may(Action.READ, topic) for one in let_in):
         return Verdict(name, "write", topic, Kind.MISSING if wanted else Kind.REFUSED)
-    taken = bool(attempts & findings.taken)
+    taken = any(Attempt(name, topic, retain) in findings.taken for retain in (False, True))
     return Verdict(name, "write", topic, Kind.UNSEEN if taken else Kind.REFUSED, "acknowledged" if taken else "")
 
 
-def _reading(member: Member, topic: str, let_in: Sequence[Member], findings: Findings) -> Verdict:
+def _reading(member: Member, topic: str, let_in: Sequence[Member], heard: _Heard) -> Verdict:
     name = member.character.name
-    heard = {
-        attempt.writer
-        for attempt, reader in findings.deliveries | findings.kept
-        if reader == name and attempt.topic == topic
-    }
+    writers = heard.writers[name, topic]
     wanted = member.may(Action.READ, topic)
-    if heard:
-        return Verdict(name, "read", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"from {_names(heard)}")
+    if writers:
+        return Verdict(name, "read", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"from {_names(writers)}")
     if any(one.may(Action.WRITE, topic) for one in let_in):
         return Verdict(name, "read", topic, Kind.MISSING if wanted else Kind.REFUSED)
     return Verdict(name, "read", topic, Kind.UNSEEN)
