@@ -63,7 +63,7 @@ def answering(text: str, pieces: int = 7) -> Script:
         size = max(1, -(-len(text) // pieces))
         for index, start in enumerate(range(0, len(text), size)):
             await device.say(TokenChunk(prompt_id, index, text[start : start + size]))
-        await device.say(answer(prompt_id, text=text))
+        await device.say(answer(prompt_id, device.device_id, text))
 
     return script
 
