@@ -96,8 +96,9 @@ soak: install programs ## a mesh under steady load for 2 hours: does anything gr
 	@$(BIN)/python -m tests.chaos.soak --hours $(HOURS) $(if $(MODEL),--model $(MODEL))
 
 BODIES ?= 10000000
+STEPS ?= 100000
 fuzz: $(STAMPS)/packages ## bytes and events that nobody should send, through codec and core (10 million bodies: half an hour)
-	@$(BIN)/python -m tests.hostile.fuzz --bodies $(BODIES) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.hostile.fuzz --bodies $(BODIES) --steps $(STEPS) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove .venv and caches (not models, which are in your data folder)
 	@rm -rf $(VENV) build dist app/node_modules edge_agent/gateway/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

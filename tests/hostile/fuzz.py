@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.hostile import fuzz_codec
+from tests.hostile import fuzz_codec, fuzz_core
 
 SEED_MAX = 2**31
 BUILD = Path("build/fuzz")
@@ -25,15 +25,29 @@ def main() -> int:
     """Fuzzes until so many bodies and steps are done."""
     arguments = _parser().parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(SEED_MAX)
-    print(f"seed {seed}; again: make fuzz BODIES={arguments.bodies} SEED={seed}", flush=True)
+    again = f"make fuzz BODIES={arguments.bodies} STEPS={arguments.steps} SEED={seed}"
+    print(f"seed {seed}; again: {again}", flush=True)
     with ProcessPoolExecutor(arguments.workers) as pool:
+        broken = _steps(pool, seed, arguments)
         found = [*_bodies(pool, seed, arguments)]
     for number, (what, body) in enumerate(found):
         BUILD.mkdir(parents=True, exist_ok=True)
         kept = BUILD / f"{seed}-{number}"
         kept.write_bytes(body)
         print(f"FOUND {what}\n  in {kept}: {body[:300]!r}")
-    return 1 if found else 0
+    return 1 if found or broken else 0
+
+
+def _steps(pool: ProcessPoolExecutor, seed: int, arguments: argparse.Namespace) -> int:
+    began, done, broken = time.monotonic(), 0, 0
+    shards = _shards(arguments.steps, fuzz_core.SHARD, seed, arguments.shard)
+    for played in pool.map(fuzz_core.play, [name for name, _ in shards], [count for _, count in shards]):
+        done += played.steps
+        if played.found:
+            broken += 1
+            print(f"FOUND (shard {played.seed}) {played.found}", flush=True)
+    print(f"{done:,} steps of {len(shards)} devices in {time.monotonic() - began:.0f} s, {broken} broken", flush=True)
+    return broken
 
 
 def _bodies(pool: ProcessPoolExecutor, seed: int, arguments: argparse.Namespace) -> Iterator[tuple[str, bytes]]:

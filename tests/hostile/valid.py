@@ -86,6 +86,7 @@ _BY_FIELD: dict[str, Draw] = {
     **dict.fromkeys(("prompt_id", "request_id"), lambda rng: rng.choice(MESSAGE_IDS)),
     **dict.fromkeys(("origin_home", "home_broker", "model", "model_family", "version"), lambda rng: rng.choice(SHORT)),
     "expires_in_s": _expiry,
+    "incarnation": lambda rng: rng.choice((0, 1, 2, 2**31, 2**52, 2**52 + 1, 2**53 - 2, 2**53 - 1)),
     "layer": lambda rng: rng.randint(1, m.LAYERS_MAX),
 }
 _BY_TYPE: dict[object, Draw] = {
