@@ -199,6 +199,9 @@ async def ask_one(address: MeshAddress, question: Question) -> int:
         errors.print(f"{result.outcome}: {safe_text(result.detail)}", style="bad", soft_wrap=True)
         if result.retry_after_s is not None:
             errors.print(f"try again in {duration_words(result.retry_after_s)}", style="busy", soft_wrap=True)
+    if isinstance(result.end, AskTimeoutError) and not question.json:
+        later = f"moamesh answers {result.prompt_id} --device {result.device_id}"
+        errors.print(f"it may still end: {later}", style="busy", soft_wrap=True)
     return exit_status(result)
 
 
@@ -312,7 +315,7 @@ async def _ask(
         raise
     finally:
         shown.close()
-    return AskResult(question.text, device_id, end, time.monotonic() - begun_at)
+    return AskResult(question.text, device_id, end, time.monotonic() - begun_at, prompt_id)
 
 
 async def _cancel(client: MeshClient, device_id: str, prompt_id: str) -> None:

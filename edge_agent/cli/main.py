@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from edge_agent import __version__
 from edge_agent.cli.commands import (
     agent,
+    answers,
     ask,
     broker,
     demo,
@@ -88,6 +89,7 @@ app = typer.Typer(
 app.command("demo", rich_help_panel="Try it")(demo.demo)
 app.command("up", rich_help_panel="Try it")(up.up)
 app.command("ask", rich_help_panel="Use a mesh")(ask.ask)
+app.command("answers", rich_help_panel="Use a mesh")(answers.answers)
 app.command("status", rich_help_panel="Use a mesh")(status.status)
 app.command("top", rich_help_panel="Use a mesh")(top.top)
 app.command("pair", rich_help_panel="Use a mesh")(pair.pair)

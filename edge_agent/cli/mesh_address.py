@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.adapters.mqtt import TlsFiles
+from edge_agent.cli.own_client import own_client
 from edge_agent.client import Access, MeshClient
 from edge_agent.config.broker import read_password_file
 from edge_agent.core.errors import SettingsError
@@ -25,7 +26,8 @@ class MeshAddress:
 
     def client(self) -> MeshClient:
         """Returns a client for it, not connected yet."""
-        return MeshClient(self.broker, self.mesh, access=self.access)
+        client_id = self.access.client or own_client()
+        return MeshClient(self.broker, self.mesh, client_id, access=self.access)
 
 
 def make_access(

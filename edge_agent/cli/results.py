@@ -38,6 +38,8 @@ class AskResult:
     device_id: str
     end: End
     latency_s: float
+    prompt_id: str = ""
+    """By which `moamesh answers` finds it later."""
 
     @property
     def answer(self) -> Answer | None:
@@ -83,6 +85,7 @@ def result_object(result: AskResult) -> JsonObject:
     answer = result.answer
     return {
         "prompt": result.prompt,
+        "prompt_id": result.prompt_id,
         "device_id": result.device_id,
         "outcome": result.outcome,
         "text": answer.text if answer else "",

@@ -91,6 +91,10 @@ def test_ask_finds_the_local_mesh_and_keeps_the_answer_apart_from_the_rest(home:
         piped = moamesh(home, "ask", "-", "--device", "device-2", "--json", stdin="from a pipe")
         answer = json.loads(piped.stdout)
         assert (answer["prompt"], answer["device_id"], answer["outcome"]) == ("from a pipe", "device-2", "answered")
+        assert moamesh(home, "answers", answer["prompt_id"]).stdout.strip() == answer["text"]
+        listed = json.loads(moamesh(home, "answers", "--since", "1h", "--json").stdout)
+        assert sum(len(device["answers"]) for device in listed["devices"]) == 2, "and nobody else's"
+        assert answer["prompt_id"] in [line["prompt_id"] for one in listed["devices"] for line in one["answers"]]
         late = moamesh(home, "ask", "why?", "--deadline", "0.01")
         assert late.returncode == EXPIRED
         assert "expired" in late.stderr

@@ -18,7 +18,7 @@ import { parsePairing } from "./pairing";
 import { Patience } from "./patience";
 
 export const TICK_MS = 500; // finer than the shortest wait, a second
-/** Devices keep answers for an hour: what was asked longer ago would be worked out anew, for nobody. */
+/** Devices keep answers for an hour: what was asked longer ago is looked up, since it might be worked out anew. */
 export const TAKE_UP_MAX_S = 3_600;
 
 /** What a test may put in the place of the real thing. */
@@ -45,7 +45,7 @@ class AppEngine implements Engine {
     (exchange, earlier) => this.takeUp(exchange, earlier),
   );
   readonly chats: ReadonlySignal<readonly Chat[]> = this.history.chats;
-  private readonly outbox = new Outbox((exchange) => this.history.put(exchange));
+  private readonly outbox = new Outbox((exchange) => this.history.put(exchange), isOld);
   private store: Store = new MemoryStore();
   private connection: Connection | null = null;
   private stopFollowing: () => void = () => undefined;
@@ -179,11 +179,11 @@ class AppEngine implements Engine {
     if (this.outbox.isFull) throw new Error("Too many questions are under way: wait for an answer, or cancel one");
   }
 
-  /** Takes up what was under way when its page was closed: sends it again under the same id. */
+  /** Takes up what was under way when its page was closed: sends it again under the same id, or looks it up. */
   private takeUp(exchange: Exchange, earlier: readonly Exchange[]): void {
     if (this.outbox.has(exchange.id)) return;
-    if (Date.now() - exchange.askedAt > 1000 * TAKE_UP_MAX_S || this.outbox.isFull) {
-      const isSent = exchange.state !== "sending";
+    const isSent = exchange.state !== "sending";
+    if ((isOld(exchange) && !isSent) || this.outbox.isFull) {
       const detail = isSent ? "The page was closed for too long to get the answer" : "It could not be sent in time";
       this.history.put({ ...exchange, state: isSent ? "failed" : "unreachable", detail });
       return;
@@ -258,6 +258,11 @@ class AppEngine implements Engine {
       return null;
     }
   }
+}
+
+/** Whether its device may have forgotten it by now. */
+function isOld({ askedAt }: Exchange): boolean {
+  return Date.now() - askedAt > 1000 * TAKE_UP_MAX_S;
 }
 
 /** What had been said when it was asked. */

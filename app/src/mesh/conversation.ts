@@ -8,7 +8,7 @@
  * `now` is seconds of patience: a clock that stands still while there is no connection or the phone sleeps.
  */
 import type { Exchange, PromptState } from "../model";
-import type { DeviceToUser, LayerProgress } from "../wire/messages";
+import type { AnswersPage, DeviceToUser, LayerProgress } from "../wire/messages";
 
 /** How patient the app is. Shorter: quicker errors, more repeats on slow networks. All seconds. */
 export const RECEIPT_TIMEOUT_S = 3; // first wait for a receipt; doubles with each repeat
@@ -77,6 +77,9 @@ export function open(exchange: Exchange, now: number): Conversation {
 export function deliver(conversation: Conversation, message: DeviceToUser, now: number): Conversation {
   if (hasEnded(conversation.exchange)) return conversation;
   const timing: Timing = { ...conversation.timing, nextSendAt: now + PROBE_INTERVAL_S };
+  if (message.type === "answers-page") {
+    return { exchange: lookedUp(conversation.exchange, timing, message), timing: { ...timing, received: true } };
+  }
   const isRepeat =
     (message.type === "prompt-receipt" && timing.received) ||
     (message.type === "token-chunk" && isRepeatedChunk(timing.nextChunk, message.index));
@@ -92,7 +95,22 @@ function isRepeatedChunk(next: number | null, index: number): boolean {
   return next !== null && index > 0 && index < next;
 }
 
-function apply(exchange: Exchange, timing: Timing, message: DeviceToUser): Exchange {
+/** What the device says has become of a prompt that was asked long ago. */
+function lookedUp(exchange: Exchange, timing: Timing, { answers, answer }: AnswersPage): Exchange {
+  if (answer?.prompt_id === exchange.id) return apply(exchange, timing, { type: "answer", ...answer });
+  switch (answers[0]?.standing) {
+    case "running":
+      return exchange;
+    case "refused":
+      return { ...exchange, state: "refused", detail: cut(answers[0].text) };
+    default:
+      return { ...exchange, state: "failed", detail: `Its answer is gone: ${exchange.deviceId} keeps them for a while only` };
+  }
+}
+
+type AboutPrompt = Exclude<DeviceToUser, { type: "answers-page" }>;
+
+function apply(exchange: Exchange, timing: Timing, message: AboutPrompt): Exchange {
   switch (message.type) {
     case "prompt-receipt":
       return { ...exchange, state: "accepted", expectedWaitS: message.expected_wait_s };

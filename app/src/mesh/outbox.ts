@@ -28,8 +28,14 @@ export class Outbox {
   private readonly entries = new Map<string, Entry>();
   private port: OutboxPort | null = null;
 
-  /** `onChange` gets every new state of an exchange, in order; after its end it is not in the outbox any more. */
-  constructor(private readonly onChange: (exchange: Exchange) => void) {}
+  /**
+   * `onChange` gets every new state of an exchange, in order; after its end it is not in the outbox any more. `isOld`
+   * says whether its device may have forgotten an exchange: then it is looked up, not sent again, which would begin it anew.
+   */
+  constructor(
+    private readonly onChange: (exchange: Exchange) => void,
+    private readonly isOld: (exchange: Exchange) => boolean = () => false,
+  ) {}
 
   get isFull(): boolean {
     return this.entries.size >= PROMPTS_OPEN_MAX;
@@ -53,7 +59,7 @@ export class Outbox {
 
   /** Takes what a device said; returns whether it was about a prompt of this page at that device. */
   deliver(deviceId: string, message: DeviceToUser, now: number): boolean {
-    const entry = this.entries.get(message.prompt_id);
+    const entry = this.entries.get(message.type === "answers-page" ? message.query_id : message.prompt_id);
     if (entry === undefined || entry.conversation.exchange.deviceId !== deviceId) return false;
     this.update(entry, c.deliver(entry.conversation, message, now));
     return true;
@@ -108,7 +114,7 @@ export class Outbox {
   private async send(entry: Entry, port: OutboxPort, now: number): Promise<void> {
     const { exchange, timing } = entry.conversation;
     entry.isSending = true;
-    const message = timing.cancelWanted ? this.cancelMessage(exchange.id) : this.promptMessage(entry);
+    const message = timing.cancelWanted ? this.cancelMessage(exchange.id) : this.promptOrQuery(entry);
     const published = await port.publish(exchange.deviceId, message);
     entry.isSending = false;
     if (this.entries.get(exchange.id) !== entry) return; // ended meanwhile
@@ -117,6 +123,16 @@ export class Outbox {
     if (isOvertaken)
       this.tick(now); // the cancel waited for the prompt to be on its way
     else entry.conversation = c.addSent(entry.conversation, now, published === "taken");
+  }
+
+  private promptOrQuery(entry: Entry): Words {
+    const { exchange, timing } = entry.conversation;
+    return timing.received && this.isOld(exchange) ? this.queryMessage(exchange.id) : this.promptMessage(entry);
+  }
+
+  private queryMessage(id: string): Words {
+    const query = { query_id: id, prompt_id: id, of_client: "", since_s: null, after: "", count_max: 1 };
+    return { body: encode({ type: "answers-query", ...query }), qos: 1, correlation: id, expiresInS: null };
   }
 
   private promptMessage({ conversation: { exchange }, messages }: Entry): Words {

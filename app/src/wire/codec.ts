@@ -6,7 +6,7 @@
  * phone has kept for a while can still talk to newer devices; a newer schema version is refused.
  */
 import { isPrintable } from "./printable";
-import type { Broadcast, DeviceToUser, Prompt, PromptCancel } from "./messages";
+import type { AnswersPage, AnswersQuery, Broadcast, DeviceToUser, Prompt, PromptCancel } from "./messages";
 import * as s from "./shapes";
 import { type Channel, isId } from "./topics";
 
@@ -37,7 +37,12 @@ export function decode(channel: Channel, body: Uint8Array): Received | null {
 }
 
 /** Returns the body of a message from this user. A lone surrogate, which UTF-8 cannot say, becomes U+FFFD. */
-export function encode(message: ({ type: "prompt" } & Prompt) | ({ type: "prompt-cancel" } & PromptCancel)): string {
+export function encode(
+  message:
+    | ({ type: "prompt" } & Prompt)
+    | ({ type: "prompt-cancel" } & PromptCancel)
+    | ({ type: "answers-query" } & AnswersQuery),
+): string {
   return JSON.stringify({ v: s.SCHEMA_VERSION, ...message }, (_, value: unknown) =>
     typeof value === "string" ? value.replace(LONE_SURROGATE, "\ufffd") : value,
   );
@@ -89,6 +94,8 @@ function isPlausible(message: Received): boolean {
       return isMessageId(message.prompt_id) && isId(message.device_id);
     case "prompt-refusal":
       return (message.prompt_id === "" || isMessageId(message.prompt_id)) && isId(message.device_id);
+    case "answers-page":
+      return isPlausiblePage(message);
     case "token-chunk":
       return isMessageId(message.prompt_id) && message.index >= 0;
     case "layer-progress":
@@ -105,6 +112,17 @@ function isPlausible(message: Received): boolean {
       return isId(message.device_id) && isShort(message.model) && numbers.every((value) => value >= 0);
     }
   }
+}
+
+/** Also the answer in it is the device's own. */
+function isPlausiblePage({ query_id, device_id, answers, answer, whole_s }: AnswersPage): boolean {
+  return (
+    isMessageId(query_id) &&
+    isId(device_id) &&
+    whole_s >= 0 &&
+    answers.every((line) => isMessageId(line.prompt_id) && isId(line.client) && line.age_s >= 0 && line.text_bytes >= 0) &&
+    (answer === null || (isMessageId(answer.prompt_id) && answer.device_id === device_id))
+  );
 }
 
 function isMessageId(text: string): boolean {

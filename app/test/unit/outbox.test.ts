@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { CANCEL_TIMEOUT_S, Outbox, PROMPTS_OPEN_MAX } from "../../src/mesh/outbox";
 import type { Published } from "../../src/mesh/session";
 import type { Exchange } from "../../src/model";
-import { exchange } from "../support/samples";
+import { exchange, PROVENANCE } from "../support/samples";
 
 const TURNS = [{ role: "user" as const, content: "Why?" }];
 const receipt = {
@@ -55,6 +55,49 @@ test("after a new connection everything under way is sent again under the same i
   outbox.reconnected(2);
   await settled();
   expect(sent).toEqual(["prompt p1", "prompt p1"]);
+});
+
+const line = { prompt_id: "p1", client: "app", age_s: 4_000, text: "", text_bytes: 0, partial: false };
+const page = { type: "answers-page" as const, query_id: "p1", device_id: "device-1", next: "", whole_s: 3_600 };
+
+/** An outbox with a prompt that a device took so long ago that it may have forgotten it. */
+async function lookedUp(): Promise<void> {
+  const { port } = outbox as unknown as { port: Parameters<Outbox["connect"]>[0] };
+  outbox = new Outbox((changed) => ends.push(changed), () => true);
+  outbox.connect(port);
+  outbox.add(exchange({ state: "accepted" }), TURNS, 0);
+  await settled();
+  expect(sent).toEqual(["answers-query p1"]);
+}
+
+test("what was asked long ago is looked up, and its answer taken from the page", async () => {
+  await lookedUp();
+  const running = [{ ...line, standing: "running" as const }];
+  expect(outbox.deliver("device-1", { ...page, answers: running, answer: null }, 1)).toBe(true);
+  expect(ends).toEqual([]);
+  expect(outbox.deliver("device-2", { ...page, answers: running, answer: null }, 1)).toBe(false);
+  const whole = {
+    prompt_id: "p1",
+    device_id: "device-1",
+    outcome: "answered" as const,
+    text: "because",
+    detail: "",
+    end_to_end_latency_s: 1,
+    provenance: PROVENANCE,
+    partial: false,
+  };
+  const answered = [{ ...line, standing: "answered" as const }];
+  outbox.deliver("device-1", { ...page, answers: answered, answer: whole }, 2);
+  expect(ends).toMatchObject([{ id: "p1", state: "answered", answer: "because" }]);
+  expect(outbox.has("p1")).toBe(false);
+});
+
+test("what is gone is said to be, and not asked anew", async () => {
+  await lookedUp();
+  const gone = [{ ...line, standing: "gone" as const, text: "no prompt of that id is known here" }];
+  outbox.deliver("device-1", { ...page, answers: gone, answer: null }, 1);
+  expect(ends).toMatchObject([{ id: "p1", state: "failed", detail: expect.stringContaining("gone") }]);
+  expect(sent).toEqual(["answers-query p1"]);
 });
 
 test("other devices cannot speak about a prompt, and prompts of other pages are not ours", async () => {
