@@ -74,6 +74,17 @@ MaxRequests = Annotated[
         "--max-requests", min=1, max=10_000, rich_help_panel=_PANEL, help="Prompts open at once; more get 429."
     ),
 ]
+KeyShare = Annotated[
+    float | None,
+    typer.Option(
+        "--key-share",
+        metavar="SHARE",
+        min=0.001,
+        max=1.0,
+        rich_help_panel=_PANEL,
+        help="Of these: what each API key may have at any time, and what is kept for others. 0.25 by default.",
+    ),
+]
 StopTimeout = Annotated[
     float | None,
     typer.Option(

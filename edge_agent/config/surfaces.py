@@ -70,6 +70,15 @@ class GatewaySection(Section):
         default="", description='where the app reaches the broker: ws:// or wss://; "": as the pairing link says'
     )
 
+    key_share: float = Field(
+        default=0.25,
+        gt=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="of the 128 prompts open at once: what each API key may have at any time, and what is kept free "
+        "for others from those who have more. Lower: room for more keys; 1: one key may have all",
+    )
+
     @model_validator(mode="after")
     def _check_pairs(self) -> GatewaySection:
         if (self.cert_file is None) != (self.key_file is None):

@@ -25,6 +25,7 @@ from edge_agent.core.events import (
     HealthChanged,
     InferenceCompleted,
     InferenceFailed,
+    OverRate,
     PeerDiscovered,
     PeerMessageReceived,
     PromptCancelReceived,
@@ -76,7 +77,9 @@ class Agent:
         view: its peer view; a simulation of many devices may share what a view of its own would repeat.
     """
 
-    __slots__ = ("_context", "_handlers", "_membership", "_peer_handlers", "_peers", "_server", "_sessions")
+    __slots__ = (
+        *("_context", "_handlers", "_membership", "_peer_handlers", "_peers", "_reception", "_server", "_sessions"),
+    )
 
     def __init__(
         self,
@@ -97,6 +100,7 @@ class Agent:
         self._peers = PeerService(context, self._server)
         refusals = Refusals()
         reception = Reception(context, self._server, self._membership, self._sessions, refusals)
+        self._reception = reception
         server, requests = self._server, self._sessions.requests
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             Started: self._started,
@@ -105,6 +109,7 @@ class Agent:
             AnswersQueryReceived: Lookup(context, self._sessions, refusals).query_received,
             PeerMessageReceived: self._peer_message,
             PeerDiscovered: lambda event, now: self._membership.discovered(event.device_id, event.home_broker),
+            OverRate: self._over_rate,
             BadInputReceived: lambda event, now: reception.bad_input_received(event),
             TextGenerated: lambda event, now: server.text_generated(event),
             InferenceCompleted: server.completed,
@@ -203,6 +208,14 @@ class Agent:
             self._context.counters.bad_input += 1
             return
         handler(event.message, now)
+
+    def _over_rate(self, event: OverRate, now: float) -> None:
+        self._context.counters.over_rate += 1
+        if event.reply is not None:
+            self._reception.over_rate(event.reply, event.message_id)
+        else:
+            peer = self._membership.view.get(event.device_id)
+            self._peers.over_rate(event.device_id, peer.entry.home_broker if peer else "", event.message_id)
 
     def _connection_changed(self, event: ConnectionChanged, now: float) -> None:
         if event.connected:  # until then the last broker's bound holds: it will most likely be the next one's

@@ -45,6 +45,8 @@ class Counters:
     prompts_repeated: int = 0
     requests_repeated: int = 0
     requests_refused: int = 0
+    over_rate: int = 0
+    """Times that somebody was told to speak less often."""
     responses_unexpected: int = 0
     receipts_timed_out: int = 0
     peers_suspected: int = 0

@@ -117,6 +117,19 @@ class BadInputReceived:
 
 @final
 @dataclass(frozen=True, slots=True)
+class OverRate:
+    """Somebody speaks too often, and what it said was not read. Comes a few times a second, whatever it sends.
+
+    message_id: what could be seen of which. reply: of a user's. device_id: of another device's request.
+    """
+
+    message_id: str
+    reply: ReplyRoute | None = None
+    device_id: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class TextGenerated:
     """The engine produced some text of a streamed item."""
 
@@ -276,6 +289,7 @@ Event: TypeAlias = (
     | PeerMessageReceived
     | PeerDiscovered
     | BadInputReceived
+    | OverRate
     | TextGenerated
     | InferenceCompleted
     | InferenceFailed

@@ -182,6 +182,7 @@ class BusyReason(StrEnum):
 
     QUEUE_FULL = "queue_full"
     OVER_SHARE = "over_share"
+    OVER_RATE = "over_rate"
     DEADLINE = "deadline"
     STOPPING = "stopping"
     INVALID = "invalid"

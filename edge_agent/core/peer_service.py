@@ -77,6 +77,13 @@ class PeerService:
         if self._open.pop(item_id, None) is not None:
             self._server.cancel(item_id, now)
 
+    def over_rate(self, device_id: str, home: str, request_id: str) -> None:
+        """Tells a device that it sends too many messages a second; its request was not read."""
+        self._context.counters.requests_refused += 1
+        waiting = len(self._server.queue.waiting)
+        receipt = RequestReceipt(request_id, self._context.identity.device_id, BusyReason.OVER_RATE, waiting, None)
+        self._send(device_id, home, receipt)
+
     def origin_lost(self, device_id: str, now: float) -> None:
         """A device died or restarted: nobody waits any more for what it had asked."""
         for item_id in [item_id for item_id, (origin, _) in self._open.items() if origin == device_id]:

@@ -34,6 +34,7 @@ _SHORT_OF = {
     Shortage.FULL: "the queue is full",
     Shortage.SHARE: "you have your share of this device's queue already; the rest is kept for others",
 }
+_OVER_RATE_RETRY_S = 5.0  # a bucket is full again in that time, by default
 _UNABLE_RETRY_S = 10.0  # a model that is loaded again takes seconds
 
 
@@ -119,6 +120,15 @@ class Reception:
         self._context.counters.bad_input += 1
         if event.reply is not None:
             self._refuse(event.reply, event.message_id, event.reason, event.detail)
+
+    def over_rate(self, reply: ReplyRoute, prompt_id: str) -> None:
+        """Tells a user who sends too many messages a second; what they were was not read."""
+        said = f"more than {self._context.settings.message_rate_hz:g} messages a second: not read"
+        refusal = PromptRefusal(
+            prompt_id, self._context.identity.device_id, RefusalReason.OVERLOADED, said, _OVER_RATE_RETRY_S
+        )
+        self._context.counters.prompts_refused += 1
+        self._context.out.append(SendToUser(reply, refusal))
 
     def restored(self, event: SessionsRestored, now: float) -> None:
         """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""

@@ -48,6 +48,10 @@ class AgentSettings:
     # Of places, bytes and work: what each may have, and is kept free for others. Lower: fairer to many; 1: no shares.
     principal_share: float = 0.25  # and who has more is passed in line, but for one turn in four (1 / 0.25)
 
+    # How often each user and each other device may speak. Lower: a flood costs less, and a burst of work is cut sooner.
+    message_rate_hz: float = 200.0  # messages a second in the long run; what is over it is refused unread
+    message_burst: int = 1_000  # at once, after silence: of a peer that takes part in dozens of prompts a second
+
     # Talking to peers. Shorter timeouts: quicker substitutes, more false suspicion.
     receipt_timeout_s: float = 2.0  # at most and at first: far above a busy loop's delay, far below an inference
     receipt_timeout_min_s: float = 0.25  # at least, when receipts come quickly; as long as the line above: not learnt
@@ -88,7 +92,8 @@ class AgentSettings:
 
     def __post_init__(self) -> None:
         positive = (
-            "queue_capacity queue_bytes_max queue_work_max receipt_timeout_s receipt_timeout_min_s request_sends_max"
+            "message_rate_hz message_burst"
+            " queue_capacity queue_bytes_max queue_work_max receipt_timeout_s receipt_timeout_min_s request_sends_max"
             " probe_interval_s response_bytes_max prompt_bytes_max message_bytes_max gossip_sample suspect_after_s"
             " dead_after_s view_size_max"
             " responses_kept_max answers_bytes_max answers_kept_s session_restarts_max inference_attempts_max"

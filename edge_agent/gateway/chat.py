@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from edge_agent.core.messages import Answer, Prompt
 from edge_agent.gateway.errors import CLIENT_GONE, ApiError, invalid, of_answer
-from edge_agent.gateway.guards import CALLER, response_of
+from edge_agent.gateway.guards import CALLER, HOLDER, response_of
 from edge_agent.gateway.inquiry import Inquiries, Inquiry
 from edge_agent.gateway.metrics import Figures
 from edge_agent.gateway.options import GatewayOptions
@@ -50,7 +50,8 @@ class Chat:
         inquiry: Inquiry | None = None
         streams = False
         try:
-            inquiry = await self._inquiries.open(prompt, asked.device_id, keyed=bool(key))
+            caller = request.scope.get(HOLDER, "")
+            inquiry = await self._inquiries.open(prompt, asked.device_id, keyed=bool(key), caller=caller)
             reply = Reply(asked, inquiry, int(time.time()))
             await unless_gone(request.receive, inquiry.until_accepted())
             if asked.stream:

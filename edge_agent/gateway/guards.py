@@ -15,9 +15,17 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge_agent.gateway.errors import ApiError
+from edge_agent.core.shares import Shares
+from edge_agent.gateway.errors import ApiError, too_many
 from edge_agent.gateway.keys import KeyRing
-from edge_agent.gateway.options import BODY_BYTES_MAX, BODY_TIMEOUT_S, HEADER_BYTES_MAX, HEADERS_MAX, GatewayOptions
+from edge_agent.gateway.options import (
+    BODY_BYTES_MAX,
+    BODY_TIMEOUT_S,
+    CONNECTIONS_MAX,
+    HEADER_BYTES_MAX,
+    HEADERS_MAX,
+    GatewayOptions,
+)
 
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
@@ -35,6 +43,7 @@ SECURITY_HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 CALLER = "moamesh.caller"  # where a request's scope says whose key it brought; "" without keys
+HOLDER = "moamesh.holder"  # and whose share it counts for: that key's, or without keys its address's
 NO_STORE = "no-store"  # answers are between a client and the gateway; no cache in between shall keep one
 
 
@@ -78,6 +87,7 @@ class Gate:
         self._app = app
         self._keys = keys
         self._hosts = frozenset(_own_names(options))
+        self._shares = Shares(options.caller_share, CONNECTIONS_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
@@ -87,6 +97,21 @@ class Gate:
         try:
             headers = Headers(scope=scope)
             self._check_head(scope, headers)
+            holder = scope[HOLDER] = _holder(scope)
+            if self._shares.shortage(holder) is not None:
+                said = f"rate limit: {self._shares.holds(holder)} of your requests are under way here already"
+                raise too_many(f"{said}; the rest is kept for others", "over_share", 1.0)
+        except ApiError as error:
+            await response_of(error)(scope, receive, send)
+            return
+        self._shares.take(holder)
+        try:
+            await self._let_in(scope, headers, receive, send)
+        finally:
+            self._shares.give_back(holder)
+
+    async def _let_in(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        try:
             if scope["method"] in ("POST", "PUT", "PATCH"):
                 receive = await _with_body(headers, receive)
         except ApiError as error:
@@ -123,6 +148,14 @@ class Gate:
             raise ApiError(
                 403, f"not served under the name {name[:64]!r}: make an API key, or use an address", code="wrong_host"
             )
+
+
+def _holder(scope: Scope) -> str:
+    """A key's name holds no slash, so no address is taken for one."""
+    if caller := scope.get(CALLER):
+        return str(caller)
+    client = scope.get("client")
+    return f"address/{client[0] if client else ''}"
 
 
 async def _with_body(headers: Headers, receive: Receive) -> Receive:

@@ -17,6 +17,7 @@ from edge_agent.client import ELSEWHERE, MeshClient, NoReceiptError
 from edge_agent.core.errors import MoameshError
 from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, TokenChunk
 from edge_agent.core.messages import Prompt as MeshPrompt
+from edge_agent.core.shares import Shares, Shortage
 from edge_agent.core.states import Outcome
 from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
 from edge_agent.gateway.mesh import MeshLink
@@ -35,8 +36,12 @@ KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered; 
 class Inquiry:
     """One prompt under way. Made by `Inquiries.open`; every follower calls `join` and, whatever happens, `leave`."""
 
-    def __init__(self, prompt: MeshPrompt, device_id: str, keyed: bool, leave: Callable[[Inquiry], None]) -> None:
+    def __init__(
+        self, prompt: MeshPrompt, device_id: str, caller: str, keyed: bool, leave: Callable[[Inquiry], None]
+    ) -> None:
         self.prompt = prompt
+        self.caller = caller
+        """Whose share it counts for."""
         self.keyed = keyed
         self.device_id = device_id
         """Who is asked: of several candidates the one asked last."""
@@ -131,6 +136,7 @@ class Inquiries:
         self._link = link
         self._options = options
         self._open: dict[str, Inquiry] = {}
+        self._shares = Shares(options.caller_share, options.requests_max)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._keeper = Keeper("gateway")
         self._lingering: dict[str, asyncio.TimerHandle] = {}
@@ -140,31 +146,33 @@ class Inquiries:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def open(self, prompt: MeshPrompt, wanted: str | None, *, keyed: bool) -> Inquiry:
+    async def open(self, prompt: MeshPrompt, wanted: str | None, *, keyed: bool, caller: str = "anybody") -> Inquiry:
         """Returns the inquiry for this prompt, the one under way if there is one; the caller has joined it.
 
         Args:
             wanted: the device to ask; None leaves the choice.
             keyed: the same prompt may be asked again, and then means the same answer.
+            caller: whose share of the places it takes.
 
         Raises:
-            ApiError: it cannot be asked: too large, too many open, no broker, no device.
+            ApiError: it cannot be asked: too large, too many open, too many of this caller's, no broker, no device.
         """
         if self._closed:
             raise _stopping()
         if (inquiry := self._find(prompt.prompt_id)) is not None:
             return inquiry
+        self._check_share(caller)  # before anything is waited for: to refuse is to cost nothing
         self._check(prompt)
         client = await self._link.client()
         candidates = await self._link.candidates(wanted)
         if (inquiry := self._find(prompt.prompt_id)) is not None:  # it came while we looked for a device
             return inquiry
-        if len(self._open) >= self._options.requests_max:
-            raise too_many(f"rate limit: {len(self._open)} requests are open here already", "too_many_requests", 1.0)
+        self._check_share(caller)
         if keyed:
             candidates = self._same_device(prompt.prompt_id, candidates)
-        inquiry = Inquiry(prompt, candidates[0], keyed, self._left)
+        inquiry = Inquiry(prompt, candidates[0], caller, keyed, self._left)
         inquiry.join()
+        self._shares.take(caller)
         self._link.open_at[inquiry.device_id] += 1  # now: the next one's choice must know of it
         self._open[prompt.prompt_id] = inquiry
         self._tasks[prompt.prompt_id] = self._keeper.begin(
@@ -190,6 +198,15 @@ class Inquiries:
             if handle := self._lingering.pop(prompt_id, None):
                 handle.cancel()
         return inquiry
+
+    def _check_share(self, caller: str) -> None:
+        match self._shares.shortage(caller):
+            case Shortage.FULL:
+                said = f"rate limit: {len(self._open)} requests are open here already"
+                raise too_many(said, "too_many_requests", 1.0)
+            case Shortage.SHARE:
+                said = f"rate limit: {self._shares.holds(caller)} of your requests are open here already"
+                raise too_many(f"{said}; the rest is kept for others", "over_share", 1.0)
 
     def _check(self, prompt: MeshPrompt) -> None:
         # A body over the broker's limit would cut our connection, and with it everybody's.
@@ -223,6 +240,7 @@ class Inquiries:
         finally:
             self._link.open_at[inquiry.device_id] -= 1
             del self._open[prompt_id], self._tasks[prompt_id]
+            self._shares.give_back(inquiry.caller)
             if handle := self._lingering.pop(prompt_id, None):
                 handle.cancel()
 

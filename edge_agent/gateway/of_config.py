@@ -40,6 +40,7 @@ def options_of(config: AgentConfig) -> GatewayOptions:
         key_file=section.key_file,
         cors_origins=section.cors_origins,
         web_broker=section.web_broker,
+        caller_share=section.key_share,
     )
 
 

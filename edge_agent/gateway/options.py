@@ -11,6 +11,7 @@ from edge_agent.client import Access
 STATIC_DIR = Path(__file__).parent / "static"  # the app, put there by `make app`
 
 REQUESTS_MAX = 128  # prompts open at once: four devices with full queues; more would only wait here
+CALLER_SHARE = 0.25  # as at a device: four at once have all they ask for, one alone has three quarters
 BODY_BYTES_MAX = 1024 * 1024  # a prompt may take 128 KiB at a device; JSON escapes may make eight times that of it
 BODY_TIMEOUT_S = 30.0  # for a body to arrive whole: who sends slower holds a connection for nothing
 HEADERS_MAX = 100  # of one request; browsers and SDKs send about 20
@@ -36,6 +37,8 @@ class GatewayOptions:
     cors_origins: web pages elsewhere that may call the API.
     web_broker: where the app reaches the broker (ws:// or wss://); "": nowhere that is known.
     app_dir: the app's files.
+    caller_share: of `requests_max` and of `CONNECTIONS_MAX`, what each API key (without keys each address) may have at
+        any time, and what is kept free for others from those who have more.
     """
 
     broker: str
@@ -52,6 +55,7 @@ class GatewayOptions:
     web_broker: str = ""
     app_dir: Path = STATIC_DIR
     requests_max: int = REQUESTS_MAX
+    caller_share: float = CALLER_SHARE
     stop_timeout_s: float = STOP_TIMEOUT_S
     linger_s: float = LINGER_S
     heartbeat_s: float = HEARTBEAT_S

@@ -172,4 +172,6 @@ def transport_settings(config: AgentConfig, home: Home, install: str) -> MqttSet
         username=broker.username,
         password=password.get_secret_value() if password else None,
         tls=tls,
+        message_rate_hz=config.agent.message_rate_hz,
+        message_burst=config.agent.message_burst,
     )

@@ -51,7 +51,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveMe
         EngineKind.SYNTHETIC,
         service=SERVICE,
         gateway_port=0,
-        agent={"queue_capacity": QUEUE_CAPACITY, "principal_share": 0.9},
+        agent={"queue_capacity": QUEUE_CAPACITY, "principal_share": 1.0},
     )
     async with LocalFleet(plan, folder=tmp_path_factory.mktemp("mesh")) as fleet:
         if not fleet.web_url:

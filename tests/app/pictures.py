@@ -149,7 +149,7 @@ async def main() -> None:
         models=(DEFAULT_MODEL,),
         mesh="home",
         gateway_port=0,
-        agent={"queue_capacity": QUEUE_CAPACITY, "principal_share": 0.9},
+        agent={"queue_capacity": QUEUE_CAPACITY, "principal_share": 1.0},
     )
     async with LocalFleet(plan) as fleet, launched() as browser:
         mesh = LiveMesh(fleet)

@@ -22,7 +22,7 @@ SERVICE = "deterministic:0.4"  # long enough to meet an answer half-way
 @pytest.mark.broker
 async def test_the_engine_with_real_devices(tmp_path: Path) -> None:
     install_packages()
-    plan = FleetPlan(2, EngineKind.SYNTHETIC, service=SERVICE, agent={"queue_capacity": 6, "principal_share": 0.9})
+    plan = FleetPlan(2, EngineKind.SYNTHETIC, service=SERVICE, agent={"queue_capacity": 6, "principal_share": 1.0})
     async with LocalFleet(plan, folder=tmp_path / "run") as fleet:
         if not fleet.web_url:
             missing("this broker has no WebSockets listener: apt-get install mosquitto")

@@ -68,7 +68,10 @@ async def test_a_broker_restarted_under_load_costs_no_answer(mosquitto: Embedded
 
 
 async def test_a_full_device_refuses_and_says_when_to_try_again(mosquitto: EmbeddedBroker, tmp_path: Path) -> None:
-    options = {"settings": quick(queue_capacity=2), "service": f"deterministic:{PATIENCE_S}"}  # both places are kept
+    options = {
+        "settings": quick(queue_capacity=2, principal_share=1.0),
+        "service": f"deterministic:{PATIENCE_S}",
+    }  # both places are kept
     async with mesh_of(1, mosquitto.url, tmp_path, **options), MeshClient(mosquitto.url, MESH) as client:
         local = PromptOptions(layers=0)
         asked = [asyncio.create_task(client.ask_to_end("d0", "why?", local, prompt_id=f"p{n}")) for n in range(5)]

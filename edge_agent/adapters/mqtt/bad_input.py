@@ -29,7 +29,15 @@ class BadInputLog:
 
     def note(self, topic: str, size: int, event: BadInputReceived, now: float) -> None:
         """Logs it, or counts it for the next line of its kind."""
-        key = (topic, _kind_of(event.detail))
+        told = "; its sender is told" if event.reply is not None else ""
+        self._say(topic, event.detail, f"no message: {size} bytes on", told, now)
+
+    def note_over_rate(self, topic: str, now: float) -> None:
+        """Logs that too many come on a topic, or counts it for the next line."""
+        self._say(topic, "more than its rate allows", "not read: messages on", "; their sender is told", now)
+
+    def _say(self, topic: str, detail: str, what: str, told: str, now: float) -> None:
+        key = (topic, _kind_of(detail))
         if key not in self._kinds and len(self._kinds) >= KINDS_MAX:
             key = ("other topics", "")
         kind = self._kinds.get(key)
@@ -38,8 +46,7 @@ class BadInputLog:
             return
         more = f", and {kind.since} more like it" if kind is not None and kind.since else ""
         self._kinds[key] = _Kind(now)
-        told = "; its sender is told" if event.reply is not None else ""
-        _log.warning("no message: %s bytes on %s: %s%s%s", size, _shown(topic), event.detail, more, told)
+        _log.warning("%s %s: %s%s%s", what, _shown(topic), detail, more, told)
 
 
 def _kind_of(detail: str) -> str:

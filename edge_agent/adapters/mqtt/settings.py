@@ -33,6 +33,8 @@ class MqttSettings:
     tls: TlsFiles | None = None
 
     body_bytes_max: int = BODY_BYTES_MAX  # a larger body is refused unread
+    message_rate_hz: float = 200.0  # of one sender; as `[agent] message_rate_hz` says
+    message_burst: int = 1_000
     incoming_max: int = 64  # messages read and not yet taken by the runtime; at that many the socket is left alone
     outgoing_max: int = 1_024  # messages waiting for one broker: minutes of peer traffic, seconds of tokens
     outgoing_bytes_max: int = 16 * 1024 * 1024  # and never more memory than this for one broker
@@ -58,7 +60,7 @@ class MqttSettings:
         except ValueError as error:
             raise SettingsError(str(error)) from None
         bounds = "body_bytes_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max raw_max"
-        for name in (*bounds.split(), "backoff_min_s"):
+        for name in (*bounds.split(), "backoff_min_s", "message_rate_hz", "message_burst"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.backoff_max_s < self.backoff_min_s:
@@ -80,6 +82,8 @@ class Counters:
 
     received: int = 0
     bad: int = 0
+    over_rate: int = 0
+    """Messages over their sender's rate: not read."""
     gossip_dropped: int = 0
     """QoS 0 messages that came while the runtime was behind."""
     sent: int = 0

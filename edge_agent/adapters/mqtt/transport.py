@@ -14,6 +14,7 @@ from edge_agent.adapters.mqtt.adverts import Advert, Adverts
 from edge_agent.adapters.mqtt.bad_input import BadInputLog
 from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
+from edge_agent.adapters.mqtt.door import Door
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.notices import Notices
@@ -62,6 +63,7 @@ class MqttTransport:
         self._emit: EmitEvent | None = None
         self._notices = Notices(self.counters)
         self._bad_input = BadInputLog()
+        self._door = Door(settings.mesh, settings.device_id, settings.message_rate_hz, settings.message_burst)
 
     @property
     def connected(self) -> bool:
@@ -214,6 +216,14 @@ class MqttTransport:
     # --- in ---------------------------------------------------------------------------------------------------------
 
     async def _take(self, incoming: Incoming) -> None:
+        now = asyncio.get_running_loop().time()
+        if (address := self._door.turns_away(incoming, now)) is not None:
+            self.counters.over_rate += 1
+            word = self._door.word(address, incoming, now)
+            if word is not None and self._emit is not None:
+                self._bad_input.note_over_rate(incoming.topic, now)
+                await self._emit(word)
+            return
         if self._raw is not None and (channel := self._reader.management(incoming)) in self._raw.channels:
             self._raw.put(channel, incoming.payload)
             return
@@ -224,7 +234,7 @@ class MqttTransport:
             return
         if isinstance(event, BadInputReceived):
             self.counters.bad += 1
-            self._bad_input.note(incoming.topic, len(incoming.payload), event, asyncio.get_running_loop().time())
+            self._bad_input.note(incoming.topic, len(incoming.payload), event, now)
         await self._emit(event)
 
     async def _connection_changed(self, connected: bool) -> None:

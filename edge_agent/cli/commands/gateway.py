@@ -29,6 +29,7 @@ def gateway(
     web_broker: flag.WebBroker = None,
     app_dir: flag.AppDir = None,
     max_requests: flag.MaxRequests = None,
+    key_share: flag.KeyShare = None,
     stop_timeout: flag.StopTimeout = None,
     json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON on stdout.")] = False,
     broker: opt.Broker = None,
@@ -62,6 +63,7 @@ def gateway(
         "web_broker": web_broker,
         "app_dir": app_dir,
         "requests_max": max_requests,
+        "caller_share": key_share,
         "stop_timeout_s": stop_timeout,
     }
     run(config, broker, mesh, access, given, json=json)
