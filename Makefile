@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install app demo test test-long quick test-flash test-clients check compiled bench chaos soak fuzz clean broker programs model docs docs-serve
+.PHONY: help install app lock demo test test-long quick test-flash test-clients check compiled bench chaos soak fuzz clean broker programs model docs docs-serve
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
@@ -70,6 +70,9 @@ check: $(STAMPS)/packages ## lint, format, types, import directions
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+lock: $(STAMPS)/packages ## pin every package with checksums, after a change of pyproject.toml's requirements (asks the index)
+	@$(BIN)/python scripts/lock_requirements.py
 
 compiled: $(STAMPS)/packages ## compile the simulator for long runs, in a folder of its own (a minute)
 	@$(BIN)/python scripts/compile_simulator.py

@@ -35,7 +35,7 @@ class Action(StrEnum):
     RESTART = "restart"
     """Ends cleanly and starts again; accepted prompts are finished after it."""
     UPGRADE = "upgrade"
-    """Installs `version` of moamesh from the package source the device knows, then restarts."""
+    """Installs `version` of moamesh, the wheel with this `sha256` and what it was locked to, then restarts."""
     USERS = "users"
     """Who may use a device that runs its own broker: names and their passwords' hashes, nobody else from then on."""
 
@@ -59,7 +59,7 @@ Value = str | int | float | bool | None
 _FORMS: dict[Action, dict[str, type]] = {
     Action.PULL_MODEL: {"model": str, "use": bool},
     Action.RESTART: {},
-    Action.UPGRADE: {"version": str},
+    Action.UPGRADE: {"version": str, "sha256": str},
 }
 
 
@@ -127,12 +127,13 @@ def decode_report(payload: str) -> JobReport:
     _check(isinstance(detail, str) and len(detail) <= DETAIL_CHARACTERS_MAX, "detail must be a line of text")
     known = progress is None or (type(progress) in (int, float) and 0.0 <= progress <= 1.0)
     _check(known, "progress must be from 0 to 1")
-    return JobReport(fields["job_id"], fields["device_id"], JobState(fields["state"]), detail, progress)
+    return JobReport(fields["job_id"], fields["device_id"], JobState(fields["state"]), one_line(detail), progress)
 
 
 def one_line(text: str) -> str:
-    """Returns `text` as it may stand in a report."""
-    return " ".join(text.split())[:DETAIL_CHARACTERS_MAX]
+    """Returns `text` as it may stand in a report: one line, and no control character, which a terminal would obey."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return printable[:DETAIL_CHARACTERS_MAX]
 
 
 def _check_arguments(action: Action, arguments: dict[str, Any]) -> None:

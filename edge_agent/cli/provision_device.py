@@ -82,7 +82,6 @@ class SeedWish:
     engine: str = "llama"
     model: str | None = None
     wheelhouse: Path | None = None
-    index_url: str | None = field(default=None, repr=False)
     settings: tuple[str, ...] = ()
     own_broker: bool = False
     offline: bool = False
@@ -237,16 +236,20 @@ def _packages(wish: SeedWish, config: AgentConfig) -> Packages:
             extras.append("models")
     if config.influx:
         extras.append("influx")
-    wheels: tuple[Path, ...] = ()
-    if wish.wheelhouse is not None:
-        wheels = tuple(sorted(wish.wheelhouse.glob("*.whl")))
-        if not any(wheel.name.startswith("moamesh-") for wheel in wheels):
-            raise SettingsError(
-                f"{wish.wheelhouse} holds no moamesh wheel: fill it with `pip wheel 'moamesh[{','.join(extras)}]' "
-                f"--wheel-dir {wish.wheelhouse}` on a machine like the device"
-            )
+    wanted = f"moamesh[{','.join(extras)}]"
+    if wish.wheelhouse is None:
+        raise SettingsError(
+            f"give --wheelhouse DIR with the wheels of {wanted} and all it needs (docs/FLASHING.md says how to fill "
+            "it): a device installs nothing whose checksum its seed does not hold"
+        )
+    wheels = tuple(sorted(wish.wheelhouse.glob("*.whl")))
+    if not any(wheel.name.startswith("moamesh-") for wheel in wheels):
+        raise SettingsError(
+            f"{wish.wheelhouse} holds no moamesh wheel: fill it with `pip wheel '{wanted}' "
+            f"--wheel-dir {wish.wheelhouse}` on a machine like the device"
+        )
     debian = ("mosquitto",) if config.broker.mode == "own" else ()
-    return Packages(f"moamesh[{','.join(extras)}]", wheels, wish.index_url, debian)
+    return Packages(wanted, wheels, debian)
 
 
 def _network(wish: NetworkWish) -> Network:

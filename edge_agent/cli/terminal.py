@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.status import Status
 from rich.text import Text
 from rich.theme import Theme
@@ -24,9 +27,23 @@ THEME = Theme(
 )
 
 
+_STRANGE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What moves a cursor, colours, renames windows or turns writing around: control characters but tab and line break, and
+the marks of direction."""
+
+
 class _PlainConsole(Console):
     """Text is text: nothing in it is taken for markup, wherever a message says `[[influx]]`, a path holds `[old]` or an
-    address is `[fe80::1]`. What is to have a style is `styled`."""
+    address is `[fe80::1]`, nor for an order to the terminal: a device, a peer or a model may have written it. What is
+    to have a style is `styled`."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As `Console.render`; strange characters of the text are shown as U+FFFD. Control codes are rich's own."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and _STRANGE.search(segment.text):
+                yield Segment(_STRANGE.sub("\ufffd", segment.text), segment.style)
+            else:
+                yield segment
 
     def status(self, status: RenderableType, **options: Any) -> Status:
         """As `Console.status`, whose text would be markup whatever the console says."""
@@ -45,8 +62,9 @@ def styled(*parts: str | tuple[str, str]) -> Text:
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout, in a line of its own."""
-    json.dump(value, sys.stdout, ensure_ascii=False)
-    sys.stdout.write("\n")
+    text = json.dumps(value, ensure_ascii=False)
+    # JSON leaves the upper control characters as they are, and terminals take them for orders
+    sys.stdout.write(_STRANGE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 

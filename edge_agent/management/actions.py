@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, distribution
 
 from broker.access import UserLogin
 from broker.passwords import check_hash
 from broker.people_file import PeopleFile, PeopleFileError
 from edge_agent import __version__
-from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.core.errors import MoameshError
 from edge_agent.management.jobs import Performed, Progress
 from edge_agent.management.operator_settings import OperatorSettings
+from edge_agent.management.upgrade import UpgradeError, upgrade
 from edge_agent.models import Stage, find, pull
 from provisioning.jobs import Action, Job, Value
-
-PACKAGE = "moamesh"
-INSTALL_TIMEOUT_S = 1_800.0  # llama.cpp may have to be compiled on the device
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*([abc]|rc|\.post|\.dev)?[0-9]*")
 
 
 class JobError(MoameshError):
@@ -48,7 +42,7 @@ class DeviceActions:
             case Action.PULL_MODEL:
                 return await self._pull(str(job.arguments["model"]), job.arguments["use"] is True, progress)
             case Action.UPGRADE:
-                return await _upgrade(str(job.arguments["version"]))
+                return await _upgrade(str(job.arguments["version"]), str(job.arguments["sha256"]))
             case Action.RESTART:
                 return Performed("restarting", restart=True)
             case Action.USERS:
@@ -92,40 +86,11 @@ class DeviceActions:
         return Performed(f"model {pulled.name} is here, restarting with it", restart=True)
 
 
-async def _upgrade(version: str) -> Performed:
-    """Installs with this interpreter's own pip, from the source that is configured for it on the device."""
-    if not _VERSION.fullmatch(version):
-        raise JobError(f"{version!r} is no version")
+async def _upgrade(version: str, sha256: str) -> Performed:
     if version == __version__:
         return Performed(f"version {version} runs already")
-    _check_installed()
-    command = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q", "install")
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        f"{PACKAGE}=={version}",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
-        async with asyncio.timeout(INSTALL_TIMEOUT_S):
-            _, errors = await process.communicate()
-    except TimeoutError:
-        raise JobError(f"pip was not done in {INSTALL_TIMEOUT_S:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        lines = [line for line in errors.decode(errors="replace").splitlines() if line.startswith("ERROR")]
-        raise JobError(f"pip could not install {PACKAGE} {version}: {lines[-1] if lines else process.returncode}")
+        await upgrade(version, sha256)
+    except UpgradeError as error:
+        raise JobError(str(error)) from None
     return Performed(f"version {version} installed, restarting", restart=True)
-
-
-def _check_installed() -> None:
-    try:
-        direct = distribution(PACKAGE).read_text("direct_url.json")
-    except PackageNotFoundError:
-        raise JobError(f"{PACKAGE} was not installed by pip here: upgrade it as it was installed") from None
-    if direct and '"editable": true' in direct:
-        raise SettingsError(f"{PACKAGE} runs from a source tree here, which a job does not replace")

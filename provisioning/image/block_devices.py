@@ -58,6 +58,13 @@ def describe(device: int) -> str:
     return " ".join(word for word in words if word)
 
 
+def medium_of(device: int) -> tuple[str, ...]:
+    """Returns what tells this medium from another in the same slot: the kernel's count of insertions (Linux 5.15), the
+    card's or disk's own numbers. What the kernel does not know is ""."""
+    folder = _sys(device)
+    return tuple(_read(folder / name) for name in ("diskseq", "device/serial", "device/cid", "device/wwid", "wwid"))
+
+
 def uses_of(device: int) -> list[str]:
     """Returns what uses the disk, any of its partitions, or what is built on them: one phrase each."""
     family = set(_family(device))

@@ -29,6 +29,8 @@ class Target:
     description: str
     device: int
     """The number of the block device, 0 for a file."""
+    medium: tuple[str, ...] = ()
+    """What tells it from another one in the same slot (`block_devices.medium_of`)."""
 
 
 def examine(path: Path, image: Path, needed: int | None) -> Target:
@@ -77,11 +79,21 @@ def opened(target: Target) -> Iterator[int]:
     except OSError as error:
         raise ImageError(_why_not_opened(target.path, error)) from None
     try:
-        if os.fstat(descriptor).st_rdev != target.device and target.is_disk:
-            raise ImageError(f"{target.path} is another device now; nothing was written")
+        if target.is_disk:
+            _check_same(descriptor, target)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _check_same(descriptor: int, target: Target) -> None:
+    """Whoever said yes meant the card that was looked at, not the one that is in the slot now: number, size and serial
+    of what is open are compared."""
+    status = os.fstat(descriptor)
+    same = stat.S_ISBLK(status.st_mode) and status.st_rdev == target.device
+    same = same and block_devices.medium_of(target.device) == target.medium
+    if not same or block_devices.device_size(descriptor) != target.capacity:
+        raise ImageError(f"{target.path} is another device or card now; nothing was written")
 
 
 def _new_file(path: Path, real: Path) -> Target:
@@ -103,6 +115,7 @@ def _disk(path: Path, real: Path, device: int, needed: int | None) -> Target:
         raise ImageError(f"{path} is {uses[0]}: unmount it first (`umount {real}?*`)")
     if block_devices.is_read_only(device):
         raise ImageError(f"{path} is read-only: look at the card's lock switch")
+    medium = block_devices.medium_of(device)
     try:
         descriptor = os.open(real, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
@@ -113,7 +126,7 @@ def _disk(path: Path, real: Path, device: int, needed: int | None) -> Target:
         os.close(descriptor)
     if needed is not None and capacity < needed:
         raise ImageError(f"{path} is too small: {capacity:,} bytes, and the image needs {needed:,}")
-    return Target(real, True, True, capacity, block_devices.describe(device), device)
+    return Target(real, True, True, capacity, block_devices.describe(device), device, medium)
 
 
 def _why_not_opened(path: Path, error: OSError) -> str:

@@ -18,7 +18,6 @@ _LOGIN = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _SSH_KEY = re.compile(r"(ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ [A-Za-z0-9+/=]+( [\x20-\x7e]*)?")
 _REQUIREMENT = re.compile(r"moamesh(\[[a-z,-]+\])?(==[A-Za-z0-9.+]+)?")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
-_INDEX_URL = re.compile(r"https?://[\x21-\x7e]+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _MODEL_NAME = re.compile(r"[\x21-\x7e]{1,500}")
 # Debian has these users already, most of them without a shell: nobody could log in as one.
@@ -93,17 +92,16 @@ def _is_whole_key(key: str) -> bool:
 @final
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """Where the agent is installed from: a folder of wheels that goes into the seed, else an index.
+    """What the agent is installed from: wheels that go into the seed, each with its checksum, and nothing else.
 
     requirement: what pip is asked for, such as "moamesh[secure,llama]".
-    wheels: files for the seed; with them the device needs no network for its installation.
-    index_url: a package index; `None` is PyPI. May hold a password: it is written readable by root alone.
+    wheels: files for the seed, with all that the requirement needs. Without them the device installs nothing, and says
+        so: `moamesh provision device` makes no such seed.
     debian: Debian packages that are needed beside, such as mosquitto.
     """
 
     requirement: str = "moamesh[secure]"
     wheels: tuple[Path, ...] = ()
-    index_url: str | None = field(default=None, repr=False)
     debian: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -112,8 +110,6 @@ class Packages:
         for wheel in self.wheels:
             if wheel.suffix != ".whl" or not _FILE_NAME.fullmatch(wheel.name):
                 raise SeedError(f"{wheel} is no wheel")
-        if self.index_url is not None and not _INDEX_URL.fullmatch(self.index_url):
-            raise SeedError("a package index is an http or https URL without blanks")
         for package in self.debian:
             if not _PACKAGE.fullmatch(package):
                 raise SeedError(f"{package!r} is no Debian package's name")

@@ -10,9 +10,10 @@ from typing import final
 
 from provisioning.seed.contents import SeedContents
 from provisioning.seed.files import PAYLOAD
+from provisioning.seed.requirements import pinned
 
 AGENT_TOML = PurePosixPath("/etc/moamesh/agent.toml")
-PIP_CONF = PurePosixPath("/etc/moamesh/pip.conf")
+REQUIREMENTS = PurePosixPath("/etc/moamesh/requirements.txt")
 STATE = PurePosixPath("/var/lib/moamesh")
 IDENTITY = STATE / "identity"
 DATA = STATE / "device"
@@ -43,8 +44,9 @@ def device_files(contents: SeedContents) -> list[DeviceFile]:
         DeviceFile(SETUP, _PROGRAM, resource("moamesh-setup")),
     ]
     files += [DeviceFile(PurePosixPath("/etc/systemd/system") / unit, _PUBLIC, resource(unit)) for unit in UNITS]
-    if (url := contents.packages.index_url) is not None:
-        files.append(DeviceFile(PIP_CONF, _PRIVATE, f"[global]\nindex-url = {url}\n".encode()))
+    if contents.packages.wheels:
+        text = pinned(contents.packages.requirement, contents.packages.wheels)
+        files.append(DeviceFile(REQUIREMENTS, _PUBLIC, text.encode()))
     if contents.membership.claim is not None:
         files.append(DeviceFile(CLAIM, _PRIVATE, contents.membership.claim))
     files += [DeviceFile(IDENTITY / name, _PRIVATE, content) for name, content in contents.membership.identity]
@@ -62,7 +64,6 @@ def payload_files(contents: SeedContents) -> dict[str, bytes]:
 
 def _setup_conf(contents: SeedContents) -> str:
     values = {
-        "REQUIREMENT": contents.packages.requirement,
         "DEBIAN_PACKAGES": " ".join(contents.packages.debian),
         "MODEL_FILE": contents.model.file.name if contents.model.file is not None else "",
         "MODEL_NAME": contents.model.name,

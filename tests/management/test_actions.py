@@ -82,19 +82,26 @@ async def test_a_model_that_does_not_exist_fails_in_one_line(settings: OperatorS
 
 
 async def test_an_upgrade_to_the_version_that_runs_is_done_at_once(settings: OperatorSettings) -> None:
-    performed = await DeviceActions(settings).perform(job(Action.UPGRADE, version=__version__), no_progress)
-    assert not performed.restart
+    wanted = job(Action.UPGRADE, version=__version__, sha256="0" * 64)
+    assert not (await DeviceActions(settings).perform(wanted, no_progress)).restart
 
 
 @pytest.mark.parametrize("version", ["--index-url=http://evil", "1.0; rm -rf /", "", "latest"])
 async def test_an_upgrade_takes_versions_only(settings: OperatorSettings, version: str) -> None:
+    wanted = job(Action.UPGRADE, version=version, sha256="0" * 64)
     with pytest.raises(MoameshError, match="is no version"):
-        await DeviceActions(settings).perform(job(Action.UPGRADE, version=version), no_progress)
+        await DeviceActions(settings).perform(wanted, no_progress)
+
+
+@pytest.mark.parametrize("sha256", ["", "abc", "0" * 63 + "G", "0" * 64 + " --hash=sha256:" + "1" * 64])
+async def test_an_upgrade_takes_one_checksum_only(settings: OperatorSettings, sha256: str) -> None:
+    with pytest.raises(MoameshError, match="checksum is 64 of 0-9 and a-f"):
+        await DeviceActions(settings).perform(job(Action.UPGRADE, version="99.0", sha256=sha256), no_progress)
 
 
 def test_an_upgrade_that_did_not_take_is_said(settings: OperatorSettings) -> None:
     with pytest.raises(MoameshError, match=f"but {__version__} runs"):
-        DeviceActions(settings).confirm(job(Action.UPGRADE, version="99.0"))
+        DeviceActions(settings).confirm(job(Action.UPGRADE, version="99.0", sha256="0" * 64))
 
 
 def test_damaged_operator_settings_name_their_file(settings: OperatorSettings, tmp_path: Path) -> None:

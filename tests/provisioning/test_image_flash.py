@@ -215,6 +215,23 @@ def test_the_disk_this_system_runs_from_is_refused(image: Path) -> None:
         plan_flash(image, device)
 
 
+@pytest.mark.parametrize("size", [64 * MIB, 65 * MIB])
+def test_another_card_in_the_same_slot_is_not_written(image: Path, tmp_path: Path, size: int) -> None:
+    asked, other = tmp_path / "asked", tmp_path / "other"
+    for path, length in ((asked, 64 * MIB), (other, size)):
+        with path.open("wb") as file:
+            file.truncate(length)
+    with loop_device(asked) as device:
+        plan = plan_flash(image, device)
+        number = device.stat().st_rdev
+        run_program(["losetup", "--detach", str(device)])
+        run_program(["losetup", str(device), str(other)])  # the device keeps its name and number
+        assert device.stat().st_rdev == number
+        with pytest.raises(ImageError, match="is another device or card now; nothing was written"):
+            flash(plan, quiet)
+    assert not any(other.read_bytes())
+
+
 def test_a_disk_that_is_too_small_read_only_or_mounted_is_refused(image: Path, tmp_path: Path) -> None:
     backing = tmp_path / "backing"
     backing.write_bytes(bytes(8 * MIB))

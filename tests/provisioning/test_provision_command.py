@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -24,13 +25,16 @@ PROVISION = [sys.executable, "-m", "edge_agent.cli.main", "provision", "device"]
 @pytest.fixture
 def mesh(tmp_path: Path) -> MeshFolder:
     settings = MeshSettings("home", ("mqtts://hub.lan:8883",), "mqtts://hub.lan:8884", layers=1)
+    (tmp_path / "data" / "wheels").mkdir(parents=True)
+    (tmp_path / "data" / "wheels" / "moamesh-0.1.0-py3-none-any.whl").write_bytes(b"a wheel")
     return MeshFolder.create(tmp_path / "data" / "meshes" / "home", settings)
 
 
 def run(mesh: MeshFolder, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     own = {"MOAMESH_HOME": str(mesh.folder.parents[1]), "MOAMESH_ENGINE__KIND": "openai", **environment}
+    wheels = () if "--wheelhouse" in arguments else ("--wheelhouse", str(mesh.folder.parents[1] / "wheels"))
     return subprocess.run(
-        [*PROVISION, *arguments],
+        [*PROVISION, *arguments, *wheels],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -63,7 +67,8 @@ def test_a_seed_carries_the_settings_of_the_mesh_and_not_of_this_machine(mesh: M
     assert config["agent"] == {"layers": 1, "fanout": 1}
     claim = json.loads(files["/var/lib/moamesh/claim.json"])
     assert claim["claim_broker"] == "mqtts://hub.lan:8884"
-    assert "REQUIREMENT='moamesh[secure,llama]'" in files["/etc/moamesh/setup.conf"]
+    digest = hashlib.sha256(b"a wheel").hexdigest()
+    assert files["/etc/moamesh/requirements.txt"] == f"moamesh[secure,llama]==0.1.0 --hash=sha256:{digest}\n"
     assert states(mesh) == {"kitchen": "invited"}
     assert read_seed_folder(tmp_path / "seed").instance_id.startswith("moamesh-")
 
@@ -120,6 +125,21 @@ def test_a_seed_goes_into_an_image_or_onto_a_card(mesh: MeshFolder, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert b"hostname: kitchen" in image.boot.read("user-data")
     assert (tmp_path / "s.iso").stat().st_size > 0
+
+
+def test_a_seed_without_wheels_is_refused_in_one_line_and_invites_nobody(mesh: MeshFolder, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*PROVISION, "kitchen", "--seed-dir", str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MOAMESH_HOME": str(mesh.folder.parents[1])},
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "give --wheelhouse DIR with the wheels of moamesh[secure,llama] and all it needs" in line
+    assert states(mesh) == {}
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize(

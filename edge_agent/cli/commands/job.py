@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +85,10 @@ def restart(
 @app.command()
 def upgrade(
     version: Annotated[str, typer.Argument(help="Of moamesh; installed by the device's own pip.")],
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The checksum of its wheel, as the release tells it.")
+    ] = None,
+    wheel: Annotated[Path | None, typer.Option(metavar="FILE", help="The wheel itself, to take its checksum.")] = None,
     device: Devices = None,
     everybody: All = False,
     mesh: member.MeshName = None,
@@ -91,10 +96,24 @@ def upgrade(
     wait: Wait = 1800.0,
     json: opt.Json = False,
 ) -> None:
-    """Install another version on devices and restart them."""
+    """Install another version on devices and restart them: this very wheel, and what it was locked to."""
+    import hashlib
+
+    from edge_agent.core.errors import SettingsError
+    from edge_agent.files import reason
     from provisioning.jobs import Action
 
-    _ask(Action.UPGRADE, {"version": version}, device, everybody, mesh, broker, wait, json)
+    if (sha256 is None) == (wheel is None):
+        raise SettingsError("say which wheel it is: --sha256 HEX or --wheel FILE; devices install nothing else")
+    if wheel is not None:
+        try:
+            sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        except OSError as error:
+            raise SettingsError(f"{wheel}: {reason(error)}") from None
+    checksum = (sha256 or "").lower()
+    if len(checksum) != 64 or set(checksum) - set("0123456789abcdef"):
+        raise SettingsError("--sha256: a wheel's checksum is 64 of 0-9 and a-f")
+    _ask(Action.UPGRADE, {"version": version, "sha256": checksum}, device, everybody, mesh, broker, wait, json)
 
 
 @app.command("list")

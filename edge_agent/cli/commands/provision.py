@@ -96,11 +96,9 @@ Model = Annotated[
 ]
 Wheelhouse = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", rich_help_panel=_SOFTWARE, help="Put these wheels in: no network is needed then."),
-]
-IndexUrl = Annotated[
-    str | None,
-    typer.Option(metavar="URL", envvar="MOAMESH_INDEX_URL", rich_help_panel=_SOFTWARE, help="Instead of PyPI."),
+    typer.Option(
+        metavar="DIR", rich_help_panel=_SOFTWARE, help="Put these wheels in, each with its checksum; required."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -158,7 +156,6 @@ def device(
     engine: Engine = SeedEngine.LLAMA,
     model: Model = None,
     wheelhouse: Wheelhouse = None,
-    index_url: IndexUrl = None,
     settings: Settings = None,
     own_broker: OwnBroker = False,
     offline: Offline = False,
@@ -185,7 +182,6 @@ def device(
         engine=engine.value,
         model=model,
         wheelhouse=wheelhouse,
-        index_url=index_url,
         settings=tuple(settings or ()),
         own_broker=own_broker,
         offline=offline,
