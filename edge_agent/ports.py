@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from edge_agent.core.effects import (
@@ -172,6 +173,47 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Writes what waits and closes the journal; it can be opened again."""
+        ...
+
+
+class Word(StrEnum):
+    """What is to be thought of a statement in somebody's name."""
+
+    OWN = "own"
+    """It is that device's own word."""
+    FALSE = "false"
+    """It is not: whoever said or carried it lies."""
+    VOID = "void"
+    """It was, but the certificate behind it counts no more: revoked, out of its time, of an authority of before."""
+    UNKNOWN = "unknown"
+    """The certificate behind it has not been seen."""
+
+
+class Notary(Protocol):
+    """Signs what this device says of itself, and tells whether another's statement is that device's own."""
+
+    def certificate(self) -> str:
+        """Returns the certificate that this device signs with (DER in base64)."""
+        ...
+
+    def sign(self, statement: bytes) -> str:
+        """Returns the proof of a statement in this device's name."""
+        ...
+
+    def judge(self, device_id: str, statement: bytes, proof: str) -> Word:
+        """Says whether `proof` shows that `statement` is the word of `device_id`.
+
+        A statement in this device's own name may also be from a former life of it, with a certificate that counts no
+        more: it is not believed but outdone.
+        """
+        ...
+
+    def learn(self, certificate: str) -> str:
+        """Takes a certificate (DER in base64); returns its fingerprint, "" if it is no device's of this mesh."""
+        ...
+
+    def find(self, fingerprint: str) -> str | None:
+        """Returns a certificate that was taken, by its fingerprint."""
         ...
 
 

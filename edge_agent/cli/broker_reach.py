@@ -23,14 +23,19 @@ from edge_agent.adapters.mqtt import (
     unless_lost,
 )
 from edge_agent.cli.checks import Check, Finding
-from edge_agent.config import load_config
-from edge_agent.runtime.assemble import transport_settings
+from edge_agent.config import AgentConfig, load_config
+from edge_agent.core.errors import SettingsError
+from edge_agent.runtime.assemble import make_notary, transport_settings
 from edge_agent.runtime.home import Home
 from edge_agent.wire import client_ids, topics
 
 _OPEN = (
-    "lets everybody in, without a name: who somebody is, which topics say, is only a claim there, and everybody reads "
-    "everybody's answers (docs/SECURITY.md)"
+    "lets everybody in, without a name: who somebody is, which topics say, is only a claim there, everybody reads "
+    "everybody's answers, and what devices say of each other is not signed (docs/SECURITY.md)"
+)
+_UNSIGNED = (
+    "what devices say of each other is not signed: one that lies can tell the others where a device lives, whether it "
+    "does, and how busy it is; a mesh with certificates of moamesh's own signs it (docs/SECURITY.md)"
 )
 _ENOUGH = 4  # retained messages named; whoever clears these looks again
 
@@ -47,7 +52,18 @@ def broker_checks(config_file: Path) -> list[Check]:
     settings = transport_settings(config, Home(home, home), "doctor")
     checks = [check for url in parse_home(home) for check in asyncio.run(_check(url, settings, own=own))]
     open_at = next((url for url in parse_home(home) if asyncio.run(_lets_everybody_in(url, settings))), None)
-    return checks if open_at is None else [*checks, Check("home broker", Finding.NOTE, f"{open_at} {_OPEN}")]
+    if open_at is not None:
+        return [*checks, Check("home broker", Finding.NOTE, f"{open_at} {_OPEN}")]
+    return [*checks, *_entries_checks(config)]
+
+
+def _entries_checks(config: AgentConfig) -> list[Check]:
+    """What is wrong with the signatures of what devices say of each other."""
+    try:
+        notary = make_notary(config)
+    except SettingsError as error:
+        return [Check("entries", Finding.MISSING, str(error))]
+    return [] if notary is not None else [Check("entries", Finding.NOTE, _UNSIGNED)]
 
 
 async def _lets_everybody_in(url: BrokerUrl, settings: MqttSettings) -> bool:

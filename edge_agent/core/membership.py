@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import PublishPresence, SendToDevice
+from edge_agent.core.incarnations import INCARNATION_MAX, is_newer, next_incarnation
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.messages import PeerEntry, Presence, PresenceState, ViewExchange
 from edge_agent.core.peers import PeerView
 from edge_agent.core.policies.peer_selection import sample_distinct
 
 _GOSSIP = ("gossip", "")
-_INCARNATION_MAX = 2**52  # what others say of this device must not make a number that JSON readers cannot hold
 _SEED_EVERY = 10  # gossips between two with a seed: halves of a mesh that buried each other meet again there
 _DISCOVERED_MAX = 64  # devices seen in the local network that are kept as seeds; anybody there can make up more
 
@@ -131,8 +131,9 @@ class Membership:
 
     def view_received(self, exchange: ViewExchange, now: float) -> None:
         """Takes a peer's sample; the first entry is the sender itself."""
-        for entry in exchange.entries[self._is_full_for(exchange) : self._context.settings.gossip_sample + 1]:
-            self._learn(entry, now)
+        first = self._is_full_for(exchange)
+        for place, entry in enumerate(exchange.entries[first : self._context.settings.gossip_sample + 1], first):
+            self._learn(entry, now, carried=place > 0)
         if exchange.entries:
             sender = exchange.entries[0]
             self.view.heard(sender.device_id, now)
@@ -164,8 +165,9 @@ class Membership:
             return
         if presence.state is not PresenceState.ONLINE:
             known = self.view.get(entry.device_id)
-            if known is None or known.entry.incarnation <= entry.incarnation:  # else it is back already
-                self._context.counters.peers_lost += self.view.bury(entry.device_id, entry.incarnation, entry.heartbeat)
+            same = known is None or known.entry.incarnation == entry.incarnation
+            if known is None or same or is_newer(entry.age, known.entry.age):  # else it is back already
+                self._context.counters.peers_lost += self.view.bury(entry)
                 self._on_lost(entry.device_id, now)  # also if it is not in the view: it may have asked for work here
         elif self._learn(entry, now) and len(self.view) <= self._context.settings.gossip_sample:
             # a small mesh introduces itself at once: a newcomer hears of nobody where presence is not retained
@@ -196,13 +198,15 @@ class Membership:
         entry = known[int(draws.random() * len(known))]
         return entry.device_id, entry.home_broker
 
-    def _learn(self, entry: PeerEntry, now: float) -> bool:
+    def _learn(self, entry: PeerEntry, now: float, *, carried: bool = False) -> bool:
         if entry.device_id == self._context.identity.device_id:
             self._outdo(entry)
             return False
         known = self.view.get(entry.device_id)
-        restarted = known is not None and entry.incarnation > known.entry.incarnation
-        is_new = self.view.learn(entry, now, self._context.streams.gossip)
+        restarted = (
+            known is not None and entry.incarnation != known.entry.incarnation and is_newer(entry.age, known.entry.age)
+        )
+        is_new = self.view.learn(entry, now, self._context.streams.gossip, carried=carried)
         if restarted:
             self._context.counters.peers_lost += 1
             self._on_lost(entry.device_id, now)  # what its former self had queued and asked for is gone
@@ -212,15 +216,14 @@ class Membership:
 
     def _outdo(self, entry: PeerEntry) -> None:
         """Others know a later life of this device than this one: from now on this one is the latest."""
-        if (self._incarnation, self._heartbeat) < (entry.incarnation, entry.heartbeat) and (
-            entry.incarnation < _INCARNATION_MAX
-        ):
-            self._incarnation = entry.incarnation + 1
+        if entry.incarnation <= INCARNATION_MAX and is_newer(entry.age, (self._incarnation, self._heartbeat)):
+            self._incarnation = next_incarnation(entry.incarnation)
             self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
 
     def _send_view(self, device_id: str, home: str, *, reply_wanted: bool, news: PeerEntry | None = None) -> None:
         settings = self._context.settings
         sample = sample_distinct(self.view, settings.gossip_sample, (device_id,), self._context.streams.gossip)
+        sample = [self.view.word_of(entry) for entry in sample]
         if news is not None:
             sample = [news, *sample[: settings.gossip_sample - 1]]
         self._context.out.append(

@@ -216,7 +216,8 @@ class ProposalResponse:
 @final
 @dataclass(frozen=True, slots=True)
 class PeerEntry:
-    """What is told of a device in gossip. Newer is the higher (incarnation, heartbeat)."""
+    """What a device says of itself, in its own gossip and presence and carried on by others. Which is newer, the
+    incarnation and then the heartbeat say (`core.incarnations`)."""
 
     device_id: str
     home_broker: str
@@ -228,6 +229,14 @@ class PeerEntry:
     service_time_s_mean: float | None
     able: bool = True
     """Whether it can infer now; one that cannot is not asked."""
+    proof: str = ""
+    """The device's signature of all the rest, made and looked at outside the core; "" where a mesh has no certificates.
+    It goes with the entry wherever that is carried."""
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """(incarnation, heartbeat), for `core.incarnations.is_newer`."""
+        return self.incarnation, self.heartbeat
 
 
 @final
@@ -237,6 +246,25 @@ class ViewExchange:
 
     entries: tuple[PeerEntry, ...]
     reply_wanted: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SignersWanted:
+    """Asks a peer for the certificates behind entries that it carried. Between transports; no core sees it."""
+
+    device_id: str
+    home_broker: str
+    fingerprints: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SignersTold:
+    """The certificates that were asked for, as far as they are known (DER in base64)."""
+
+    device_id: str
+    certificates: tuple[str, ...]
 
 
 class PresenceState(StrEnum):
@@ -256,6 +284,8 @@ class Presence:
     state: PresenceState
     queue_capacity: int
     version: str
+    certificate: str = ""
+    """Whose key the entry is signed with (DER in base64); "" where a mesh has no certificates."""
 
 
 @final
@@ -303,8 +333,9 @@ UserMessage: TypeAlias = Prompt | PromptCancel | AnswersQuery
 AboutPrompt: TypeAlias = PromptReceipt | PromptRefusal | LayerProgress | TokenChunk | Answer
 DeviceToUser: TypeAlias = AboutPrompt | AnswersPage
 PeerMessage: TypeAlias = ProposalRequest | RequestCancel | RequestReceipt | ProposalResponse | ViewExchange
+BetweenTransports: TypeAlias = SignersWanted | SignersTold
 Broadcast: TypeAlias = Presence | DeviceStatus
-Message: TypeAlias = UserMessage | DeviceToUser | PeerMessage | Broadcast
+Message: TypeAlias = UserMessage | DeviceToUser | PeerMessage | BetweenTransports | Broadcast
 
 __all__ = [
     "ANSWERS_ON_A_PAGE",
@@ -348,6 +379,8 @@ __all__ = [
     "RequestReceipt",
     "Role",
     "Sampling",
+    "SignersTold",
+    "SignersWanted",
     "Standing",
     "Substitute",
     "TokenChunk",

@@ -1,6 +1,8 @@
 """The bounded view of the other devices: who is alive, what is known of each, and when it was last heard of.
 
-Those that are alive and able to infer can be asked: they are what a selection sees.
+Those that are alive and able to infer can be asked: they are what a selection sees. What a peer said (`word`) is
+carried on as it came; what is believed of it (`entry`) also knows its receipts. Of its load only its own word is
+believed: what it says itself, or what others carry with its proof.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from edge_agent.core.errors import InvariantError
+from edge_agent.core.incarnations import is_newer
 from edge_agent.core.messages import PeerEntry
 from edge_agent.core.policies.peer_selection import Draws
 
@@ -25,11 +28,17 @@ class PeerStatus(StrEnum):
 
 @dataclass(slots=True)
 class Peer:
-    """One row of the view. `heard_at` is local time: when news of it last came, from itself or by gossip."""
+    """One row of the view.
+
+    entry: what is believed of it. word: its newest word, as it came. heard_at: local time, when news of it last came,
+    from itself or by gossip. own_load: whether the load in `entry` is its own word.
+    """
 
     entry: PeerEntry
     status: PeerStatus
     heard_at: float
+    word: PeerEntry
+    own_load: bool
 
 
 class PeerView:
@@ -43,7 +52,7 @@ class PeerView:
         self._peers: dict[str, Peer] = {}
         self._askable: list[str] = []
         self._askable_at: dict[str, int] = {}
-        self._graves: OrderedDict[str, tuple[int, int]] = OrderedDict()  # id -> (incarnation, heartbeat) at its death
+        self._graves: OrderedDict[str, PeerEntry] = OrderedDict()  # id -> the last word before its death
 
     def __len__(self) -> int:
         """The number of peers that can be asked: alive, and able to infer."""
@@ -66,8 +75,16 @@ class PeerView:
         """Returns every row, alive and suspect, in the order in which they came."""
         return list(self._peers.values())
 
-    def learn(self, entry: PeerEntry, now: float, draws: Draws) -> bool:
+    def word_of(self, entry: PeerEntry) -> PeerEntry:
+        """Returns what the peer of `entry` said, as it is carried on."""
+        known = self._peers.get(entry.device_id)
+        return known.word if known is not None else entry
+
+    def learn(self, entry: PeerEntry, now: float, draws: Draws, *, carried: bool = False) -> bool:
         """Takes news of a device; older news than is known changes nothing. Returns whether it is new to the view.
+
+        carried: another device brought it. Without a proof, what it says of the load is then believed only until the
+            device itself has said something.
 
         A full view forgets a random row for a new one: no device can be kept out, and none can fill the view for good
         by shouting.
@@ -75,30 +92,29 @@ class PeerView:
         device_id = entry.device_id
         if device_id == self._self_id:
             return False
-        age = (entry.incarnation, entry.heartbeat)
+        own_load = not carried or bool(entry.proof)
         known = self._peers.get(device_id)
         if known is not None:
-            if age > (known.entry.incarnation, known.entry.heartbeat):
-                known.entry = entry
+            if is_newer(entry.age, known.entry.age):
+                self._take(known, entry, own_load)
                 self._revive(known, now)
                 self._list(known)
             return False
-        if age <= self._graves.get(device_id, (-1, -1)):
+        grave = self._graves.get(device_id)
+        if grave is not None and not is_newer(entry.age, grave.age):
             return False
         if len(self._peers) >= self._size_max:
             self._remove(list(self._peers)[int(draws.random() * len(self._peers))])
         self._graves.pop(device_id, None)
-        self._peers[device_id] = Peer(entry, PeerStatus.ALIVE, now)
+        self._peers[device_id] = Peer(entry, PeerStatus.ALIVE, now, entry, own_load)
         self._list(self._peers[device_id])
         return True
 
     def newer_than(self, entry: PeerEntry) -> PeerEntry | None:
-        """Returns what is known of the device of `entry`, living or dead, if that is newer than `entry`."""
+        """Returns the newest word of the device of `entry`, living or dead, if that is newer than `entry`."""
         known = self._peers.get(entry.device_id)
-        age = (known.entry.incarnation, known.entry.heartbeat) if known else self._graves.get(entry.device_id, (-1, -1))
-        if age <= (entry.incarnation, entry.heartbeat):
-            return None
-        return replace(entry, incarnation=age[0], heartbeat=age[1])
+        word = known.word if known else self._graves.get(entry.device_id)
+        return word if word is not None and is_newer(word.age, entry.age) else None
 
     def heard(self, device_id: str, now: float) -> None:
         """A message came from the device itself: it is alive."""
@@ -128,14 +144,19 @@ class PeerView:
         self._list(known)
         return True
 
-    def bury(self, device_id: str, incarnation: int, heartbeat: int) -> bool:
-        """Removes a dead device, unless what is known is of a later incarnation. Returns whether it was in the view."""
-        known = self._peers.get(device_id)
-        if known is not None and known.entry.incarnation > incarnation:
-            return False
-        if known is not None and known.entry.incarnation == incarnation:
-            heartbeat = max(heartbeat, known.entry.heartbeat)
-        self._graves[device_id] = max((incarnation, heartbeat), self._graves.get(device_id, (-1, -1)))
+    def bury(self, last: PeerEntry) -> bool:
+        """Removes a dead device, unless what is known is of a later incarnation. Returns whether it was in the view.
+
+        last: its last word, as far as whoever tells of its death knows it.
+        """
+        device_id, known = last.device_id, self._peers.get(last.device_id)
+        if known is not None:
+            if known.word.incarnation != last.incarnation and is_newer(known.word.age, last.age):
+                return False
+            last = _newer(last, known.word)
+        if (grave := self._graves.get(device_id)) is not None:
+            last = _newer(last, grave)
+        self._graves[device_id] = last
         if len(self._graves) > _GRAVES_MAX:
             self._graves.popitem(last=False)
         return self._remove(device_id)
@@ -156,8 +177,7 @@ class PeerView:
             elif silence >= suspect_after_s and self.suspect(device_id):
                 silent.append(device_id)
         for device_id in dead:
-            entry = self._peers[device_id].entry
-            self.bury(device_id, entry.incarnation, entry.heartbeat)
+            self.bury(self._peers[device_id].word)
         return silent, dead
 
     def check_invariants(self) -> None:
@@ -167,6 +187,18 @@ class PeerView:
         askable = {device_id for device_id, peer in self._peers.items() if _can_be_asked(peer)}
         if askable != set(self._askable) or any(self._askable[at] != name for name, at in self._askable_at.items()):
             raise InvariantError("the list of peers that can be asked is off")
+
+    def _take(self, peer: Peer, word: PeerEntry, own_load: bool) -> None:
+        peer.word, before = word, peer.entry
+        if own_load or not peer.own_load or word.incarnation != before.incarnation:
+            peer.entry, peer.own_load = word, own_load
+        else:
+            peer.entry = replace(
+                word,
+                requests_waiting=before.requests_waiting,
+                service_time_s_mean=before.service_time_s_mean,
+                able=before.able,
+            )
 
     def _revive(self, peer: Peer, now: float) -> None:
         peer.heard_at = now
@@ -194,6 +226,10 @@ class PeerView:
             if last != device_id:
                 self._askable[at] = last
                 self._askable_at[last] = at
+
+
+def _newer(one: PeerEntry, other: PeerEntry) -> PeerEntry:
+    return one if is_newer(one.age, other.age) else other
 
 
 def _can_be_asked(peer: Peer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from functools import partial
@@ -22,7 +23,7 @@ from edge_agent.core.policies import make_policies
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.policies_plugins import installed_policies
-from edge_agent.ports import Discovery, Engine, Transport
+from edge_agent.ports import Discovery, Engine, Notary, Transport
 from edge_agent.runtime.databases import telemetry_servers
 from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
@@ -30,6 +31,8 @@ from edge_agent.runtime.installation import installation
 from edge_agent.runtime.reports import HealthReports
 from edge_agent.tasks import Told
 from edge_agent.tls import TlsFileError, client_context
+
+log = logging.getLogger(__name__)
 
 
 def make_host(config: AgentConfig, home: Home, transport: Transport, reports: HealthReports | None = None) -> AgentHost:
@@ -144,7 +147,33 @@ def make_transport(config: AgentConfig, home: Home) -> MqttTransport:
     Raises:
         SettingsError: as `transport_settings`.
     """
-    return MqttTransport(transport_settings(config, home, installation(config.data_dir)))
+    return MqttTransport(transport_settings(config, home, installation(config.data_dir)), notary=make_notary(config))
+
+
+def make_notary(config: AgentConfig) -> Notary | None:
+    """Returns who signs what this device says of itself; `None` in a mesh without certificates of moamesh's own.
+
+    Raises:
+        SettingsError: the device's certificate is of such a mesh, and cannot be used.
+    """
+    broker = config.broker
+    if broker.ca_file is None or broker.cert_file is None:
+        return None
+    # here, not above: only members need cryptography
+    from edge_agent.adapters.notary import FileNotary, MemberFiles
+    from provisioning.errors import ProvisioningError
+    from provisioning.trust import TrustBundle
+
+    try:
+        TrustBundle.read(broker.ca_file)
+    except ProvisioningError as error:
+        log.warning("entries of this mesh are not signed, since its authority is none that moamesh made: %s", error)
+        return None
+    files = MemberFiles(broker.ca_file, broker.crl_file, broker.cert_file, broker.key_file or broker.cert_file)
+    try:
+        return FileNotary(config.device.mesh, config.device.id, files)
+    except ProvisioningError as error:
+        raise SettingsError(f"[broker] {error}") from None
 
 
 def transport_settings(config: AgentConfig, home: Home, install: str) -> MqttSettings:
@@ -174,4 +203,5 @@ def transport_settings(config: AgentConfig, home: Home, install: str) -> MqttSet
         tls=tls,
         message_rate_hz=config.agent.message_rate_hz,
         message_burst=config.agent.message_burst,
+        entries_max=config.agent.gossip_sample + 1,
     )

@@ -75,7 +75,11 @@ class CompleteView(PeerView):
         """No rows are kept."""
         return []
 
-    def learn(self, entry: PeerEntry, now: float, draws: Draws) -> bool:
+    def word_of(self, entry: PeerEntry) -> PeerEntry:
+        """Entries are read from the devices themselves."""
+        return entry
+
+    def learn(self, entry: PeerEntry, now: float, draws: Draws, *, carried: bool = False) -> bool:
         """Everyone is known already."""
         return False
 
@@ -92,7 +96,7 @@ class CompleteView(PeerView):
         """Everyone is alive."""
         return False
 
-    def bury(self, device_id: str, incarnation: int, heartbeat: int) -> bool:
+    def bury(self, last: PeerEntry) -> bool:
         """Everyone is alive."""
         return False
 

@@ -5,15 +5,24 @@ Peers and users are not trusted. Ids end up in topics, short texts in logs and t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from edge_agent.core import messages as m
+from edge_agent.core.incarnations import INCARNATION_MAX
 from edge_agent.wire.topics import is_id
 
 MESSAGE_ID_LENGTH_MAX = 128  # prompt and request ids: room for two UUIDs and a prefix
 SHORT_TEXT_LENGTH_MAX = 256  # names, URLs, versions: what is shown on one line
 ENTRIES_MAX = 256  # entries of one view exchange: twice the default view
 COUNT_MAX = 2**53  # above it JavaScript clients and JSON readers lose digits
+FINGERPRINT_LENGTH = 16  # 96 bits of SHA-256: nobody makes a second certificate with the same ones
+PROOF_LENGTH = FINGERPRINT_LENGTH + 86  # a certificate's fingerprint, and 64 bytes of ECDSA P-256, in base64url
+CERTIFICATE_LENGTH_MAX = 2_048  # of base64; one of ours has about 750
+FINGERPRINTS_MAX = 32  # asked for at a time, and told: together no more than a few entries' worth of a message
+
+_BASE64_URL = re.compile(r"[A-Za-z0-9_-]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
 def check(message: m.Message) -> None:
@@ -57,10 +66,24 @@ def check(message: m.Message) -> None:
                 raise ValueError(f"entries: must be 1 to {ENTRIES_MAX}")
             for index, entry in enumerate(message.entries):
                 _entry(f"entries.{index}", entry)
+        case m.SignersWanted():
+            _device_id("device_id", message.device_id)
+            _short("home_broker", message.home_broker)
+            if not 1 <= len(message.fingerprints) <= FINGERPRINTS_MAX:
+                raise ValueError(f"fingerprints: must be 1 to {FINGERPRINTS_MAX}")
+            for text in message.fingerprints:
+                _base64_url("fingerprints", text, FINGERPRINT_LENGTH)
+        case m.SignersTold():
+            _device_id("device_id", message.device_id)
+            if not 1 <= len(message.certificates) <= FINGERPRINTS_MAX:
+                raise ValueError(f"certificates: must be 1 to {FINGERPRINTS_MAX}")
+            for text in message.certificates:
+                _certificate("certificates", text)
         case m.Presence():
             _entry("entry", message.entry)
             _counts(queue_capacity=message.queue_capacity)
             _short("version", message.version)
+            _certificate("certificate", message.certificate)
         case m.DeviceStatus():
             _device_id("device_id", message.device_id)
 
@@ -81,6 +104,8 @@ def speaker_of(message: m.Message) -> str | None:
         case m.AnswersPage() if message.answer is not None and message.answer.device_id != message.device_id:
             return message.answer.device_id  # of two names one is another's
         case m.Answer() | m.AnswersPage():
+            return message.device_id
+        case m.SignersWanted() | m.SignersTold():
             return message.device_id
     return None
 
@@ -148,8 +173,12 @@ def _entry(where: str, entry: m.PeerEntry) -> None:
     _device_id(f"{where}.device_id", entry.device_id)
     for name, text in _short_texts(entry):
         _short(f"{where}.{name}", text)
-    _counts(incarnation=entry.incarnation, heartbeat=entry.heartbeat, requests_waiting=entry.requests_waiting)
+    if not 0 <= entry.incarnation <= INCARNATION_MAX:
+        raise ValueError(f"{where}.incarnation: must be 0 to 2^53 - 1")
+    _counts(heartbeat=entry.heartbeat, requests_waiting=entry.requests_waiting)
     _not_negative(f"{where}.service_time_s_mean", entry.service_time_s_mean)
+    if entry.proof:
+        _base64_url(f"{where}.proof", entry.proof, PROOF_LENGTH)
 
 
 def _short_texts(entry: m.PeerEntry) -> Iterator[tuple[str, str]]:
@@ -171,6 +200,16 @@ def _device_id(field: str, text: str) -> None:
 def _short(field: str, text: str) -> None:
     if len(text) > SHORT_TEXT_LENGTH_MAX or not text.isprintable():
         raise ValueError(f"{field}: must be at most {SHORT_TEXT_LENGTH_MAX} printable characters")
+
+
+def _base64_url(field: str, text: str, length: int) -> None:
+    if len(text) != length or not _BASE64_URL.fullmatch(text):
+        raise ValueError(f"{field}: must be {length} characters of base64url")
+
+
+def _certificate(field: str, text: str) -> None:
+    if len(text) > CERTIFICATE_LENGTH_MAX or not _BASE64.fullmatch(text):
+        raise ValueError(f"{field}: must be at most {CERTIFICATE_LENGTH_MAX} characters of base64")
 
 
 def _counts(**values: int) -> None:

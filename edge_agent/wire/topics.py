@@ -106,6 +106,7 @@ class TopicRow:
 
 _DEVICE, _PEERS, _USERS, _OPERATOR, _CLAIMANT = Role
 _SENDER, _ANSWERED = (Level.SENDER,), (Level.READER, Level.CLIENT)
+_GOSSIP = (m.ViewExchange, m.SignersWanted, m.SignersTold)
 # The operator writes presence and status to clear what a revoked device left retained, and nothing else there. So these
 # two are the device's own and name no sender.
 _ROWS = (
@@ -114,7 +115,7 @@ _ROWS = (
     TopicRow(Channel.ANSWERS, (_DEVICE,), (_USERS,), 1, False, get_args(m.DeviceToUser), _ANSWERED),
     TopicRow(Channel.PROPOSALS, (_PEERS,), (_DEVICE,), 1, False, (m.ProposalRequest, m.RequestCancel), _SENDER),
     TopicRow(Channel.REPLIES, (_PEERS,), (_DEVICE,), 1, False, (m.RequestReceipt, m.ProposalResponse), _SENDER),
-    TopicRow(Channel.GOSSIP, (_PEERS,), (_DEVICE,), 0, False, (m.ViewExchange,), _SENDER),
+    TopicRow(Channel.GOSSIP, (_PEERS,), (_DEVICE,), 0, False, _GOSSIP, _SENDER),
     TopicRow(Channel.STATUS, (_DEVICE, _OPERATOR), (_USERS, _OPERATOR), 0, True, (m.DeviceStatus,)),
     TopicRow(Channel.CLAIMS, (_CLAIMANT,), (_OPERATOR,), 1, False),
     TopicRow(Channel.CERTIFICATES, (_OPERATOR,), (_DEVICE, _CLAIMANT), 1, False),

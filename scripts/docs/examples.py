@@ -17,6 +17,7 @@ from scripts.docs.schemas import type_name
 _PROMPT_ID = "5f0c8a1e9b7d4c32a6e1f0d9c8b7a695"
 _REQUEST_ID = "Qm1pYnVzLWxpYmVydGF0aXMtY2F1c2E"
 _QUESTION = m.ChatMessage(m.Role.USER, "Why is the sky blue?")
+_FINGERPRINT = "eetKoTYWWAHnvy0m"
 _SAMPLING = m.Sampling(max_output_tokens=64)
 _MODEL = "smollm2-135m"
 _KITCHEN = m.PeerEntry("kitchen", "", _MODEL, "smollm2", 12, 340, 1, 1.42)
@@ -85,6 +86,8 @@ _MESSAGES: tuple[m.Message, ...] = (
     m.RequestReceipt(_REQUEST_ID, "attic", None, 1, 1.4),
     m.ProposalResponse(_REQUEST_ID, ItemOutcome.COMPLETED, "Air scatters blue light most.", "", _PEER),
     m.ViewExchange((_KITCHEN, _ATTIC), reply_wanted=True),
+    m.SignersWanted("kitchen", "", (_FINGERPRINT,)),
+    m.SignersTold("attic", ("MIICFTCCAbugAwIBAgIU",)),  # shortened: a real one is 700 letters
     m.Presence(_KITCHEN, m.PresenceState.ONLINE, 32, "0.1.0"),
     _STATUS,
 )

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from edge_agent.core import messages as m
+from edge_agent.core.incarnations import INCARNATION_MAX
 from edge_agent.wire import checks, codec
 from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX
 from provisioning import jobs, signed
@@ -27,6 +28,7 @@ _SHORT: Schema = {"maxLength": checks.SHORT_TEXT_LENGTH_MAX}
 _COUNT: Schema = {"minimum": 0, "maximum": checks.COUNT_MAX}
 _SECONDS: Schema = {"minimum": 0}
 _SAYS_SOMETHING: Schema = {"pattern": r"\S"}
+_CERTIFICATE: Schema = {"maxLength": checks.CERTIFICATE_LENGTH_MAX, "pattern": "^[A-Za-z0-9+/]*={0,2}$"}
 _DEADLINE: Schema = {"exclusiveMinimum": 0, "maximum": m.DEADLINE_MAX_S}
 
 # What `wire.checks` and the classes' own `__post_init__` refuse beyond a wrong type. The parity test in
@@ -86,12 +88,28 @@ _BOUNDS: Mapping[type, Mapping[str, Schema]] = {
         "home_broker": _SHORT,
         "model": _SHORT,
         "model_family": _SHORT,
-        "incarnation": _COUNT,
+        "incarnation": {"minimum": 0, "maximum": INCARNATION_MAX},
         "heartbeat": _COUNT,
         "requests_waiting": _COUNT,
         "service_time_s_mean": _SECONDS,
+        "proof": {"pattern": rf"^([A-Za-z0-9_-]{{{checks.PROOF_LENGTH}}})?$"},
     },
-    m.Presence: {"queue_capacity": _COUNT, "version": _SHORT},
+    m.SignersWanted: {
+        "home_broker": _SHORT,
+        "fingerprints": {
+            "minItems": 1,
+            "maxItems": checks.FINGERPRINTS_MAX,
+            "items": {"type": "string", "pattern": rf"^[A-Za-z0-9_-]{{{checks.FINGERPRINT_LENGTH}}}$"},
+        },
+    },
+    m.SignersTold: {
+        "certificates": {
+            "minItems": 1,
+            "maxItems": checks.FINGERPRINTS_MAX,
+            "items": {"type": "string", **_CERTIFICATE},
+        },
+    },
+    m.Presence: {"queue_capacity": _COUNT, "version": _SHORT, "certificate": _CERTIFICATE},
     jobs.Job: {
         "job_id": _ID,
         "mesh": _ID,

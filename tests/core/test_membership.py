@@ -8,13 +8,17 @@ import pytest
 
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
-from edge_agent.core.messages import Presence, PresenceState, ProposalRequest, ViewExchange
+from edge_agent.core.messages import PeerEntry, Presence, PresenceState, ProposalRequest, ViewExchange
 from edge_agent.core.peers import PeerStatus
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.states import Outcome
 from tests.core.mesh import QUIET, Mesh
 
 GOSSIP = AgentSettings(status_interval_s=None)
+
+
+def entry(name: str) -> PeerEntry:
+    return PeerEntry(name, "", "m", "f", 0, 0, 0, None)
 
 
 def known(mesh: Mesh, name: str) -> set[str]:
@@ -55,7 +59,7 @@ def test_twenty_devices_that_know_one_seed_find_all_others_without_any_presence(
 
 def test_an_empty_view_asks_its_seeds_again_until_one_is_there() -> None:
     mesh = Mesh(2, GOSSIP, acquainted=False, seeds=(("d1", ""),), presence=False)
-    mesh.agents["d0"].view.bury("d1", 0, 0)
+    mesh.agents["d0"].view.bury(entry("d1"))
     mesh.stop("d1")
     mesh.run(until=20.0)
     contacts = [to for sender, to, message in mesh.sent if sender == "d0" and isinstance(message, ViewExchange)]
@@ -84,7 +88,7 @@ def test_a_device_seen_in_the_local_network_is_asked_at_once_and_again_after_bot
     mesh.run(until=5.1)
     assert all_know_all(mesh)
     for name, other in (("d0", "d1"), ("d1", "d0")):
-        mesh.agents[name].view.bury(other, 0, 0)
+        mesh.agents[name].view.bury(entry(other))
     seconds_until_all_know_all(mesh, bound_s=10.0)
 
 

@@ -84,12 +84,12 @@ def test_a_receipt_s_load_is_newer_than_gossip_s_without_being_news_of_life() ->
 def test_the_dead_do_not_come_back_by_old_gossip_but_by_a_heartbeat_or_a_restart() -> None:
     view = view_of("a", "b")
     view.learn(entry("a", heartbeat=7), 0.0, DRAWS)
-    assert view.bury("a", 1, 3), "a will carries the heartbeat of long ago"
-    assert not view.bury("a", 1, 3)
+    assert view.bury(entry("a", 1, 3)), "a will carries the heartbeat of long ago"
+    assert not view.bury(entry("a", 1, 3))
     assert not view.learn(entry("a", heartbeat=7), 1.0, DRAWS)
     assert alive(view) == ["b"]
     assert view.learn(entry("a", heartbeat=8), 2.0, DRAWS)
-    view.bury("a", 1, 8)
+    view.bury(entry("a", 1, 8))
     assert view.learn(entry("a", incarnation=2, heartbeat=0), 3.0, DRAWS)
     assert alive(view) == ["a", "b"]
 
@@ -97,16 +97,16 @@ def test_the_dead_do_not_come_back_by_old_gossip_but_by_a_heartbeat_or_a_restart
 def test_the_will_of_an_earlier_incarnation_does_not_bury_the_later_one() -> None:
     view = PeerView("me", 10)
     view.learn(entry("a", 5, 1), 0.0, DRAWS)
-    assert not view.bury("a", 4, 100)
+    assert not view.bury(entry("a", 4, 100))
     assert alive(view) == ["a"]
-    assert view.bury("a", 6, 0), "a will of a later life than was heard of"
+    assert view.bury(entry("a", 6, 0)), "a will of a later life than was heard of"
     assert not view.learn(entry("a", 5, 50), 1.0, DRAWS)
 
 
 def test_a_later_grave_is_not_overwritten_by_an_earlier_one() -> None:
     view = PeerView("me", 10)
-    view.bury("a", 5, 9)
-    view.bury("a", 3, 1)
+    view.bury(entry("a", 5, 9))
+    view.bury(entry("a", 3, 1))
     assert not view.learn(entry("a", 5, 9), 0.0, DRAWS)
     assert not view.learn(entry("a", 4, 0), 0.0, DRAWS)
 
@@ -114,7 +114,7 @@ def test_a_later_grave_is_not_overwritten_by_an_earlier_one() -> None:
 def test_graves_are_bounded_and_the_oldest_is_forgotten_first() -> None:
     view = PeerView("me", 10)
     for number in range(_GRAVES_MAX + 1):
-        view.bury(f"x{number}", 1, 1)
+        view.bury(entry(f"x{number}"))
     view.check_invariants()
     assert view.learn(entry("x0"), 0.0, DRAWS)
     assert not view.learn(entry(f"x{_GRAVES_MAX}"), 0.0, DRAWS)
@@ -166,7 +166,7 @@ def test_any_mix_of_news_suspicion_and_death_keeps_the_list_of_the_alive_right()
             case 2:
                 view.suspect(name)
             case 3:
-                view.bury(name, rng.randrange(3), rng.randrange(50))
+                view.bury(entry(name, rng.randrange(3), rng.randrange(50)))
             case 4:
                 view.heard(name, now)
             case 5:

@@ -11,12 +11,15 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 
 from edge_agent.core import messages as m
-from edge_agent.wire.checks import COUNT_MAX
+from edge_agent.core.incarnations import INCARNATION_MAX
+from edge_agent.wire.checks import CERTIFICATE_LENGTH_MAX, COUNT_MAX, FINGERPRINT_LENGTH, FINGERPRINTS_MAX, PROOF_LENGTH
 
 device_ids = st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)  # surrogates alone are not Unicode text
 names = st.text(st.characters(categories=["L", "N", "P"]), max_size=20)
 message_ids = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=40)
+fingerprints = st.from_regex(rf"[A-Za-z0-9_-]{{{FINGERPRINT_LENGTH}}}", fullmatch=True)
+certificates = st.text("AZaz09+/", max_size=40) | st.just("A" * CERTIFICATE_LENGTH_MAX)
 seconds = st.floats(0, 1e6, allow_nan=False)
 
 _BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
@@ -38,6 +41,11 @@ _BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "expires_in_s": st.none() | st.floats(0.001, m.DEADLINE_MAX_S),
     "layer": st.integers(1, m.LAYERS_MAX),
     "layers": st.integers(0, m.LAYERS_MAX),
+    "incarnation": st.integers(0, INCARNATION_MAX),
+    "proof": st.just("") | st.from_regex(rf"[A-Za-z0-9_-]{{{PROOF_LENGTH}}}", fullmatch=True),
+    "certificate": certificates,
+    "certificates": st.lists(certificates, min_size=1, max_size=FINGERPRINTS_MAX).map(tuple),
+    "fingerprints": st.lists(fingerprints, min_size=1, max_size=FINGERPRINTS_MAX).map(tuple),
     "entries": st.deferred(lambda: st.lists(of(m.PeerEntry), min_size=1, max_size=4).map(tuple)),
 }
 _BY_TYPE: dict[object, Callable[[], st.SearchStrategy[Any]]] = {

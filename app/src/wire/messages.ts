@@ -191,7 +191,10 @@ export interface AnswersPage {
   whole_s: number;
 }
 
-/** What is told of a device in gossip. Newer is the higher (incarnation, heartbeat). */
+/**
+ * What a device says of itself, in its own gossip and presence and carried on by others. Which is newer, the
+ * incarnation and then the heartbeat say (`core.incarnations`).
+ */
 export interface PeerEntry {
   device_id: string;
   home_broker: string;
@@ -202,6 +205,7 @@ export interface PeerEntry {
   requests_waiting: number;
   service_time_s_mean: number | null;
   able: boolean;
+  proof: string;
 }
 
 /** Three-state birth and last will. */
@@ -213,6 +217,7 @@ export interface Presence {
   state: PresenceState;
   queue_capacity: number;
   version: string;
+  certificate: string;
 }
 
 /** What can be well or not. */

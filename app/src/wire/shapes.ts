@@ -143,12 +143,14 @@ export const SHAPES: Record<string, Fields> = {
     requests_waiting: { shape: "integer" },
     service_time_s_mean: { shape: { nullable: "number" } },
     able: { shape: "boolean", default: true },
+    proof: { shape: "string", default: "" },
   },
   Presence: {
     entry: { shape: { record: "PeerEntry" } },
     state: { shape: { oneOf: ["online", "stopped", "offline"] } },
     queue_capacity: { shape: "integer" },
     version: { shape: "string" },
+    certificate: { shape: "string", default: "" },
   },
   Problem: {
     part: { shape: { oneOf: ["engine", "journal", "telemetry", "broker", "gateway", "steward", "discovery"] } },

@@ -66,6 +66,7 @@ class Connection:
         home: its addresses.
         owner: the device whose home it is: over TLS, a broker of that name is the right one whatever its address.
         own: whether it is this device's own home, which alone is shown the password.
+        will: makes the last will of each connection: what it says is signed, and may be out of date at the next.
         on_trouble: told in one line what is wrong with the broker, and "" when it is well again.
     """
 
@@ -80,7 +81,7 @@ class Connection:
         owner: str,
         own: bool = False,
         inbox: Inbox | None = None,
-        will: aiomqtt.Will | None = None,
+        will: Callable[[], aiomqtt.Will] | None = None,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         self.home = home
@@ -310,9 +311,9 @@ class Connection:
 
     def _will_now(self) -> aiomqtt.Will | None:
         """The last will as the broker takes it, as far as that is known."""
-        will, limits = self._will, self._limits
-        if will is None:
+        if self._will is None:
             return None
+        will, limits = self._will(), self._limits
         return aiomqtt.Will(will.topic, will.payload, min(will.qos, limits.qos_max), will.retain and limits.retain)
 
     def _certificate_shown(self, names: frozenset[str]) -> None:

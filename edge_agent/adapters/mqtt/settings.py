@@ -35,6 +35,7 @@ class MqttSettings:
     body_bytes_max: int = BODY_BYTES_MAX  # a larger body is refused unread
     message_rate_hz: float = 200.0  # of one sender; as `[agent] message_rate_hz` says
     message_burst: int = 1_000
+    entries_max: int = 9  # of an exchange, that a core looks at: `gossip_sample` and the sender's own
     incoming_max: int = 64  # messages read and not yet taken by the runtime; at that many the socket is left alone
     outgoing_max: int = 1_024  # messages waiting for one broker: minutes of peer traffic, seconds of tokens
     outgoing_bytes_max: int = 16 * 1024 * 1024  # and never more memory than this for one broker
@@ -59,8 +60,10 @@ class MqttSettings:
                 parse_home(home)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        bounds = "body_bytes_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max raw_max"
-        for name in (*bounds.split(), "backoff_min_s", "message_rate_hz", "message_burst"):
+        bounds = (
+            "body_bytes_max entries_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max"
+        )
+        for name in (*bounds.split(), "raw_max", "backoff_min_s", "message_rate_hz", "message_burst"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.backoff_max_s < self.backoff_min_s:
@@ -84,6 +87,10 @@ class Counters:
     bad: int = 0
     over_rate: int = 0
     """Messages over their sender's rate: not read."""
+    entries_refused: int = 0
+    """Entries that were not their owner's word, or whose certificate counts no more."""
+    entries_unread: int = 0
+    """Entries that came faster from one sender than signatures are looked at."""
     gossip_dropped: int = 0
     """QoS 0 messages that came while the runtime was behind."""
     sent: int = 0

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 import aiomqtt
@@ -15,6 +16,7 @@ from edge_agent.adapters.mqtt.bad_input import BadInputLog
 from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
 from edge_agent.adapters.mqtt.door import Door
+from edge_agent.adapters.mqtt.entries import PlainEntries, SignedEntries
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.notices import Notices
@@ -34,11 +36,14 @@ from edge_agent.core.messages import (
     Message,
     PeerMessage,
     Presence,
+    PresenceState,
     ProposalRequest,
+    SignersTold,
+    SignersWanted,
     TokenChunk,
     ViewExchange,
 )
-from edge_agent.ports import EmitEvent
+from edge_agent.ports import EmitEvent, Notary
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel
@@ -47,9 +52,13 @@ _log = logging.getLogger(__name__)
 
 
 class MqttTransport:
-    """`ports.Transport` over MQTT 5. Make it anywhere; use it in one event loop, from `start` to `stop`."""
+    """`ports.Transport` over MQTT 5. Make it anywhere; use it in one event loop, from `start` to `stop`.
 
-    def __init__(self, settings: MqttSettings, rng: random.Random | None = None) -> None:
+    Args:
+        notary: signs and judges entries, in a mesh with certificates; `None` where there are none.
+    """
+
+    def __init__(self, settings: MqttSettings, rng: random.Random | None = None, notary: Notary | None = None) -> None:
         self.counters = Counters()
         self._settings = settings
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects in time; nobody gains by guessing it
@@ -64,6 +73,10 @@ class MqttTransport:
         self._notices = Notices(self.counters)
         self._bad_input = BadInputLog()
         self._door = Door(settings.mesh, settings.device_id, settings.message_rate_hz, settings.message_burst)
+        self._last_will: Presence | None = None
+        self._entries: PlainEntries | SignedEntries = PlainEntries()
+        if notary is not None:
+            self._entries = SignedEntries(settings, notary, self.counters, self._send_certificates)
 
     @property
     def connected(self) -> bool:
@@ -96,7 +109,7 @@ class MqttTransport:
         """
         self._emit = emit
         self._notices.start(emit)
-        will = self._presence(last_will)
+        self._last_will = last_will
         settings = self._settings
         filters = topics.device_inboxes(settings.mesh, settings.device_id)
         optional = (topics.others_presence(settings.mesh), *(self._adverts.filters if self._adverts else ()))
@@ -116,7 +129,7 @@ class MqttTransport:
             owner=settings.device_id,
             own=True,
             inbox=Inbox(filters, self._take, self._connection_changed, optional),
-            will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
+            will=lambda: self._will(self._last_will or last_will),
             on_trouble=lambda detail: self._notices.put(HealthChanged(Part.BROKER, detail)),
         )
         self._home.start()
@@ -186,6 +199,7 @@ class MqttTransport:
 
     def publish_presence(self, presence: Presence) -> None:
         """Publishes this device's retained presence, now and again after every reconnect."""
+        self._last_will = replace(presence, state=PresenceState.OFFLINE)
         if self._home is not None:
             self._home.greet(self._presence(presence))
 
@@ -232,10 +246,11 @@ class MqttTransport:
         event = self._reader.read(incoming)
         if event is None or self._emit is None:
             return
-        if isinstance(event, BadInputReceived):
-            self.counters.bad += 1
-            self._bad_input.note(incoming.topic, len(incoming.payload), event, now)
-        await self._emit(event)
+        for one in self._entries.incoming(event, now):
+            if isinstance(one, BadInputReceived):
+                self.counters.bad += 1
+                self._bad_input.note(incoming.topic, len(incoming.payload), one, now)
+            await self._emit(one)
 
     async def _connection_changed(self, connected: bool) -> None:
         if connected and self._adverts is not None:
@@ -252,10 +267,18 @@ class MqttTransport:
         if self._home is not None:
             self._home.send(item)
 
+    def _will(self, presence: Presence) -> aiomqtt.Will:
+        item = self._presence(presence)
+        return aiomqtt.Will(item.topic, item.payload, item.qos, item.retain)
+
+    def _send_certificates(self, device_id: str, home_broker: str, message: SignersWanted | SignersTold) -> None:
+        self._send(device_id, home_broker, self._outgoing(device_id, message, Priority.BACKGROUND), None)
+
     def _presence(self, presence: Presence) -> Outgoing:
         return self._outgoing(self._settings.device_id, presence, Priority.USERS)
 
     def _outgoing(self, device_id: str, message: Message, priority: Priority) -> Outgoing:
+        message = self._entries.outgoing(message)
         row = topics.row_for(message)
         topic = topics.written_by(self._settings.device_id, self._settings.mesh, device_id, row.channel)
         smaller = partial(shrink, message)
