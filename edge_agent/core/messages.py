@@ -350,6 +350,7 @@ __all__ = [
     "AnswerSummary",
     "AnswersPage",
     "AnswersQuery",
+    "BetweenTransports",
     "Broadcast",
     "BusyReason",
     "ChatMessage",

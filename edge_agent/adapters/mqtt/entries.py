@@ -17,6 +17,7 @@ from typing import TypeVar, final
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.core.events import BadInputReceived, Event, PeerMessageReceived
 from edge_agent.core.messages import (
+    BetweenTransports,
     Message,
     PeerEntry,
     Presence,
@@ -37,7 +38,7 @@ ENTRIES_PER_S = 32.0  # looked at for one sender: seven times what it gossips an
 ENTRIES_BURST = 128.0  # a newcomer is greeted by all of a small mesh at once
 WAITING_S = 10.0  # how long an exchange waits for certificates: a few round trips over a bad radio
 
-SendMessage = Callable[[str, str, SignersWanted | SignersTold], None]
+SendMessage = Callable[[str, str, BetweenTransports], None]
 """Sends to a device at its home broker."""
 
 

@@ -30,6 +30,7 @@ from edge_agent.core.events import BadInputReceived, ConnectionChanged, HealthCh
 from edge_agent.core.health import Part
 from edge_agent.core.messages import (
     AnswersPage,
+    BetweenTransports,
     DeviceStatus,
     DeviceToUser,
     LayerProgress,
@@ -38,8 +39,6 @@ from edge_agent.core.messages import (
     Presence,
     PresenceState,
     ProposalRequest,
-    SignersTold,
-    SignersWanted,
     TokenChunk,
     ViewExchange,
 )
@@ -271,7 +270,7 @@ class MqttTransport:
         item = self._presence(presence)
         return aiomqtt.Will(item.topic, item.payload, item.qos, item.retain)
 
-    def _send_certificates(self, device_id: str, home_broker: str, message: SignersWanted | SignersTold) -> None:
+    def _send_certificates(self, device_id: str, home_broker: str, message: BetweenTransports) -> None:
         self._send(device_id, home_broker, self._outgoing(device_id, message, Priority.BACKGROUND), None)
 
     def _presence(self, presence: Presence) -> Outgoing:
