@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -12,14 +13,15 @@ from hypothesis import strategies as st
 
 from edge_agent.core import messages as m
 from edge_agent.core.incarnations import INCARNATION_MAX
-from edge_agent.wire.checks import CERTIFICATE_LENGTH_MAX, COUNT_MAX, FINGERPRINT_LENGTH, FINGERPRINTS_MAX, PROOF_LENGTH
+from edge_agent.wire.checks import CERTIFICATE_LENGTH_MAX, COUNT_MAX, PROOF_LENGTH
 
 device_ids = st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)  # surrogates alone are not Unicode text
 names = st.text(st.characters(categories=["L", "N", "P"]), max_size=20)
 message_ids = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=40)
-fingerprints = st.from_regex(rf"[A-Za-z0-9_-]{{{FINGERPRINT_LENGTH}}}", fullmatch=True)
-certificates = st.text("AZaz09+/", max_size=40) | st.just("A" * CERTIFICATE_LENGTH_MAX)
+fingerprints = st.binary(min_size=12, max_size=12).map(lambda raw: urlsafe_b64encode(raw).decode())
+proofs = st.binary(min_size=77, max_size=77).map(lambda raw: urlsafe_b64encode(raw).decode()[:PROOF_LENGTH])
+certificates = st.binary(max_size=30).map(lambda raw: b64encode(raw).decode()) | st.just("A" * CERTIFICATE_LENGTH_MAX)
 seconds = st.floats(0, 1e6, allow_nan=False)
 
 _BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
@@ -42,10 +44,10 @@ _BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "layer": st.integers(1, m.LAYERS_MAX),
     "layers": st.integers(0, m.LAYERS_MAX),
     "incarnation": st.integers(0, INCARNATION_MAX),
-    "proof": st.just("") | st.from_regex(rf"[A-Za-z0-9_-]{{{PROOF_LENGTH}}}", fullmatch=True),
+    "proof": st.just("") | proofs,
     "certificate": certificates,
-    "certificates": st.lists(certificates, min_size=1, max_size=FINGERPRINTS_MAX).map(tuple),
-    "fingerprints": st.lists(fingerprints, min_size=1, max_size=FINGERPRINTS_MAX).map(tuple),
+    "certificates": st.lists(certificates, min_size=1, max_size=3).map(tuple),
+    "fingerprints": st.lists(fingerprints, min_size=1, max_size=3).map(tuple),
     "entries": st.deferred(lambda: st.lists(of(m.PeerEntry), min_size=1, max_size=4).map(tuple)),
 }
 _BY_TYPE: dict[object, Callable[[], st.SearchStrategy[Any]]] = {
