@@ -24,6 +24,7 @@ from edge_agent.wire.statements import statement
 from provisioning import certificates as certs
 from provisioning.authority import Identity, MeshAuthority
 from provisioning.errors import ProvisioningError
+from provisioning.web_authority import WebAuthority
 
 PAST = datetime.timedelta(hours=-1)
 
@@ -130,13 +131,25 @@ def test_no_two_fields_can_be_swapped_and_nothing_moved_between_meshes(world: Wo
     assert statement("home", entry(service_time_s_mean=None)) != statement("home", entry(service_time_s_mean=0.0))
 
 
+def of_web(folder: Path, name: str, *, as_device: bool = False) -> Identity:
+    """A certificate of a web CA of the mesh: for a page, or for whatever somebody who has its key likes."""
+    web = WebAuthority.make(folder, "home", [f"{name}.local"], record=lambda *given: None)
+    if not as_device:
+        return web.issue([f"{name}.local"])
+    key, subject = certs.new_key(), certs.device_subject(name)
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=9)
+    forged = certs.make_certificate(subject, key.public_key(), web.certificate, web._key, later)
+    return Identity(certs.certificate_to_pem(forged), certs.key_to_pem(key))
+
+
 Signer = Callable[[World], Identity]
 SIGNERS: dict[str, tuple[Signer, Word]] = {
     "the device itself": (lambda world: world.mesh.issue_device("kitchen"), Word.OWN),
     "another device": (lambda world: world.mesh.issue_device("mallory"), Word.FALSE),
     "the operator": (lambda world: world.mesh.issue_operator(), Word.UNKNOWN),
     "a broker of that name": (lambda world: world.mesh.issue_broker(["kitchen", "kitchen.local"]), Word.UNKNOWN),
-    "a web page of that name": (lambda world: world.mesh.issue_web(["kitchen", "kitchen.local"]), Word.UNKNOWN),
+    "a web page of that name": (lambda world: of_web(world.folder, "kitchen"), Word.UNKNOWN),
+    "a thief of the web CA's key": (lambda world: of_web(world.folder, "kitchen", as_device=True), Word.UNKNOWN),
     "a device of that name in another mesh": (lambda world: world.other.issue_device("kitchen"), Word.UNKNOWN),
     "an expired certificate": (lambda world: world.mesh.issue_device("kitchen", lifetime=PAST), Word.VOID),
 }

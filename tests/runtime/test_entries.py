@@ -23,7 +23,7 @@ from edge_agent.wire.codec import decode, encode
 from edge_agent.wire.statements import statement
 from edge_agent.wire.topics import Channel
 from provisioning.authority import Identity
-from tests.adapters.test_notary import certificate_of, proof_by
+from tests.adapters.test_notary import certificate_of, of_web, proof_by
 from tests.support.brokers import mosquitto  # noqa: F401 - a fixture
 from tests.support.hosts import MESH, Device, make_device
 from tests.support.polling import until
@@ -204,7 +204,9 @@ LIES: dict[str, Lie] = {
         lambda mesh: mesh.authority.issue_operator(), replace(true, home_broker=EVIL, heartbeat=10**6), world
     ),
     "signed by a web page of that name": lambda world, true: by(
-        lambda mesh: mesh.authority.issue_web(["kitchen"]), replace(true, home_broker=EVIL, heartbeat=10**6), world
+        lambda mesh: of_web(mesh.folder, "kitchen", as_device=True),
+        replace(true, home_broker=EVIL, heartbeat=10**6),
+        world,
     ),
     "signed by a revoked card of that name": lambda world, true: by(
         lambda mesh: world.stolen, replace(true, home_broker=EVIL, heartbeat=10**6), world
