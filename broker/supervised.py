@@ -24,6 +24,7 @@ POLL_S = 0.02  # between two questions to one that does not answer, at first
 POLL_SHARE = 0.1  # and then, of the time that it has been asked for: questions cost it a handshake each
 ASK_FIRST_S = 3.0  # for an answer; a handshake takes a small device some hundred milliseconds while it infers
 ASK_MAX_S = 60.0  # the same, after answers that took long or did not come: such a machine is asked more patiently
+ASK_GROWS = 1.5  # times, after one in vain: a question may also have been swallowed, and should be asked again soon
 ASK_SLACK = 4.0  # times as long as the last answer took
 WATCH_S = 0.1  # how soon the end of the child is seen
 HEALTH_INTERVAL_S = 5.0
@@ -158,7 +159,7 @@ class Supervised:
         if answers:
             self._ask_s = min(ASK_MAX_S, max(ASK_FIRST_S, ASK_SLACK * took_s))
         elif took_s >= self._ask_s:
-            self._ask_s = min(ASK_MAX_S, 2 * self._ask_s)
+            self._ask_s = min(ASK_MAX_S, ASK_GROWS * self._ask_s)
         return answers
 
     async def _keep(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -211,7 +213,58 @@ async def test_a_broker_that_hangs_up_before_its_connack_is_tried_again_at_once(
         await one.transport.stop()
 
 
+@contextlib.asynccontextmanager
+async def saying(words: bytes) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A broker that takes a connection, waits for the first byte, says `words`, and then nothing; its port, and
+    whether somebody has come."""
+    came = asyncio.Event()
+
+    async def stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read(1)
+        writer.write(words)
+        while await reader.read(1024):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(stay, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], came
+
+
 CONNACK = bytes((0x20, 3, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"), [("mqtt", b""), ("mqtt", CONNACK), ("mqtts", b"")], ids=["no CONNACK", "no SUBACK", "no TLS"]
+)
+async def test_a_broker_that_takes_a_connection_and_says_nothing_holds_nobody_who_leaves(
+    scheme: str, words: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # whoever waited for any of these would not be back before the test is over
+    monkeypatch.setattr("edge_agent.adapters.mqtt.connection.CONNECT_TIMEOUT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr("edge_agent.adapters.mqtt.connection.CONNECT_TIMEOUT_MAX_S", 10 * PATIENCE_S)
+    monkeypatch.setattr("edge_agent.adapters.mqtt.connection.END_TIMEOUT_S", 10 * PATIENCE_S)
+    async with saying(words) as (port, came):
+        one = Device("a", f"{scheme}://127.0.0.1:{port}")
+        await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
+        await came.wait()
+        async with asyncio.timeout(PATIENCE_S):
+            await one.transport.stop()
+        async with asyncio.timeout(PATIENCE_S):  # as asyncio.run does in the end: no thread is left that waits
+            await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def test_a_broker_whose_answers_take_long_is_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.adapters.mqtt.connection.CONNECT_TIMEOUT_S", 0.1)
+    async with saying(b"") as (port, _):
+        one = Device("a", f"mqtts://127.0.0.1:{port}")
+        await one.transport.start(one.emit, presence("a", m.PresenceState.OFFLINE))
+        home = one.transport._home
+        assert home is not None
+        await until(lambda: home._connect_timeout_s >= 0.4, "twice the time, twice")
+        await one.transport.stop()
+
+
 BUSY = bytes((0xE0, 2, 137, 0))  # a DISCONNECT with reason 137
 
 

@@ -145,7 +145,7 @@ async def test_a_machine_on_which_an_answer_takes_long_is_asked_more_patiently(t
     try:
         while not await child._asked():
             pass
-        assert [round(asked) for asked in doctor.asked] == [3, 6, 12, 24, 48]
+        assert [round(asked) for asked in doctor.asked] == [3, 4, 7, 10, 15, 23, 34, 51]
         await child._asked()
         assert doctor.asked[-1] == supervised.ASK_MAX_S
         doctor.takes_s = 0.1

@@ -26,7 +26,8 @@ from edge_agent.mqtt_waits import keep_cancellations
 
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
 KEEPALIVE_S = 15  # a dead peer is seen after one and a half of it; a ping every 15 s costs a device nothing
-CONNECT_TIMEOUT_S = 3.0  # a broker in reach answers in milliseconds; the thread that waits can't be cancelled
+CONNECT_TIMEOUT_S = 3.0  # for TCP and each step of TLS; a broker in reach answers in milliseconds
+ANSWER_TIMEOUT_S = 10.0  # for a CONNACK and each acknowledgement
 
 # Each failed try ends as an error that its caller tells or logs; a second line on a user's terminal helps nobody.
 _library_log = logging.getLogger(f"{__name__}.library")
@@ -107,6 +108,7 @@ def open_client(
     on_certificate: Callable[[frozenset[str]], None] | None = None,
     session_expiry_s: int = 0,
     on_limits: Callable[[BrokerLimits], None] | None = None,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
 ) -> aiomqtt.Client:
     """Returns a client that is not connected yet: use it once, in `async with`, and make a new one to reconnect.
 
@@ -141,8 +143,9 @@ def open_client(
         tls_context=context,
         socket_options=_SOCKET_OPTIONS,
         logger=_library_log,
+        timeout=max(ANSWER_TIMEOUT_S, connect_timeout_s),
     )
-    client._client.connect_timeout = CONNECT_TIMEOUT_S  # aiomqtt has no argument for it; the default is 5 s
+    client._client.connect_timeout = connect_timeout_s  # aiomqtt has no argument for it; the default is 5 s
     _fail_early(client)
     keep_cancellations(client)
     if on_limits is not None:

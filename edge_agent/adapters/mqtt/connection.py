@@ -42,7 +42,10 @@ _log = logging.getLogger(__name__)
 
 THROWN_OUT_WITHIN_S = 60.0  # longer than two clones leave each other alone
 THROWN_OUT_MAX = 3  # a broker's restart and a bad moment of the network look the same, but not three times in a row
-END_TIMEOUT_S = CONNECT_TIMEOUT_S + 1.0  # a connect under way cannot be cancelled, only outlasted
+END_TIMEOUT_S = CONNECT_TIMEOUT_S + 1.0  # only the look for a host's address cannot be given up
+CONNECT_TIMEOUT_MAX_S = 24.0  # as long as it may become where connects take long: each holds a thread meanwhile
+CONNECT_SLACK = 4.0  # times as long as the last connect took
+FLUSH_UNCONNECTED_S = 1.0  # for a connect under way to come about, and take along what waits
 
 
 @final
@@ -102,6 +105,8 @@ class Connection:
         self._troubles = Troubles(
             lambda: str(self.url), on_trouble, steady_s=settings.steady_s, refused_steady_s=settings.refused_steady_s
         )
+        self._connecting: Link | None = None
+        self._connect_timeout_s = CONNECT_TIMEOUT_S
         self._sender = Sender(settings, counters, self._troubles, lambda: str(self.url))
         self._tasks = Keeper("mqtt")
         self._ended = asyncio.Event()
@@ -170,10 +175,12 @@ class Connection:
     async def stop(self, flush_s: float) -> None:
         """Waits at most `flush_s` seconds until all is acknowledged, then disconnects so that no will fires."""
         with contextlib.suppress(TimeoutError):
-            await within(self._sender.idle.wait(), flush_s)
+            await within(self._sender.idle.wait(), flush_s if self.connected else min(flush_s, FLUSH_UNCONNECTED_S))
         self._stopping.set()
         if self._link is not None:
             self._link.end()
+        elif self._connecting is not None:
+            self._connecting.give_up()
         if self._started:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_TIMEOUT_S):
@@ -238,16 +245,21 @@ class Connection:
         link = Link(self._client(), self._settings.incoming_max, self._counters, self._sender.published)
         steady: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
+        began, self._connecting = loop.time(), link
         try:
             async with link.client:
                 link.opened()
                 self._limits = link.limits
                 refused = await self._subscribe(link, self._inbox) if self._inbox is not None else []
-                self._connected_at = loop.time()
+                self._connecting, self._connected_at = None, loop.time()
+                self._took(self._connected_at - began, came_about=True)
                 self._troubles.connected(link.limits if self._own else BrokerLimits(), refused)
                 steady = loop.call_later(self._troubles.steady_s, self._troubles.steady)
                 await self._serve(link)
         finally:
+            if self._connecting is not None:
+                self._connecting = None
+                self._took(loop.time() - began, came_about=False)
             if steady is not None:
                 steady.cancel()
             link.close_socket()
@@ -257,6 +269,16 @@ class Connection:
         soon = loop.time() - self._connected_at < THROWN_OUT_WITHIN_S
         self._thrown_out = self._thrown_out + 1 if soon and isinstance(link.lost_by, WordlessError) else 0
         return trouble
+
+    def _took(self, seconds: float, *, came_about: bool) -> None:
+        """Learns from a connect how long the next one may take: on a busy small machine a handshake takes seconds."""
+        if came_about:
+            wanted_s = CONNECT_SLACK * seconds
+        elif seconds >= self._connect_timeout_s:
+            wanted_s = 2 * self._connect_timeout_s
+        else:
+            return
+        self._connect_timeout_s = min(CONNECT_TIMEOUT_MAX_S, max(CONNECT_TIMEOUT_S, wanted_s))
 
     async def _subscribe(self, link: Link, inbox: Inbox) -> list[tuple[str, str]]:
         """Subscribes to what is to be read; returns what may not be and can be done without, as (filter, reason).
@@ -307,6 +329,7 @@ class Connection:
             names=() if self._serves_others else (self._owner,),
             on_certificate=self._certificate_shown,
             session_expiry_s=settings.session_expiry_s if self._own else 0,
+            connect_timeout_s=self._connect_timeout_s,
         )
 
     def _will_now(self) -> aiomqtt.Will | None:

@@ -23,6 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.adapters.mqtt.client import unless_lost
+from edge_agent.adapters.mqtt.dial import Dial
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.outbox import Outgoing
 from edge_agent.adapters.mqtt.reasons import WILDCARDS_NOT_SUPPORTED, code_of
@@ -76,6 +77,7 @@ class Link:
         self._paho.on_connect = self._connected
         self._paho.on_socket_register_write = self._register_write
         self._thread = threading.get_ident()
+        self._dial = Dial(client)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -88,6 +90,10 @@ class Link:
         self._backlog.clear()
         self._ended = True
         self._arrived.set()
+
+    def give_up(self) -> None:
+        """Ends a connect under way, at whatever step it is; `async with link.client` then raises."""
+        self._dial.give_up()
 
     def close_socket(self) -> None:
         """Closes the socket if it is still open, as after a connect that timed out or was cancelled half-way."""
