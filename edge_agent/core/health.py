@@ -17,6 +17,8 @@ class Part(StrEnum):
 
     ENGINE = "engine"
     JOURNAL = "journal"
+    RESERVE = "reserve"
+    """The journal's room for ends on a full disk: without it the journal is as durable as it was, until then."""
     TELEMETRY = "telemetry"
     BROKER = "broker"
     GATEWAY = "gateway"

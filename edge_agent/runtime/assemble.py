@@ -68,6 +68,7 @@ def make_host(config: AgentConfig, home: Home, transport: Transport, reports: He
             config.journal_path,
             answers_kept_s=config.agent.answers_kept_s,
             answers_bytes_max=config.agent.answers_bytes_max,
+            device_id=config.device.id,
         ),
         telemetry=FileTelemetrySink(
             config.telemetry_folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_agent.adapters.journal import SqliteJournal
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
 from edge_agent.core.events import Event, HealthChanged, JoinedLayer, ReplyRoute, SessionsRestored
+from edge_agent.core.health import Part
 from edge_agent.core.messages import Answer, Contribution, Prompt
 from edge_agent.ports import EmitEvent
 
@@ -25,7 +26,15 @@ class Journal(SqliteJournal):
     @property
     def health(self) -> list[str]:
         """What it said of its health, "" for well."""
-        return [event.detail for event in self.said if isinstance(event, HealthChanged)]
+        return self._said_of(Part.JOURNAL)
+
+    @property
+    def reserve(self) -> list[str]:
+        """What it said of its reserve."""
+        return self._said_of(Part.RESERVE)
+
+    def _said_of(self, part: Part) -> list[str]:
+        return [event.detail for event in self.said if isinstance(event, HealthChanged) and event.part is part]
 
     async def record_prompt(self, prompt: Prompt, reply: ReplyRoute, deadline_in_s: float | None) -> None:
         await self.write(JournalPrompt(prompt, reply, deadline_in_s, 2, 3))

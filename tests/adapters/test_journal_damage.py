@@ -6,11 +6,14 @@ SQLite's own check looks at its pages, not at what a text or number holds, so mo
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edge_agent.adapters.journal.damaged import DETAIL
 from edge_agent.adapters.journal.database import SCHEMA_VERSION_MAX
+from edge_agent.wire.codec import decode, encode
 from tests.adapters.journals import Journal
 from tests.adapters.test_journal import ALICE, answer, prompt, responses
 from tests.support.polling import until
@@ -32,7 +35,7 @@ async def filled(path: Path) -> None:
 
 async def kept_after(path: Path) -> list[str]:
     """Opens a damaged journal, which must work, now and after another start; returns which prompts it still knew."""
-    journal = Journal(path)
+    journal = Journal(path, device_id="d1")
     restored = await journal.open()
     assert await journal.next_incarnation() < 2**52
     await journal.record_prompt(prompt("new"), ALICE, None)
@@ -95,6 +98,70 @@ async def test_a_damaged_number_costs_its_row(change: str, tmp_path: Path, caplo
     connection.close()
     assert await kept_after(path) == ["p-0", "p-2"]
     assert caplog.text.count("a journalled row of prompts is not readable and is dropped") == 1
+
+
+async def told_after(path: Path) -> dict[str, tuple[str, str]]:
+    """What is told after a start of a damaged journal: to whom, and what, by prompt."""
+    journal = Journal(path, device_id="d1")
+    restored = await journal.open()
+    await journal.close()
+    again = await journal.open()
+    kept, kept_again = ([replace(one, age_s=0.0) for one in each.answers] for each in (restored, again))
+    assert kept_again == kept, "until it is delivered, it is told again, the same"
+    await journal.close()
+    told = [kept for kept in restored.answers if not kept.delivered]
+    for kept in told:
+        assert decode(encode(kept.answer)) == kept.answer, "a user's program can read it"
+    return {kept.answer.prompt_id: (kept.reply.inbox, kept.answer.detail) for kept in told}
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "is_told"),
+    [
+        ("prompts", "prompt = replace(prompt, '{', '[')", True),
+        ("prompts", "prompt = x'ff00ff'", True),
+        ("prompts", "wall_s = 'then'", True),
+        ("prompts", "fanout = -1", True),
+        ("prompts", "reply = replace(reply, '{', '[')", False),
+        ("prompts", "reply = replace(reply, 'alice', 'alicf')", False),
+        ("prompts", "inbox = 'user.bob/0', prompt = ''", False),
+        ("prompts", "prompt_id = CAST(x'ff41' AS TEXT), prompt = ''", False),
+        ("prompts", "prompt_id = x'00', prompt = ''", False),
+        ("answers", "answer = replace(answer, '{', '[')", True),
+        ("answers", "wall_s = 'then'", True),
+        ("answers", "answer = '', delivered = 1", False),
+        ("answers", "answer = '', reply = ''", False),
+    ],
+)
+async def test_the_user_of_a_damaged_row_is_told_where_it_says_who_that_is(
+    table: str, change: str, is_told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.sqlite3"
+    await filled(path)
+    which = "ended" if table == "answers" else "p-1"
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE {table} SET {change} WHERE prompt_id = '{which}'")
+    connection.close()
+    told = await told_after(path)
+    whole = {"ended": ("user.alice/0", "")} if which != "ended" else {}
+    assert told == whole | ({which: ("user.alice/0", DETAIL)} if is_told else {})
+    assert ("its user is told" in caplog.text, "nobody is told" in caplog.text) == (is_told, not is_told)
+
+
+async def test_a_damaged_layer_costs_itself_and_what_was_built_on_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    await filled(path)
+    journal = Journal(path)
+    await journal.open()
+    await journal.record_layer("p-1", ALICE, 2, responses(1))
+    await journal.close()
+    for layer, left in ((2, 1), (1, 0)):
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE layers SET joined = '[' WHERE layer = ? AND prompt = 2", (layer,))
+        connection.close()
+        restored = await journal.open()
+        assert [len(session.layers) for session in restored.sessions] == [1, left, 1]
+        await journal.close()
 
 
 @pytest.mark.parametrize("value", ["'many'", "-9", "9223372036854775807", "1.5"])

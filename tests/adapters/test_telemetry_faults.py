@@ -10,6 +10,7 @@ import gzip
 import json
 import logging
 import re
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ import pytest
 
 from edge_agent.adapters.telemetry import FileTelemetrySink, TelemetryServer, read_points
 from edge_agent.adapters.telemetry.progress import ShippingFigures
+from edge_agent.adapters.telemetry.shipping_status import look_at_spool
 from provisioning.authority import MeshAuthority
 from tests.adapters.telemetry_samples import HURRIED, SESSION, new_sink, until
 from tests.support.faulty_database import FaultyDatabase, Reply, Write, take
@@ -419,6 +421,31 @@ async def test_a_server_whose_answer_never_ends_delays_nothing_and_is_named(
         (line,) = lines_about(caplog)
         assert re.search(said_of(what, how), line), line
         await mended(sink, tmp_path, database)
+
+
+async def test_an_answer_that_takes_long_is_told_while_it_is_waited_for_and_no_more_once_it_came(
+    database: FaultyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = threading.Event()
+
+    def dawdle(write: Write) -> Reply:
+        answer.wait(PATIENCE_S)
+        return Reply(204)
+
+    database.behave = dawdle
+    server = TelemetryServer(database.url, token=TOKEN)
+
+    def trouble() -> str:
+        return look_at_spool(tmp_path, "dev-1", [server]).databases[0].trouble
+
+    async with sink_of(tmp_path, database, timeout_s=PATIENCE_S) as sink:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("edge_agent.adapters.telemetry.watchdog.SLOW_SHARE", 0.1 / PATIENCE_S)
+            await record(sink, tmp_path)
+            await until(lambda: "has not answered whole for 0.1 s" in trouble(), PATIENCE_S)
+        answer.set()
+        await until(lambda: trouble() == "", PATIENCE_S)
+    assert lines_about(caplog) == []
 
 
 async def test_a_server_that_closes_in_the_midst_of_its_answer_gets_the_points_again_and_keeps_one_of_each(

@@ -208,7 +208,7 @@ async def test_one_that_is_about_its_end_may_finish_and_one_that_is_not_is_kille
     saved = tmp_path / "saved"
     saves = "import signal,sys,time\ndef end(*_):\n while time.process_time() < 2: pass\n"
     saves += f" open({str(saved)!r}, 'w'); sys.exit()\n"
-    saves += "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\nsignal.pause()"
+    saves += "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\nwhile True: time.sleep(0.01)"
     child = ChildProcess([sys.executable, "-c", saves], tmp_path / "saves.log")
     await child.start()
     await until(lambda: child.tail() == "up", "it runs")

@@ -221,7 +221,7 @@ export interface Presence {
 }
 
 /** What can be well or not. */
-export type Part = "engine" | "journal" | "telemetry" | "broker" | "gateway" | "steward" | "discovery";
+export type Part = "engine" | "journal" | "reserve" | "telemetry" | "broker" | "gateway" | "steward" | "discovery";
 
 /** What is wrong with a part, in one line that says the way out where there is one. */
 export interface Problem {

@@ -153,7 +153,7 @@ export const SHAPES: Record<string, Fields> = {
     certificate: { shape: "string", default: "" },
   },
   Problem: {
-    part: { shape: { oneOf: ["engine", "journal", "telemetry", "broker", "gateway", "steward", "discovery"] } },
+    part: { shape: { oneOf: ["engine", "journal", "reserve", "telemetry", "broker", "gateway", "steward", "discovery"] } },
     detail: { shape: "string" },
   },
   DeviceStatus: {

@@ -15,7 +15,7 @@ from typing import final
 
 from edge_agent.adapters.journal.database import is_damage, is_foreign, open_database, set_aside
 from edge_agent.adapters.journal.moment import Moment
-from edge_agent.adapters.journal.reserve import Reserve
+from edge_agent.adapters.journal.reserve import Reserve, reserve_of
 from edge_agent.adapters.journal.store import Record, Store
 from edge_agent.core.effects import JournalAnswer
 from edge_agent.core.errors import JournalError
@@ -23,7 +23,6 @@ from edge_agent.core.events import RestoredAnswer, SessionsRestored
 
 log = logging.getLogger(__name__)
 
-RESERVE_SUFFIX = "-ends"
 RESERVE_TRY_EVERY = 64  # records between two tries to make a reserve for which there was no room
 COPY_BYTES_MAX = 64 * 1024 * 1024  # of a journal that is read while the disk takes nothing; it is some megabytes
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, for as long as it takes to read
@@ -44,12 +43,16 @@ class JournalFile:
         answers_bytes_max: int,
         reserve_bytes: int,
         now: Callable[[], Moment],
+        device_id: str = "",
     ) -> None:
+        self._device_id = device_id
         self.refusal: Exception | None = None
         """Why the disk takes nothing, while it does not."""
         self._told = True
         self._file_id: tuple[int, int] | None = None
         self._until_reserve = 0
+        self.reserve_trouble = ""
+        """Why there is no room for ends on a full disk, "" if there is."""
         self.damage = ""
         """What happened to a damaged file; whoever tells it empties it."""
         self._path = path
@@ -58,7 +61,7 @@ class JournalFile:
         self._now = now
         self._connection: sqlite3.Connection | None = None
         self._store: Store | None = None
-        self._reserve = Reserve(path.with_name(f"{path.name}{RESERVE_SUFFIX}"), reserve_bytes)
+        self._reserve = Reserve(reserve_of(path), reserve_bytes)
 
     def open(self) -> SessionsRestored:
         """Opens it and returns what it holds; sets a damaged file aside.
@@ -157,15 +160,22 @@ class JournalFile:
         self._until_reserve -= records
         if not self._reserve.is_open and self._until_reserve <= 0:
             self._until_reserve = RESERVE_TRY_EVERY
-            with contextlib.suppress(OSError):  # said when it was first missed
-                self._reserve.open()
+            self.make_reserve()
 
-    def _take_from_reserve(self, store: Store) -> None:
-        """Has the journal keep what it refused before."""
+    def make_reserve(self) -> None:
+        """Takes the room for ends, if there is any; `reserve_trouble` says what came of it."""
         try:
             self._reserve.open()
         except OSError as error:  # the journal works: it is not to fail for the want of its reserve
-            log.warning("%s: ends will find no reserve on a full disk: %s", self._path, in_words(error))
+            if not self.reserve_trouble:
+                log.warning("%s: ends will find no reserve on a full disk: %s", self._path, in_words(error))
+            self.reserve_trouble = in_words(error)
+        else:
+            self.reserve_trouble = ""
+
+    def _take_from_reserve(self, store: Store) -> None:
+        """Has the journal keep what it refused before."""
+        self.make_reserve()
         if records := self._reserve.records:
             store.write(records)
             with contextlib.suppress(OSError):  # then they are taken once more, which changes nothing
@@ -232,6 +242,7 @@ class JournalFile:
             answers_kept_s=self._answers_kept_s,
             answers_bytes_max=self._answers_bytes_max,
             now=self._now,
+            device_id=self._device_id,
         )
 
 

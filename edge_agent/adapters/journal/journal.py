@@ -35,6 +35,7 @@ WAITING_MAX = 4096  # records that wait for the disk: several for each session o
 BATCH_MAX = 256  # records that one transaction writes: bounds what a failing one has to do again
 RETRY_MIN_S = 1.0  # after a failure; doubled with each further one
 RETRY_MAX_S = 60.0
+RESERVE_RETRY_S = 60.0  # between looks for room for the reserve, should nothing be written meanwhile
 
 _T = TypeVar("_T")
 
@@ -45,6 +46,8 @@ class SqliteJournal:
     A prompt is known by its id together with whose it is. `answers_kept_s` and `answers_bytes_max` bound what is
     kept of the past; give it the same as the agent's settings, so that both forget the same. Answers that no broker has
     taken stay longer (`store.UNDELIVERED_KEPT_S`). Prompts that have not ended are never dropped.
+
+    device_id: in whose name the user of a damaged record is told so; with "" nobody is.
     """
 
     def __init__(
@@ -55,15 +58,18 @@ class SqliteJournal:
         answers_bytes_max: int = 8 * 1024 * 1024,
         reserve_bytes: int = RESERVE_BYTES,
         now: Callable[[], Moment] = read_moment,
+        device_id: str = "",
     ) -> None:
         self._path = path
         self._now = now
-        self._file = JournalFile(path, answers_kept_s, answers_bytes_max, reserve_bytes, now)  # touched by the thread
+        # touched by the thread
+        self._file = JournalFile(path, answers_kept_s, answers_bytes_max, reserve_bytes, now, device_id)
         self._emit: EmitEvent | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._trouble = ""
+        self._reserve_said = ""
         self._ill = asyncio.Event()
         self._keeper = Keeper("journal")
 
@@ -93,6 +99,8 @@ class SqliteJournal:
             raise
         if self._file.refusal is not None:
             await self._failed(self._file.refusal)
+        self._reserve_said = ""
+        await self._say_reserve()
         return restored
 
     async def next_incarnation(self) -> int:
@@ -155,6 +163,7 @@ class SqliteJournal:
         if trouble is not None:
             await self._failed(trouble)
             return
+        await self._say_reserve()
         # that a small record found room does not say that the disk is well: `_recover` finds that out
         damage, self._file.damage = self._file.damage, ""
         if damage and not self._trouble:
@@ -202,6 +211,27 @@ class SqliteJournal:
                 await self._say(restored)
             pause_s = RETRY_MIN_S
             await self._well()
+            await self._say_reserve()
+
+    async def _say_reserve(self) -> None:
+        """Tells that there is no room for ends on a full disk, and that there is again. It is tried for ever."""
+        trouble = self._file.reserve_trouble
+        words = (
+            trouble
+            and f"should the disk fill up, ends of prompts could not be kept, and would be worked out anew: {trouble}"
+        )
+        if words != self._reserve_said:
+            self._reserve_said = words
+            await self._say(HealthChanged(Part.RESERVE, words))
+        if words:
+            self._keeper.keep("making its reserve", self._make_reserve)
+
+    async def _make_reserve(self) -> None:
+        while True:
+            await asyncio.sleep(RESERVE_RETRY_S)
+            if self._reserve_said and not self._trouble:
+                await self._in_thread(self._file.make_reserve)
+                await self._say_reserve()
 
     async def _say(self, event: HealthChanged | SessionsRestored) -> None:
         if self._emit is not None:

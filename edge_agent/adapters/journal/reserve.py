@@ -27,9 +27,16 @@ log = logging.getLogger(__name__)
 
 RESERVE_BYTES = 4 * 1024 * 1024  # a thousand ends of 4 KB: a queue of the default length, many times over
 FREE_SHARE = 2  # times as much as the reserve must be free before it is made: the journal needs room, too
+RESERVE_ROOM_BYTES = FREE_SHARE * RESERVE_BYTES
+_SUFFIX = "-ends"
 _HEAD_BYTES = 8
 _FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # what a link names is not ours to write
 _RECORD = TypeAdapter(JournalAnswer)
+
+
+def reserve_of(journal: Path) -> Path:
+    """Where the reserve of a journal is."""
+    return journal.with_name(f"{journal.name}{_SUFFIX}")
 
 
 @final

@@ -6,6 +6,7 @@ chose the same id have two prompts, and neither is sent the other's answer.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from edge_agent.adapters.journal.damaged import owed_end
 from edge_agent.adapters.journal.database import synchronise, transaction
 from edge_agent.adapters.journal.moment import Moment
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
@@ -59,8 +61,10 @@ class Store:
         answers_kept_s: float,
         answers_bytes_max: int,
         now: Callable[[], Moment],
+        device_id: str = "",
     ) -> None:
         self._db = connection
+        self._device_id = device_id
         self._answers_kept_s = answers_kept_s
         self._answers_bytes_max = answers_bytes_max
         self._answer_bytes = 0
@@ -73,14 +77,21 @@ class Store:
         synchronise(self._db, True)
         with transaction(self._db):
             self._db.execute("SELECT name, value FROM counters")  # that it is there; the others are read below
-            for table, possible in _POSSIBLE.items():
-                self._drop(table, self._numbers(table, f"NOT ({possible})"), "its numbers are damaged")
+            owed = [
+                self._drop(table, number, "its numbers are damaged")
+                for table, possible in _POSSIBLE.items()
+                for number in self._numbers(table, f"NOT ({possible})")
+            ]
+            self._tell_later(owed, now)
             self._prune(now)
             self._db.execute("UPDATE prompts SET restarts = restarts + 1")
             for (number,) in self._db.execute("SELECT number FROM prompts").fetchall():
                 self._count_time(number, now)
-            sessions = self._read_each("prompts", self._read_session)
-            answers = self._read_each("answers", self._read_answer)
+            sessions = self._read_each("prompts", self._read_session, now)
+            self._read_each(
+                "answers", self._read_answer, now
+            )  # so that what is left can be read, with ends of the rest
+            answers = self._read_each("answers", self._read_answer, now)
         self._give_back_space(0)
         return SessionsRestored(sessions, answers)
 
@@ -215,51 +226,84 @@ class Store:
             # as a script: it yields a row without columns for each page, which `execute` would not step through
             self._db.executescript("PRAGMA incremental_vacuum")
 
-    def _read_each(self, table: str, read: Callable[[int], _T]) -> tuple[_T, ...]:
+    def _read_each(self, table: str, read: Callable[[int], _T], now: Moment) -> tuple[_T, ...]:
         """Reads every row in order; one that cannot be read any more is removed, and said to be."""
-        found = []
+        found, owed = [], []
         for number in self._numbers(table, "true"):
             try:
                 found.append(read(number))
             except ValidationError as error:
-                self._drop(table, [number], error.errors()[0]["msg"])
+                owed.append(self._drop(table, number, error.errors()[0]["msg"]))
+            except _UnlikeError:
+                owed.append(self._drop(table, number, "it names two users"))
+        self._tell_later(owed, now)
         return tuple(found)
 
     def _numbers(self, table: str, which: str) -> list[int]:
         rows = self._db.execute(f"SELECT number FROM {table} WHERE {which} ORDER BY number")  # noqa: S608 - our own words
         return [number for (number,) in rows.fetchall()]
 
-    def _drop(self, table: str, numbers: list[int], why: str) -> None:
-        for number in numbers:
-            log.error("a journalled row of %s is not readable and is dropped: %s", table, why)
-            self._db.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - our own table names
+    def _drop(self, table: str, number: int, why: str) -> tuple[Answer, ReplyRoute] | None:
+        """Removes a row. Returns the end that is owed to its user, where it says who that is."""
+        told = "delivered = 1" if table == "answers" else "false"
+        prompt_id, inbox, reply, told = self._db.execute(
+            f"SELECT prompt_id, inbox, reply, {told} FROM {table} WHERE number = ?",  # noqa: S608 - our own words
+            (number,),
+        ).fetchone()
+        self._db.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - our own table names
+        owed = None if told else owed_end(prompt_id, inbox, reply, self._device_id)
+        then = "nobody is told" if owed is None else "its user is told"
+        log.error("a journalled row of %s is not readable and is dropped: %s; %s", table, why, then)
+        return owed
+
+    def _tell_later(self, owed: Sequence[tuple[Answer, ReplyRoute] | None], now: Moment) -> None:
+        """Keeps ends in the place of rows that are gone; they are told as all that are restored."""
+        for end in owed:
+            if end is not None:
+                self._record_answer(*end, now)
 
     def _read_session(self, number: int) -> RestoredSession:
-        prompt, reply, deadline_in_s, elapsed_s, restarts, layer_count, fanout = self._db.execute(
-            "SELECT prompt, reply, deadline_in_s, elapsed_s, restarts, layer_count, fanout FROM prompts"
+        prompt, reply, inbox, deadline_in_s, elapsed_s, restarts, layer_count, fanout = self._db.execute(
+            "SELECT prompt, reply, inbox, deadline_in_s, elapsed_s, restarts, layer_count, fanout FROM prompts"
             " WHERE number = ?",
             (number,),
         ).fetchone()
         rows = self._db.execute("SELECT layer, joined FROM layers WHERE prompt = ? ORDER BY layer", (number,))
         # a layer builds on the one before: those after a gap are of no use
         joined = [row[1] for expected, row in enumerate(rows.fetchall(), start=1) if row[0] == expected]
+        layers: list[JoinedLayer] = []
+        with contextlib.suppress(ValidationError):  # it is asked again from a damaged layer on
+            for layer in joined:
+                layers.append(_JOINED.validate_json(layer))  # noqa: PERF401 - those before a damaged one stay
         return RestoredSession(
             prompt=_PROMPT.validate_json(prompt),
-            reply=_REPLY.validate_json(reply),
+            reply=_route(reply, inbox),
             remaining_s=None if deadline_in_s is None else max(0.0, deadline_in_s - elapsed_s),
             elapsed_s=elapsed_s,
-            layers=tuple(_JOINED.validate_json(layer) for layer in joined),
+            layers=tuple(layers),
             restarts=restarts,
             layer_count=layer_count,
             fanout=fanout,
         )
 
     def _read_answer(self, number: int) -> RestoredAnswer:
-        answer, reply, delivered, *noted = self._db.execute(
-            "SELECT answer, reply, delivered, wall_s, boot_id, since_boot_s FROM answers WHERE number = ?", (number,)
+        answer, reply, inbox, delivered, *noted = self._db.execute(
+            "SELECT answer, reply, inbox, delivered, wall_s, boot_id, since_boot_s FROM answers WHERE number = ?",
+            (number,),
         ).fetchone()
         age_s = self._now().seconds_since(Moment(*noted))
-        return RestoredAnswer(_ANSWER.validate_json(answer), _REPLY.validate_json(reply), bool(delivered), age_s)
+        return RestoredAnswer(_ANSWER.validate_json(answer), _route(reply, inbox), bool(delivered), age_s)
+
+
+class _UnlikeError(Exception):
+    """A row's two words on whose it is disagree: what it holds could be told to somebody else."""
+
+
+def _route(reply: str, inbox: str) -> ReplyRoute:
+    route = _REPLY.validate_json(reply)
+    if route.inbox != inbox:
+        raise _UnlikeError
+    return route
 
 
 def _to_json(adapter: TypeAdapter[_T], value: _T) -> str:

@@ -21,6 +21,7 @@ from typing import Any, final
 from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, tls_context, unreachable
 from edge_agent.adapters.telemetry.watchdog import Watchdog
 from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.tasks import Told, unheard
 
 GZIP_LEVEL = 4  # our lines shrink to a tenth at any level; higher ones only take longer
 BROKEN_OFF = "broken off"
@@ -146,18 +147,19 @@ class DatabaseWriter:
         pool = self._client.api_client.rest_client.pool_manager.connection_from_url(self._server.url)
         return int(pool.num_connections)
 
-    def write(self, lines: bytes, timeout_s: float) -> None:
+    def write(self, lines: bytes, timeout_s: float, slow: Told = unheard) -> None:
         """Writes lines; returns when the database has taken them all.
 
         VictoriaMetrics answers 204 to lines that it cannot read or keep as well, leaves them out and says so in its own
         log alone. So only lines are given to it that it can: see `vetting`.
 
         timeout_s: how long the answer may be waited for; the rest of it may take as long again.
+        slow: told in one line, in another thread, that the answer takes long.
 
         Raises:
             WriteError: it has not, or nobody knows.
         """
-        with self._watchdog.watch(timeout_s):
+        with self._watchdog.watch(timeout_s, lambda how: slow(f"{self._server.url} {how}")):
             try:
                 self._write(lines, timeout_s)
             except Exception as error:  # whatever a socket that is gone leads to

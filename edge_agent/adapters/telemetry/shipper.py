@@ -179,8 +179,11 @@ class Shipper:
         timeout_s = self._server.timeout_s
         if self._stopping.is_set():
             timeout_s = min(timeout_s, max(0.1, self._left_s()))
-        writer.write(batch.data, STOP_TRY_S if self._stopping.is_set() and self._trouble else timeout_s)
+        timeout_s = STOP_TRY_S if self._stopping.is_set() and self._trouble else timeout_s
+        writer.write(batch.data, timeout_s, self._is_slow)
         self._progress.sent(batch)
+        if self._trouble is None:
+            self._progress.note_trouble("")
         self._failures = 0
         if self._trouble is not None:
             self._delivered += batch.points
@@ -250,6 +253,11 @@ class Shipper:
                 *(self.label, self._refused_untold, self._refused.path, words),
             )
             self._refused_told_at, self._refused_untold = now, 0
+
+    def _is_slow(self, how: str) -> None:
+        """An answer that is still waited for. Told to who looks; the log is told how it ends."""
+        if self._trouble is None:
+            self._progress.note_trouble(how)
 
     def _note_trouble(self, failure: WriteError) -> None:
         """One line when trouble begins or becomes another; not one for each try."""

@@ -10,11 +10,12 @@ import contextlib
 import io
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 ANSWER_BYTES_MAX = 1024 * 1024  # a refusal quotes a line or two of what it was sent
 LOOK_EVERY_S = 0.1
+SLOW_SHARE = 0.2  # of the time of an answer: one that takes so long is told, and may still come
 _OF_THE_BODY = ("Content-Encoding", "Content-Length", "Transfer-Encoding")  # of what was read already
 
 
@@ -34,12 +35,14 @@ class Watchdog:
         pools.pool_classes_by_scheme = {scheme: self._watched(kind) for scheme, kind in kinds.items()}
 
     @contextlib.contextmanager
-    def watch(self, timeout_s: float) -> Iterator[None]:
+    def watch(self, timeout_s: float, slow: Callable[[str], None]) -> Iterator[None]:
         """Whatever is asked inside is cut off at `ANSWER_BYTES_MAX`, or once it has taken `timeout_s` beyond the time
-        that the library gives the first word of an answer; `cut` says why."""
+        that the library gives the first word of an answer; `cut` says why. Long before, `slow` is told, once, in the
+        watchdog's thread."""
         self.cut = ""
         done = threading.Event()
-        watcher = threading.Thread(target=self._look, args=(done, timeout_s), name="telemetry watchdog", daemon=True)
+        arguments = (done, timeout_s, slow)
+        watcher = threading.Thread(target=self._look, args=arguments, name="telemetry watchdog", daemon=True)
         watcher.start()
         try:
             yield
@@ -47,8 +50,12 @@ class Watchdog:
             done.set()
             watcher.join()
 
-    def _look(self, done: threading.Event, timeout_s: float) -> None:
-        if done.wait(2 * timeout_s):
+    def _look(self, done: threading.Event, timeout_s: float, slow: Callable[[str], None]) -> None:
+        slow_s = SLOW_SHARE * timeout_s
+        if done.wait(slow_s):
+            return
+        slow(f"has not answered whole for {slow_s:g} s; it is waited for")
+        if done.wait(2 * timeout_s - slow_s):
             return
         self.cut = self.cut or f"did not answer whole within {timeout_s:g} s"
         while not done.wait(LOOK_EVERY_S):  # it may only now be connecting

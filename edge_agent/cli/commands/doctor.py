@@ -23,6 +23,7 @@ def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
     from edge_agent.cli.broker_reach import broker_checks
     from edge_agent.cli.checks import all_checks
     from edge_agent.cli.exits import NOT_ANSWERED
+    from edge_agent.cli.journal_checks import journal_checks
     from edge_agent.cli.model_process_checks import check_model_process
     from edge_agent.cli.telemetry_checks import doctor_checks
     from edge_agent.cli.terminal import console, print_json
@@ -32,7 +33,7 @@ def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
     with out.status("looking around"):
         checks = all_checks() + check_model_process()
         if config is not None:
-            checks += broker_checks(config) + doctor_checks(config)
+            checks += broker_checks(config) + journal_checks(config) + doctor_checks(config)
     if json:
         print_json(checks_object(checks))
     else:
