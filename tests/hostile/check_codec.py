@@ -102,7 +102,8 @@ def _checked_input(body: bytes) -> str:
         raise ViolationError("what was read is nothing that users say")
     _check_envelope(taken.client, taken.body_id)
     _check_again(taken.message)
-    _check_again(m.PromptReceipt(taken.message.prompt_id, "d0", None), taken.body_id)
+    message_id = getattr(taken.message, "query_id", "") or taken.message.prompt_id
+    _check_again(m.PromptReceipt(message_id, "d0", None), taken.body_id)
     return f"a user's {TYPE_NAMES[type(taken.message)]}"
 
 

@@ -58,7 +58,7 @@ def _bodies(pool: ProcessPoolExecutor, seed: int, arguments: argparse.Namespace)
         read += shard.read
         for what, body in shard.found:
             yield f"{what} (shard {shard.seed})", body
-        if sys.stderr.isatty() or done % (20 * fuzz_codec.SHARD) == 0:
+        if sys.stderr.isatty() or done % (4 * fuzz_codec.SHARD) == 0:
             print(f"{done:,} bodies, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     told = ", ".join(f"{kind} {count:,}" for kind, count in sorted(read.items()))
     print(f"{done:,} bodies in {time.monotonic() - began:.0f} s, {read.total():,} were read: {told}")

@@ -86,11 +86,20 @@ class LoneDevice:
         self._sent: deque[fx.SendToDevice] = deque(maxlen=SENT_MAX)
         self._said: deque[ev.Event] = deque(maxlen=SAID_MAX)
         self._unsent: deque[ev.SendFailed] = deque()
+        self._place = ""
+        """Where some list of answers goes on."""
         self._disk_ok = True
         self._connected = False
         self._calm = False
         self._actions: tuple[tuple[Callable[[], None], int], ...] = (
-            *((self._ask, 14), (self._cancel, 5), (self._say_anything, 16), (self._reply, 24), (self._replay, 8)),
+            *(
+                (self._ask, 14),
+                (self._cancel, 5),
+                (self._query, 5),
+                (self._say_anything, 16),
+                (self._reply, 24),
+                (self._replay, 8),
+            ),
             *((self._speak_of_it, 6), (self._infer, 24), (self._write, 20), (self._deliver, 10), (self._wait, 16)),
             *((self._wake, 10), (self._connection, 3), (self._illness, 2), (self._discover, 2), (self._not_sent, 2)),
             *((self._bad_input, 2), (self._late_word, 3), (self._restart, 1), (self._stop, 1)),
@@ -180,6 +189,8 @@ class LoneDevice:
                 self._sent.append(effect)
                 if cannot_be_sent(effect.message, self.agent._context.message_bytes_max):
                     self._unsent.append(ev.SendFailed(effect.device_id, effect.message.request_id, "too large"))
+            case fx.SendToUser(message=m.AnswersPage(next=place)):
+                self._place = place
             case fx.SendToUser(reply=reply, message=m.Answer() as answer):
                 self._answers.append((answer.prompt_id, reply))
             case fx.JournalPrompt() | fx.JournalLayer() | fx.JournalAnswer() | fx.JournalDelivered():
@@ -205,6 +216,13 @@ class LoneDevice:
         taken = codec.decode_prompt(body).message
         assert isinstance(taken, m.Prompt)
         self._from_outside(ev.PromptReceived(taken, self._route(), self.rng.choice((20, 20, 70_000, 262_144))))
+
+    def _query(self) -> None:
+        query = valid.message(self.rng, m.AnswersQuery)
+        if self.rng.random() < 0.7:
+            places = (*PROMPT_IDS, "", "", "nobody's")
+            query = dataclasses.replace(query, prompt_id=self.rng.choice(places), after=self._place)
+        self._from_outside(ev.AnswersQueryReceived(query, self._route()))
 
     def _cancel(self) -> None:
         self._from_outside(ev.PromptCancelReceived(self.rng.choice(PROMPT_IDS), self._route()))

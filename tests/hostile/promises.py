@@ -75,6 +75,7 @@ class Promises:
         self._origins: set[tuple[str, str]] = set()
         self._events = 0
         self._remembered = ""
+        self._named = ""
 
     def before(self, agent: Agent, event: ev.Event, now: float) -> None:
         """To be called before each event: notes whether a prompt is one whose end must still be known."""
@@ -138,6 +139,9 @@ class Promises:
                 self._asked_by.add((reply.principal, reply.client, prompt.prompt_id))
             case ev.PromptCancelReceived(prompt_id=prompt_id, reply=reply):
                 self._asked_by.add((reply.principal, reply.client, prompt_id))
+            case ev.AnswersQueryReceived(query=query, reply=reply):
+                self._asked_by.add((reply.principal, reply.client, query.query_id))
+                self._named = query.prompt_id
             case ev.BadInputReceived(message_id=prompt_id, reply=reply) if reply is not None:
                 self._asked_by.add((reply.principal, reply.client, prompt_id))
             case ev.PeerMessageReceived(message=m.ProposalRequest() as request):
@@ -187,8 +191,12 @@ class Promises:
         body = codec.encode(message, reply.body_id)
         assert codec.decode(body, get_args(m.DeviceToUser), sender=self._device) == message
         self._check_size(agent, topic, body, message)
-        asked = (reply.principal, reply.client, message.prompt_id)
+        message_id = message.query_id if isinstance(message, m.AnswersPage) else message.prompt_id
+        asked = (reply.principal, reply.client, message_id)
         assert asked in self._asked_by, f"{asked} is told of a prompt that is not theirs"
+        if isinstance(message, m.AnswersPage):
+            self._check_page(reply, message)
+            return
         key = key_of(message.prompt_id, reply)
         match message:
             case m.Answer():
@@ -201,6 +209,22 @@ class Promises:
                     self._open.add(key)
                     self._ended.pop(key, None)
                 assert key in self._open or key in self._ended, "a receipt for what was not accepted"
+
+    def _check_page(self, reply: ev.ReplyRoute, page: m.AnswersPage) -> None:
+        """What an owner is told later is of that owner alone, and what was told at first."""
+        for line in page.answers:
+            if line.standing is m.Standing.GONE:
+                assert line.prompt_id == self._named
+                continue
+            asked = (reply.principal, line.client, line.prompt_id)
+            assert asked in self._asked_by, f"{reply.principal} is shown {asked}"
+            if reply.principal == topics.ANYBODY:
+                assert self._named or line.client == reply.client, "who has no name sees a list of others"
+        if page.answer is not None:
+            (line,) = page.answers
+            known = self._ended[f"{reply.principal}/{line.client} {line.prompt_id}"]
+            assert known.outcome == page.answer.outcome
+            assert known.text.startswith(page.answer.text)
 
     def _check_size(self, agent: Agent, topic: str, body: bytes, message: m.Message) -> None:
         most = agent._context.message_bytes_max

@@ -18,6 +18,7 @@ from edge_agent.wire.checks import COUNT_MAX
 KINDS: tuple[type, ...] = get_args(m.Message)
 DEVICES = ("d0", "d1", "d2", "d3", "evil", "a" * 64, "-", "0")
 MESSAGE_IDS = ("p1", "p2", "r1", "#1", "d1/r1", "\N{SNOWMAN}", "x" * 128, "%u", "'\"", "\U0001f600" * 9)
+CLIENTS = ("0", "phone", "a" * 64)
 SHORT = ("", "m", "mqtts://kitchen.local:8883", "n" * 256, "\N{GREEK SMALL LETTER RHO}", "[red]%s{}\\")
 PLANES = tuple(chr(plane * 0x10000 + 0x41) for plane in range(17))
 """A character of every Unicode plane, assigned or not."""
@@ -83,9 +84,15 @@ def _expiry(rng: random.Random) -> float | None:
 Draw = Callable[[random.Random], Any]
 _BY_FIELD: dict[str, Draw] = {
     **dict.fromkeys(("device_id", "origin"), lambda rng: rng.choice(DEVICES)),
-    **dict.fromkeys(("prompt_id", "request_id"), lambda rng: rng.choice(MESSAGE_IDS)),
-    **dict.fromkeys(("origin_home", "home_broker", "model", "model_family", "version"), lambda rng: rng.choice(SHORT)),
+    **dict.fromkeys(("prompt_id", "request_id", "query_id"), lambda rng: rng.choice(MESSAGE_IDS)),
+    **dict.fromkeys(
+        ("origin_home", "home_broker", "model", "model_family", "version", "after", "next"),
+        lambda rng: rng.choice(SHORT),
+    ),
     "expires_in_s": _expiry,
+    "client": lambda rng: rng.choice(CLIENTS),
+    "of_client": lambda rng: rng.choice(("", *CLIENTS)),
+    "count_max": lambda rng: rng.choice((1, 2, m.ANSWERS_ON_A_PAGE_MAX)),
     "incarnation": lambda rng: rng.choice((0, 1, 2, 2**31, 2**52, 2**52 + 1, 2**53 - 2, 2**53 - 1)),
     "layer": lambda rng: rng.randint(1, m.LAYERS_MAX),
 }
@@ -119,6 +126,8 @@ def _whole(rng: random.Random, made: Any) -> Any:
         return dataclasses.replace(made, messages=(*made.messages, m.ChatMessage(m.Role.USER, "why?")))
     if isinstance(made, m.ProposalRequest) and not made.messages:
         return dataclasses.replace(made, messages=(m.ChatMessage(m.Role.USER, text(rng)),))
+    if isinstance(made, m.AnswersQuery) and rng.random() < 0.5:
+        return dataclasses.replace(made, prompt_id="")
     if isinstance(made, m.ViewExchange) and not made.entries:
         return dataclasses.replace(made, entries=(message(rng, m.PeerEntry),))
     return made
