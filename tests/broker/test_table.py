@@ -12,21 +12,13 @@ from broker.child import ChildProcess
 from broker.loopback import answers_connect
 from broker.probe import Attempt, Character, Findings, Probe
 from broker.probe_client import Badge, Door
+from tests.broker.by_hand import BASE, DEVICES, LOGINS, NAMED, PLAIN, is_own_inbox, may_read, may_write
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_ports
 from tests.support.secured import SecuredMesh
 
 pytestmark = pytest.mark.broker
 
-BASE = "moamesh/v2/home/devices"
-DEVICES = ("kitchen", "garage")
-LOGINS = {
-    **{name: name for name in (*DEVICES, "operator")},
-    **{"alice": "user.alice", "bob": "user.bob", "attic claiming": "claim.attic"},
-}
-"""How the broker knows each of them."""
-NAMED = ("prompts", "proposals", "replies", "gossip", "revocations")
-PLAIN = ("presence", "status", "claims", "certificates", "renewals", "jobs", "job-reports")
 ANSWERS = (
     "answers/user.alice/0",
     "answers/user.alice/phone",
@@ -40,10 +32,6 @@ def channels(*names: str) -> list[str]:
     """Everything behind a device, with these names at the end where one stands there."""
     return [*PLAIN, *ANSWERS, *(f"{channel}/{name}" for channel in NAMED for name in names)]
 
-
-OWN_OUT = {"presence", "answers", "status", "renewals", "job-reports"}
-OWN_IN = {"prompts", "proposals", "replies", "gossip", "certificates", "revocations", "jobs"}
-PEERS_IN = {"proposals", "replies", "gossip", "revocations"}
 
 PLACES = (*DEVICES, "attic", "shed", "operator")  # attic is unclaimed, shed is revoked, nobody may be called operator
 INSIDE = [f"{BASE}/{device}/{channel}" for device in PLACES for channel in channels(*LOGINS.values(), "shed", "me")]
@@ -63,52 +51,12 @@ NO_IDS = [f"{BASE}/{name}/{channel}" for name in ("Kitchen", "kit chen", "", "%u
 """A wildcard in a rule stands for these names too. No rule that names a device does, so nobody is on both sides."""
 
 
-def may_write(who: str, topic: str) -> bool:
-    """The design's table, in the words of who acts."""
-    if not topic.startswith(f"{BASE}/"):
-        return False
-    device, *levels = topic.removeprefix(f"{BASE}/").split("/")
-    channel, names = (levels or [""])[0], levels[1:]
-    expected = {"answers": 2} | dict.fromkeys(NAMED, 1) | dict.fromkeys(PLAIN, 0)
-    if expected.get(channel) != len(names) or "" in names:
-        return False
-    in_own_name = names == [LOGINS[who]]
-    if who in DEVICES:
-        return (channel in OWN_OUT and device == who) or (channel in PEERS_IN and in_own_name and device != who)
-    if who in ("alice", "bob"):
-        return channel == "prompts" and in_own_name and (who == "alice" or device == "kitchen")
-    if who == "attic claiming":
-        return (device, channel) == ("attic", "claims")
-    writes = {"certificates", "jobs", "presence", "status"}  # the last two to clear what is left there
-    return device != "operator" and (channel in writes or (channel == "revocations" and in_own_name))
-
-
-def may_read(who: str, topic: str) -> bool:
-    """The same for who receives."""
-    if not topic.startswith(f"{BASE}/"):
-        return False
-    device, *levels = topic.removeprefix(f"{BASE}/").split("/")
-    channel, names = (levels or [""])[0], levels[1:]
-    expected = {"answers": 2} | dict.fromkeys(NAMED, 1) | dict.fromkeys(PLAIN, 0)
-    if expected.get(channel) != len(names):
-        return False
-    if who in DEVICES:
-        return channel == "presence" or (device == who and channel in OWN_IN)
-    if who in ("alice", "bob"):
-        own = channel in {"presence", "status"} or (channel == "answers" and names[0] == LOGINS[who])
-        return own and (who == "alice" or device == "kitchen")
-    if who == "attic claiming":
-        return (device, channel) == ("attic", "certificates")
-    return device != "operator" and channel in {"presence", "status", "claims", "renewals", "job-reports"}
-
-
 def is_tolerated(attempt: Attempt) -> bool:
     """What mosquitto's rules cannot forbid without forbidding too much, and why it harms nobody.
 
     A device may write into its own inbox, where it alone reads: rules know no "all but me".
     """
-    device, channel, name, *_ = [*attempt.topic.removeprefix(f"{BASE}/").split("/"), "", ""]
-    return attempt.writer in DEVICES and device == attempt.writer == name and channel in PEERS_IN
+    return is_own_inbox(attempt.writer, attempt.topic)
 
 
 @pytest.fixture(scope="module", params=["people over MQTT", "people over WebSockets"])

@@ -90,6 +90,10 @@ _BY_FIELD: dict[str, Draw] = {
         lambda rng: rng.choice(SHORT),
     ),
     "expires_in_s": _expiry,
+    "proof": lambda rng: rng.choice(("", "A" * 102, "-_9" * 34)),
+    "certificate": lambda rng: rng.choice(("", "QUJD")),
+    "fingerprints": lambda rng: tuple(rng.choices(("A" * 16, "-_" * 8), k=rng.choice((1, 2, 32)))),
+    "certificates": lambda rng: tuple(rng.choices(("QUJD", "QQ=="), k=rng.choice((1, 2, 32)))),
     "client": lambda rng: rng.choice(CLIENTS),
     "of_client": lambda rng: rng.choice(("", *CLIENTS)),
     "count_max": lambda rng: rng.choice((1, 2, m.ANSWERS_ON_A_PAGE_MAX)),
@@ -135,7 +139,7 @@ def _whole(rng: random.Random, made: Any) -> Any:
 
 def _draw_of(hint: Any, name: str) -> Draw:
     origin, arguments = get_origin(hint), get_args(hint)
-    if name in _BY_FIELD and origin is not tuple:
+    if name in _BY_FIELD:
         return _BY_FIELD[name]
     if hint in _BY_TYPE:
         return _BY_TYPE[hint]
