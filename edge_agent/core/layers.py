@@ -115,7 +115,7 @@ class LayerRunner:
         """Nothing more is waited for: the rest is cancelled, so that nobody works for nothing."""
         self._context.timers.clear(("layer", session.key))
         for request in list(layer.requests.values()):
-            self._requests.cancel(request)
+            self._requests.cancel(request, now)
             session.missing.append(Missing(layer.number, request.device_id, reason))
         if layer.own_item is not None:
             item_id, layer.own_item = layer.own_item, None

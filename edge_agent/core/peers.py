@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.incarnations import is_newer
+from edge_agent.core.measured import Measured, Promise
 from edge_agent.core.messages import PeerEntry
 from edge_agent.core.policies.peer_selection import Draws
 
@@ -31,7 +32,8 @@ class Peer:
     """One row of the view.
 
     entry: what is believed of it. word: its newest word, as it came. heard_at: local time, when news of it last came,
-    from itself or by gossip. own_load: whether the load in `entry` is its own word.
+    from itself or by gossip. own_load: whether the load in `entry` is its own word. told_s: the service time that it
+    tells, believed or not.
     """
 
     entry: PeerEntry
@@ -39,16 +41,18 @@ class Peer:
     heard_at: float
     word: PeerEntry
     own_load: bool
+    told_s: float | None
 
 
 class PeerView:
     """Peers by id. Those that can be asked can be indexed, so that a selection need not copy them."""
 
-    __slots__ = ("_askable", "_askable_at", "_graves", "_peers", "_self_id", "_size_max")
+    __slots__ = ("_askable", "_askable_at", "_graves", "_measured", "_peers", "_self_id", "_size_max")
 
     def __init__(self, self_id: str, size_max: int) -> None:
         self._self_id = self_id
         self._size_max = size_max
+        self._measured = Measured()
         self._peers: dict[str, Peer] = {}
         self._askable: list[str] = []
         self._askable_at: dict[str, int] = {}
@@ -106,8 +110,9 @@ class PeerView:
         if len(self._peers) >= self._size_max:
             self._remove(list(self._peers)[int(draws.random() * len(self._peers))])
         self._graves.pop(device_id, None)
-        self._peers[device_id] = Peer(entry, PeerStatus.ALIVE, now, entry, own_load)
-        self._list(self._peers[device_id])
+        peer = self._peers[device_id] = Peer(entry, PeerStatus.ALIVE, now, entry, own_load, entry.service_time_s_mean)
+        self._weigh(peer)
+        self._list(peer)
         return True
 
     def newer_than(self, entry: PeerEntry) -> PeerEntry | None:
@@ -134,6 +139,18 @@ class PeerView:
         if known is not None and known.entry.able:
             known.entry = replace(known.entry, able=False)
             self._list(known)
+
+    def promise_of(self, entry: PeerEntry) -> Promise:
+        """Returns what the figures of the peer of `entry` promise now, believed or not."""
+        known = self._peers.get(entry.device_id)
+        return Promise(entry.requests_waiting, known.told_s if known is not None else entry.service_time_s_mean)
+
+    def measure(self, device_id: str, promise: Promise, taken_s: float, *, finished: bool = True) -> None:
+        """A peer has responded after `taken_s`; or, not `finished`, has not until it was not asked any longer."""
+        self._measured.note(device_id, promise, taken_s, finished=finished)
+        known = self._peers.get(device_id)
+        if known is not None:
+            self._weigh(known)
 
     def suspect(self, device_id: str) -> bool:
         """Stops choosing a device until there is news of it. Returns whether it was alive until now."""
@@ -191,7 +208,8 @@ class PeerView:
     def _take(self, peer: Peer, word: PeerEntry, own_load: bool) -> None:
         peer.word, before = word, peer.entry
         if own_load or not peer.own_load or word.incarnation != before.incarnation:
-            peer.entry, peer.own_load = word, own_load
+            peer.entry, peer.own_load, peer.told_s = word, own_load, word.service_time_s_mean
+            self._weigh(peer)
         else:
             peer.entry = replace(
                 word,
@@ -199,6 +217,12 @@ class PeerView:
                 service_time_s_mean=before.service_time_s_mean,
                 able=before.able,
             )
+
+    def _weigh(self, peer: Peer) -> None:
+        """Believes a peer's speed as far as what was measured of it allows."""
+        believed_s = self._measured.believed_s(peer.entry.device_id, peer.told_s)
+        if believed_s != peer.entry.service_time_s_mean:
+            peer.entry = replace(peer.entry, service_time_s_mean=believed_s)
 
     def _revive(self, peer: Peer, now: float) -> None:
         peer.heard_at = now

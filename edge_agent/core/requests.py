@@ -52,14 +52,18 @@ class Requests:
 
     def ask(self, session: Session, layer: LayerRound, entry: PeerEntry, now: float) -> None:
         """Asks a peer for a proposal in `layer`."""
-        request = PeerRequest(self._context.new_id(), session, layer, entry.device_id, entry.home_broker)
+        promise = self._membership.view.promise_of(entry)
+        request = PeerRequest(
+            self._context.new_id(), session, layer, entry.device_id, entry.home_broker, promise, asked_at=now
+        )
         layer.asked.append(entry.device_id)
         layer.requests[request.request_id] = request
         self._open[request.request_id] = request
         self._send(request, now)
 
-    def cancel(self, request: PeerRequest) -> None:
+    def cancel(self, request: PeerRequest, now: float) -> None:
         """The response is not wanted any more; the peer is told, so that it does not work for nothing."""
+        self._measure(request, now, finished=False)
         self._end(request, RequestState.CANCELLED)
         self._tell_cancelled(request)
 
@@ -98,6 +102,7 @@ class Requests:
             return
         self._heard(request, now)
         if response.outcome is ItemOutcome.COMPLETED and response.text.strip():
+            self._measure(request, now, finished=True)
             self._end(request, RequestState.JOINED)
             text = self._context.fit_text(response.text)
             request.layer.owner.request_answered(request, (text, response.contribution), now)
@@ -155,7 +160,7 @@ class Requests:
     def reconnected(self, now: float) -> None:
         """The broker is back: whatever was under way may have been lost with it, and is asked for again."""
         for request in list(self._open.values()):
-            request.sends = 0
+            request.sends, request.promise = 0, None  # how long it takes now is not the peer's doing
             self._send(request, now)
 
     def check_invariants(self, active: Iterable[Session]) -> None:
@@ -200,6 +205,12 @@ class Requests:
             session.reference_bytes_cut += max(0, bytes_cut - layer.reference_bytes_cut)
             layer.fitted_to, layer.reference_bytes_cut = limit, max(bytes_cut, layer.reference_bytes_cut)
         return layer.references
+
+    def _measure(self, request: PeerRequest, now: float, *, finished: bool) -> None:
+        """Learns how long a peer took, against what it said of its load when it was asked."""
+        if request.promise is not None and self._context.connected:
+            taken_s = now - request.asked_at
+            self._membership.view.measure(request.device_id, request.promise, taken_s, finished=finished)
 
     def _heard(self, request: PeerRequest, now: float) -> None:
         request.session.messages_received += 1

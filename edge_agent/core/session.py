@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from edge_agent.core.effects import SendToUser
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import JoinedLayer, ReplyRoute
+from edge_agent.core.measured import Promise
 from edge_agent.core.messages import (
     Contribution,
     Decision,
@@ -47,6 +48,9 @@ class PeerRequest:
     layer: LayerRound
     device_id: str
     home_broker: str
+    promise: Promise | None
+    """What the peer's figures said when it was asked; `None` once nothing can be learnt from how long it takes."""
+    asked_at: float
     state: RequestState = RequestState.ASKED
     sends: int = 0
     """How often it was sent since the peer was last heard on it."""

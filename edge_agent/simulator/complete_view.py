@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge_agent.core.agent import Agent
+from edge_agent.core.measured import Promise
 from edge_agent.core.messages import PeerEntry
 from edge_agent.core.peers import Peer, PeerView
 from edge_agent.core.policies.peer_selection import Draws
@@ -91,6 +92,13 @@ class CompleteView(PeerView):
 
     def set_unable(self, device_id: str) -> None:
         """Everyone can infer."""
+
+    def promise_of(self, entry: PeerEntry) -> Promise:
+        """Entries are read from the devices themselves."""
+        return Promise(entry.requests_waiting, entry.service_time_s_mean)
+
+    def measure(self, device_id: str, promise: Promise, taken_s: float, *, finished: bool = True) -> None:
+        """Nobody lies."""
 
     def suspect(self, device_id: str) -> bool:
         """Everyone is alive."""

@@ -17,6 +17,7 @@ from edge_agent.simulator.checkers.one_end import OneEnd
 from edge_agent.simulator.checkers.only_wanted import OnlyWanted
 from edge_agent.simulator.checkers.owed import Owed
 from edge_agent.simulator.checkers.own_answers import OwnAnswers
+from edge_agent.simulator.checkers.own_words import OwnWords
 from edge_agent.simulator.checkers.runs_in_time import RunsInTime
 from edge_agent.simulator.checkers.served_once import ServedOnce
 from edge_agent.simulator.checkers.sizes import Sizes
@@ -45,6 +46,7 @@ def all_checkers(settings: AgentSettings) -> list[Checker]:
         LostOrigins(),
         Unable(),
         Sizes(),
+        OwnWords(),
         NothingLeft(),
         ViewsConverge(settings.view_size_max),
     ]

@@ -36,6 +36,9 @@ class Checker:
     def excused(self, device: int) -> None:
         """A device lost its disk or left for good: what it had accepted is lost, and nobody could help it."""
 
+    def lies(self, name: str) -> None:
+        """A device will lie about its load, and about others."""
+
     def journal_damaged(self, device: int) -> None:
         """What a device's journal holds so far cannot be read any more."""
 

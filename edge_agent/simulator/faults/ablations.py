@@ -17,10 +17,13 @@ from edge_agent.core.effects import JournalAnswer, JournalPrompt, SendToUser
 from edge_agent.core.ends import End, Ends, EndState
 from edge_agent.core.errors import JournalError, SettingsError
 from edge_agent.core.events import Event, InferenceFailed, PromptReceived, ReplyRoute, SessionsRestored
+from edge_agent.core.incarnations import INCARNATION_MAX, Age
 from edge_agent.core.inference import InferenceServer
-from edge_agent.core.messages import Answer
+from edge_agent.core.measured import Measured
+from edge_agent.core.messages import Answer, PeerEntry
 from edge_agent.core.peer_service import PeerService
 from edge_agent.core.peers import Peer, PeerStatus, PeerView
+from edge_agent.core.policies.peer_selection import Draws
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.reception import Reception
 from edge_agent.core.requests import Requests
@@ -29,6 +32,7 @@ from edge_agent.core.shares import Shares, Shortage
 from edge_agent.simulator.faults.disks import Disks, Record
 from edge_agent.simulator.faults.engines import ENDLESS_S, Engines
 from edge_agent.simulator.faults.journal import Disk, SimulatedJournal
+from edge_agent.simulator.faults.liars import Liars
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,15 @@ def _everybodys(self: Ends, principal: str, now: float) -> Iterator[End]:
     yield from (*self._open.values(), *self._delivered.values())
 
 
+def _learn_all_as_own(self: PeerView, entry: PeerEntry, now: float, draws: Draws, *, carried: bool = False) -> bool:
+    return _LEARN(self, entry, now, draws)
+
+
+def _highest_is_newest(one: Age, other: Age) -> bool:
+    return one > other
+
+
+_LEARN = PeerView.learn
 _RECEIVE, _RESTORED = Reception.prompt_received, Reception.restored
 _ADD, _SENT, _FORGET = Ends.add, Ends.sent, Ends._forget_old
 _ITEM_DUE, _TELL, _RECORD_ANSWER = InferenceServer.item_due, Disks.tell, SimulatedJournal.record_answer
@@ -249,6 +262,28 @@ ABLATIONS = {
     "lost-origin": Ablation("nobody works for a device that is gone", ((PeerService, "origin_lost", _nothing),)),
     "reference-sizes": Ablation("references are cut to what fits a message", ((requests, "fit_references", _uncut),)),
     "owed-sizes": Ablation("an end is cut to what today's broker takes", ((Ends, "_cut", lambda self, end: False),)),
+    "entry-proofs": Ablation(
+        "an entry counts only with its owner's proof", ((Liars, "incoming", lambda self, message: message),)
+    ),
+    "newest-word": Ablation(
+        "older news of a device changes nothing", ((peers, "is_newer", lambda one, other: one != other),)
+    ),
+    "round-numbers": Ablation(
+        "no incarnation is the highest",
+        (
+            (peers, "is_newer", _highest_is_newest),
+            (membership, "is_newer", _highest_is_newest),
+            (membership, "next_incarnation", lambda incarnation: min(incarnation + 1, INCARNATION_MAX)),
+        ),
+    ),
+    "carried-load": Ablation(
+        "what others say of a device's load does not count once it has spoken",
+        ((PeerView, "learn", _learn_all_as_own),),
+    ),
+    "measured": Ablation(
+        "a peer that promises what it does not keep is not believed",
+        ((Measured, "believed_s", lambda self, device_id, told_s: told_s),),
+    ),
     "ends-reserve": Ablation(
         "an end that a full disk refuses is kept in the reserve", ((SimulatedJournal, "record_answer", _full_for_ends),)
     ),

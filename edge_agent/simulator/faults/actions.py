@@ -43,6 +43,7 @@ def heal(mesh: FaultMesh) -> None:
     mesh.trace.note(mesh.now, "all faults end")
     mesh.network.heal(mesh.plan.quiet_network)
     mesh.engines.faults = False
+    mesh.liars.lying = False
     mesh.broker.up = True
     mesh.cluster.crash_after.clear()
     for clone in mesh.clones:

@@ -36,6 +36,7 @@ class FaultKind(StrEnum):
     REPEATS = "repeats"
     FLOOD = "flood"
     QUERIES = "queries"
+    LYING = "lying"
 
 
 EXPLANATIONS = {
@@ -65,6 +66,7 @@ EXPLANATIONS = {
     FaultKind.REPEATS: "hundreds of prompts, of which early ones are sent again late",
     FaultKind.FLOOD: "a user, a crowd without names or a device asks for many times what there is room for",
     FaultKind.QUERIES: "users ask what became of prompts, at any time, also of others' and who never asked any",
+    FaultKind.LYING: "a device lies: that it is idle, and about others where they live and how often they started",
 }
 
 BY_NAME_ONLY: frozenset[FaultKind] = frozenset()

@@ -7,12 +7,14 @@ import random
 from edge_agent.core import events as ev
 from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
+from edge_agent.core.messages import Presence
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.simulator.checkers import Checker
 from edge_agent.simulator.cluster import Cluster
 from edge_agent.simulator.faults.broker import Broker
 from edge_agent.simulator.faults.disks import Disks
 from edge_agent.simulator.faults.engines import Engines
+from edge_agent.simulator.faults.liars import Liars
 from edge_agent.simulator.faults.plan import Plan
 from edge_agent.simulator.faults.post import Post
 from edge_agent.simulator.faults.sizes import message_room
@@ -47,7 +49,11 @@ class FaultMesh:
         self.engines = Engines(plan, cluster)
         self.disks = Disks(cluster, trace, checkers, stream(plan.seed, "disks"))
         self.users = Users(cluster, plan, stream(plan.seed, "users"))
-        self.post = Post(plan, cluster, self.network, self.broker, self.users, checkers)
+        self.liars = Liars(plan.liar, signed=plan.signed, rng=stream(plan.seed, "lies"))
+        if plan.liar is not None:
+            for checker in checkers:
+                checker.lies(names[plan.liar])
+        self.post = Post(plan, cluster, self.network, self.broker, self.users, checkers, self.liars)
         self.users.send = self.post.user_sends
         self.gone: set[int] = set(self.clones)  # a clone comes when it is its time
         self._twins = {**self.clones, **{original: clone for clone, original in self.clones.items()}}
@@ -132,12 +138,14 @@ class FaultMesh:
             self.disconnect(twin)
             self.cluster.at(self.now + self.rng.uniform(*_TAKE_BACK_S), lambda: self.connect(twin))
         self.post.number[self.cluster.names[device]] = device
-        kept = self.broker.connected(device, agent.last_will())
+        will = self.liars.outgoing(device, agent.last_will())
+        kept = self.broker.connected(device, will) if isinstance(will, Presence) else ()
         self.network.connect(self.now, device)
         self.post.transports[device].connect(self.now)
         self.cluster.handle(device, ev.ConnectionChanged(True, message_room(self.broker.packet_bytes_max)))
         for presence in kept:
-            self.cluster.post(self.now, device, ev.PeerMessageReceived(presence))
+            if (message := self.liars.incoming(presence)) is not None:
+                self.cluster.post(self.now, device, ev.PeerMessageReceived(message))
 
     def disconnect(self, device: int) -> None:
         """A device loses its broker."""

@@ -58,6 +58,11 @@ class Plan:
     packet_bytes_later: int | None
     """The same after the broker was gone: another one may have come in its place."""
 
+    liar: int | None
+    """The device that lies."""
+    signed: bool
+    """Whether the mesh has certificates, with which devices sign what they say of themselves."""
+
     @property
     def clones(self) -> int:
         """Devices with the id of another."""
@@ -81,7 +86,7 @@ def draw_plan(seed: int, allowed: tuple[FaultKind, ...], rng: random.Random) -> 
     drawn |= {kind: later.random() < _LATER_KIND_CHANCE for kind in every[_FIRST_KINDS:_SHARED_KINDS]}
     drawn |= {kind: stream(seed, f"plan, {kind}").random() < _LATER_KIND_CHANCE for kind in every[_SHARED_KINDS:]}
     kinds = frozenset(allowed if len(allowed) <= _FEW else (kind for kind in allowed if drawn[kind]))
-    return _with_later_kinds(_draw(seed, kinds, rng), later)
+    return _with_liar(_with_later_kinds(_draw(seed, kinds, rng), later), stream(seed, "plan, liar"))
 
 
 def _draw(seed: int, kinds: frozenset[FaultKind], rng: random.Random) -> Plan:
@@ -122,6 +127,8 @@ def _draw(seed: int, kinds: frozenset[FaultKind], rng: random.Random) -> Plan:
         outbox_max=1_024,
         packet_bytes_max=None,
         packet_bytes_later=None,
+        liar=None,
+        signed=False,
     )
 
 
@@ -157,6 +164,17 @@ def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
         engine_endless_share=endless if FaultKind.ENDLESS in kinds else 0.0,
         outbox_max=outbox_max if FaultKind.TRANSPORT in kinds else plan.outbox_max,
     )
+
+
+def _with_liar(plan: Plan, rng: random.Random) -> Plan:
+    """The others choose whom to ask by what is said, and ask often enough to find out."""
+    liar, signed, prompts = rng.randrange(plan.devices), rng.random() < 0.7, rng.randint(20, 40)
+    if FaultKind.LYING not in plan.kinds:
+        return plan
+    layers = max(plan.settings.layers, 1)
+    most = max(plan.settings.prompt_layers_max, layers)
+    settings = replace(plan.settings, peer_selection="two-choices", layers=layers, prompt_layers_max=most)
+    return replace(plan, settings=settings, liar=liar, signed=signed, prompts=max(plan.prompts, prompts))
 
 
 def _draw_settings(rng: random.Random, devices: int) -> AgentSettings:

@@ -20,6 +20,7 @@ from edge_agent.simulator.checkers import Checker
 from edge_agent.simulator.cluster import FOREVER, Cluster
 from edge_agent.simulator.faults.broker import Broker
 from edge_agent.simulator.faults.kinds import FaultKind
+from edge_agent.simulator.faults.liars import Liars
 from edge_agent.simulator.faults.plan import Plan
 from edge_agent.simulator.faults.sizes import body_size, is_too_large
 from edge_agent.simulator.faults.transport import Outgoing, Transport
@@ -42,6 +43,7 @@ class Post:
         broker: Broker,
         users: Users,
         checkers: list[Checker],
+        liars: Liars,
     ) -> None:
         self.number = {name: device for device, name in reversed(list(enumerate(cluster.names)))}
         """The device that has an id; of two, the one that last took over the session."""
@@ -51,6 +53,7 @@ class Post:
         self._broker = broker
         self._users = users
         self._checkers = checkers
+        self._liars = liars
         self._limited = FaultKind.SIZES in plan.kinds
         self.transports = [self._new(device) for device in range(cluster.size)]
         cluster.carry_out_with(fx.SendToDevice, self._to_device)
@@ -129,13 +132,17 @@ class Post:
         if isinstance(effect, fx.SendToDevice):
             left = None if item.expires_at == FOREVER else item.expires_at - now
             receiver = self.number[effect.device_id]
-            self._network.send(now, device, receiver, ev.PeerMessageReceived(effect.message), left)
+            message = self._liars.incoming(self._liars.outgoing(device, effect.message))
+            if message is not None:
+                self._network.send(now, device, receiver, ev.PeerMessageReceived(message), left)
         elif isinstance(effect, fx.SendToUser):
             if isinstance(effect.message, Answer | AnswersPage | PromptReceipt | PromptRefusal):
                 self._on_its_way(device, item, effect)
                 return True
         elif isinstance(item.message, Presence):
-            self._broker.publish(device, item.message)
+            presence = self._liars.incoming(self._liars.outgoing(device, item.message))
+            if isinstance(presence, Presence):
+                self._broker.publish(device, presence)
         return False
 
     def _on_its_way(self, device: int, item: Outgoing, effect: fx.SendToUser) -> None:
