@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from edge_agent.client import ELSEWHERE, MeshClient, NoReceiptError
 from edge_agent.core.errors import MoameshError
-from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, TokenChunk
+from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, Standing, TokenChunk
 from edge_agent.core.messages import Prompt as MeshPrompt
 from edge_agent.core.shares import Shares, Shortage
 from edge_agent.core.states import Outcome
@@ -30,7 +31,10 @@ log = logging.getLogger(__name__)
 
 MESSAGES_MAX = 32_768  # of one prompt kept for followers: 8192 tokens, begun anew a few times; the answer has it all
 CANCEL_TIMEOUT_S = 2.0  # for the broker to take a cancel; one that is lost costs the device work, nothing else
-KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered; a device keeps 256 answers itself
+KEYED_MAX = 4096  # prompts with an Idempotency-Key whose device is remembered: an hour of one a second
+LOOKED_UP_MAX = 16  # devices that are asked whether they have one of before this gateway's start
+LOOK_UP_TIMEOUT_S = 2.0  # for all of them at once: a device that has it says so in milliseconds
+EARLIER_S = 3_600.0  # as long after its start: by then devices have forgotten what was asked before
 
 
 class Inquiry:
@@ -142,6 +146,7 @@ class Inquiries:
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._keyed: OrderedDict[str, str] = OrderedDict()
         self._closed = False
+        self._begun_at = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -165,11 +170,11 @@ class Inquiries:
         self._check(prompt)
         client = await self._link.client()
         candidates = await self._link.candidates(wanted)
+        if keyed:
+            candidates = await self._same_device(prompt.prompt_id, client, candidates)
         if (inquiry := self._find(prompt.prompt_id)) is not None:  # it came while we looked for a device
             return inquiry
         self._check_share(caller)
-        if keyed:
-            candidates = self._same_device(prompt.prompt_id, candidates)
         inquiry = Inquiry(prompt, candidates[0], caller, keyed, self._left)
         inquiry.join()
         self._shares.take(caller)
@@ -217,9 +222,14 @@ class Inquiries:
         if size > codec.BODY_BYTES_MAX:
             raise too_long(f"{size} bytes as the mesh sends it, at most {codec.BODY_BYTES_MAX} are taken")
 
-    def _same_device(self, prompt_id: str, candidates: tuple[str, ...]) -> tuple[str, ...]:
-        """A repeat goes to the device that has the answer, even if another is less busy now."""
+    async def _same_device(self, prompt_id: str, client: MeshClient, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        """A repeat goes to the device that has the answer, even if another is less busy now. Which one that is, this
+        gateway knows of its own time; of before its start it asks the devices."""
         known = self._keyed.get(prompt_id)
+        if known is None and len(candidates) > 1 and time.monotonic() < self._begun_at + EARLIER_S:
+            devices = [view.device_id for view in self._link.online()][:LOOKED_UP_MAX]
+            has_it = await asyncio.gather(*(_has(client, device_id, prompt_id) for device_id in devices))
+            known = next((device_id for device_id, has in zip(devices, has_it, strict=True) if has), None)
         return (known,) if known is not None else candidates
 
     async def _ask(self, inquiry: Inquiry, client: MeshClient, candidates: tuple[str, ...]) -> None:
@@ -308,6 +318,16 @@ class Inquiries:
         else:
             log.debug("prompt %s: the client is gone, so it is cancelled", prompt_id)
             task.cancel()
+
+
+async def _has(client: MeshClient, device_id: str, prompt_id: str) -> bool:
+    """Whether a device works on this prompt of ours, or has answered it; one that failed it may not be the only one."""
+    try:
+        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+            page = await client.fetch_answer(device_id, prompt_id, of_client=client.client_id)
+    except (TimeoutError, MoameshError):
+        return False
+    return any(line.standing in (Standing.RUNNING, Standing.ANSWERED) for line in page.answers)
 
 
 def _failed_unread(inquiry: Inquiry, message: DeviceToUser) -> bool:

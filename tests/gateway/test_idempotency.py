@@ -79,13 +79,17 @@ def test_a_client_that_comes_back_gets_the_answer_it_left(slow_gateway: Gateway)
     assert slow_gateway.figure("moamesh_device_cancelled_total", device="device-1") == cancelled
 
 
-def test_a_repeat_after_a_restart_of_the_gateway_gets_the_same_answer(mesh: Mesh, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [("--device", "device-2"), ()], ids=["one device", "any device"])
+def test_a_repeat_after_a_restart_of_the_gateway_gets_the_same_answer(
+    mesh: Mesh, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     answers = []
     for _ in range(2):
-        with gateway_of(mesh.broker, mesh.mesh, tmp_path, "--device", "device-2") as gateway:
-            answers.append(keyed(gateway, "g"))
+        with gateway_of(mesh.broker, mesh.mesh, tmp_path, *options) as gateway:
+            answers.append(keyed(gateway, f"g{len(options)}"))
     assert answers[0]["id"] == answers[1]["id"]
     assert answers[0]["choices"] == answers[1]["choices"]
+    assert answers[0]["moamesh"] == answers[1]["moamesh"], "worked out once"
 
 
 def test_the_key_of_one_caller_is_not_anothers(mesh: Mesh, tmp_path: Path) -> None:
