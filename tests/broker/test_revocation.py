@@ -1,0 +1,130 @@
+"""Who is revoked is out in every mode of broker: the live session ends, and the next connect gets nobody anywhere.
+
+Judged by what happens, however long that takes here. That it takes at most `REVOKED_WITHIN_S` on a machine that has
+time follows from the product's own periods, which are added up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from broker import following
+from broker.per_device import DeviceBroker
+from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from edge_agent.cli.broker_people import MeshPeople
+from provisioning import service
+from provisioning.errors import ProvisioningError
+from provisioning.operator_files import serial_in
+from provisioning.records import CertificateKind
+from tests.provisioning.home import MESH, Home
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_ports
+from tests.support.secured import HOST
+
+pytestmark = pytest.mark.broker
+REVOKED_WITHIN_S = 15.0
+RESTART_S = 3.0  # of ejabberd, the slowest; mosquitto takes 15 ms
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def member(home: Home, device: str) -> Badge:
+    store = home.joined(device)
+    return Badge(store.identity_file, store.identity_file, username=device)
+
+
+def stolen_operator(home: Home) -> Badge:
+    certificate, key = home.folder / "stolen.pem", home.folder / "stolen.key"
+    for path, content in zip((certificate, key), home.mesh.operator.read(), strict=True):
+        path.write_bytes(content)
+    return Badge(certificate, key, username="operator")
+
+
+async def shut_out(door: Door, thief: Badge, friend: Badge, revoke: object) -> None:
+    """The thief is in, is revoked, is cut off and does not come back; the friend does."""
+    live = ProbeClient("thief", door, thief)
+    await asyncio.to_thread(live.connect)
+    assert callable(revoke)
+    await asyncio.to_thread(revoke)
+    assert await asyncio.to_thread(live.wait_until_ended, PATIENCE_S)
+    await asyncio.to_thread(live.close)
+
+    def comes_in() -> bool:
+        try:
+            with ProbeClient("friend", door, friend):
+                return True
+        except ConnectRefusedError:
+            return False
+
+    async with asyncio.timeout(PATIENCE_S):
+        while not await asyncio.to_thread(comes_in):
+            pass
+    with pytest.raises(ConnectRefusedError):
+        await asyncio.to_thread(ProbeClient("thief", door, thief).connect)
+
+
+def revoke_operator(home: Home) -> None:
+    serial = serial_in(home.folder / "stolen.pem")
+    assert serial is not None
+    assert home.mesh.revoke_certificate(CertificateKind.OPERATOR, serial, home.authority)
+
+
+@pytest.mark.parametrize("who", ["a device", "the operator"])
+async def test_at_a_mosquitto_that_all_share(home: Home, who: str) -> None:
+    friend = member(home, "kitchen")
+    async with home.broker() as broker:
+        door = Door(HOST, broker.port, home.mesh.ca_file)
+        if who == "a device":
+            thief = member(home, "garage")
+            await shut_out(door, thief, friend, lambda: home.mesh.revoke("garage", home.authority))
+        else:
+            await shut_out(door, stolen_operator(home), friend, lambda: revoke_operator(home))
+            own = Badge(home.mesh.operator_certificate, home.mesh.operator_key)
+            await asyncio.to_thread(lambda: ProbeClient("operator", door, own).__enter__().close())
+
+
+@pytest.mark.parametrize("who", ["a device", "the operator"])
+async def test_at_a_devices_own_broker(home: Home, who: str) -> None:
+    """`tests/management/test_handing_on.py` shows how the list gets there."""
+    friend = member(home, "kitchen")
+    attic, (port,) = home.store("attic"), free_ports(1)
+    attic.adopt(home.mesh.enrol("attic", home.authority, [HOST]))
+    pem = attic.identity_file
+    files = (pem, pem, home.mesh.ca_file, home.mesh.crl_file)
+    broker = DeviceBroker(home.folder / "own", "attic", MESH, *files, HOST, port)
+    await broker.start()
+    try:
+        door = Door(HOST, port, home.mesh.ca_file)
+        if who == "a device":
+            thief = member(home, "garage")
+            await shut_out(door, thief, friend, lambda: home.mesh.revoke("garage", home.authority))
+        else:
+            await shut_out(door, stolen_operator(home), friend, lambda: revoke_operator(home))
+    finally:
+        await broker.stop()
+
+
+def test_a_cluster_shuts_a_name_out_which_nobody_can_give_to_a_new_card(home: Home) -> None:
+    """ejabberd reads no list and knows devices by name (`test_ejabberd.py` shows that who is shut out loses the live
+    session and every right). So the name must not come back while the old card's certificate is good."""
+    home.joined("garage")
+    people = MeshPeople(home.mesh)
+    assert people.revoked() == ()
+    home.mesh.revoke("garage", home.authority)
+    assert MeshPeople(home.mesh).revoked() == ("garage",)
+    with pytest.raises(ProvisioningError, match="garage was revoked, and its certificates hold until"):
+        home.invite("garage")
+    assert MeshPeople(home.mesh).revoked() == ("garage",)
+
+
+def test_the_products_own_periods_add_up_to_less_than_the_bound() -> None:
+    shared = following.FOLLOW_S + RESTART_S
+    # told by the operator's service, which may just then be coming back to that broker
+    own = service.WATCH_S + service.PAUSE_MAX_S + following.FOLLOW_S + RESTART_S
+    assert max(shared, own) < REVOKED_WITHIN_S
