@@ -23,11 +23,13 @@ from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.people import FleetPeople
 from edge_agent.fleet.plan import FleetPlan
 from edge_agent.fleet.runs import announce, new_run_folder
-from edge_agent.tasks import gathered
+from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.tasks import gathered, unless
 from edge_agent.wire.topics import user_login
 
 KEY_NAME = "network"  # of the gateway's API key, where the network reaches it
-START_TIMEOUT_S = 300.0  # N interpreters and N models on a slow, busy machine; a device that ended is said at once
+START_STILL_S = 60.0  # in which no device that is late does anything; one that ended is said at once
+START_COMPUTED_MAX_S = 300.0  # for each device: an interpreter and a model
 _POLL_S = 0.05
 
 
@@ -220,23 +222,35 @@ class LocalFleet:
         await self._until_online(tuple(self.devices))
 
     async def _until_online(self, device_ids: tuple[str, ...]) -> None:
-        ends_at = time.monotonic() + START_TIMEOUT_S
-        shown = -1
         async with MeshClient(self.url, self.mesh) as client:
             await client.start_watching()
-            while True:
-                for device_id in device_ids:
-                    self._check_alive(device_id)
-                online = sum(self._is_online(client, device_id) for device_id in device_ids)
-                if online != shown and self.on_progress is not None:
-                    self.on_progress(online, len(device_ids))
-                    shown = online
-                if online == len(device_ids):
-                    return
-                if time.monotonic() >= ends_at:
-                    late = [device_id for device_id in device_ids if not self._is_online(client, device_id)]
-                    raise FleetError(f"{', '.join(late)} not online after {START_TIMEOUT_S:.0f} s{self._tail(late[0])}")
-                await asyncio.sleep(_POLL_S)
+
+            def late() -> list[str]:
+                return [device_id for device_id in device_ids if not self._is_online(client, device_id)]
+
+            stillness = Stillness(
+                lambda: [self.devices[device_id].pid for device_id in late()],
+                START_STILL_S,
+                computed_max_s=START_COMPUTED_MAX_S * len(device_ids),
+            )
+            try:
+                await unless(self._all_online(device_ids, late), stillness.found())
+            except StandsStillError as error:
+                who = late() or list(device_ids)
+                raise FleetError(f"{', '.join(who)} not online: it {error}{self._tail(who[0])}") from None
+
+    async def _all_online(self, device_ids: tuple[str, ...], late: Callable[[], list[str]]) -> None:
+        shown = -1
+        while True:
+            for device_id in device_ids:
+                self._check_alive(device_id)
+            online = len(device_ids) - len(late())
+            if online != shown and self.on_progress is not None:
+                self.on_progress(online, len(device_ids))
+                shown = online
+            if online == len(device_ids):
+                return
+            await asyncio.sleep(_POLL_S)
 
     def _is_online(self, client: MeshClient, device_id: str) -> bool:
         view = client.roster.get(device_id)
