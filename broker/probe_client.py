@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_agent.homes import Host, checking_socket
 from edge_agent.tls import ClosingSocket
 
 CONNECT_TIMEOUT_S = 10.0  # a broker in reach answers in milliseconds; one that refuses hangs up as soon
@@ -32,13 +33,13 @@ _REFUSED_FROM = 0x80  # MQTT 5 reason codes from here on are failures
 @final
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where to knock. `ca` None is without TLS."""
+    """Where to knock. `ca` None is without TLS. `shared`: only a broker's certificate will do, and no device's."""
 
     host: str
     port: int
     ca: Path | None = None
     websockets: bool = False
-    check_hostname: bool = True
+    shared: bool = False
 
 
 @final
@@ -125,8 +126,10 @@ class ProbeClient:
             self._client.username_pw_set(badge.username, badge.password)
         if door.ca is not None:
             context = ssl.create_default_context(cafile=str(door.ca))
-            context.check_hostname = door.check_hostname
             context.sslsocket_class = ClosingSocket
+            if door.shared:
+                context.check_hostname = False  # the socket does it, and looks at the certificate's kind
+                context.sslsocket_class = checking_socket((Host.of_settings(door.host),))
             if badge.certificate is not None:
                 context.load_cert_chain(badge.certificate, badge.key)
             self._client.tls_set_context(context)

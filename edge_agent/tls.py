@@ -157,7 +157,7 @@ def _not_trusted(text: str, ca: str | None, now: datetime.datetime) -> str:
         what = "revocation list" if "crl" in lowered else "certificate"
         state = "not good yet" if early else "no longer good"
         return f"its {what} is {state} by this machine's clock, which says {_clock(now)}; {_mend(early)}"
-    if "mismatch" in lowered or "not valid for" in lowered or "names none of" in lowered:
+    if "mismatch" in lowered or "not valid for" in lowered or "names none of" in lowered or "may serve" in lowered:
         return f"its certificate is for another name ({why.rstrip('.')}); give the name that stands in it as URL"
     if "revoked" in lowered:
         return f"its certificate is revoked: {why}"

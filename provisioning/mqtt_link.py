@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import aiomqtt
 
+from edge_agent.homes import Device, Host, checking_socket
 from edge_agent.mqtt_waits import keep_cancellations
-from edge_agent.tls import ClosingSocket, client_context, say
+from edge_agent.tls import client_context, say
 from edge_agent.wire import client_ids
 from provisioning.errors import ProvisioningError
 from provisioning.link import Connect, Link, LinkError, Received
@@ -39,11 +40,10 @@ class BrokerAccess:
     """Where to connect and as whom. Files are read at every connect, so that renewed ones count.
 
     client_id: what the session's name at the broker begins with: the mesh, and who it is for what.
-    ca_file: whom to trust; the broker's certificate must be of it and name the URL's host.
+    ca_file: whom to trust; the broker's certificate must be of it, of kind broker, and name the URL's host.
     certificate_file, key_file: who we are, or `username` and `password`.
     crl_file: brokers that are revoked; a file that is not there is none.
-    broker_of: the device whose own broker it is: its certificate may then name that device instead of the URL's host,
-        since addresses change.
+    broker_of: the device whose own broker it is: its certificate may then be that device's.
     """
 
     url: str
@@ -130,20 +130,6 @@ async def _connected(access: BrokerAccess) -> AsyncIterator[Link]:
         raise LinkError(_why(access, error, entered=entered)) from None
 
 
-def _known_as(device_id: str, host: str) -> type[ClosingSocket]:
-    """A socket for a broker that is the device's own: OpenSSL can compare one name only, and either will do."""
-
-    class _DeviceSocket(ClosingSocket):
-        def check_name(self) -> None:
-            """Raises `SSLCertVerificationError` unless the certificate names the device, or the URL's host."""
-            certificate: dict[str, Any] = self.getpeercert() or {}
-            held = {str(value).casefold() for _kind, value in certificate.get("subjectAltName", ())}
-            if held.isdisjoint((device_id, host.casefold())):
-                raise ssl.SSLCertVerificationError(f"the certificate names neither {device_id} nor {host}")
-
-    return _DeviceSocket
-
-
 def _fail_early(client: aiomqtt.Client) -> None:
     """Ends a connect at once if the broker hangs up before its CONNACK, as one does that distrusts us or restarts.
 
@@ -218,10 +204,9 @@ class _MqttLink:
 def _context(access: BrokerAccess) -> ssl.SSLContext:
     files = (access.ca_file, access.certificate_file, access.key_file, access.crl_file)
     context = client_context(*(None if file is None else str(file) for file in files))
-    context.sslsocket_class = ClosingSocket
-    if access.broker_of:
-        context.check_hostname = False
-        context.sslsocket_class = _known_as(access.broker_of, check_url(access.url)[0])
+    context.check_hostname = False  # the socket does it, and looks at the certificate's kind
+    host = Host.of_settings(check_url(access.url)[0])
+    context.sslsocket_class = checking_socket((host, Device(access.broker_of)) if access.broker_of else (host,))
     return context
 
 

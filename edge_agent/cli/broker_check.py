@@ -80,7 +80,7 @@ def check_broker(mesh: MeshFolder, authority: MeshAuthority, url: str, password_
 
 def _door(mesh: MeshFolder, url: str) -> Door:
     host, port, tls = check_url(url)
-    return Door(host, port, mesh.ca_file if tls else None)
+    return Door(host, port, mesh.ca_file if tls else None, shared=tls)
 
 
 def _certificates(

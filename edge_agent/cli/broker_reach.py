@@ -70,7 +70,7 @@ async def _lets_everybody_in(url: BrokerUrl, settings: MqttSettings) -> bool:
     tls = TlsFiles(ca=settings.tls.ca) if settings.tls is not None else None
     client_id = client_ids.passing(settings.mesh, "stranger")
     try:
-        async with open_client(url, client_id=client_id, tls=tls, names=(settings.device_id,)):
+        async with open_client(url, client_id=client_id, tls=tls, device=settings.device_id):
             return True
     except (aiomqtt.MqttError, OSError, ValueError):
         return False
@@ -86,7 +86,7 @@ async def _check(url: BrokerUrl, settings: MqttSettings, *, own: bool) -> list[C
             username=settings.username,
             password=settings.password,
             tls=settings.tls,
-            names=(settings.device_id,),
+            device=settings.device_id,
             on_limits=told.append,
         )
         async with client:

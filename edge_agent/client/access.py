@@ -16,7 +16,8 @@ class Access:
 
     username, password: as `moamesh user add` shows them; `None` where a certificate counts, or everyone is let in.
     tls: whom to trust, and a certificate, for `mqtts://`; `None` trusts the system's own list.
-    broker_of: a device whose own broker this is. Its certificate may then name that device instead of the URL's host.
+    broker_of: a device whose own broker this is. Its certificate may then be that device's; no other device's is ever
+        good for anybody's broker.
     """
 
     username: str | None = None

@@ -156,7 +156,7 @@ class Connection:
             username=access.username,
             password=access.password,
             tls=access.tls,
-            names=(access.broker_of,) if access.broker_of else (),
+            device=access.broker_of,
             on_limits=self._note_limits,
         )
 

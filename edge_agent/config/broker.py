@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
 from edge_agent.config.secret_file import read_secret
@@ -16,10 +16,12 @@ URLS_MAX = 8  # nodes of one cluster that a device knows
 
 
 def _split(urls: Any) -> Any:
-    """In the environment, and for those who have one only, a text does: the URLs with commas between."""
-    return tuple(url.strip() for url in urls.split(",")) if isinstance(urls, str) else urls
+    """In the environment, and for those who have one only, a text does: with commas between."""
+    return tuple(part.strip() for part in urls.split(",")) if isinstance(urls, str) else urls
 
 
+HostText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
+Hosts = Annotated[tuple[HostText, ...], NoDecode, BeforeValidator(_split)]
 BrokerUrls = Annotated[tuple[BrokerUrlText, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -28,7 +30,8 @@ class BrokerSection(Section):
 
     mode: Literal["shared", "own"] = Field(
         default="shared",
-        description='"shared": urls name the home broker; "own": this device runs one, and others find it',
+        description='"shared": urls name the home broker; "own": this device runs one, and others find it; then urls '
+        "are those that others share",
     )
     urls: BrokerUrls = Field(
         default=("mqtt://127.0.0.1:1883",),
@@ -39,6 +42,12 @@ class BrokerSection(Section):
     )
     aliases: BrokerUrls = Field(
         default=(), max_length=URLS_MAX, description="other URLs by which peers may name the same broker"
+    )
+    hosts: Hosts = Field(
+        default=(),
+        max_length=URLS_MAX,
+        description="host names and addresses of other brokers that devices of this mesh share, besides those of urls, "
+        "aliases and seeds: a device that says to be at home elsewhere is believed at its own broker alone",
     )
     address: str = Field(
         default="",

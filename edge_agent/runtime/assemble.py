@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.adapters.journal import SqliteJournal
-from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, TlsFiles
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, TlsFiles, parse_home
 from edge_agent.adapters.telemetry import FileTelemetrySink
 from edge_agent.config import AgentConfig
 from edge_agent.config.sections import EngineSection
@@ -199,6 +199,7 @@ def transport_settings(config: AgentConfig, home: Home, install: str) -> MqttSet
         home=home.connect,
         install=install,
         home_aliases=(home.advertised, *home.aliases),
+        hosts=_hosts(config),
         username=broker.username,
         password=password.get_secret_value() if password else None,
         tls=tls,
@@ -206,3 +207,10 @@ def transport_settings(config: AgentConfig, home: Home, install: str) -> MqttSet
         message_burst=config.agent.message_burst,
         entries_max=config.agent.gossip_sample + 1,
     )
+
+
+def _hosts(config: AgentConfig) -> tuple[str, ...]:
+    """Every host that the settings name, besides those of the home: where the mesh has brokers that many share."""
+    homes = (config.broker.home, *(seed.home_broker for seed in config.seeds))
+    named = (url.host for home in homes for url in parse_home(home))
+    return tuple(dict.fromkeys((*config.broker.hosts, *named)))

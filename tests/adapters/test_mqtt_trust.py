@@ -16,15 +16,18 @@ from broker.child import ChildProcess
 from broker.embedded import EmbeddedBroker
 from broker.kinds import find_mosquitto
 from edge_agent.adapters.mqtt import TlsFiles
-from edge_agent.adapters.mqtt.trust import named_by
+from edge_agent.client import Access, BrokerUnreachableError, ClientSettings, MeshClient
 from edge_agent.core.events import PeerMessageReceived
 from provisioning.authority import Identity, MeshAuthority
+from provisioning.link import LinkError
+from provisioning.mqtt_link import BrokerAccess, mqtt_connect
 from tests.adapters.mqtt_devices import Device, device, request, until
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.broker
 
 HOST = "127.0.0.1"
+BRIEF = ClientSettings(connect_timeout_s=5.0)
 Make = Callable[[MeshAuthority, MeshAuthority], Identity]
 
 
@@ -51,6 +54,7 @@ class Listener:
     def __init__(self, folder: Path, identity: Identity) -> None:
         write(folder / "listener", identity)
         self.heard = b""
+        self._writers: list[asyncio.StreamWriter] = []
         self.tried = 0
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(folder / "listener.pem", folder / "listener.key")
@@ -60,11 +64,14 @@ class Listener:
     async def open(self) -> AsyncIterator[str]:
         async with await asyncio.start_server(self._listen, HOST, 0, ssl=self._context) as server:
             yield f"mqtts://{HOST}:{server.sockets[0].getsockname()[1]}"
+            for writer in self._writers:
+                writer.transport.abort()
 
     def _count(self, sock: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         self.tried += 1
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         with contextlib.suppress(OSError):
             while data := await reader.read(1024):
                 self.heard += data
@@ -78,6 +85,7 @@ BAD: dict[str, Make] = {
     "of a device whose name only begins alike": lambda mesh, other: mesh.issue_device("b-2"),
     "expired": lambda mesh, other: mesh.issue_device("b", [HOST], lifetime=datetime.timedelta(hours=-1)),
     "of the operator, who is no server": lambda mesh, other: mesh.issue_operator(),
+    "of another device, which took this host's address": lambda mesh, other: mesh.issue_device("mallory", [HOST]),
 }
 GOOD: dict[str, Make] = {
     "of the device whose home it is": lambda mesh, other: mesh.issue_device("b"),
@@ -115,6 +123,76 @@ async def test_the_right_broker_is_spoken_to(
     async with listener.open() as url, device("a", mosquitto.url, tls=files_of_a(tmp_path), flush_s=0.1) as a:
         a.transport.send_to_device("b", url, request(), None)
         await until(lambda: b"MQTT" in listener.heard, "a CONNECT")
+
+
+NOT_FOR_MANY: dict[str, Make] = {
+    "of a device, which has this host's address": lambda mesh, other: mesh.issue_device("mallory", [HOST]),
+    "of the very device that asks, which has it": lambda mesh, other: mesh.issue_device("b", [HOST]),
+    "of the operator": lambda mesh, other: mesh.issue_operator(),
+}
+
+
+@pytest.mark.parametrize("what", NOT_FOR_MANY)
+async def test_a_certificate_that_is_no_brokers_is_nobodys_shared_broker(
+    what: str, tmp_path: Path, mesh: MeshAuthority
+) -> None:
+    """Devices, users, the operator and cards that claim alike: none of them tells it who they are."""
+    listener = Listener(tmp_path, NOT_FOR_MANY[what](mesh, mesh))
+    ca = Path(files_of_a(tmp_path).ca or "")
+    async with listener.open() as url:
+        async with device("a", url, connected=False, tls=files_of_a(tmp_path)) as a:
+            await until(lambda: a.transport.counters.connect_failures >= 2, "two tries")
+        with pytest.raises(BrokerUnreachableError, match=r"not good for this broker|unsuitable|purpose"):
+            async with MeshClient(
+                url, "test", access=Access("user.alice", "secret", TlsFiles(str(ca))), settings=BRIEF
+            ):
+                pass
+        for badge in ({"username": "claim.b", "password": "secret"}, {"certificate_file": tmp_path / "a.pem"}):
+            access = BrokerAccess(url, "test.x", ca, key_file=tmp_path / "a.key", **badge)  # type: ignore[arg-type]  # two ways in
+            with pytest.raises(LinkError):
+                async with mqtt_connect(access)():
+                    pass
+        assert listener.tried >= 5
+        assert listener.heard == b""
+
+
+@pytest.mark.parametrize(("whose", "heard"), [("c", False), ("b", True)])
+async def test_the_operator_finds_a_device_at_its_own_broker_and_no_other_there(
+    whose: str, heard: bool, tmp_path: Path, mesh: MeshAuthority
+) -> None:
+    listener = Listener(tmp_path, mesh.issue_device("b"))
+    ca, key = Path(files_of_a(tmp_path).ca or ""), tmp_path / "a.key"
+    said = ""
+
+    async def talk(url: str) -> None:
+        nonlocal said
+        try:
+            async with mqtt_connect(BrokerAccess(url, "test.operator", ca, tmp_path / "a.pem", key, broker_of=whose))():
+                pass
+        except LinkError as error:
+            said = str(error)
+
+    async with listener.open() as url:
+        task = asyncio.create_task(talk(url))
+        await until(lambda: b"MQTT" in listener.heard or said, "a CONNECT, or the refusal")
+        task.cancel()
+        await asyncio.wait([task])
+        assert (b"MQTT" in listener.heard) is heard
+        assert heard or "is of device b, which may serve itself alone" in said
+
+
+@pytest.mark.parametrize(("hosts", "heard"), [((), False), (("localhost",), True)])
+async def test_a_broker_of_the_mesh_at_a_host_that_no_settings_name_hears_nothing_of_others(
+    hosts: tuple[str, ...], heard: bool, tmp_path: Path, mesh: MeshAuthority, mosquitto: EmbeddedBroker
+) -> None:
+    listener = Listener(tmp_path, mesh.issue_broker(["localhost"]))
+    async with (
+        listener.open() as url,
+        device("a", mosquitto.url, tls=files_of_a(tmp_path), hosts=hosts, flush_s=0.1) as a,
+    ):
+        a.transport.send_to_device("b", url.replace(HOST, "localhost"), request(), None)
+        await until(lambda: b"MQTT" in listener.heard or listener.tried >= 3, "a CONNECT, or tries")
+        assert (b"MQTT" in listener.heard) is heard
 
 
 @contextlib.asynccontextmanager
@@ -179,27 +257,3 @@ async def test_a_renewed_certificate_counts_from_the_next_connection_on(tmp_path
         await until(lambda: a.transport.counters.connect_failures >= 1, "the refusal of the wrong one")
         write(tmp_path / "a", mesh.issue_device("a"))
         await a.connection(True, 2)
-
-
-@pytest.mark.parametrize(
-    ("held", "name", "matches"),
-    [
-        ((("DNS", "kitchen"),), "kitchen", True),
-        ((("DNS", "Kitchen.local"),), "kitchen.LOCAL", True),
-        ((("DNS", "kitchen"),), "kitchen-2", False),
-        ((("DNS", "*.example.org"),), "a.example.org", True),
-        ((("DNS", "*.example.org"),), "a.b.example.org", False),
-        ((("DNS", "*.example.org"),), "example.org", False),
-        ((("DNS", "*.org"),), "example.org", False),
-        ((("DNS", "*"),), "kitchen", False),
-        ((("DNS", "k*.example.org"),), "kitchen.example.org", False),
-        ((("IP Address", "10.0.0.7"),), "10.0.0.7", True),
-        ((("DNS", "10.0.0.7"),), "10.0.0.7", False),
-        ((("IP Address", "FE80:0:0:0:0:0:0:1"),), "fe80::1%eth0", True),
-        ((("URI", "kitchen"), ("email", "kitchen")), "kitchen", False),
-        ((), "kitchen", False),
-    ],
-)
-def test_names_are_compared_whole(held: tuple[tuple[str, str], ...], name: str, matches: bool) -> None:
-    certificate = {"subject": ((("commonName", name),),), "subjectAltName": held}
-    assert named_by(certificate, ("other", name)) == (frozenset({name}) if matches else frozenset())

@@ -65,9 +65,19 @@ async def test_peers_write_its_inboxes_and_nothing_else(mesh: SecuredMesh, kitch
 
 async def test_its_certificate_names_the_device_to_who_checks(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:
     def connect() -> None:
-        ProbeClient("x", mesh.door(kitchen.port, check_hostname=True), mesh.device("garage")).__enter__().close()
+        ProbeClient("x", mesh.door(kitchen.port), mesh.device("garage")).__enter__().close()
 
     await asyncio.to_thread(connect)
+
+
+async def test_whoever_looks_for_the_shared_broker_does_not_take_a_devices_own_for_it(
+    mesh: SecuredMesh, kitchen: DeviceBroker
+) -> None:
+    def connect() -> None:
+        ProbeClient("x", mesh.door(kitchen.port, shared=True), mesh.device("garage")).__enter__().close()
+
+    with pytest.raises(ConnectRefusedError, match="is of device kitchen, which may serve itself alone"):
+        await asyncio.to_thread(connect)
 
 
 async def test_a_stranger_is_kept_out(mesh: SecuredMesh, kitchen: DeviceBroker, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar, final
 from urllib.parse import SplitResult, urlsplit
@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.reasons import HungUpError, WordlessError
 from edge_agent.adapters.mqtt.trust import TlsFiles, make_context
+from edge_agent.homes import Device, Host, Whom
 from edge_agent.mqtt_waits import keep_cancellations
 
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
@@ -104,8 +105,9 @@ def open_client(
     username: str | None = None,
     password: str | None = None,
     tls: TlsFiles | None = None,
-    names: tuple[str, ...] = (),
-    on_certificate: Callable[[frozenset[str]], None] | None = None,
+    device: str = "",
+    hosts: Collection[str] | None = None,
+    on_served: Callable[[tuple[Whom, ...]], None] | None = None,
     session_expiry_s: int = 0,
     on_limits: Callable[[BrokerLimits], None] | None = None,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
@@ -115,9 +117,10 @@ def open_client(
     With a `session_expiry_s` above 0 a broker that can keeps QoS 1 messages for this client id that long over a broken
     connection. Call this inside a running event loop.
 
-    Over TLS nothing is sent before the broker has shown a certificate that `tls` trusts and that names the URL's host
-    or, where `tls` has the mesh's own authority, one of `names`. What it names is then told to `on_certificate`, in the
-    thread that connects. `on_limits` is told what the broker takes, before `async with` is entered.
+    Over TLS nothing is sent before the broker has shown a certificate that `tls` trusts and that may serve the URL's
+    host, which must be one of `hosts` (by default it is: the URL was written down by somebody), or `device`, if it is
+    that one's own. Which of them is told to `on_served`, in the thread that connects. `on_limits` is told what the
+    broker takes, before `async with` is entered.
 
     Raises:
         ValueError: `url` is no broker URL.
@@ -128,7 +131,7 @@ def open_client(
     properties.ReceiveMaximum = receive_maximum
     properties.SessionExpiryInterval = session_expiry_s
     clean_start: CleanStartOption = session_expiry_s == 0
-    context = make_context(tls or TlsFiles(), (where.host, *names), on_certificate) if where.tls else None
+    context = make_context(tls or TlsFiles(), whoms_at(where, device, hosts), on_served) if where.tls else None
     client = aiomqtt.Client(
         where.host,
         where.port,
@@ -151,6 +154,12 @@ def open_client(
     if on_limits is not None:
         _tell_limits(client, on_limits)
     return client
+
+
+def whoms_at(where: BrokerUrl, device: str, hosts: Collection[str] | None) -> tuple[Whom, ...]:
+    """Returns for whom a broker there is to be the right one; see `open_client`."""
+    host = Host.of_settings(where.host) if hosts is None else Host(where.host, frozenset(hosts))
+    return (host, Device(device)) if device else (host,)
 
 
 async def unless_lost(client: aiomqtt.Client, answer: Coroutine[Any, Any, T]) -> T:

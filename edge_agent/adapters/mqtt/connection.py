@@ -36,6 +36,7 @@ from edge_agent.adapters.mqtt.reasons import (
 from edge_agent.adapters.mqtt.sender import Sender
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
+from edge_agent.homes import Host, Whom
 from edge_agent.tasks import Keeper, within
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Connection:
 
     Args:
         home: its addresses.
-        owner: the device whose home it is: over TLS, a broker of that name is the right one whatever its address.
+        owner: the device whose home it is: over TLS, its own broker is the right one whatever the address.
         own: whether it is this device's own home, which alone is shown the password.
         will: makes the last will of each connection: what it says is signed, and may be out of date at the next.
         on_trouble: told in one line what is wrong with the broker, and "" when it is well again.
@@ -91,7 +92,7 @@ class Connection:
         self._at = rng.randrange(len(home))  # devices spread over the nodes of a cluster
         self._owner = owner
         self._serves_others = False
-        self._names_host = False
+        self._serves_host = False
         self._settings = settings
         self._counters = counters
         self._rng = rng
@@ -134,7 +135,7 @@ class Connection:
         """
         if device_id == self._owner or not self.url.tls:
             return True
-        self._serves_others = self._serves_others or self._names_host
+        self._serves_others = self._serves_others or self._serves_host
         return self._serves_others
 
     @property
@@ -326,8 +327,9 @@ class Connection:
             username=settings.username if self._own else None,
             password=settings.password if self._own else None,
             tls=settings.tls,
-            names=() if self._serves_others else (self._owner,),
-            on_certificate=self._certificate_shown,
+            device="" if self._serves_others else self._owner,
+            hosts=None if self._own else settings.named_hosts,
+            on_served=self._served,
             session_expiry_s=settings.session_expiry_s if self._own else 0,
             connect_timeout_s=self._connect_timeout_s,
         )
@@ -339,5 +341,5 @@ class Connection:
         will, limits = self._will(), self._limits
         return aiomqtt.Will(will.topic, will.payload, min(will.qos, limits.qos_max), will.retain and limits.retain)
 
-    def _certificate_shown(self, names: frozenset[str]) -> None:
-        self._names_host = self.url.host in names
+    def _served(self, whoms: tuple[Whom, ...]) -> None:
+        self._serves_host = any(isinstance(whom, Host) for whom in whoms)

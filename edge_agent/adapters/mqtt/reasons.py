@@ -123,6 +123,12 @@ _OF_TEXT: tuple[tuple[str, str, str, bool], ...] = (
         True,
     ),
     (
+        "may serve",
+        "its certificate is not good for this broker",
+        "a device's own broker is named with --broker-of; one that many share needs a broker's certificate",
+        True,
+    ),
+    (
         "CERTIFICATE_VERIFY_FAILED",
         "its certificate is not of an authority that is trusted here",
         "give the mesh's ca.pem as ca_file",

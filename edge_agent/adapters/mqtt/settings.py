@@ -20,6 +20,7 @@ class MqttSettings:
     install: this installation's secret, of which its client id is made; the same after a restart, so that a broker
         that can keeps what arrives meanwhile. One that is made here lasts as long as this.
     home_aliases: other URLs by which peers may name the same broker (its address in the local network, say).
+    hosts: where the mesh has brokers that many share, beside those of `home` and `home_aliases`.
     username, password: for the home broker only; strangers' brokers never see them. `tls` is shown to all of them.
     """
 
@@ -28,6 +29,7 @@ class MqttSettings:
     home: str
     install: str = field(default_factory=client_ids.new_secret, repr=False)
     home_aliases: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: TlsFiles | None = None
@@ -73,6 +75,12 @@ class MqttSettings:
     def client_id(self) -> str:
         """This device's name for its session at its home broker, and nowhere else: who knows it can end the session."""
         return client_ids.lasting(self.mesh, self.device_id, self.install)
+
+    @property
+    def named_hosts(self) -> frozenset[str]:
+        """Hosts that may serve others' homes, as far as these settings say: what gossip says adds none."""
+        urls = (url for home in (self.home, *self.home_aliases) for url in parse_home(home))
+        return frozenset((*(url.host for url in urls), *self.hosts))
 
     def passing_client_id(self) -> str:
         """Returns a name for one connection elsewhere, or beside the session at home."""
