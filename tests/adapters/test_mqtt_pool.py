@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import parse_home
 from edge_agent.core import messages as m
-from edge_agent.core.events import PeerMessageReceived
+from edge_agent.core.events import PeerMessageReceived, SendFailed
 from tests.adapters.mqtt_devices import Device, device, entry, request, until
 from tests.support.patience import PATIENCE_S
 
@@ -89,14 +91,133 @@ async def test_an_unusable_home_url_is_counted_and_harms_nothing(mosquitto: Embe
 
 async def test_a_flood_of_dead_homes_stays_within_its_bound(mosquitto: EmbeddedBroker) -> None:
     before = len(asyncio.all_tasks())
-    async with device("a", mosquitto.url, away_max=3, flush_s=0.1) as a:
+    async with device("a", mosquitto.url, unproven_max=3, flush_s=0.1) as a:
         for port in range(1, 60):
             a.transport.send_to_device("b", f"mqtt://127.0.0.1:{port}", request(port), None)
-        assert len(away(a)) <= 3
-        assert a.transport._away.closing <= 3
-        assert a.transport.counters.bad_homes >= 50
+        room = a.transport._away.unproven
+        assert (len(room), room.items) == (3, 3)
+        assert a.transport.counters.unproven_dropped == 56
+        refused = await a.arrival(SendFailed, 56)
+        assert "homes that only gossip names" in refused.detail
+        assert away(a) == []
         assert a.transport.connected
     assert len(asyncio.all_tasks()) <= before
+
+
+class Silent:
+    """A listener that takes connections and says nothing, as what is no broker does, or one that a liar holds."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+        self._open: list[asyncio.StreamWriter] = []
+
+    @contextlib.asynccontextmanager
+    async def listen(self) -> AsyncIterator[int]:
+        async with await asyncio.start_server(self._take, "127.0.0.1", 0) as server:
+            yield server.sockets[0].getsockname()[1]
+            for writer in self._open:
+                writer.transport.abort()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tried += 1
+        self._open.append(writer)
+        with contextlib.suppress(OSError):
+            await reader.read()
+
+
+INVENTED = {
+    "where nobody listens": lambda number, silent: f"mqtt://127.0.0.1:{1 + number}",
+    "where nothing answers": lambda number, silent: f"mqtt://127.0.{1 + number // 250}.{1 + number % 250}:{silent}",
+    "several addresses each": lambda number, silent: f"mqtt://127.0.0.1:{1 + number},mqtt://127.0.0.2:{silent}",
+}
+PER_MESSAGE = 10  # invented homes named beside each message to a peer: a second of the flood that was seen
+
+
+@pytest.mark.parametrize("what", INVENTED)
+@pytest.mark.parametrize("known", [True, False], ids=["known peers", "new peers"])
+async def test_a_flood_of_invented_homes_costs_real_peers_no_message(what: str, known: bool) -> None:
+    silent = Silent()
+    async with mesh("abcd") as found, silent.listen() as port:
+        a, _ = found["a"]
+        peers = [found[name] for name in "bcd"]
+        if known:
+            for peer, home in peers:
+                a.transport.send_to_device(peer.device_id, home.url, request(99), None)
+                await peer.arrival(PeerMessageReceived)
+        invented = 0
+        for number in range(8):
+            for peer, home in peers:
+                for _ in range(PER_MESSAGE):
+                    invented += 1
+                    url = INVENTED[what](invented, port)
+                    a.transport.send_to_device(f"ghost-{invented}", url, request(invented), 60.0)
+                a.transport.send_to_device(peer.device_id, home.url, request(number), 60.0)
+                await peer.arrival(PeerMessageReceived, 1 + number + known)
+        assert sorted(away(a)) == sorted(home.url for _, home in peers)
+        room = a.transport._away.unproven
+        assert len(room) <= a.transport._settings.unproven_max
+        assert room._under_way <= a.transport._settings.proofs_max
+        assert a.transport.counters.away_evicted == 0
+
+
+async def test_what_waits_for_a_home_that_comes_later_gets_there_in_order() -> None:
+    async with mesh("a") as found, EmbeddedBroker(kind="mosquitto") as late:
+        a, _ = found["a"]
+        url, port = late.url, late.port
+        await late.kill()
+        for number in range(5):
+            a.transport.send_to_device("b", url, request(number), 10 * PATIENCE_S)
+        await until(lambda: a.transport.counters.proofs_failed >= 2, "two tries")
+        await late.start()
+        assert (late.url, late.port) == (url, port)
+        async with device("b", url) as b:
+            await b.arrival(PeerMessageReceived, 5)
+            assert [event.message for event in b.of(PeerMessageReceived)] == [request(number) for number in range(5)]
+
+
+async def test_a_home_that_failed_is_not_looked_at_again_because_it_is_named_again(mosquitto: EmbeddedBroker) -> None:
+    gossip = m.ViewExchange((entry("a"),), True)
+    async with device("a", mosquitto.url, backoff_min_s=3600.0, backoff_max_s=3600.0) as a:
+        a.transport._away.unproven._rng = Farthest()
+        a.transport.send_to_device("b", "mqtt://127.0.0.1:1", gossip, None)
+        await until(lambda: a.transport.counters.proofs_failed, "the try")
+        for _ in range(100):
+            a.transport.send_to_device("b", "mqtt://127.0.0.1:1", gossip, None)
+        assert a.transport.counters.unproven_dropped == 101
+        assert (a.transport.counters.proofs, len(a.transport._away.unproven)) == (1, 0)
+
+
+class Farthest(random.Random):
+    """Draws the longest pause."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+async def test_whose_device_said_itself_where_it_is_comes_before_what_others_say(mosquitto: EmbeddedBroker) -> None:
+    async with mesh("bc") as found, device("a", mosquitto.url, proofs_max=1, proof_rate_hz=1000.0) as a:
+        (b, home_b), (c, home_c) = found["b"], found["c"]
+        at_home = replace(entry("c"), home_broker=home_c.url)
+        async with device("c", mosquitto.url) as c_here:
+            c_here.transport.send_to_device("a", "", m.ViewExchange((at_home,), False), None)
+            await a.arrival(PeerMessageReceived)
+        for port in range(1, 40):
+            a.transport.send_to_device("ghost", f"mqtt://127.0.0.1:{port}", request(port), 60.0)
+        a.transport.send_to_device("b", home_b.url, request(1), 60.0)
+        a.transport.send_to_device("c", home_c.url, request(2), 60.0)
+        ranked = sorted(a.transport._away.unproven._entries.values(), key=lambda one: one.rank)
+        assert next(one.device_id for one in ranked if not one.proving) == "c"
+        await c.arrival(PeerMessageReceived)
+        await b.arrival(PeerMessageReceived)
+
+
+async def test_the_homes_of_seeds_need_no_proof_first() -> None:
+    async with mesh("b") as found, EmbeddedBroker(kind="mosquitto") as home:
+        b, home_b = found["b"]
+        async with device("a", home.url, seeds=(home_b.url,)) as a:
+            a.transport.send_to_device("b", home_b.url, request(1), None)
+            await b.arrival(PeerMessageReceived)
+            assert a.transport.counters.proofs == 0
 
 
 async def test_a_dead_home_does_not_hold_up_others() -> None:

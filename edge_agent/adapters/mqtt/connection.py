@@ -139,6 +139,11 @@ class Connection:
         return self._serves_others
 
     @property
+    def serves_many(self) -> bool:
+        """Whether messages for others than its owner may be sent here, as far as is known."""
+        return not self.url.tls or self._serves_others or self._serves_host
+
+    @property
     def limits(self) -> BrokerLimits:
         """What the broker takes, as it said at the last connect."""
         return self._limits

@@ -21,6 +21,7 @@ class MqttSettings:
         that can keeps what arrives meanwhile. One that is made here lasts as long as this.
     home_aliases: other URLs by which peers may name the same broker (its address in the local network, say).
     hosts: where the mesh has brokers that many share, beside those of `home` and `home_aliases`.
+    seeds: homes of the seeds: they are dialled without being looked at first.
     username, password: for the home broker only; strangers' brokers never see them. `tls` is shown to all of them.
     """
 
@@ -30,6 +31,7 @@ class MqttSettings:
     install: str = field(default_factory=client_ids.new_secret, repr=False)
     home_aliases: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ()
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: TlsFiles | None = None
@@ -44,6 +46,11 @@ class MqttSettings:
     in_flight_max: int = 16  # published and not acknowledged: enough to hide a round trip, few to repeat
     sends_max: int = 8  # a message that goes down with its connection this often may be what kills it
     away_max: int = 16  # connections to other devices' home brokers, least recently used out
+    unproven_max: int = 64  # homes that somebody told of and that have not shown who they are
+    unproven_items_max: int = 256  # messages that wait for these
+    unproven_bytes_max: int = 4 * 1024 * 1024
+    proofs_max: int = 32  # of these looked at at a time: ten dead ones a second, each for 3 s, keep nobody waiting
+    proof_rate_hz: float = 16.0  # how many are looked at over time: a mesh must not make a port scanner of a device
     backoff_min_s: float = 0.1  # first pause before reconnecting: a restarted broker is back within this
     backoff_max_s: float = 10.0  # longest pause: bounds what a broker hears from a mesh while it is down
     steady_s: float = 5.0  # a connection that held this long resets the pause
@@ -58,14 +65,16 @@ class MqttSettings:
             check_id(self.device_id, "device_id")
             check_id(self.mesh, "mesh")
             check_id(self.install, "install")
-            for home in (self.home, *self.home_aliases):
+            for home in (self.home, *self.home_aliases, *self.seeds):
                 parse_home(home)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         bounds = (
-            "body_bytes_max entries_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max"
+            "body_bytes_max entries_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max "
+            "raw_max unproven_max unproven_items_max unproven_bytes_max proofs_max proof_rate_hz "
+            "backoff_min_s message_rate_hz message_burst"
         )
-        for name in (*bounds.split(), "raw_max", "backoff_min_s", "message_rate_hz", "message_burst"):
+        for name in bounds.split():
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.backoff_max_s < self.backoff_min_s:
@@ -117,6 +126,11 @@ class Counters:
     away_evicted: int = 0
     bad_homes: int = 0
     """Messages to a home broker whose URL is unusable."""
+    proofs: int = 0
+    """Homes that somebody told of and that were looked at."""
+    proofs_failed: int = 0
+    unproven_dropped: int = 0
+    """Messages to homes that did not show who they are, or for which there was no room."""
     raw_dropped: int = 0
     """Management messages that came while too many waited."""
     take_overs: int = 0

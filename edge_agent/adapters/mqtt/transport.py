@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,7 +27,14 @@ from edge_agent.adapters.mqtt.raw import RawInbox, TakeRaw, check_watchable
 from edge_agent.adapters.mqtt.reader import Reader
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.shrinking import shrink
-from edge_agent.core.events import BadInputReceived, ConnectionChanged, HealthChanged, ReplyRoute, SendFailed
+from edge_agent.core.events import (
+    BadInputReceived,
+    ConnectionChanged,
+    HealthChanged,
+    PeerMessageReceived,
+    ReplyRoute,
+    SendFailed,
+)
 from edge_agent.core.health import Part
 from edge_agent.core.messages import (
     AnswersPage,
@@ -48,6 +56,8 @@ from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel
 
 _log = logging.getLogger(__name__)
+
+TOLD_HOMES_MAX = 256  # devices whose own word on their home is kept; the least lately heard of is forgotten
 
 
 class MqttTransport:
@@ -76,6 +86,7 @@ class MqttTransport:
         self._entries: PlainEntries | SignedEntries = PlainEntries()
         if notary is not None:
             self._entries = SignedEntries(settings, notary, self.counters, self._send_certificates)
+        self._told_homes: OrderedDict[str, str] = OrderedDict()
 
     @property
     def connected(self) -> bool:
@@ -246,6 +257,8 @@ class MqttTransport:
         if event is None or self._emit is None:
             return
         for one in self._entries.incoming(event, now):
+            if isinstance(one, PeerMessageReceived):
+                self._hear(one.message)
             if isinstance(one, BadInputReceived):
                 self.counters.bad += 1
                 self._bad_input.note(incoming.topic, len(incoming.payload), one, now)
@@ -295,27 +308,46 @@ class MqttTransport:
         return lambda why: self._notices.put(SendFailed(device_id, message_id, why))
 
     def _send(self, device_id: str, home_broker: str, item: Outgoing, expires_in_s: float | None) -> None:
-        connection = self._connection_for(device_id, home_broker)
-        if connection is None:
-            self.counters.bad_homes += 1
-            return
         if expires_in_s is not None:
             item.expires_at = asyncio.get_running_loop().time() + expires_in_s
-        connection.send(item)
+        if not self._sent_somewhere(device_id, home_broker, item):
+            self.counters.bad_homes += 1
 
-    def _connection_for(self, device_id: str, home_broker: str) -> Connection | None:
-        """Returns the connection to a device's home broker, a new one if need be; `None` if its URL is unusable."""
-        if not home_broker or self._home is None:
-            return self._home
+    def _sent_somewhere(self, device_id: str, home_broker: str, item: Outgoing) -> bool:
+        """Queues a message for a device at its home broker; returns False if that one's URL is unusable."""
+        if self._home is None:
+            return False
         try:
-            home = parse_home(home_broker)
+            home = parse_home(home_broker) if home_broker else ()
         except ValueError:
-            return None
-        if not self._known_as.isdisjoint(home):
-            return self._home  # all addresses of a cluster are one home
+            return False
+        if not home or not self._known_as.isdisjoint(home):  # all addresses of a cluster are one home
+            self._home.send(item)
+            return True
         if self._home_urls[0].tls and not home[0].tls:
-            return None  # a mesh that encrypts does not send prompts in clear because a peer says so
-        return self._away.find(home, device_id)
+            return False  # a mesh that encrypts does not send prompts in clear because a peer says so
+        return self._away.send(home, device_id, item, first_hand=self._told_homes.get(device_id) == home_broker)
+
+    def _hear(self, message: Message) -> None:
+        """Notes where a device itself says to be at home: the broker has let nobody else write this message."""
+        told = _own_home(message)
+        if told is not None:
+            device_id, home = told
+            self._told_homes[device_id] = home
+            self._told_homes.move_to_end(device_id)
+            while len(self._told_homes) > TOLD_HOMES_MAX:
+                self._told_homes.popitem(last=False)
+
+
+def _own_home(message: Message) -> tuple[str, str] | None:
+    """What a message says of its sender's own home: (device, home)."""
+    if isinstance(message, ViewExchange):
+        return next(((entry.device_id, entry.home_broker) for entry in message.entries[:1]), None)
+    if isinstance(message, Presence):
+        return message.entry.device_id, message.entry.home_broker
+    if isinstance(message, ProposalRequest):
+        return message.origin, message.origin_home
+    return None
 
 
 def _sent(on_sent: Callable[[bool], object]) -> None:
