@@ -116,6 +116,10 @@ class Transport(Protocol):
         """Queues this device's retained presence."""
         ...
 
+    def stand_aside(self, pause_s: float) -> None:
+        """Leaves the home broker, without a will, and comes back after `pause_s` seconds."""
+        ...
+
     def publish_status(self, status: DeviceStatus) -> None:
         """Queues this device's retained live figures."""
         ...

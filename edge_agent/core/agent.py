@@ -26,6 +26,7 @@ from edge_agent.core.events import (
     InferenceCompleted,
     InferenceFailed,
     OverRate,
+    OwnPresenceReceived,
     PeerDiscovered,
     PeerMessageReceived,
     PromptCancelReceived,
@@ -61,6 +62,7 @@ from edge_agent.core.refusals import Refusals
 from edge_agent.core.requests import TIMER as REQUEST_TIMER
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
+from edge_agent.core.twins import TWIN_TIMER
 
 _STATUS = ("status", "")
 
@@ -108,6 +110,7 @@ class Agent:
             PromptCancelReceived: reception.cancel_received,
             AnswersQueryReceived: Lookup(context, self._sessions, refusals).query_received,
             PeerMessageReceived: self._peer_message,
+            OwnPresenceReceived: self._own_presence,
             PeerDiscovered: lambda event, now: self._membership.discovered(event.device_id, event.home_broker),
             OverRate: self._over_rate,
             BadInputReceived: lambda event, now: reception.bad_input_received(event),
@@ -202,6 +205,9 @@ class Agent:
         if interval is not None:
             self._context.timers.set(_STATUS, now + interval)
 
+    def _own_presence(self, event: OwnPresenceReceived, now: float) -> None:
+        self._membership.twins.heard(event.presence, event.retained, now)
+
     def _peer_message(self, event: PeerMessageReceived, now: float) -> None:
         handler = self._peer_handlers.get(type(event.message))
         if handler is None:  # a valid message of a kind that no device sends to another
@@ -253,6 +259,8 @@ class Agent:
                 self._membership.tick(now)
             elif kind == "status":
                 self._report_status(now)
+            elif kind == TWIN_TIMER[0]:
+                self._membership.twins.due()
             else:
                 self._session_due(kind, name, now)
 

@@ -67,6 +67,15 @@ class SendToUser:
 
 @final
 @dataclass(frozen=True, slots=True)
+class TwinFound:
+    """Another runs under this device's id. With an `aside_s` this one is to leave its broker for that long."""
+
+    detail: str
+    aside_s: float | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class PublishPresence:
     """Publish this device's birth message or farewell (retained)."""
 
@@ -158,6 +167,7 @@ Effect: TypeAlias = (
     | SendToDevice
     | SendToUser
     | PublishPresence
+    | TwinFound
     | PublishStatus
     | JournalPrompt
     | JournalLayer

@@ -17,6 +17,7 @@ from edge_agent.core.messages import (
     Contribution,
     Message,
     Missing,
+    Presence,
     Prompt,
     RefusalReason,
     Substitute,
@@ -93,6 +94,15 @@ class PeerMessageReceived:
     """A peer's message arrived (also presence of other devices)."""
 
     message: Message
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OwnPresenceReceived:
+    """What stands on this device's own presence topic. `retained`: the broker had kept it."""
+
+    presence: Presence
+    retained: bool
 
 
 @final
@@ -287,6 +297,7 @@ Event: TypeAlias = (
     | PromptCancelReceived
     | AnswersQueryReceived
     | PeerMessageReceived
+    | OwnPresenceReceived
     | PeerDiscovered
     | BadInputReceived
     | OverRate

@@ -24,6 +24,7 @@ class Part(StrEnum):
     GATEWAY = "gateway"
     STEWARD = "steward"
     DISCOVERY = "discovery"
+    IDENTITY = "identity"
 
 
 @final

@@ -15,6 +15,7 @@ from edge_agent.core.inference import InferenceServer
 from edge_agent.core.messages import PeerEntry, Presence, PresenceState, ViewExchange
 from edge_agent.core.peers import PeerView
 from edge_agent.core.policies.peer_selection import sample_distinct
+from edge_agent.core.twins import Twins
 
 _GOSSIP = ("gossip", "")
 _SEED_EVERY = 10  # gossips between two with a seed: halves of a mesh that buried each other meet again there
@@ -27,7 +28,8 @@ class Membership:
 
     __slots__ = (
         *("_context", "_discovered", "_heartbeat", "_incarnation", "_on_found", "_on_lost", "_on_suspected"),
-        *("_seeds", "_server"),
+        *("_run", "_seeds", "_server"),
+        "twins",
         "view",
     )
 
@@ -51,10 +53,13 @@ class Membership:
         self._on_suspected = on_suspected
         self._incarnation = 0
         self._heartbeat = 0
+        self._run = ""
+        self.twins = Twins(context, self.presence)
 
     def start(self, incarnation: int, now: float) -> None:
         """Begins to gossip."""
         self._incarnation = incarnation
+        self._run = f"{incarnation}-{self._context.identity.nonce}"
         interval = self._context.settings.gossip_interval_s
         if interval is not None:
             # the first one at a random moment, or devices started together would gossip together for ever
@@ -77,7 +82,8 @@ class Membership:
 
     def presence(self, state: PresenceState) -> Presence:
         """Returns this device's presence message in `state`; as `offline` it is the last will."""
-        return Presence(self.own_entry(), state, self._context.settings.queue_capacity, self._context.identity.version)
+        identity, capacity = self._context.identity, self._context.settings.queue_capacity
+        return Presence(self.own_entry(), state, capacity, identity.version, install=identity.install, run=self._run)
 
     def connection_changed(self, connected: bool, now: float) -> None:
         """Says hello on every new connection; what was not heard while it was gone is nobody's fault."""
@@ -86,6 +92,7 @@ class Membership:
             self._heartbeat += 1
             self.view.refresh(now)
             self._context.out.append(PublishPresence(self.presence(PresenceState.ONLINE)))
+            self.twins.connected()
             for device_id, home in self._all_seeds():
                 self._send_view(device_id, home, reply_wanted=True)
 

@@ -286,6 +286,9 @@ class Presence:
     version: str
     certificate: str = ""
     """Whose key the entry is signed with (DER in base64); "" where a mesh has no certificates."""
+    install: str = ""
+    """Which installation says it, and `run` which start of it: two that differ are two devices of one name."""
+    run: str = ""
 
 
 @final

@@ -24,6 +24,10 @@ class DeviceIdentity:
     model_family: str = "unknown"
     synthetic: bool = False
     version: str = ""
+    install: str = ""
+    """What its installation is called where everybody reads it."""
+    nonce: str = ""
+    """Of this run of it alone: letters and digits, at most 16."""
 
 
 @dataclass(frozen=True, slots=True)

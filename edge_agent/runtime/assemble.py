@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import secrets
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from edge_agent.runtime.installation import installation
 from edge_agent.runtime.reports import HealthReports
 from edge_agent.tasks import Told
 from edge_agent.tls import TlsFileError, client_context
+from edge_agent.wire import client_ids
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ def make_host(config: AgentConfig, home: Home, transport: Transport, reports: He
         model_family=card.family,
         synthetic=card.synthetic,
         version=__version__,
+        install=client_ids.install_tag(installation(config.data_dir)),
+        nonce=secrets.token_hex(4),
     )
     streams = RandomStreams(
         ids=random.SystemRandom(),  # request ids are capabilities: whoever knows one can respond to it

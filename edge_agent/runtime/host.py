@@ -161,6 +161,10 @@ class AgentHost:
                 self._noting.begin("a record", self._written(effect, self._journal.write(effect)))
             case fx.PublishPresence():
                 self._transport.publish_presence(effect.presence)
+            case fx.TwinFound():
+                log.warning("%s", effect.detail)
+                if effect.aside_s is not None:
+                    self._transport.stand_aside(effect.aside_s)
             case fx.PublishStatus():
                 self._transport.publish_status(effect.status)
                 self._telemetry.record_status(effect.status)

@@ -84,6 +84,8 @@ def check(message: m.Message) -> None:
             _counts(queue_capacity=message.queue_capacity)
             _short("version", message.version)
             _certificate("certificate", message.certificate)
+            _short("install", message.install)
+            _short("run", message.run)
         case m.DeviceStatus():
             _device_id("device_id", message.device_id)
 

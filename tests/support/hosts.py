@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.ports import Engine, TelemetrySink
 from edge_agent.runtime.host import AgentHost
+from edge_agent.wire import client_ids
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
@@ -63,14 +65,24 @@ def make_device(
     make_transport: Callable[[MqttSettings], MqttTransport] = MqttTransport,
     telemetry: TelemetrySink | None = None,
     mesh: str = MESH,
+    install: str | None = None,
 ) -> Device:
-    """Puts a device together; the caller runs it. telemetry: in the place of files in `folder`."""
+    """Puts a device together; the caller runs it. telemetry: in the place of files in `folder`. install: the secret of
+    its installation, which a copy has, too."""
     folder.mkdir(exist_ok=True)
     engine = SyntheticEngine(parse_service(service), seed=int.from_bytes(name.encode()))
-    identity = DeviceIdentity(name, model=engine.card.name, model_family=engine.card.family, synthetic=True)
+    secret = install or client_ids.new_secret()
+    identity = DeviceIdentity(
+        name,
+        model=engine.card.name,
+        model_family=engine.card.family,
+        synthetic=True,
+        install=client_ids.install_tag(secret),
+        nonce=secrets.token_hex(4),
+    )
     draws = random.Random(name)
     agent = Agent(identity, settings, RandomStreams(random.SystemRandom(), draws, draws))
-    transport = make_transport(MqttSettings(name, mesh, url, backoff_max_s=0.5))
+    transport = make_transport(MqttSettings(name, mesh, url, install=secret, backoff_max_s=0.5))
     host = AgentHost(
         agent,
         engine,

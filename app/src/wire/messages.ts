@@ -218,10 +218,12 @@ export interface Presence {
   queue_capacity: number;
   version: string;
   certificate: string;
+  install: string;
+  run: string;
 }
 
 /** What can be well or not. */
-export type Part = "engine" | "journal" | "reserve" | "telemetry" | "broker" | "gateway" | "steward" | "discovery";
+export type Part = "engine" | "journal" | "reserve" | "telemetry" | "broker" | "gateway" | "steward" | "discovery" | "identity";
 
 /** What is wrong with a part, in one line that says the way out where there is one. */
 export interface Problem {

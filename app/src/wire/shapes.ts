@@ -151,9 +151,11 @@ export const SHAPES: Record<string, Fields> = {
     queue_capacity: { shape: "integer" },
     version: { shape: "string" },
     certificate: { shape: "string", default: "" },
+    install: { shape: "string", default: "" },
+    run: { shape: "string", default: "" },
   },
   Problem: {
-    part: { shape: { oneOf: ["engine", "journal", "reserve", "telemetry", "broker", "gateway", "steward", "discovery"] } },
+    part: { shape: { oneOf: ["engine", "journal", "reserve", "telemetry", "broker", "gateway", "steward", "discovery", "identity"] } },
     detail: { shape: "string" },
   },
   DeviceStatus: {

@@ -40,7 +40,7 @@ export function presence(id: string, change: Partial<Presence> = {}): { type: "p
     service_time_s_mean: null,
     able: true,
   };
-  return { type: "presence", entry, state: "online", queue_capacity: 32, version: "0", ...change };
+  return { type: "presence", entry, state: "online", queue_capacity: 32, version: "0", install: "", run: "", ...change };
 }
 
 export function status(id: string, change: Partial<DeviceStatus> = {}): { type: "device-status" } & DeviceStatus {

@@ -102,6 +102,7 @@ class Connection:
         self._will = will
         self._limits = BrokerLimits()  # as of the last connect, or as a refused one taught
         self._connected_at: float | None = None
+        self._aside_until = 0.0
         self._thrown_out = 0  # connections in a row that were let in at once, and soon lost without a word
         self._troubles = Troubles(
             lambda: str(self.url), on_trouble, steady_s=settings.steady_s, refused_steady_s=settings.refused_steady_s
@@ -173,6 +174,12 @@ class Connection:
         if self._link is not None:
             self.send(replace(item))
 
+    def stand_aside(self, pause_s: float) -> None:
+        """Leaves the broker, so that no will fires, and comes back after so long. What is to be sent waits."""
+        self._aside_until = asyncio.get_running_loop().time() + pause_s
+        if self._link is not None:
+            self._link.end()
+
     def renew(self) -> None:
         """Leaves the broker and comes back, with the certificate files as they are by then."""
         if self._link is not None:
@@ -232,10 +239,12 @@ class Connection:
         # Full jitter: after a broker's restart a whole mesh comes back, and should not come back at once. The pause
         # grows with each round of the addresses: one that is dead must not keep a device from those that live.
         settings, rounds = self._settings, attempt // len(self.home)
-        most_s = settings.refused_backoff_max_s if self._troubles.lasting else settings.backoff_max_s
+        slowly = self._troubles.lasting or self._thrown_out >= THROWN_OUT_MAX
+        most_s = settings.refused_backoff_max_s if slowly else settings.backoff_max_s
         longest = min(most_s, settings.backoff_min_s * 2 ** min(rounds, 32))
+        aside_s = self._aside_until - asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
-            await within(self._stopping.wait(), self._rng.uniform(0.0, longest))
+            await within(self._stopping.wait(), max(aside_s, self._rng.uniform(0.0, longest)))
 
     def _can_do_with_less(self, error: Exception) -> bool:
         """Whether the broker refused only what our last will asks for; the next try then asks for less."""

@@ -14,12 +14,13 @@ from edge_agent.core.events import (
     AnswersQueryReceived,
     BadInputReceived,
     Event,
+    OwnPresenceReceived,
     PeerMessageReceived,
     PromptCancelReceived,
     PromptReceived,
     ReplyRoute,
 )
-from edge_agent.core.messages import AnswersQuery, Prompt, RefusalReason
+from edge_agent.core.messages import AnswersQuery, Presence, Prompt, RefusalReason
 from edge_agent.wire import topics
 from edge_agent.wire.codec import UserInputError, decode, decode_prompt
 from edge_agent.wire.topics import INBOXES, TABLE, Address, Channel, Role
@@ -40,7 +41,7 @@ class Reader:
         self._retained_seen: dict[bytes, None] = {}
 
     def read(self, incoming: Incoming) -> Event | None:
-        """Returns the event that `incoming` is; `None` for what is rightly ignored (own or cleared presence)."""
+        """Returns the event that `incoming` is; `None` for what is rightly ignored (cleared presence)."""
         address = topics.parse(incoming.topic)
         if address is None or address.mesh != self._mesh:
             return _bad("topic: none of this device's")
@@ -90,9 +91,13 @@ class Reader:
         return address.channel
 
     def _presence(self, address: Address, incoming: Incoming) -> Event | None:
-        if address.device == self._device_id or not incoming.payload:
+        if not incoming.payload:
             return None
-        return self._peer_message(address, incoming)
+        event = self._peer_message(address, incoming)
+        if address.device != self._device_id:
+            return event
+        own = isinstance(event, PeerMessageReceived) and event.message
+        return OwnPresenceReceived(own, incoming.retain) if isinstance(own, Presence) else None
 
     def _peer_message(self, address: Address, incoming: Incoming) -> Event:
         sender = address.principal or address.device

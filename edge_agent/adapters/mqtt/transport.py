@@ -213,6 +213,11 @@ class MqttTransport:
         if self._home is not None:
             self._home.greet(self._presence(presence))
 
+    def stand_aside(self, pause_s: float) -> None:
+        """Leaves the home broker for so long: another device runs under this one's id, and is to have it alone."""
+        if self._home is not None:
+            self._home.stand_aside(pause_s)
+
     def publish_status(self, status: DeviceStatus) -> None:
         """Publishes this device's retained live figures, if it is connected."""
         if self._home is not None:

@@ -60,6 +60,8 @@ export function device(id: string, index: number, at: number): Device {
     state: index === 2 ? ("offline" as const) : ("online" as const),
     queue_capacity: 16,
     version: "0.6.0",
+    install: "5d0c1a7e",
+    run: "1790000000-4f2a9c1b",
   };
   const told = index === 2 ? null : status(id, 0.35 + 0.3 * index, index * 4 + 1);
   return { id, state, presence, status: told, able: true, troubles: [], history };
