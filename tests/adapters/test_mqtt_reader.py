@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.reader import CORRELATION_BYTES_MAX, RETAINED_SEEN_MAX, Reader
 from edge_agent.core import messages as m
-from edge_agent.core.events import BadInputReceived, Event, PeerMessageReceived, PromptReceived, ReplyRoute
+from edge_agent.core.events import (
+    BadInputReceived,
+    Event,
+    OwnPresenceReceived,
+    PeerMessageReceived,
+    PromptReceived,
+    ReplyRoute,
+)
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel
@@ -165,11 +172,12 @@ def test_presence_on_anothers_topic_is_dropped() -> None:
     assert event.detail == "sender: b speaks on the topic of c"
 
 
-def test_own_and_cleared_presence_is_ignored_and_that_of_others_is_not() -> None:
+def test_cleared_presence_is_ignored_and_ones_own_is_told_apart_from_that_of_others() -> None:
     online = presence("b", m.PresenceState.ONLINE)
     others = topics.build("test", "b", Channel.PRESENCE)
     assert read(others, b"") is None
-    assert read(topics.build("test", "a", Channel.PRESENCE), encode(presence("a", m.PresenceState.OFFLINE))) is None
+    own = presence("a", m.PresenceState.OFFLINE)
+    assert read(topics.build("test", "a", Channel.PRESENCE), encode(own)) == OwnPresenceReceived(own, retained=False)
     assert read(others, encode(online), retain=True) == PeerMessageReceived(online)
 
 
