@@ -50,7 +50,7 @@ class AgentSettings:
     inference_attempts_max: int = 2  # a crash of the engine costs one retry, not the prompt
     queue_work_max: int = 128 * 1024  # output tokens that may still be asked of the engine: 32 places of 4,096
     # Of places, bytes and work: what each may have, and is kept free for others. Lower: fairer to many; 1: no shares.
-    principal_share: float = 0.25  # and who has more is passed in line, but for one turn in four (1 / 0.25)
+    principal_share: float = 0.25  # and who has more is passed in line, but for one turn in eight (2 / 0.25)
 
     # How often each user and each other device may speak. Lower: a flood costs less, and a burst of work is cut sooner.
     message_rate_hz: float = 200.0  # messages a second in the long run; what is over it is refused unread

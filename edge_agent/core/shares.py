@@ -70,8 +70,9 @@ class Shares:
 
     @property
     def turns(self) -> int:
-        """While others wait, those over their share have one turn in so many: so their share of the work, too."""
-        return max(1, round(self._total[0] / self._share[0]))
+        """While others wait, those over their share have one turn in so many: half a share of the work."""
+        whole = round(self._total[0] / self._share[0])
+        return 1 if whole <= 1 else 2 * whole
 
     @property
     def has_over(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.mqtt.client import open_client
 from edge_agent.client import MeshClient
 from edge_agent.core import messages as m
+from edge_agent.core.effects import StartInference
+from edge_agent.ports import InferenceResult
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode
 from edge_agent.wire.topics import Channel
@@ -77,6 +80,43 @@ async def test_a_flood_is_not_read_beyond_its_rate_its_sender_is_told_and_others
         assert 1 <= device.agent.counters.over_rate < SENT / 4, "to tell is bounded, too"
         await until(lambda: any(is_told(message) for message in heard), "the flooder is told")
         listening.cancel()
+
+
+async def test_who_comes_after_a_flood_is_served_before_all_but_a_few_of_it(tmp_path: Path) -> None:
+    served: list[str] = []
+    async with (
+        EmbeddedBroker() as mosquitto,
+        mesh_of(1, mosquitto.url, tmp_path, settings=quick(queue_capacity=32), service="deterministic:0.3") as (
+            device,
+        ),
+        MeshClient(mosquitto.url, MESH, principal="user.flood") as flooder,
+        MeshClient(mosquitto.url, MESH, principal="user.alice") as alice,
+    ):
+        infer = device.engine.infer
+
+        async def noted(request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
+            served.append(request.messages[-1].content)
+            return await infer(request, on_text)
+
+        device.engine.infer = noted  # type: ignore[method-assign]  # to see the order of service
+        flood = [asyncio.create_task(flooder.ask_to_end("d0", "again", ALONE, prompt_id=f"f{n}")) for n in range(60)]
+        await until(lambda: sum(one.done() for one in flood) >= 30, "those beyond what one may have")
+        asked = asyncio.create_task(alice.ask_to_end("d0", "and me?", ALONE, timeout_s=PATIENCE_S))
+        waiting = device.agent.queue.waiting
+        await until(lambda: any(item.holder == "user.alice/" for item in waiting.values()), "hers is in line")
+        before, behind = len(served), len(waiting)
+        answer = await asked
+        assert isinstance(answer, m.Answer)
+        assert answer.outcome is m.Outcome.ANSWERED
+        assert behind > 10, "there was a flood to pass"
+        assert served.index("and me?") - before <= 1, "at most one of the flood had its turn first"
+        for number, one in enumerate(flood):
+            if not one.done():
+                await flooder.cancel("d0", f"f{number}")
+        ends = await asyncio.gather(*flood)
+        refused = [end for end in ends if isinstance(end, m.PromptRefusal)]
+        assert len(refused) >= 30
+        assert all("your share" in end.detail and end.retry_after_s for end in refused), "and it is told"
 
 
 def is_told(message: m.Message) -> bool:

@@ -27,7 +27,8 @@ class FairShares(Checker):
         own = [max(1, int(total * settings.principal_share)) for total in totals]
         self._share: Amount = (own[0], own[1])
         self._most: Amount = (max(own[0], totals[0] - own[0]), max(own[1], totals[1] - own[1]))
-        self._turns = max(1, round(totals[0] / own[0]))
+        whole = round(totals[0] / own[0])
+        self._turns = 1 if whole <= 1 else 2 * whole
         self._layers = settings.layers
         self._sessions: dict[int, dict[tuple[str, str], tuple[str, int]]] = {}
         self._held: dict[int, dict[str, Amount]] = {}
