@@ -21,16 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient, Received
+from edge_agent.adapters.notary import FileNotary, MemberFiles
 from edge_agent.core import messages as m
+from edge_agent.core.errors import ProtocolError
 from edge_agent.core.states import ItemOutcome
 from edge_agent.wire import topics
-from edge_agent.wire.codec import BODY_BYTES_MAX, encode
+from edge_agent.wire.codec import BODY_BYTES_MAX, decode, encode
+from edge_agent.wire.statements import statement
 from edge_agent.wire.topics import TABLE, Channel, Level
 from tests.hostile import valid
 
 FLOOD = 150  # prompts or requests at once: several times what a device's queue and a principal's share hold
 HALF_OPEN = 60  # connections of a stranger that never finish
 REPLAYED = 60
+ROUNDS_MAX = 100
 CONNECT_5 = bytes.fromhex("10160004 4d515454 05c2003c 00 0007 68617468616c66 0000".replace(" ", ""))
 _Message = tuple[str, bytes, bool]
 
@@ -52,6 +56,7 @@ class Plan:
     seed: str
     certificate: str = ""
     key: str = ""
+    crl: str = ""
     username: str = ""
     password: str = ""
 
@@ -67,6 +72,8 @@ class Done:
     leaked: list[str] = field(default_factory=list)
     """Topics of others that it heard of."""
     answered_for: int = 0
+    """Requests of others that it answered, with lies."""
+    told_lies: int = 0
 
 
 class Attacker:
@@ -84,7 +91,9 @@ class Attacker:
             if self.plan.kind == "stranger":
                 self._stand_at_the_doors()
                 continue
+            self._publish([*self._lies(number)])
             self._publish([*self._everything_everywhere()])
+            self._publish([*self._lies(number + ROUNDS_MAX)])
             self._publish([*self._flood(number)])
             self._publish([*self._large_ones()])
             self._publish([*self._replays()])
@@ -115,6 +124,40 @@ class Attacker:
                 yield topic, encode(self._as_me(valid.message(self.rng, kind))), False
         for device in self.plan.devices:
             yield self._own(device, Channel.PROMPTS), encode(self._prompt("kept")), True
+
+    def _lies(self, beat: int) -> Iterator[_Message]:
+        """A peer that is idle and the quickest of all, by its own signed word; old words of others, and their words
+        with another home, under their own old proof or under this one's."""
+        plan = self.plan
+        known = {entry.device_id: entry for entry in self._entries_heard() if entry.device_id != plan.name}
+        if plan.kind != "peer" or not known:
+            return
+        files = MemberFiles(Path(plan.ca), Path(plan.crl), Path(plan.certificate), Path(plan.key))
+        notary = FileNotary(plan.mesh, plan.name, files)
+
+        def signed(entry: m.PeerEntry) -> m.PeerEntry:
+            return dataclasses.replace(entry, proof=notary.sign(statement(plan.mesh, entry)))
+
+        home = next(iter(known.values())).home_broker
+        me = signed(m.PeerEntry(plan.name, home, "m", "f", 2**40, beat, 0, 1e-6))
+        presence = m.Presence(me, m.PresenceState.ONLINE, 32, "1", notary.certificate())
+        yield self._own(plan.name, Channel.PRESENCE), encode(presence), False
+        self.done.told_lies += 1
+        moved = [
+            dataclasses.replace(entry, home_broker="mqtts://mallory.local:8883", incarnation=2**53 - 1)
+            for entry in known.values()
+        ]
+        for device in plan.devices:
+            for others in (list(known.values()), moved, [signed(entry) for entry in moved]):
+                exchange = m.ViewExchange((me, *others), reply_wanted=True)
+                yield self._own(device, Channel.GOSSIP), encode(exchange), False
+
+    def _entries_heard(self) -> Iterator[m.PeerEntry]:
+        for message in list(self._connected().received):
+            with contextlib.suppress(ProtocolError):
+                presence = decode(message.payload, (m.Presence,))
+                if isinstance(presence, m.Presence):
+                    yield presence.entry
 
     def _as_me(self, message: Any) -> Any:
         """The same in this principal's own name, where a message says one."""
@@ -192,7 +235,7 @@ class Attacker:
         for message in list(self._connected().received):
             with contextlib.suppress(Exception):  # whatever it heard
                 body = json.loads(message.payload)
-                if body["type"] == "proposal-request":
+                if body["type"] == "proposal-request" and body["origin"] != self.plan.name:
                     chat = (m.ChatMessage(m.Role.USER, "x"),)
                     found.append(
                         m.ProposalRequest(body["request_id"], body["origin"], "", 1, chat, (), m.Sampling(), None)

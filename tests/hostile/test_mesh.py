@@ -179,7 +179,7 @@ def plans_of(mesh: SecuredMesh, broker: MosquittoBroker, seed: str) -> list[Plan
         **{"mesh": mesh.name, "devices": [*HONEST, LIAR], "others": ["user.alice", "kitchen", "operator", "me"]},
         **{"ports": ports, "ca": str(mesh.ca), "rounds": ROUNDS, "seed": seed},
     }
-    certificate = {"certificate": str(liar.certificate), "key": str(liar.key)}
+    certificate = {"certificate": str(liar.certificate), "key": str(liar.key), "crl": str(mesh.crl)}
     login = {"username": eve.username, "password": eve.password}
     whole: list[dict[str, Any]] = [
         {"kind": "peer", "name": LIAR, "door": ports[0], **certificate, **common},
@@ -258,8 +258,10 @@ async def test_honest_devices_and_users_go_on_whatever_a_peer_a_user_and_a_stran
     for name, status in counted.items():
         assert status is not None
         assert status.bad_input > 0, f"{name} shows nobody what it refused"
+        assert status.peers_alive <= len(HONEST), f"{name} believes in devices that were made up"
     assert [one["leaked"] for one in results] == [[], [], []]
     peer, hostile_user, stranger = results
+    assert int(str(peer["answered_for"])) > 0, "who says of itself that it is idle is asked"
     assert hostile_user["refused_in_words"], "who asks for too much is told"
     assert all(int(str(one["sent"])) > 100 for one in (peer, hostile_user))
     assert int(str(stranger["connections"])) > 0
