@@ -54,6 +54,7 @@ export function device(id: string, index: number, at: number): Device {
     requests_waiting: 1,
     service_time_s_mean: 1.4,
     able: true,
+    proof: "",
   };
   const presence = {
     entry,
@@ -62,6 +63,7 @@ export function device(id: string, index: number, at: number): Device {
     version: "0.6.0",
     install: "5d0c1a7e",
     run: "1790000000-4f2a9c1b",
+    certificate: "",
   };
   const told = index === 2 ? null : status(id, 0.35 + 0.3 * index, index * 4 + 1);
   return { id, state, presence, status: told, able: true, troubles: [], history };
