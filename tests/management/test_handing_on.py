@@ -79,7 +79,12 @@ class Member(Device):
     async def as_operator(self) -> AsyncIterator[Link]:
         mesh = self.home.mesh
         access = BrokerAccess(
-            f"mqtts://{HOST}:{self.port}", OPERATOR_ID, mesh.ca_file, mesh.operator_certificate, mesh.operator_key
+            f"mqtts://{HOST}:{self.port}",
+            OPERATOR_ID,
+            mesh.ca_file,
+            mesh.operator_certificate,
+            mesh.operator_key,
+            broker_of=self.device_id,
         )
         async with mqtt_connect(access)() as link:
             yield link
