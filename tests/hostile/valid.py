@@ -86,7 +86,7 @@ _BY_FIELD: dict[str, Draw] = {
     **dict.fromkeys(("device_id", "origin"), lambda rng: rng.choice(DEVICES)),
     **dict.fromkeys(("prompt_id", "request_id", "query_id"), lambda rng: rng.choice(MESSAGE_IDS)),
     **dict.fromkeys(
-        ("origin_home", "home_broker", "model", "model_family", "version", "after", "next", "install"),
+        ("origin_home", "home_broker", "model", "model_family", "version", "after", "next", "install", "run"),
         lambda rng: rng.choice(SHORT),
     ),
     "expires_in_s": _expiry,
