@@ -158,8 +158,12 @@ def test_who_floods_is_not_listened_to_for_a_while_and_others_are(net: Net) -> N
 
 
 def test_certificates_that_nobody_asked_for_are_not_taken(net: Net) -> None:
-    told = SignersTold("b", (net.notaries["c"].certificate(),))
-    assert complaints(net.hears("a", told)) == ["certificates: not asked for"]
+    unwanted = net.notaries["c"].certificate()
+    assert net.hears("a", SignersTold("b", (unwanted,))) == []
+    net.guards["a"].incoming(PeerMessageReceived(ViewExchange((net.own("b"),), False)), net.now)
+    net.way.clear()
+    told = SignersTold("b", (net.notaries["b"].certificate(), unwanted))
+    assert complaints(net.hears("a", told)) == ["certificates: more than were asked for"]
     assert net.notaries["a"].find(net.own("c").proof[:16]) is None
 
 

@@ -193,8 +193,10 @@ class SignedEntries:
     def _told(self, sender: str, message: SignersTold, now: float) -> list[Event]:
         """No more is taken than was asked for: who may tell whatever it likes could push others out."""
         waiting = self._waiting.get(sender)
-        if waiting is None or len(message.certificates) > len(waiting.wanted):
-            return [_bad("certificates: not asked for")]
+        if waiting is None:  # of two questions about the same the first answer has served
+            return []
+        if len(message.certificates) > len(waiting.wanted):
+            return [_bad("certificates: more than were asked for")]
         del self._waiting[sender]
         if now - waiting.since > WAITING_S or not self._has_budget(sender, len(message.certificates), now):
             return []
