@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import itertools
 import re
@@ -109,7 +110,13 @@ _BOUNDS: Mapping[type, Mapping[str, Schema]] = {
             "items": {"type": "string", **_CERTIFICATE},
         },
     },
-    m.Presence: {"queue_capacity": _COUNT, "version": _SHORT, "certificate": _CERTIFICATE},
+    m.Presence: {
+        "queue_capacity": _COUNT,
+        "version": _SHORT,
+        "install": _SHORT,
+        "run": _SHORT,
+        "certificate": _CERTIFICATE,
+    },
     jobs.Job: {
         "job_id": _ID,
         "mesh": _ID,
@@ -169,6 +176,8 @@ def _schemas_of(kinds: Iterable[type], renamed: Mapping[str, str], *, all_requir
             _bound(plain, kind)
             plain["additionalProperties"] = False
         if kind in kinds:
+            if f"'{REF}{name}'" in str(made):  # a page of answers has one in it, without an envelope of its own
+                schemas[name] = copy.deepcopy(plain)
             _envelope(plain, type_name(kind), all_required)
             schemas[type_name(kind)] = plain
         else:

@@ -203,7 +203,7 @@ async def test_a_partial_answer_is_marked_and_never_written_behind_other_words(
 def test_a_whole_answer_says_nothing_of_parts_and_a_partial_one_does_on_top() -> None:
     body = {"model": "local", "messages": [{"role": "user", "content": "why?"}]}
     asked = read_request(ChatCompletionRequest.model_validate(body))
-    inquiry = Inquiry(Prompt("p1", asked.messages, asked.options), DEVICE, False, lambda _: None)
+    inquiry = Inquiry(Prompt("p1", asked.messages, asked.options), DEVICE, "anybody", False, lambda _: None)
     reply = Reply(asked, inquiry, 0)
     whole = reply.completion(answer("p1", "x"))
     assert "partial" not in whole

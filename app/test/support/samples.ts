@@ -39,8 +39,10 @@ export function presence(id: string, change: Partial<Presence> = {}): { type: "p
     requests_waiting: 0,
     service_time_s_mean: null,
     able: true,
+    proof: "",
   };
-  return { type: "presence", entry, state: "online", queue_capacity: 32, version: "0", install: "", run: "", ...change };
+  const said = { entry, state: "online" as const, queue_capacity: 32, version: "0", install: "", run: "", certificate: "" };
+  return { type: "presence", ...said, ...change };
 }
 
 export function status(id: string, change: Partial<DeviceStatus> = {}): { type: "device-status" } & DeviceStatus {
