@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker.access import People
-from broker.local_login import LOCAL_SECRET_FILE
+from broker.local_login import LOCAL_SECRET_FILE, LocalLogin
 from broker.mosquitto_files import BrokerFilesError, Change
 from broker.per_device import DeviceBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
@@ -181,12 +181,26 @@ async def test_who_is_on_the_device_and_may_read_its_file_has_a_users_rights_and
         assert (set(user), set(other)) == ({b"for who may read the file"}, {b"for alice"})  # by two filters: twice
     finally:
         await broker.stop()
-    again = mesh.device_broker("kitchen", plain=True)
-    await again.start()
-    try:
-        assert secret.read_text().strip() != me.password  # it is of the moment
-    finally:
-        await again.stop()
+
+
+@pytest.mark.parametrize("damage", ["", "open", "short", "gone"])
+def test_the_password_of_this_machine_stays_over_restarts_unless_others_may_know_it(
+    tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / LOCAL_SECRET_FILE
+    LocalLogin(path).write()
+    first = path.read_text()
+    match damage:
+        case "open":
+            path.chmod(0o644)
+        case "short":
+            path.write_text("guess\n")
+        case "gone":
+            path.unlink()
+    LocalLogin(path).write()
+    assert (path.read_text() == first) is (damage == "")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text().strip()) == 32
 
 
 async def test_its_private_key_is_for_nobody_else_to_read(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:

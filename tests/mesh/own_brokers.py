@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_agent.client import AskTimeoutError, ClientSettings, MeshClient, NoReceiptError
+from broker.local_login import LOCAL_SECRET_FILE
+from edge_agent.client import Access, AskTimeoutError, ClientSettings, MeshClient, NoReceiptError
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, SeedSection, write_config
 from edge_agent.core.messages import Answer, DeviceToUser, PromptOptions, PromptReceipt
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.states import Outcome
 from edge_agent.tasks import within
+from edge_agent.wire.topics import ANYBODY
 from provisioning.authority import MeshAuthority
 from tests.support.namespaces import Inside, Network, network
 from tests.support.patience import PATIENCE_S
@@ -55,13 +57,14 @@ class User:
     A machine that cannot keep up with the pace is asked less: at most `OPEN_MAX` prompts are open at a time.
     """
 
-    def __init__(self, device: str, namespace: str, *, deadline_s: float, interval_s: float) -> None:
+    def __init__(self, device: str, secret: Path, namespace: str, *, deadline_s: float, interval_s: float) -> None:
         self.device = device
         self.asked: list[Asked] = []
         self.peers_alive = -1
         self.asking = False
         self._ends = False
         self._deadline_s = deadline_s
+        self._secret = secret
         self._interval_s = interval_s
         self._inside = Inside(namespace, self._live)
 
@@ -82,7 +85,12 @@ class User:
         await self._inside.end(PATIENCE_S)
 
     async def _live(self) -> None:
-        async with MeshClient(LOCAL_URL, MESH, settings=PATIENT) as client, asyncio.TaskGroup() as open_prompts:
+        await until(self._secret.exists, f"{self._secret} is there")
+        access = Access(ANYBODY, self._secret.read_text().strip())
+        async with (
+            MeshClient(LOCAL_URL, MESH, access=access, settings=PATIENT) as client,
+            asyncio.TaskGroup() as open_prompts,
+        ):
             await client.start_watching()
             while not self._ends:
                 view = client.roster.get(self.device)
@@ -141,7 +149,8 @@ class OwnBrokers:
     def admit_user(self, name: str, **options: float) -> User:
         """Has a user at this device."""
         options = {"deadline_s": PATIENCE_S, "interval_s": 0.7, **options}
-        self.users[name] = User(name, self.net.namespace(name), **options)
+        secret = self._folder / name / "data" / LOCAL_SECRET_FILE
+        self.users[name] = User(name, secret, self.net.namespace(name), **options)
         return self.users[name]
 
     async def until_all_know(self, names: Sequence[str], what: str, wait_s: float = PATIENCE_S) -> None:

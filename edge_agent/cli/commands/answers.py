@@ -11,7 +11,7 @@ from edge_agent.cli import options as opt
 
 def answers(
     prompt_id: Annotated[
-        str, typer.Argument(metavar="[ID]", help="One prompt, with its whole answer; without it the last ones.")
+        str, typer.Argument(metavar="ID", help="One prompt, with its whole answer; without it the last ones.")
     ] = "",
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only what ended in the last 30m, 1h, ... and what still runs.")
