@@ -140,7 +140,7 @@ async def _flood(kind: str, url: str, mesh: str, rate_hz: float) -> None:
         stop = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
         began, sent = time.perf_counter(), 0
         while not stop.done():
-            while sent < (time.perf_counter() - began) * rate_hz:
+            while not stop.done() and sent < (time.perf_counter() - began) * rate_hz:
                 sent += 1
                 await client.publish(to, _body(kind, name, sent), qos=1)
             await asyncio.sleep(0.02)
