@@ -21,6 +21,7 @@ from edge_agent.simulator.checkers.own_words import OwnWords
 from edge_agent.simulator.checkers.runs_in_time import RunsInTime
 from edge_agent.simulator.checkers.served_once import ServedOnce
 from edge_agent.simulator.checkers.sizes import Sizes
+from edge_agent.simulator.checkers.twins import Twins
 from edge_agent.simulator.checkers.unable import Unable
 from edge_agent.simulator.checkers.views_converge import ViewsConverge
 
@@ -45,6 +46,7 @@ def all_checkers(settings: AgentSettings) -> list[Checker]:
         RunsInTime(),
         LostOrigins(),
         Unable(),
+        Twins(),
         Sizes(),
         OwnWords(),
         NothingLeft(),

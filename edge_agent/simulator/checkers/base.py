@@ -42,6 +42,9 @@ class Checker:
     def journal_damaged(self, device: int) -> None:
         """What a device's journal holds so far cannot be read any more."""
 
+    def taken_over(self, device: int, now: float) -> None:
+        """A device has taken over the session of another that has its id."""
+
     def held_up(self, device: int, now: float) -> None:
         """A device handled nothing for a while, until now: what it was to do meanwhile is late."""
 

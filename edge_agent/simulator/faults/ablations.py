@@ -29,6 +29,7 @@ from edge_agent.core.reception import Reception
 from edge_agent.core.requests import Requests
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.shares import Shares, Shortage
+from edge_agent.core.twins import Twins
 from edge_agent.simulator.faults.disks import Disks, Record
 from edge_agent.simulator.faults.engines import ENDLESS_S, Engines
 from edge_agent.simulator.faults.journal import Disk, SimulatedJournal
@@ -225,6 +226,7 @@ ABLATIONS = {
         "a device without disk and clock outdoes what is remembered of it",
         ((PeerView, "newer_than", lambda self, entry: None),),
     ),
+    "twins": Ablation("of two with one id the later stands aside", ((Twins, "heard", _nothing),)),
     "seeds": Ablation("seeds are asked again and again", ((membership, "_SEED_EVERY", 10**9),)),
     "engine-outcome": Ablation(
         "every inference has an outcome, whatever the engine raises", ((Engines, "unforeseen", _no_outcome),)

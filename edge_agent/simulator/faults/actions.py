@@ -46,6 +46,7 @@ def heal(mesh: FaultMesh) -> None:
     mesh.liars.lying = False
     mesh.broker.up = True
     mesh.cluster.crash_after.clear()
+    mesh.aside_until.clear()
     for clone in mesh.clones:
         if clone not in mesh.gone:
             mesh.leave(clone)

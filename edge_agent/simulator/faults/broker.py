@@ -61,6 +61,9 @@ class Broker:
         """Tells every other device, and keeps it for those who connect later."""
         if not self._plan.presence or not self.up:
             return
+        same = [other for other, kept in self._retained.items() if kept.entry.device_id == presence.entry.device_id]
+        for other in same:  # there is one topic for each id, whoever has it
+            del self._retained[other]
         self._retained[device] = presence
         sender = device if self._network.connected[device] else -1
         for other in range(self._plan.devices + self._plan.clones):

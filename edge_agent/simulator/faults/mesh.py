@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
 from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
@@ -66,6 +67,9 @@ class FaultMesh:
         cluster.finish = self.engines.finish
         cluster.on_crash = self.crash
         cluster.on_thaw = self._thawed
+        cluster.on_effect(fx.TwinFound, self._found_twin)
+        self.aside_until: dict[int, float] = {}
+        """Devices that keep away from the broker until then, because another has their id."""
 
     def _draw_clones(self) -> dict[int, int]:
         """Clones by their number, and whose id each has."""
@@ -82,7 +86,9 @@ class FaultMesh:
         if self.cluster.agents[device] is not None or device in self.gone:
             return
         plan, name, now = self.plan, self.cluster.names[device], self.now
-        identity = DeviceIdentity(name, model="simulated", model_family=f"family-{device % 2}")
+        self.aside_until.pop(device, None)
+        nonce = f"{device:x}n{self.cluster.events:x}"  # a clone has its own, as every start has
+        identity = DeviceIdentity(name, model="simulated", model_family=f"family-{device % 2}", nonce=nonce)
         seeds = tuple((other, "") for other in self.cluster.names[:_SEEDS])
         agent = Agent(identity, plan.settings, self._streams[device], seeds=seeds)
         for checker in self.checkers:
@@ -129,12 +135,16 @@ class FaultMesh:
         agent = self.cluster.agents[device]
         if agent is None or self.network.connected[device] or not self.broker.up:
             return
+        if self.now < self.aside_until.get(device, 0.0):
+            return
         if self.cluster.is_frozen(device):
             self.cluster.at(self.now + _TRY_AGAIN_S, lambda: self.connect(device))
             return
         twin = self._twins.get(device, -1)
         if twin >= 0 and self.network.connected[twin]:
             self.trace.note(self.now, f"d{device} takes over the session of d{twin}")
+            for checker in self.checkers:
+                checker.taken_over(device, self.now)
             self.disconnect(twin)
             self.cluster.at(self.now + self.rng.uniform(*_TAKE_BACK_S), lambda: self.connect(twin))
         self.post.number[self.cluster.names[device]] = device
@@ -144,8 +154,19 @@ class FaultMesh:
         self.post.transports[device].connect(self.now)
         self.cluster.handle(device, ev.ConnectionChanged(True, message_room(self.broker.packet_bytes_max)))
         for presence in kept:
-            if (message := self.liars.incoming(presence)) is not None:
+            if presence.entry.device_id == self.cluster.names[device]:
+                self.cluster.post(self.now, device, ev.OwnPresenceReceived(presence, retained=True))
+            elif (message := self.liars.incoming(presence)) is not None:
                 self.cluster.post(self.now, device, ev.PeerMessageReceived(message))
+
+    def _found_twin(self, device: int, effect: fx.TwinFound) -> None:
+        """A device has found out that another has its id: it may want to leave that one alone for a while."""
+        if effect.aside_s is None:
+            return
+        self.trace.note(self.now, f"d{device} stands aside for {effect.aside_s:g} s")
+        self.aside_until[device] = self.now + effect.aside_s
+        self.cluster.at(self.now, lambda: self.disconnect(device))
+        self.cluster.at(self.now + effect.aside_s, lambda: self.connect(device))
 
     def disconnect(self, device: int) -> None:
         """A device loses its broker."""
