@@ -7,7 +7,6 @@ the same over restarts, so that who is connected comes back by itself; who remov
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from pathlib import Path
@@ -47,9 +46,9 @@ class LocalLogin:
 def _kept(path: Path) -> str:
     """The password of an earlier start, "" if there is none that only its owner could read and no one could guess."""
     try:
+        if not path.is_file() or path.stat().st_mode & 0o077:
+            return ""
         with path.open(encoding="ascii") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                return ""
             text = file.readline(256).strip()
     except (OSError, ValueError):
         return ""

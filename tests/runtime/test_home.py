@@ -113,7 +113,7 @@ async def test_the_own_broker_shows_the_devices_certificate_and_tells_only_membe
         for certificate, key in ((stranger.certificate, stranger.key), (None, None)):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "edge_agent.cli.main", "status", "--once", "--broker", url, "--mesh", "test"),
-                *("--ca-file", str(config.broker.ca_file)),
+                *("--ca-file", str(config.broker.ca_file), "--broker-of", config.device.id),
                 *(("--cert-file", str(certificate), "--key-file", str(key)) if certificate else ()),
                 stderr=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
