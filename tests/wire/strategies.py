@@ -40,6 +40,8 @@ _BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "model": names,
     "model_family": names,
     "version": names,
+    "install": names,
+    "run": names,
     "expires_in_s": st.none() | st.floats(0.001, m.DEADLINE_MAX_S),
     "layer": st.integers(1, m.LAYERS_MAX),
     "layers": st.integers(0, m.LAYERS_MAX),
