@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import pkgutil
+import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,7 @@ IMPURE = {
     *("asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select"),
     *("socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "uuid"),
 }
+NO_REASON = re.compile(r"#\s*(type: ignore(\[[a-z, -]+\])?|noqa(: [A-Z0-9, ]+)?)\s*$")
 TASK_MAKERS = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}
 THREAD_MAKERS = {("threading", "Thread"), ("threading", "Timer"), ("futures", "ThreadPoolExecutor")}
 OWNERS = {
@@ -114,6 +118,14 @@ def ownerless_work(text: str) -> list[str]:
     return bad
 
 
+def reasonless(text: str) -> list[str]:
+    """What a linter is told to pass over without a word beside it that says why."""
+    comments = [
+        token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.COMMENT
+    ]
+    return [f"line {one.start[0]}: {one.string}" for one in comments if NO_REASON.search(one.string)]
+
+
 def breaches(checker, paths: list[Path]) -> list[str]:
     return [f"{path.relative_to(ROOT)}: {breach}" for path in paths for breach in checker(path.read_text())]
 
@@ -133,6 +145,10 @@ def test_rooms_are_small():
         if (lines := len(path.read_text().splitlines())) > FILE_LINES_MAX
     ]
     assert long_files + breaches(long_functions, sources(*PACKAGES)) == []
+
+
+def test_whatever_a_linter_passes_over_has_its_reason_beside_it():
+    assert breaches(reasonless, sources(*PACKAGES, "tests", "bench", "scripts")) == []
 
 
 def test_a_topic_is_spelled_in_one_file_only():
@@ -167,6 +183,11 @@ def test_what_runs_beside_other_work_has_an_owner_that_sees_it_end():
         (impure_imports, "from edge_agent.wire import codec"),
         (impure_imports, "from . import messages"),
         (asserts, "def f(x):\n    assert x"),
+        (reasonless, "x = f()  # type: ignore[misc]"),
+        (reasonless, "x = f()  # type: ignore"),
+        (reasonless, "import os  # noqa: F401"),
+        (reasonless, "import os  # noqa: F401, E402"),
+        (reasonless, "import os  # noqa"),
         (long_functions, "async def f():\n" + "    pass\n" * 70),
         (topic_strings, "TOPIC = f'moamesh/v2/{mesh}/devices'"),
         (topic_strings, "def f():\n    return b'moamesh/v2/x'"),
@@ -184,6 +205,8 @@ def test_each_checker_catches_its_breach(checker, breach):
             "import math\nfrom edge_agent.core.states import advance\nfrom typing import final",
         ),
         (long_functions, "def f():\n" + "    pass\n" * 69),
+        (reasonless, "x = f()  # type: ignore[misc]  # bound now\nimport os  # noqa: F401 - a fixture"),
+        (reasonless, "x = '# type: ignore[misc]'"),
         (topic_strings, '"""Topics begin with moamesh/v2."""'),
         (ownerless_work, "async with gathered() as tasks:\n    tasks.create_task(f())".replace("async with", "with")),
         (ownerless_work, "await asyncio.wait([task])".replace("await ", "")),

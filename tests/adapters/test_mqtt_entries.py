@@ -105,7 +105,7 @@ def test_what_is_carried_of_a_stranger_is_heard_after_its_certificate_was_told(n
     net.notaries["a"]._known.pop(net.own("c").proof[:16])
     heard = net.hears("a", ViewExchange((net.own("b", 2), net.own("c", 2)), True))
     assert names_in(heard) == [["b"], ["b", "c"]]
-    replies = [event.message.reply_wanted for event in heard if isinstance(event, PeerMessageReceived)]  # type: ignore[union-attr]
+    replies = [event.message.reply_wanted for event in heard if isinstance(event, PeerMessageReceived)]  # type: ignore[union-attr]  # all are views
     assert replies == [True, False], "one reply is enough"
 
 

@@ -120,13 +120,15 @@ async def test_one_that_computes_is_slow_and_not_hung_at_its_start_and_later(
         await asyncio.sleep(2.0)  # not a wait for something: it is many times what a hang may last here
         doctor.takes_s, answered = 0.0, doctor.answered
         await starting
-        await until(lambda answered=answered: doctor.answered > answered + 1, "it is well")  # type: ignore[misc]
+        await until(lambda answered=answered: doctor.answered > answered + 1, "it is well")  # type: ignore[misc]  # bound now
         doctor.takes_s = float("inf")
     assert child.restarts == 0
     await child.stop()
 
 
-async def test_a_machine_on_which_an_answer_takes_long_is_asked_more_patiently(tmp_path: Path) -> None:
+async def test_a_machine_on_which_an_answer_takes_long_is_asked_more_patiently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     doctor = Doctor()
     doctor.takes_s = 40.0
     child = _computing(tmp_path, doctor)
@@ -140,20 +142,16 @@ async def test_a_machine_on_which_an_answer_takes_long_is_asked_more_patiently(t
 
     ahead_s = 0.0
     child._answers = answers
-    loop = asyncio.get_running_loop()
-    loop.time = lambda: monotonic() + ahead_s  # type: ignore[method-assign]
-    try:
-        while not await child._asked():
-            pass
-        assert [round(asked) for asked in doctor.asked] == [3, 4, 7, 10, 15, 23, 34, 51]
-        await child._asked()
-        assert doctor.asked[-1] == supervised.ASK_MAX_S
-        doctor.takes_s = 0.1
-        await child._asked()
-        await child._asked()
-        assert doctor.asked[-1] == supervised.ASK_FIRST_S
-    finally:
-        loop.time = monotonic  # type: ignore[method-assign]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: monotonic() + ahead_s)
+    while not await child._asked():
+        pass
+    assert [round(asked) for asked in doctor.asked] == [3, 4, 7, 10, 15, 23, 34, 51]
+    await child._asked()
+    assert doctor.asked[-1] == supervised.ASK_MAX_S
+    doctor.takes_s = 0.1
+    await child._asked()
+    await child._asked()
+    assert doctor.asked[-1] == supervised.ASK_FIRST_S
 
 
 async def test_one_that_stands_still_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
