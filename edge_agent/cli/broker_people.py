@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.access import ClaimLogin, People, UserLogin
+from edge_agent.files import read_file
 from provisioning.files import PRIVATE, make_folder, write_atomically
 from provisioning.mesh import MeshFolder
 from provisioning.records import DeviceState
@@ -97,9 +98,7 @@ def admit_guests(mesh: MeshFolder, guests: People, now: float) -> None:
 
 def _read_guests(path: Path, now: float) -> People:
     try:
-        if path.stat().st_size > GUEST_BYTES_MAX:
-            return People()
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = json.loads(read_file(path, GUEST_BYTES_MAX))
         if not now < content["expires_at"] <= now + GUEST_LIFETIME_S:
             return People()
         users = [

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_agent.core.shares import Shares
-from edge_agent.gateway.errors import ApiError, too_many
+from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.keys import KeyRing
 from edge_agent.gateway.options import (
     BODY_BYTES_MAX,
@@ -26,6 +26,7 @@ from edge_agent.gateway.options import (
     HEADERS_MAX,
     GatewayOptions,
 )
+from edge_agent.gateway.share_check import check_share
 
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
@@ -98,9 +99,7 @@ class Gate:
             headers = Headers(scope=scope)
             self._check_head(scope, headers)
             holder = scope[HOLDER] = _holder(scope)
-            if self._shares.shortage(holder) is not None:
-                said = f"rate limit: {self._shares.holds(holder)} of your requests are under way here already"
-                raise too_many(f"{said}; the rest is kept for others", "over_share", 1.0)
+            check_share(self._shares, holder)
         except ApiError as error:
             await response_of(error)(scope, receive, send)
             return

@@ -18,12 +18,13 @@ from edge_agent.client import ELSEWHERE, MeshClient, NoReceiptError
 from edge_agent.core.errors import MoameshError
 from edge_agent.core.messages import Answer, DeviceToUser, PromptReceipt, PromptRefusal, Standing, TokenChunk
 from edge_agent.core.messages import Prompt as MeshPrompt
-from edge_agent.core.shares import Shares, Shortage
+from edge_agent.core.shares import Shares
 from edge_agent.core.states import Outcome
-from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, too_many, unavailable
+from edge_agent.gateway.errors import ApiError, invalid, of_exception, of_refusal, too_long, unavailable
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.gateway.patience import while_it_is_there
+from edge_agent.gateway.share_check import check_share
 from edge_agent.tasks import Keeper
 from edge_agent.wire import codec
 
@@ -166,18 +167,22 @@ class Inquiries:
             raise _stopping()
         if (inquiry := self._find(prompt.prompt_id)) is not None:
             return inquiry
-        self._check_share(caller)  # before anything is waited for: to refuse is to cost nothing
+        check_share(self._shares, caller)  # before anything is waited for: to refuse is to cost nothing
         self._check(prompt)
-        client = await self._link.client()
-        candidates = await self._link.candidates(wanted)
-        if keyed:
-            candidates = await self._same_device(prompt.prompt_id, client, candidates)
-        if (inquiry := self._find(prompt.prompt_id)) is not None:  # it came while we looked for a device
-            return inquiry
-        self._check_share(caller)
-        inquiry = Inquiry(prompt, candidates[0], caller, keyed, self._left)
+        self._shares.take(caller)  # from here on, since to look for its device asks the mesh as well
+        inquiry = None
+        try:
+            client = await self._link.client()
+            candidates = await self._link.candidates(wanted)
+            if keyed:
+                candidates = await self._same_device(prompt.prompt_id, client, candidates)
+            if (earlier := self._find(prompt.prompt_id)) is not None:  # it came while we looked for a device
+                return earlier
+            inquiry = Inquiry(prompt, candidates[0], caller, keyed, self._left)
+        finally:
+            if inquiry is None:
+                self._shares.give_back(caller)
         inquiry.join()
-        self._shares.take(caller)
         self._link.open_at[inquiry.device_id] += 1  # now: the next one's choice must know of it
         self._open[prompt.prompt_id] = inquiry
         self._tasks[prompt.prompt_id] = self._keeper.begin(
@@ -203,15 +208,6 @@ class Inquiries:
             if handle := self._lingering.pop(prompt_id, None):
                 handle.cancel()
         return inquiry
-
-    def _check_share(self, caller: str) -> None:
-        match self._shares.shortage(caller):
-            case Shortage.FULL:
-                said = f"rate limit: {len(self._open)} requests are open here already"
-                raise too_many(said, "too_many_requests", 1.0)
-            case Shortage.SHARE:
-                said = f"rate limit: {self._shares.holds(caller)} of your requests are open here already"
-                raise too_many(f"{said}; the rest is kept for others", "over_share", 1.0)
 
     def _check(self, prompt: MeshPrompt) -> None:
         # A body over the broker's limit would cut our connection, and with it everybody's.

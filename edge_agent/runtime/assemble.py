@@ -204,7 +204,7 @@ def transport_settings(config: AgentConfig, home: Home, install: str) -> MqttSet
         install=install,
         home_aliases=(home.advertised, *home.aliases),
         hosts=_hosts(config),
-        seeds=tuple(seed.home_broker for seed in config.seeds),
+        seeds=tuple((seed.device_id, seed.home_broker) for seed in config.seeds),
         username=broker.username,
         password=password.get_secret_value() if password else None,
         tls=tls,

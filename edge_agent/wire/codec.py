@@ -147,7 +147,7 @@ def _with_what_is_left(error: ProtocolError, body: bytes, body_id: str) -> UserI
     """Adds of what to tell the sender, as far as that can still be read; where to, the topic has said."""
     left = Salvage(body)
     body_id = body_id or left.text("id", MESSAGE_ID_LENGTH_MAX)
-    error.message_id = error.message_id or left.text("prompt_id", MESSAGE_ID_LENGTH_MAX) or _message_id({"id": body_id})
+    error.message_id = error.message_id or left.message_id(MESSAGE_ID_LENGTH_MAX) or _message_id({"id": body_id})
     return UserInputError(error, CLIENT_DEFAULT, body_id)
 
 

@@ -13,6 +13,8 @@ from typing import final
 
 _LOOKED_AT = 4096  # bytes at the beginning and at the end: the names stand beside the text, not within it
 _NAME = r"""["']?\b{name}["']?\s{{0,8}}[:=]\s{{0,8}}["']([^"'\\\s]{{1,{length}}})["']"""
+USER_IDS = ("query_id", "prompt_id", "id")
+"""Where the id of a user's message stands, the surest first."""
 _UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -28,6 +30,10 @@ class Salvage:
         """Returns the text that stands behind `name`, "" if none does."""
         found = re.search(_NAME.format(name=name, length=length_max), self._text)
         return found[1] if found and found[1].isprintable() else ""
+
+    def message_id(self, length_max: int) -> str:
+        """Returns the id by which a user knows what it sent; a query may name a prompt beside its own."""
+        return next(filter(None, (self.text(name, length_max) for name in USER_IDS)), "")
 
 
 def utf_16_of(body: bytes) -> str:

@@ -12,6 +12,9 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import parse_home
+from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
+from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.unproven import Unproven
 from edge_agent.core import messages as m
 from edge_agent.core.events import PeerMessageReceived, SendFailed
 from tests.adapters.mqtt_devices import Device, device, entry, request, until
@@ -214,10 +217,60 @@ async def test_whose_device_said_itself_where_it_is_comes_before_what_others_say
 async def test_the_homes_of_seeds_need_no_proof_first() -> None:
     async with mesh("b") as found, EmbeddedBroker(kind="mosquitto") as home:
         b, home_b = found["b"]
-        async with device("a", home.url, seeds=(home_b.url,)) as a:
+        async with device("a", home.url, seeds=(("b", home_b.url),)) as a:
             a.transport.send_to_device("b", home_b.url, request(1), None)
             await b.arrival(PeerMessageReceived)
             assert a.transport.counters.proofs == 0
+
+
+async def test_whoever_is_said_to_live_at_a_seeds_takes_no_place_from_proven_homes() -> None:
+    async with mesh("bc") as found, EmbeddedBroker(kind="mosquitto") as home:
+        (b, home_b), (c, home_c) = found["b"], found["c"]
+        seeds = (("seed", "mqtt://127.0.0.1:1"),)
+        async with device("a", home.url, seeds=seeds, away_max=2) as a:
+            for name, (there, where) in found.items():
+                a.transport.send_to_device(name, where.url, request(1), None)
+                await there.arrival(PeerMessageReceived)
+            for number in range(8):
+                a.transport.send_to_device(f"invented-{number}", "mqtt://127.0.0.1:1", request(2), 60.0)
+            assert set(away(a)) == {home_b.url, home_c.url}
+            assert (a.transport.counters.away_evicted, len(a.transport._away.unproven)) == (0, 8)
+            assert {b.device_id, c.device_id} == {"b", "c"}
+
+
+@pytest.mark.parametrize("answer", [b"\x20\x03\x00\x00\x00", b""], ids=["a broker", "no broker"])
+async def test_what_waits_for_a_home_that_gave_way_while_it_was_looked_at_has_an_end(answer: bytes) -> None:
+    looked_at, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        looked_at.set()
+        await may_answer.wait()
+        writer.write(answer)
+        writer.close()
+
+    def proven(_home: object, device_id: str, _for_all: bool, items: list[Outgoing]) -> None:
+        ends.extend((device_id, item.payload, "goes") for item in items)
+
+    def message(text: bytes) -> Outgoing:
+        return Outgoing(
+            "t", text, 0, False, Priority.BACKGROUND, on_refused=lambda _: ends.append(("b", text, "refused"))
+        )
+
+    ends: list[tuple[str, bytes, str]] = []
+    settings = MqttSettings("a", "test", "mqtt://127.0.0.1:1", unproven_items_max=1)
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        home = parse_home(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        unproven = Unproven(settings, Counters(), random.Random(0), proven)
+        unproven.put(home, "b", message(b"first"), first_hand=False)
+        await looked_at.wait()
+        unproven.put(home, "b", message(b"too many"), first_hand=False)  # gives way with all that waits
+        assert ends == [("b", b"first", "refused"), ("b", b"too many", "refused")]
+        unproven.put(home, "b", message(b"second"), first_hand=False)
+        may_answer.set()
+        await until(lambda: len(ends) == 3, "an end of the second")
+        assert ends[2] == ("b", b"second", "goes" if answer else "refused")
+        await unproven.stop()
 
 
 async def test_a_dead_home_does_not_hold_up_others() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli.answers import Wanted, show_answers
-from edge_agent.cli.exits import EXPIRED, NOT_ANSWERED, REFUSED
+from edge_agent.cli.exits import EXPIRED, NO_WORD, NOT_ANSWERED, REFUSED
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.own_client import own_client
 from edge_agent.core.messages import AnswersPage, AnswersQuery, AnswerSummary, Message, Standing
@@ -107,6 +107,24 @@ async def test_one_is_found_wherever_it_is_and_the_exit_status_says_how_it_ended
         assert await show_answers(address, Wanted("new", json=True)) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["device_id"], found["answer"]["prompt_id"]) == ("kitchen", "new")
+
+
+@pytest.mark.parametrize("told", ["nothing", "another"])
+async def test_a_device_that_tells_of_something_else_does_not_spoil_what_the_others_say(
+    told: str, broker_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def lies(device: ScriptedDevice, message: Message) -> None:
+        if isinstance(message, AnswersQuery):
+            line = AnswerSummary("another", "0", Standing.ANSWERED, 1.0, "a lie", 5)
+            lines = (line,) if told == "another" else ()
+            await device.say(AnswersPage(message.query_id, device.device_id, lines, next="more"))
+
+    async with two_devices(broker_url) as address, scripted_device(broker_url, lies, device_id="liar") as liar:
+        await liar.announce(presence("liar"))
+        assert await show_answers(address, Wanted("new")) == 0
+        assert await show_answers(address, Wanted("new", device_id="liar")) == NO_WORD
+        assert await show_answers(address, Wanted(device_id="liar", count=3)) == 0, "pages without end have one"
+    assert "liar told of something else than new" in capsys.readouterr().err
 
 
 def test_commands_of_one_account_are_one_client_where_nobody_has_a_name(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.mqtt.client import open_client
+from edge_agent.adapters.mqtt.door import Door
+from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.client import MeshClient
 from edge_agent.core import messages as m
 from edge_agent.core.effects import StartInference
@@ -80,6 +82,19 @@ async def test_a_flood_is_not_read_beyond_its_rate_its_sender_is_told_and_others
         assert 1 <= device.agent.counters.over_rate < SENT / 4, "to tell is bounded, too"
         await until(lambda: any(is_told(message) for message in heard), "the flooder is told")
         listening.cancel()
+
+
+@pytest.mark.parametrize("kind", [m.AnswersQuery("q1", "p1"), m.Prompt("p1", MESSAGES, ALONE), m.PromptCancel("p1")])
+def test_what_is_over_its_rate_is_refused_by_its_own_id(kind: m.Message) -> None:
+    door = Door(MESH, "d0", rate_hz=0.01, burst=1)
+    on = topics.build(MESH, "d0", Channel.PROMPTS, "user.flood")
+    incoming = Incoming(on, encode(kind), 1, False, 1, "", b"")
+    assert door.turns_away(incoming, 0.0) is None
+    address = door.turns_away(incoming, 0.0)
+    assert address is not None
+    word = door.word(address, incoming, 0.0)
+    assert word is not None
+    assert word.message_id == ("q1" if isinstance(kind, m.AnswersQuery) else "p1")
 
 
 async def test_who_comes_after_a_flood_is_served_before_all_but_a_few_of_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from edge_agent.core.errors import ProtocolError
 from edge_agent.core.states import ItemOutcome, Outcome
 from edge_agent.wire import codec
 from edge_agent.wire.codec import UserInputError, decode, decode_prompt, encode
+from edge_agent.wire.salvage import Salvage
 from tests.wire.strategies import messages
 
 KINDS: tuple[type, ...] = get_args(m.Message)
@@ -222,6 +223,12 @@ def test_a_page_with_another_devices_answer_is_not_believed() -> None:
     assert decode(encode(page), sender="kitchen") == page
     with pytest.raises(ProtocolError, match="sender: kitchen speaks on the topic of attic"):
         decode(encode(lie), sender="attic")
+
+
+def test_a_query_that_does_not_parse_is_refused_by_its_own_id_and_not_by_the_prompts() -> None:
+    text = json.dumps({"v": 2, "type": "answers-query", "prompt_id": "p1", "query_id": "q1"})
+    assert refusal(text[:-1].encode()).message_id == "q1"
+    assert Salvage(text.encode()).message_id(80) == "q1"
 
 
 def test_which_client_sent_a_bad_message_is_still_known_where_it_can_be_read() -> None:

@@ -50,6 +50,8 @@ class Door:
         client = named or said.text("client", ID_LENGTH_MAX)
         correlation = incoming.correlation if len(incoming.correlation) <= CORRELATION_BYTES_MAX else b""
         body_id = said.text("id", MESSAGE_ID_LENGTH_MAX)
-        prompt_id = said.text("prompt_id", MESSAGE_ID_LENGTH_MAX) or body_id
         client = client if topics.is_id(client) else CLIENT_DEFAULT
-        return OverRate(prompt_id, reply=ReplyRoute(address.principal, client, correlation.hex(), body_id))
+        return OverRate(
+            said.message_id(MESSAGE_ID_LENGTH_MAX),
+            reply=ReplyRoute(address.principal, client, correlation.hex(), body_id),
+        )

@@ -30,7 +30,7 @@ class AwayPool:
         self._open: OrderedDict[tuple[Home, str], Connection] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
         self._proven: OrderedDict[tuple[Home, str], None] = OrderedDict()
-        self._named = frozenset(url for home in settings.seeds for url in parse_home(home))
+        self._named = frozenset((parse_home(home), device_id) for device_id, home in settings.seeds)
         self.unproven = Unproven(settings, counters, rng, self._on_proven)
 
     @property
@@ -75,8 +75,8 @@ class AwayPool:
         await asyncio.gather(*(connection.stop(self._settings.flush_s) for connection in connections), *self._closing)
 
     def _is_proven(self, home: Home, device_id: str) -> bool:
-        """Whether a home has shown who it is, or the settings name it."""
-        if self._named.issuperset(home):
+        """Whether a home has shown who it is, or the settings name it as this very device's."""
+        if (home, device_id) in self._named:
             return True
         for key in ((home, device_id), (home, ANYBODY)):
             if key in self._proven:

@@ -21,7 +21,7 @@ class MqttSettings:
         that can keeps what arrives meanwhile. One that is made here lasts as long as this.
     home_aliases: other URLs by which peers may name the same broker (its address in the local network, say).
     hosts: where the mesh has brokers that many share, beside those of `home` and `home_aliases`.
-    seeds: homes of the seeds: they are dialled without being looked at first.
+    seeds: devices and their homes: each is dialled there without being looked at first.
     username, password: for the home broker only; strangers' brokers never see them. `tls` is shown to all of them.
     """
 
@@ -31,7 +31,7 @@ class MqttSettings:
     install: str = field(default_factory=client_ids.new_secret, repr=False)
     home_aliases: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    seeds: tuple[str, ...] = ()
+    seeds: tuple[tuple[str, str], ...] = ()
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: TlsFiles | None = None
@@ -65,7 +65,7 @@ class MqttSettings:
             check_id(self.device_id, "device_id")
             check_id(self.mesh, "mesh")
             check_id(self.install, "install")
-            for home in (self.home, *self.home_aliases, *self.seeds):
+            for home in (self.home, *self.home_aliases, *(home for _, home in self.seeds)):
                 parse_home(home)
         except ValueError as error:
             raise SettingsError(str(error)) from None

@@ -179,9 +179,11 @@ class Unproven:
         except (OSError, ValueError, EOFError) as error:  # a TimeoutError is an OSError
             self._no_answer(entry, error)
         else:
-            if self._entries.pop((entry.home, entry.device_id), None) is entry:
-                self._failed.pop((entry.home, entry.device_id), None)
-                self._on_proven(entry.home, entry.device_id, for_all, entry.items)
+            # It may have given way meanwhile and been named again: what waits now is what goes.
+            waiting = self._entries.pop((entry.home, entry.device_id), entry)
+            self._failed.pop((entry.home, entry.device_id), None)
+            items, waiting.items = waiting.items, []
+            self._on_proven(entry.home, entry.device_id, for_all, items)
         finally:
             entry.proving = False
             self._under_way -= 1
@@ -192,8 +194,8 @@ class Unproven:
         why = f"{url} is no home of {entry.device_id}, as somebody says: {reason}"
         self._fail(entry, LIE_PAUSE_S)
         self._say(why)
-        if (entry.home, entry.device_id) in self._entries:
-            self._drop(entry, why)
+        if (waiting := self._entries.get((entry.home, entry.device_id))) is not None:
+            self._drop(waiting, why)
 
     def _no_answer(self, entry: _Entry, error: Exception) -> None:
         rounds = entry.failures.tries // len(entry.home)
@@ -202,8 +204,8 @@ class Unproven:
         passing = [item for item in entry.items if item.priority <= VOLATILE_MAX]
         entry.items = [item for item in entry.items if item.priority > VOLATILE_MAX]
         self._refuse(passing, describe(error))
-        if not entry.items:
-            self._entries.pop((entry.home, entry.device_id), None)
+        if not entry.items and self._entries.get((entry.home, entry.device_id)) is entry:
+            del self._entries[entry.home, entry.device_id]
 
     def _fail(self, entry: _Entry, pause_s: float) -> None:
         self._counters.proofs_failed += 1

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, final
 
 from edge_agent.adapters.telemetry.spool import Extent, Place
-from edge_agent.files import PUBLIC, write_atomically
+from edge_agent.files import PUBLIC, read_file, write_atomically
+
+CURSOR_BYTES_MAX = 64 * 1024  # some numbers and a line of trouble
 
 
 @final
@@ -79,7 +81,7 @@ def begin_cursor(extent: Extent) -> Cursor:
 def load_cursor(path: Path) -> KeptCursor | None:
     """Returns what is kept; `None` if there is nothing, or nothing that can be read (after a power cut)."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path, CURSOR_BYTES_MAX))
         return KeptCursor(
             str(content["spool"]),
             _read(content["cursor"]),

@@ -25,7 +25,9 @@ from edge_agent.adapters.telemetry.files import (
     list_files,
     number_of,
 )
-from edge_agent.files import PUBLIC, write_atomically
+from edge_agent.files import PUBLIC, read_file, write_atomically
+
+INDEX_BYTES_MAX = 1024 * 1024  # a line for each file of a spool
 
 
 @final
@@ -266,7 +268,7 @@ class SpoolIndex:
 def load_index(folder: Path, owner: str) -> SpoolIndex:
     """Returns the index that is kept on disk; an empty one if there is none that can be read."""
     try:
-        content = json.loads(_index_path(folder, owner).read_bytes())
+        content = json.loads(read_file(_index_path(folder, owner), INDEX_BYTES_MAX))
         firsts = {int(number): int(first) for number, first in content["files"].items()}
         return SpoolIndex(str(content["name"]), dict(sorted(firsts.items())), int(content["dropped"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

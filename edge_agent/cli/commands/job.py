@@ -13,6 +13,8 @@ from edge_agent.cli import options as opt
 if TYPE_CHECKING:
     from provisioning.jobs import Action, Value
 
+WHEEL_BYTES_MAX = 64 * 1024 * 1024  # ours has less than one MiB
+
 app = typer.Typer(help="Ask devices for something over MQTT: each does it once, and says how far it is.")
 
 Devices = Annotated[list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="A device; repeatable.")]
@@ -100,14 +102,14 @@ def upgrade(
     import hashlib
 
     from edge_agent.core.errors import SettingsError
-    from edge_agent.files import reason
+    from edge_agent.files import read_file, reason
     from provisioning.jobs import Action
 
     if (sha256 is None) == (wheel is None):
         raise SettingsError("say which wheel it is: --sha256 HEX or --wheel FILE; devices install nothing else")
     if wheel is not None:
         try:
-            sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            sha256 = hashlib.sha256(read_file(wheel, WHEEL_BYTES_MAX)).hexdigest()
         except OSError as error:
             raise SettingsError(f"{wheel}: {reason(error)}") from None
     checksum = (sha256 or "").lower()
