@@ -19,7 +19,7 @@ from edge_agent.simulator.checkers.nothing_left import NothingLeft
 from edge_agent.simulator.checkers.only_wanted import OnlyWanted
 from edge_agent.simulator.checkers.served_once import ServedOnce
 from edge_agent.simulator.checkers.views_converge import ViewsConverge
-from edge_agent.simulator.faults.ablations import without
+from edge_agent.simulator.faults.ablations import ABLATIONS, without
 from edge_agent.simulator.faults.run import FaultResult, Verdict, run_seed
 
 SEEDS = range(1, 201)
@@ -36,9 +36,10 @@ class Silent(EndsOnce):
 
 
 def first_found(safeguard: str, make: Callable[[AgentSettings], Checker]) -> FaultResult:
+    kinds = ABLATIONS[safeguard].faults
     with without(safeguard):
         for seed in SEEDS:
-            result = run_seed(seed, make_checkers=lambda settings: [Silent(), make(settings)])
+            result = run_seed(seed, kinds, make_checkers=lambda settings: [Silent(), make(settings)])
             if result.verdict is not Verdict.HELD:
                 return result
     pytest.fail(f"no seed of {SEEDS} was caught without {safeguard}")

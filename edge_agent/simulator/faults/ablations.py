@@ -33,6 +33,7 @@ from edge_agent.core.twins import Twins
 from edge_agent.simulator.faults.disks import Disks, Record
 from edge_agent.simulator.faults.engines import ENDLESS_S, Engines
 from edge_agent.simulator.faults.journal import Disk, SimulatedJournal
+from edge_agent.simulator.faults.kinds import ALL_KINDS, FaultKind
 from edge_agent.simulator.faults.liars import Liars
 
 
@@ -42,6 +43,8 @@ class Ablation:
 
     safeguard: str
     patches: tuple[tuple[object, str, Any], ...]
+    faults: tuple[FaultKind, ...] = ALL_KINDS
+    """What it is for, where that is rare among all kinds: with these alone a few seeds find that it is gone."""
 
 
 def _nothing(*_: object) -> None:
@@ -192,7 +195,8 @@ ABLATIONS = {
     ),
     "share-of-anybody": Ablation(
         "the clients of a broker that lets everybody in leave it, too, all together",
-        ((shares, "_is_anybody", lambda holder: False),),
+        ((shares, "is_anybody", lambda holder: False),),
+        faults=(FaultKind.FLOOD,),
     ),
     "share-of-user": Ablation(
         "what a user has is counted whichever of its clients asked",
@@ -200,11 +204,14 @@ ABLATIONS = {
     ),
     "pass": Ablation("others pass those who have more than their share", ((InferenceQueue, "pop", _pop_head),)),
     "turn": Ablation(
-        "those who are passed have a turn all the same", ((InferenceQueue, "_next_instead_of", _always_another),)
+        "those who are passed have a turn all the same",
+        ((InferenceQueue, "_next_instead_of", _always_another),),
+        faults=(FaultKind.FLOOD,),
     ),
     "yield-elsewhere": Ablation(
         "what is asked of others for a user with more than a share yields there, too",
         ((Requests, "_yields", lambda self, session: False),),
+        faults=(FaultKind.FLOOD,),
     ),
     "cost-caps": Ablation(
         "a prompt may cost no more than its device allows", ((Reception, "_over_caps", lambda self, options: ""),)
@@ -227,7 +234,11 @@ ABLATIONS = {
         ((PeerView, "newer_than", lambda self, entry: None),),
     ),
     "twins": Ablation("of two with one id the later stands aside", ((Twins, "heard", _nothing),)),
-    "seeds": Ablation("seeds are asked again and again", ((membership, "_SEED_EVERY", 10**9),)),
+    "seeds": Ablation(
+        "seeds are asked again and again",
+        ((membership, "_SEED_EVERY", 10**9),),
+        faults=(FaultKind.PARTITION, FaultKind.LOSS),
+    ),
     "engine-outcome": Ablation(
         "every inference has an outcome, whatever the engine raises", ((Engines, "unforeseen", _no_outcome),)
     ),
@@ -246,6 +257,7 @@ ABLATIONS = {
             (Ends, "sent", _take_for_delivered),
             (Ends, "check_invariants", _nothing),
         ),
+        faults=(FaultKind.TRANSPORT, FaultKind.CRASH),
     ),
     "answers-kept": Ablation(
         "an answer is kept for its time, however many there are", ((Ends, "_forget_old", _keep_256_answers),)
@@ -263,7 +275,11 @@ ABLATIONS = {
     ),
     "lost-origin": Ablation("nobody works for a device that is gone", ((PeerService, "origin_lost", _nothing),)),
     "reference-sizes": Ablation("references are cut to what fits a message", ((requests, "fit_references", _uncut),)),
-    "owed-sizes": Ablation("an end is cut to what today's broker takes", ((Ends, "_cut", lambda self, end: False),)),
+    "owed-sizes": Ablation(
+        "an end is cut to what today's broker takes",
+        ((Ends, "_cut", lambda self, end: False),),
+        faults=(FaultKind.SIZES, FaultKind.OUTAGE),
+    ),
     "entry-proofs": Ablation(
         "an entry counts only with its owner's proof", ((Liars, "incoming", lambda self, message: message),)
     ),
@@ -277,14 +293,17 @@ ABLATIONS = {
             (membership, "is_newer", _highest_is_newest),
             (membership, "next_incarnation", lambda incarnation: min(incarnation + 1, INCARNATION_MAX)),
         ),
+        faults=(FaultKind.LYING,),
     ),
     "carried-load": Ablation(
         "what others say of a device's load does not count once it has spoken",
         ((PeerView, "learn", _learn_all_as_own),),
+        faults=(FaultKind.LYING,),
     ),
     "measured": Ablation(
         "a peer that promises what it does not keep is not believed",
         ((Measured, "believed_s", lambda self, device_id, told_s: told_s),),
+        faults=(FaultKind.LYING,),
     ),
     "ends-reserve": Ablation(
         "an end that a full disk refuses is kept in the reserve", ((SimulatedJournal, "record_answer", _full_for_ends),)

@@ -141,7 +141,7 @@ def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
     wide, fanout, layers = rng.random() < 0.4, rng.randint(5, 8), rng.randint(1, 3)
     prompts, repeated = rng.randint(4, 10), rng.randint(*_REPEATED_PROMPTS)
     outbox_max = rng.choice((64, 256, 1_024))  # a device has 32 places: their ends fit into any of these
-    packet_later = packet if rng.random() < 0.5 else rng.choice((None, 65_536, 131_072, 262_144))
+    packet_later = packet if rng.random() < 0.5 else rng.choice((None, 32_768, 65_536, 131_072))
     if FaultKind.SIZES in kinds:
         plan = replace(plan, prompts=prompts, packet_bytes_max=packet, packet_bytes_later=packet_later)
         settings = replace(settings, layers=layers, fanout=fanout if wide else settings.fanout)

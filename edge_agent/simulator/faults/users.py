@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,7 @@ _LATE_REPEAT_CHANCE = 0.1  # asks again for an answer that is there
 _LATE_REPEAT_S = 20.0  # mean time until then
 _QUERIES = (1, 3)  # for each prompt
 _QUERY_S = 40.0  # after its prompt, at most
+_PAGES_MAX = 5  # that one query goes on for
 _STRANGER_CHANCE = 0.3  # who asks of it is somebody who never asked anything
 _VERY_LATE_S = (20.0, 70.0)  # and where repeats are what is looked at: after many other answers
 
@@ -56,6 +58,7 @@ class Users:
         self._later_rng = stream(plan.seed, "users, later kinds")
         self._query_rng = stream(plan.seed, "users, queries")
         self._queries: dict[str, tuple[int, AnswersQueryReceived]] = {}
+        self._pages: Counter[str] = Counter()
         self._asked: dict[tuple[str, str, str], _Asked] = {}
 
     def ask(self, number: int, at: float, device: int, layers: int, fanout: int) -> None:
@@ -120,7 +123,8 @@ class Users:
 
     def _read_on(self, page: AnswersPage) -> None:
         """Asks for the next page."""
-        if page.next:
+        self._pages[page.query_id] += 1
+        if page.next and self._pages[page.query_id] < _PAGES_MAX:
             device, event = self._queries[page.query_id]
             self.send(device, replace(event, query=replace(event.query, after=page.next)))
 
