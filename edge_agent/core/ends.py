@@ -183,6 +183,10 @@ class Ends:
         """Whether a prompt has ended and its end is still to be told or written."""
         return key in self._open
 
+    def holds(self, key: str) -> bool:
+        """Whether the end of a prompt is kept, told or not."""
+        return key in self._open or key in self._delivered
+
     def check_invariants(self) -> None:
         """Raises `InvariantError` if a bound does not hold, or an end could never be told."""
         ends = [

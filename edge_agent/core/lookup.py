@@ -65,7 +65,7 @@ class Lookup:
     def query_received(self, event: AnswersQueryReceived, now: float) -> None:
         """Sends one page, or a refusal where the place to go on from is forgotten."""
         query, reply = event.query, event.reply
-        known = [prompt for prompt in self._of(reply.principal, now) if _may_see(prompt, query, reply)]
+        known = [prompt for prompt in self._of(reply.principal, query.prompt_id, now) if _may_see(prompt, query, reply)]
         page = self._one(query, reply, known, now) if query.prompt_id else self._page(query, known, now)
         self._context.out.append(SendToUser(reply, page))
 
@@ -117,18 +117,23 @@ class Lookup:
         why = "after: that place is forgotten, and what is older most likely too; begin anew without it"
         return PromptRefusal(query_id, self._context.identity.device_id, RefusalReason.INVALID, why)
 
-    def _of(self, principal: str, now: float) -> list[_Known]:
-        """All that is known of a user's prompts: first what runs, then what is over, each the newest first."""
+    def _of(self, principal: str, prompt_id: str, now: float) -> list[_Known]:
+        """What is known of a user's prompts, or of those with one id: first what runs, then what is over, each the
+        newest first."""
         known = [
             _Known(session.prompt.prompt_id, session.reply.client, session.accepted_at)
             for session in self._sessions.of(principal)
+            if session.prompt.prompt_id == (prompt_id or session.prompt.prompt_id)
         ]
         for end in self._sessions.ends.of(principal, now):
+            if prompt_id and end.answer.prompt_id != prompt_id:
+                continue
             told = end.answer if end.is_written else None
             known.append(_Known(end.answer.prompt_id, end.reply.client, end.ended_at, told))
         known += [
             _Known(refused.refusal.prompt_id, refused.reply.client, refused.at, refusal=refused.refusal)
             for refused in self._refusals.of(principal)
+            if refused.refusal.prompt_id == (prompt_id or refused.refusal.prompt_id)
         ]
         known.sort(key=lambda prompt: (prompt.runs, prompt.at), reverse=True)
         return known

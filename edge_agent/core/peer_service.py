@@ -5,7 +5,7 @@ Repeats are harmless: a request that is waiting, running or lately finished is n
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import replace
 
 from edge_agent.core.context import Context
@@ -78,7 +78,13 @@ class PeerService:
             self._server.cancel(item_id, now)
 
     def over_rate(self, device_id: str, home: str, request_id: str) -> None:
-        """Tells a device that it sends too many messages a second; its request was not read."""
+        """Tells a device that it sends too many messages a second; its request was not read.
+
+        Of a request that is here already it was a repeat: nothing is said, or its origin would take it for refused.
+        """
+        item_id = _item_id(device_id, request_id)
+        if item_id in self._open or item_id in self._finished:
+            return
         self._context.counters.requests_refused += 1
         waiting = len(self._server.queue.waiting)
         receipt = RequestReceipt(request_id, self._context.identity.device_id, BusyReason.OVER_RATE, waiting, None)
@@ -101,9 +107,17 @@ class PeerService:
             contribution=contribution_of(self._context.identity, item, result, now),
         )
         self._finished[item.item_id] = response
-        if len(self._finished) > self._context.settings.responses_kept_max:
-            self._finished.popitem(last=False)
+        self._forget_responses()
         self._send(origin, home, response)
+
+    def _forget_responses(self) -> None:
+        """Over the bound the oldest of the origin with most goes: none pushes out what another may ask for again."""
+        if len(self._finished) <= self._context.settings.responses_kept_max:
+            return
+        counted = Counter(map(_origin_of, self._finished))
+        most = max(counted.values())
+        oldest = next(item_id for item_id in self._finished if counted[_origin_of(item_id)] == most)
+        del self._finished[oldest]
 
     def item_text(self, item: Item, text: str) -> None:
         """Proposals are not streamed."""
@@ -154,3 +168,7 @@ class PeerService:
 def _item_id(origin: str, request_id: str) -> str:
     """Ids of other devices' items begin with their origin, so that none can take the id of a session's item."""
     return f"{origin}/{request_id}"
+
+
+def _origin_of(item_id: str) -> str:
+    return item_id.partition("/")[0]

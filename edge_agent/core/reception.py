@@ -34,7 +34,6 @@ _SHORT_OF = {
     Shortage.FULL: "the queue is full",
     Shortage.SHARE: "you have your share of this device's queue already; the rest is kept for others",
 }
-_OVER_RATE_RETRY_S = 5.0  # a bucket is full again in that time, by default
 _UNABLE_RETRY_S = 10.0  # a model that is loaded again takes seconds
 
 
@@ -122,13 +121,17 @@ class Reception:
             self._refuse(event.reply, event.message_id, event.reason, event.detail)
 
     def over_rate(self, reply: ReplyRoute, prompt_id: str) -> None:
-        """Tells a user who sends too many messages a second; what they were was not read."""
-        said = f"more than {self._context.settings.message_rate_hz:g} messages a second: not read"
-        refusal = PromptRefusal(
-            prompt_id, self._context.identity.device_id, RefusalReason.OVERLOADED, said, _OVER_RATE_RETRY_S
-        )
-        self._context.counters.prompts_refused += 1
-        self._context.out.append(SendToUser(reply, refusal))
+        """Tells a user who sends too many messages a second; what they were was not read.
+
+        Of a prompt that was taken it was a repeat, and a refusal would be taken for the end of that.
+        """
+        key = _session_key(prompt_id, reply)
+        if self._sessions.find(key) is not None or self._sessions.ends.holds(key):
+            return
+        settings = self._context.settings
+        said = f"more than {settings.message_rate_hz:g} messages a second: not read"
+        full_again_s = settings.message_burst / settings.message_rate_hz
+        self._refuse(reply, prompt_id, RefusalReason.OVERLOADED, said, full_again_s)
 
     def restored(self, event: SessionsRestored, now: float) -> None:
         """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""

@@ -81,7 +81,7 @@ class Shares:
 
     def is_over(self, holder: str) -> bool:
         """Whether others may pass this one."""
-        return holder in self._over
+        return holder in self._over or holder.endswith(_YIELDING)
 
     def crowds(self, holder: str) -> bool:
         """Whether a user has so much here that what is asked of other devices for it shall yield there: they know this
@@ -110,7 +110,7 @@ class Shares:
             return None
         held = self._held.get(holder)
         within = held is None or (not holder.endswith(_YIELDING) and _fits(_add(held, want), self._share))
-        if within and not (_is_anybody(holder) and not _fits(_add(self._anybody, want), self._most)):
+        if within and not (is_anybody(holder) and not _fits(_add(self._anybody, want), self._most)):
             return None
         if held is not None:
             self._over[holder] = None
@@ -121,7 +121,7 @@ class Shares:
         want = (1, size, work)
         held = self._held[holder] = _add(self._held.get(holder, _NOTHING), want)
         self.used = _add(self.used, want)
-        if _is_anybody(holder):
+        if is_anybody(holder):
             self._anybody = _add(self._anybody, want)
         if holder.endswith(_YIELDING) or not _fits(held, self._share):
             self._over[holder] = None
@@ -131,7 +131,7 @@ class Shares:
         back = (-1, -size, -work)
         held = self._held[holder] = _add(self._held[holder], back)
         self.used = _add(self.used, back)
-        if _is_anybody(holder):
+        if is_anybody(holder):
             self._anybody = _add(self._anybody, back)
         if held[0] == 0:
             del self._held[holder]
@@ -164,5 +164,6 @@ def _fits(amount: tuple[int, int, int], bound: tuple[int, int, int]) -> bool:
     return amount[0] <= bound[0] and amount[1] <= bound[1] and amount[2] <= bound[2]
 
 
-def _is_anybody(holder: str) -> bool:
+def is_anybody(holder: str) -> bool:
+    """Whether a holder is a client of whom the broker knows no name."""
     return holder.startswith(f"{ANYBODY}/")

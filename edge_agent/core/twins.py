@@ -54,8 +54,8 @@ class Twins:
             return
         if retained and (self._births <= 1 or self._found_in == self._births):
             return  # of this device's former self, or told of already
-        if not retained and other.state is PresenceState.OFFLINE:
-            return  # a will may come late, and then it is of the former self
+        if not retained and other.state is not PresenceState.ONLINE:
+            return  # a late will or farewell is of the former self, and a twin that goes is gone
         self._found_in = self._births
         self._findings += 1 if retained else _SURE
         if self._findings < _SURE:

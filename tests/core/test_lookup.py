@@ -19,7 +19,7 @@ from edge_agent.core.messages import (
     RefusalReason,
     Standing,
 )
-from edge_agent.core.refusals import EACH_MAX, PRINCIPALS_MAX, Refusals
+from edge_agent.core.refusals import EACH_MAX, HOLDERS_MAX, Refusals
 from edge_agent.wire.codec import encode
 from tests.core.mesh import QUIET, Mesh
 
@@ -253,6 +253,19 @@ def test_refusals_are_kept_within_bounds_and_apart() -> None:
         refusals.add(replace(refusal, prompt_id=f"p{number}"), ev.ReplyRoute("loud"), float(number))
     assert len(list(refusals.of("loud"))) == EACH_MAX
     assert len(list(refusals.of("quiet"))) == 1
-    for number in range(PRINCIPALS_MAX):
+    for number in range(10 * HOLDERS_MAX):
+        refusals.add(refusal, ev.ReplyRoute("me", f"invented{number}"), 0.0)
+    assert len(list(refusals.of("me"))) == HOLDERS_MAX - 2
+    assert len(list(refusals.of("quiet"))) == 1, "who has a name goes after whoever can be invented"
+    for number in range(HOLDERS_MAX):
         refusals.add(refusal, ev.ReplyRoute(f"user.u{number}"), 0.0)
-    assert list(refusals.of("quiet")) == []
+    assert list(refusals.of("quiet")) == list(refusals.of("me")) == []
+
+
+def test_a_refusal_of_one_nameless_client_is_not_pushed_out_by_anothers() -> None:
+    refusals = Refusals()
+    refusal = PromptRefusal("p", "d0", RefusalReason.OVERLOADED, "full")
+    refusals.add(refusal, ev.ReplyRoute("me", "quiet"), 0.0)
+    for number in range(10 * EACH_MAX):
+        refusals.add(replace(refusal, prompt_id=f"p{number}"), ev.ReplyRoute("me", "loud"), float(number))
+    assert [one.reply.client for one in refusals.of("me")].count("quiet") == 1

@@ -119,6 +119,28 @@ def test_responses_are_kept_within_a_bound_and_the_oldest_is_forgotten_first() -
     assert isinstance(ask(mesh, replace(REQUEST, request_id="r0"))[0], RequestReceipt), "forgotten: worked on again"
 
 
+def test_no_origin_pushes_out_what_was_kept_for_another() -> None:
+    mesh = bench(replace(QUIET, responses_kept_max=4))
+    ask(mesh)
+    mesh.run()
+    (kept,) = responses(mesh)
+    for number in range(20):
+        mesh.handle("d0", ev.PeerMessageReceived(replace(REQUEST, origin="busy", request_id=f"r{number}")))
+        mesh.run()
+    assert len(mesh.agents["d0"]._peers._finished) == 4
+    assert ask(mesh) == [kept]
+
+
+def test_a_repeat_that_is_over_the_rate_is_not_taken_for_a_refusal() -> None:
+    mesh = bench()
+    ask(mesh)
+    assert mesh.handle("d0", ev.OverRate("r1", device_id="other")) == [], "it waits here"
+    mesh.run()
+    assert mesh.handle("d0", ev.OverRate("r1", device_id="other")) == [], "it is done"
+    assert mesh.handle("d0", ev.OverRate("r2", device_id="other")), "a new one is told no"
+    assert mesh.handle("d0", ev.OverRate("r1", device_id="another")), "and another's of that id"
+
+
 def test_a_cancelled_request_is_dropped_and_nothing_is_sent_back() -> None:
     mesh = bench(service_s=10.0)
     ask(mesh)

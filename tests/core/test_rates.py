@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_agent.core import events as ev
 from edge_agent.core.messages import BusyReason, PromptRefusal, RefusalReason, RequestReceipt
 from edge_agent.core.rates import CROWD, PRINCIPALS_MAX, TELLS_HZ, MessageRates
+from edge_agent.core.states import Outcome
 from tests.core.mesh import Mesh
 
 
@@ -45,6 +46,19 @@ def test_somebody_is_told_a_few_times_a_second() -> None:
     rates = MessageRates(10.0, 50)
     assert sum(rates.tells("user.flood", 0.0) for _ in range(100)) == TELLS_HZ
     assert sum(rates.tells("user.flood", 1.0) for _ in range(100)) == TELLS_HZ
+
+
+def test_a_repeat_that_is_over_the_rate_does_not_refuse_the_prompt_that_was_taken() -> None:
+    mesh = Mesh(1, service_s=5.0)
+    key = mesh.ask("d0")
+    again = ev.OverRate("p1", reply=ev.ReplyRoute("u1", "0"))
+    mesh.handle("d0", again)
+    mesh.run()
+    mesh.handle("d0", again)
+    assert not any(isinstance(one, PromptRefusal) for one in mesh.user_messages[key])
+    assert mesh.answer(key).outcome is Outcome.ANSWERED
+    mesh.handle("d0", ev.OverRate("p1", reply=ev.ReplyRoute("u2", "0")))
+    assert isinstance(mesh.user_messages["u2/0 p1"][-1], PromptRefusal), "another's prompt of that id is another"
 
 
 def test_a_user_is_refused_in_words_and_a_device_told_that_this_one_is_busy() -> None:

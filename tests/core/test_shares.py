@@ -69,12 +69,13 @@ def test_who_is_refused_for_its_share_is_over_it() -> None:
 
 def test_what_yields_has_one_place_of_its_own_and_takes_nothing_of_its_devices_share() -> None:
     shares = Shares(0.25, 16)
-    for number in range(12):
+    assert shares.is_over(device_holder("d1", yields=True)), "its first one, too, is passed in line"
+    for number in range(11):
         fill(shares, f"other{number}", 1)
     assert fill(shares, device_holder("d1", yields=True)) == 1
     assert shares.is_over(device_holder("d1", yields=True))
-    assert fill(shares, device_holder("d1")) == 3
-    assert not shares.is_over(device_holder("d1")) or shares.shortage("d1") is Shortage.FULL
+    assert fill(shares, device_holder("d1")) == 4, "the whole share, and the last place of all"
+    assert not shares.is_over(device_holder("d1"))
 
 
 def test_the_nameless_count_by_client_and_leave_the_reserve_all_together() -> None:

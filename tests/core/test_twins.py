@@ -105,6 +105,7 @@ def test_what_the_broker_kept_of_a_devices_former_self_is_nobody_else(state: Pre
     for _ in range(5):
         one.hear(former, state, retained=True)
     one.hear(former, OFFLINE)  # the will of a former self, late
+    one.hear(former, STOPPED)  # or its farewell
     assert not one.named
     assert not one.found
 
