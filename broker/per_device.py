@@ -30,7 +30,7 @@ class DeviceBroker:
         host: address to listen on; "" is every one.
         port: where other devices connect.
         plain_port: if given, a listener on loopback without TLS, for users with their passwords and for whoever may
-            read the file `LOCAL_SECRET_FILE` beside `folder`, which is made anew at each start: `ANYBODY`.
+            read the file `LOCAL_SECRET_FILE` beside `folder`, which is made if it is not there: `ANYBODY`.
         people: users (and their `password_port`) who come with passwords; called again and again.
         program: which mosquitto; `None` looks for the installed one.
         told: hears in one line what is wrong with it, and "" when it is well again.

@@ -40,7 +40,7 @@ def check_new_device(
 
 
 def check_no_device_host(hosts: Iterable[str], inventory: Inventory, bundle: TrustBundle) -> None:
-    """Makes sure that a broker or page is not certified by a device's name.
+    """Makes sure that a broker or page is not certified by a device's name or address.
 
     Raises:
         ProvisioningError: it would be.
@@ -48,16 +48,21 @@ def check_no_device_host(hosts: Iterable[str], inventory: Inventory, bundle: Tru
     for host in map(normal_host, hosts):
         if (device := device_hosts(inventory, bundle).get(host)) is not None:
             raise ProvisioningError(
-                f"{host} is the name of the device {device}, whose certificate would pass for this server's: give "
-                "another name"
+                f"{host} belongs to the device {device}, whose certificate would pass for this server's: give another "
+                "name or address"
             )
 
 
 def device_hosts(inventory: Inventory, bundle: TrustBundle) -> dict[str, str]:
-    """Returns the host names that belong to devices, each with its device."""
-    living = {row.name for row in inventory.ledger(CertificateKind.DEVICE) if is_good(row, bundle, inventory.now())}
-    known = living | {row.device_id for row in inventory.devices() if row.state is not DeviceState.REVOKED}
-    return {host: name for name in sorted(known) for host in (name, f"{name}.local")}
+    """Returns the host names and addresses that belong to devices, each with its device."""
+    rows = inventory.ledger(CertificateKind.DEVICE)
+    found = [(row.name, row.hosts) for row in rows if is_good(row, bundle, inventory.now())]
+    found += [
+        (device.device_id, certs.device_subject(device.device_id, device.ip_addresses).hosts)
+        for device in inventory.devices()
+        if device.state is not DeviceState.REVOKED
+    ]
+    return {host: name for name, hosts in found for host in map(normal_host, hosts) if not _is_loopback(host)}
 
 
 def is_good(row: CertificateRow, bundle: TrustBundle, now: float) -> bool:

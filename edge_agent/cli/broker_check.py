@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import secrets
 import tempfile
 import time
@@ -26,6 +27,7 @@ from provisioning.proofs import new_secret
 
 LOGIN_TIMEOUT_S = 10.0  # a broker run by moamesh knows its guests within a second
 LOGIN_POLL_S = 0.2
+_LIFETIME = datetime.timedelta(days=1)  # of the certificates that a check lets sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +88,16 @@ def _door(mesh: MeshFolder, url: str) -> Door:
 def _certificates(
     folder: Path, authority: MeshAuthority
 ) -> tuple[tuple[tuple[str, Badge], tuple[str, Badge]], Badge, Badge, Badge]:
+    """Returns two devices, the operator, a broker and a device of another mesh, all good for this check alone."""
     first, second = (f"check-{secrets.token_hex(4)}" for _ in range(2))
     stranger = MeshAuthority.create(folder / "stranger", authority.mesh)
     return (
         (
-            (first, _badge(folder, first, authority.issue_device(first))),
-            (second, _badge(folder, second, authority.issue_device(second))),
+            (first, _badge(folder, first, authority.issue_device(first, lifetime=_LIFETIME))),
+            (second, _badge(folder, second, authority.issue_device(second, lifetime=_LIFETIME))),
         ),
-        _badge(folder, OPERATOR_ID, authority.issue_operator()),
-        _badge(folder, "broker", authority.issue_broker(["localhost"])),
+        _badge(folder, OPERATOR_ID, authority.issue_operator(lifetime=_LIFETIME)),
+        _badge(folder, "broker", authority.issue_broker(["localhost"], lifetime=_LIFETIME)),
         _badge(folder, first, stranger.issue_device(first), "foreign"),
     )
 

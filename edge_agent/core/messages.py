@@ -216,8 +216,10 @@ class ProposalResponse:
 @final
 @dataclass(frozen=True, slots=True)
 class PeerEntry:
-    """What a device says of itself, in its own gossip and presence and carried on by others. Which is newer, the
-    incarnation and then the heartbeat say (`core.incarnations`)."""
+    """What a device says of itself, in its own gossip and presence and carried on by others.
+
+    The incarnation and then the heartbeat say which is newer (`core.incarnations`).
+    """
 
     device_id: str
     home_broker: str

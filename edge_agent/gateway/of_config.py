@@ -23,7 +23,7 @@ def options_of(config: AgentConfig) -> GatewayOptions:
     if section.password_file is not None:
         password = read_password_file(section.password_file, "[gateway] password_file").get_secret_value()
     elif username is None and not section.broker and config.broker.mode == "own" and config.broker.local_port:
-        secret = config.data_dir / LOCAL_SECRET_FILE  # which the device's own broker has just made
+        secret = config.data_dir / LOCAL_SECRET_FILE  # which the device's own broker makes if it is not there
         username, password = ANYBODY, read_password_file(secret, "the own broker's password").get_secret_value()
     # Never the device's own certificate: to the broker the gateway is a user, and a device may ask no prompts.
     ca, crl = config.broker.ca_file, config.broker.crl_file

@@ -65,16 +65,16 @@ def test_a_device_is_not_called_like_a_broker_or_page_that_has_a_certificate(hom
             home.invite(name)
 
 
-def test_no_broker_or_page_is_certified_by_a_devices_name(home: Home) -> None:
+def test_no_broker_or_page_is_certified_by_a_devices_name_or_address(home: Home) -> None:
     home.joined("kitchen")
-    home.invite("attic")
-    for host in ("kitchen", "kitchen.local", "KITCHEN.local.", "attic.local"):
-        with pytest.raises(ProvisioningError, match=r"is the name of the device (kitchen|attic)"):
+    home.mesh.invite("attic", hash_password=lambda _: "x", ip_addresses=["10.0.0.7", "fd00::7", "127.0.0.1"])
+    for host in ("kitchen", "kitchen.local", "KITCHEN.local.", "attic.local", "10.0.0.7", "[FD00:0::7]"):
+        with pytest.raises(ProvisioningError, match=r"belongs to the device (kitchen|attic)"):
             home.mesh.renew_broker(home.authority, ["hub.lan", host])
-        with pytest.raises(ProvisioningError, match=r"is the name of the device (kitchen|attic)"):
+        with pytest.raises(ProvisioningError, match=r"belongs to the device (kitchen|attic)"):
             home.mesh.web_authority(home.authority, [host])
     home.mesh.revoke("kitchen", home.authority)
-    with pytest.raises(ProvisioningError, match="is the name of the device kitchen"):
+    with pytest.raises(ProvisioningError, match="belongs to the device kitchen"):
         home.mesh.renew_broker(home.authority, ["kitchen.local"])  # its card may still be somewhere
 
 
