@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperArgument
 
 from scripts.docs.reference_cli import pages, render, root
 from tests.docs.commands import DOCUMENTS, Shown, problem, shown_in
@@ -51,11 +56,25 @@ def test_what_the_shell_does_with_a_line_is_not_the_commands_business(text: str)
     assert problem(Shown("test", text, whole=True)) == ""
 
 
-def test_the_reference_has_every_command_with_every_option() -> None:
+def every_command(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    if not command.hidden:
+        yield path, command
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from every_command(f"{path} {name}", inner)
+
+
+def test_the_reference_has_every_command_with_every_option_in_its_own_section() -> None:
     text = "\n".join(render(page) for page in pages())
-    for name, command in root().commands.items():
-        assert command.hidden or f"## moamesh {name}\n" in text
-        for option in command.params:
-            hidden = command.hidden or getattr(option, "hidden", False)
-            names = {option.opts[0], getattr(option, "metavar", None) or option.opts[0]}
-            assert hidden or option.name == "help" or any(name in text for name in names)
+    titles = re.split(r"^##+ (moamesh .*)$", text, flags=re.MULTILINE)
+    sections = dict(zip(titles[1::2], titles[2::2], strict=True))
+    every = [one for name, command in root().commands.items() for one in every_command(f"moamesh {name}", command)]
+    assert sorted(sections) == sorted(path for path, _ in every)
+    for path, command in every:
+        for param in command.params:
+            if param.name == "help" or getattr(param, "hidden", False):
+                continue
+            longest = max(param.opts, key=len)
+            if isinstance(param, TyperArgument):
+                longest = " ".join(param.get_usage_pieces(typer.Context(command)))
+            shown = re.search(rf"^\| .*[` ]{re.escape(longest)}[` ].* \|$", sections[path], re.MULTILINE)
+            assert shown, f"{path}: no row for {longest}"
