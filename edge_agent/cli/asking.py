@@ -7,6 +7,7 @@ import contextlib
 import math
 import random
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Awaitable, Sequence
@@ -179,8 +180,10 @@ class Question:
         return (*system, ChatMessage(Role.USER, self.text))
 
 
-async def ask_one(address: MeshAddress, question: Question) -> int:
+async def ask_one(address: MeshAddress, question: Question, options: Sequence[str] = ()) -> int:
     """Asks and shows; returns the command's exit status (`cli.exits`).
+
+    options: the words of a command line by which the mesh is reached again, for what is told to look up later.
 
     Raises:
         SettingsError, BrokerUnreachableError: it cannot be asked.
@@ -200,8 +203,8 @@ async def ask_one(address: MeshAddress, question: Question) -> int:
         if result.retry_after_s is not None:
             errors.print(f"try again in {duration_words(result.retry_after_s)}", style="busy", soft_wrap=True)
     if isinstance(result.end, AskTimeoutError) and not question.json:
-        later = f"moamesh answers {result.prompt_id} --device {result.device_id}"
-        errors.print(f"it may still end: {later}", style="busy", soft_wrap=True)
+        later = shlex.join(("moamesh", "answers", result.prompt_id, "--device", result.device_id, *options))
+        errors.print(f"it may still end: {safe_text(later)}", style="busy", soft_wrap=True)
     return exit_status(result)
 
 

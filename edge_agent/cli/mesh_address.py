@@ -59,6 +59,30 @@ def make_access(
     return Access(username, password.get_secret_value() if password else None, tls, broker_of or "")
 
 
+def options_again(
+    broker: str | None,
+    mesh: str | None,
+    ca_file: Path | None,
+    cert_file: Path | None,
+    key_file: Path | None,
+    username: str | None,
+    password_file: Path | None,
+    broker_of: str | None,
+) -> tuple[str, ...]:
+    """Returns what was given of these as words of another command line to the same mesh, wherever it was given."""
+    given = {
+        "--broker": broker,
+        "--mesh": mesh,
+        "--ca-file": ca_file,
+        "--cert-file": cert_file,
+        "--key-file": key_file,
+        "--username": username,
+        "--password-file": password_file,
+        "--broker-of": broker_of,
+    }
+    return tuple(word for option, value in given.items() if value is not None for word in (option, str(value)))
+
+
 def find_mesh(broker: str | None, mesh: str | None, access: Access | None = None) -> MeshAddress:
     """Returns what was asked for, or the local mesh that is running, which needs no `access`.
 

@@ -48,7 +48,7 @@ def ask(
     """
     from edge_agent.cli.asking import Question, ask_one, read_prompt
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.mesh_address import find_mesh, make_access
+    from edge_agent.cli.mesh_address import find_mesh, make_access, options_again
     from edge_agent.cli.results import prompt_options
 
     text = read_prompt(prompt)
@@ -64,4 +64,5 @@ def ask(
     access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
     address = find_mesh(broker, mesh, access)
     question = Question(text, wanted, device, system, stream=stream, raw=raw, json=json)
-    raise typer.Exit(run_async(ask_one(address, question)))
+    options = options_again(broker, mesh, ca_file, cert_file, key_file, username, password_file, broker_of)
+    raise typer.Exit(run_async(ask_one(address, question, options)))
