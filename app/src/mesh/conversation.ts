@@ -8,7 +8,7 @@
  * `now` is seconds of patience: a clock that stands still while there is no connection or the phone sleeps.
  */
 import type { Exchange, PromptState } from "../model";
-import type { AnswersPage, DeviceToUser, LayerProgress } from "../wire/messages";
+import type { AnswersPage, DeviceToUser, LayerProgress, PromptRefusal } from "../wire/messages";
 
 /** How patient the app is. Shorter: quicker errors, more repeats on slow networks. All seconds. */
 export const RECEIPT_TIMEOUT_S = 3; // first wait for a receipt; doubles with each repeat
@@ -78,7 +78,11 @@ export function deliver(conversation: Conversation, message: DeviceToUser, now: 
   if (hasEnded(conversation.exchange)) return conversation;
   const timing: Timing = { ...conversation.timing, nextSendAt: now + PROBE_INTERVAL_S };
   if (message.type === "answers-page") {
+    if (message.answers[0]?.prompt_id !== conversation.exchange.id) return conversation; // of something else
     return { exchange: lookedUp(conversation.exchange, timing, message), timing: { ...timing, received: true } };
+  }
+  if (message.type === "prompt-refusal" && message.prompt_id !== conversation.exchange.id) {
+    return lookupRefused(conversation.exchange, timing, message, now);
   }
   const isRepeat =
     (message.type === "prompt-receipt" && timing.received) ||
@@ -106,6 +110,13 @@ function lookedUp(exchange: Exchange, timing: Timing, { answers, answer }: Answe
     default:
       return { ...exchange, state: "failed", detail: `Its answer is gone: ${exchange.deviceId} keeps them for a while only` };
   }
+}
+
+/** The device does not say what has become of it: for now, or at all. The prompt itself was not refused. */
+function lookupRefused(exchange: Exchange, timing: Timing, refusal: PromptRefusal, now: number): Conversation {
+  const { detail, retry_after_s: wait } = refusal;
+  if (wait !== null) return { exchange, timing: { ...timing, nextSendAt: now + Math.max(wait, RESEND_S) } };
+  return { exchange: { ...exchange, state: "failed", detail: cut(`It cannot be looked up: ${detail}`) }, timing };
 }
 
 type AboutPrompt = Exclude<DeviceToUser, { type: "answers-page" }>;

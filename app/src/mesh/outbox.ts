@@ -6,11 +6,13 @@ import type { Exchange } from "../model";
 import { encode } from "../wire/codec";
 import type { ChatMessage, DeviceToUser, PromptOptions } from "../wire/messages";
 import * as c from "./conversation";
+import { randomHex } from "./ids";
 import type { Published, Words } from "./session";
 
 export const PROMPTS_OPEN_MAX = 32; // by one page; a person has a few
 /** How long a device may take to confirm a cancel before the page takes it for cancelled. Seconds. */
 export const CANCEL_TIMEOUT_S = 10;
+const QUERY_ID_BYTES = 16;
 
 export interface OutboxPort {
   readonly isOnline: boolean;
@@ -20,6 +22,8 @@ export interface OutboxPort {
 interface Entry {
   conversation: c.Conversation;
   messages: readonly ChatMessage[];
+  /** Under which the device is asked what has become of the prompt; the same in each repeat. */
+  queryId: string;
   isSending: boolean;
 }
 
@@ -53,13 +57,14 @@ export class Outbox {
 
   /** Takes a prompt, new or from before a page reload, and sends it if there is a connection. */
   add(exchange: Exchange, messages: readonly ChatMessage[], now: number): void {
-    this.entries.set(exchange.id, { conversation: c.open(exchange, now), messages, isSending: false });
+    const queryId = randomHex(QUERY_ID_BYTES);
+    this.entries.set(exchange.id, { conversation: c.open(exchange, now), messages, queryId, isSending: false });
     this.tick(now);
   }
 
   /** Takes what a device said; returns whether it was about a prompt of this page at that device. */
   deliver(deviceId: string, message: DeviceToUser, now: number): boolean {
-    const entry = this.entries.get(message.type === "answers-page" ? message.query_id : message.prompt_id);
+    const entry = this.entryOf(message);
     if (entry === undefined || entry.conversation.exchange.deviceId !== deviceId) return false;
     this.update(entry, c.deliver(entry.conversation, message, now));
     return true;
@@ -125,14 +130,24 @@ export class Outbox {
     else entry.conversation = c.addSent(entry.conversation, now, published === "taken");
   }
 
-  private promptOrQuery(entry: Entry): Words {
-    const { exchange, timing } = entry.conversation;
-    return timing.received && this.isOld(exchange) ? this.queryMessage(exchange.id) : this.promptMessage(entry);
+  /** What a message is about: a prompt by its id, or a query. */
+  private entryOf(message: DeviceToUser): Entry | undefined {
+    if (message.type !== "answers-page") {
+      const entry = this.entries.get(message.prompt_id);
+      if (entry !== undefined || message.type !== "prompt-refusal") return entry;
+    }
+    const id = message.type === "answers-page" ? message.query_id : message.prompt_id;
+    return [...this.entries.values()].find(({ queryId }) => queryId === id);
   }
 
-  private queryMessage(id: string): Words {
-    const query = { query_id: id, prompt_id: id, of_client: "", since_s: null, after: "", count_max: 1 };
-    return { body: encode({ type: "answers-query", ...query }), qos: 1, correlation: id, expiresInS: null };
+  private promptOrQuery(entry: Entry): Words {
+    const { exchange, timing } = entry.conversation;
+    return timing.received && this.isOld(exchange) ? this.queryMessage(entry) : this.promptMessage(entry);
+  }
+
+  private queryMessage({ queryId, conversation: { exchange } }: Entry): Words {
+    const query = { query_id: queryId, prompt_id: exchange.id, of_client: "", since_s: null, after: "", count_max: 1 };
+    return { body: encode({ type: "answers-query", ...query }), qos: 1, correlation: queryId, expiresInS: null };
   }
 
   private promptMessage({ conversation: { exchange }, messages }: Entry): Words {

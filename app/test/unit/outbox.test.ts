@@ -14,21 +14,23 @@ const receipt = {
 };
 
 let sent: string[];
+let queryIds: string[];
 let ends: Exchange[];
 let outbox: Outbox;
 let isOnline: boolean;
 let result: Published;
 
 beforeEach(() => {
-  [sent, ends, isOnline, result] = [[], [], true, "taken"];
+  [sent, queryIds, ends, isOnline, result] = [[], [], [], true, "taken"];
   outbox = new Outbox((changed) => ends.push(changed));
   outbox.connect({
     get isOnline() {
       return isOnline;
     },
     publish: async (device, { body, correlation }) => {
-      const { type, prompt_id: id } = JSON.parse(body) as { type: string; prompt_id: string };
-      expect([device, correlation]).toEqual(["device-1", id]);
+      const { type, prompt_id: id, query_id } = JSON.parse(body) as { type: string; prompt_id: string; query_id?: string };
+      expect([device, correlation]).toEqual(["device-1", query_id ?? id]);
+      if (query_id !== undefined) queryIds.push(query_id);
       sent.push(`${type} ${id}`);
       return result;
     },
@@ -58,20 +60,53 @@ test("after a new connection everything under way is sent again under the same i
 });
 
 const line = { prompt_id: "p1", client: "app", age_s: 4_000, text: "", text_bytes: 0, partial: false };
-const page = { type: "answers-page" as const, query_id: "p1", device_id: "device-1", next: "", whole_s: 3_600 };
+const empty = { type: "answers-page" as const, device_id: "device-1", next: "", whole_s: 3_600 };
 
-/** An outbox with a prompt that a device took so long ago that it may have forgotten it. */
-async function lookedUp(): Promise<void> {
+/** An outbox with a prompt that a device took so long ago that it may have forgotten it; returns a page for its query. */
+async function lookedUp(): Promise<typeof empty & { query_id: string }> {
   const { port } = outbox as unknown as { port: Parameters<Outbox["connect"]>[0] };
   outbox = new Outbox((changed) => ends.push(changed), () => true);
   outbox.connect(port);
   outbox.add(exchange({ state: "accepted" }), TURNS, 0);
   await settled();
   expect(sent).toEqual(["answers-query p1"]);
+  expect(queryIds).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/)]);
+  return { ...empty, query_id: queryIds[0] ?? "" };
 }
 
-test("what was asked long ago is looked up, and its answer taken from the page", async () => {
+test("a query keeps its own id when it is repeated, and another prompt's has another", async () => {
   await lookedUp();
+  outbox.reconnected(1);
+  await settled();
+  expect(queryIds[1]).toBe(queryIds[0]);
+  outbox.add(exchange({ id: "p2", state: "accepted" }), TURNS, 2);
+  await settled();
+  expect(queryIds[2]).not.toBe(queryIds[0]);
+});
+
+test("a page of another prompt, or of none, says nothing about this one", async () => {
+  const page = await lookedUp();
+  const other = [{ ...line, prompt_id: "p2", standing: "refused" as const, text: "no" }];
+  for (const answers of [other, []]) outbox.deliver("device-1", { ...page, answers, answer: null }, 1);
+  expect(ends).toEqual([]);
+  expect(outbox.has("p1")).toBe(true);
+  expect(outbox.deliver("device-1", { ...page, query_id: "p1", answers: other, answer: null }, 1)).toBe(false);
+});
+
+test("a refused query is asked again later where it may be, and never is a refusal of the prompt", async () => {
+  const { query_id } = await lookedUp();
+  const refusal = { type: "prompt-refusal" as const, prompt_id: query_id, device_id: "device-1", detail: "no such thing" };
+  expect(outbox.deliver("device-1", { ...refusal, reason: "overloaded", retry_after_s: 4 }, 1)).toBe(true);
+  expect(ends).toEqual([]);
+  outbox.tick(5);
+  await settled();
+  expect(sent).toEqual(["answers-query p1", "answers-query p1"]);
+  outbox.deliver("device-1", { ...refusal, reason: "invalid", retry_after_s: null }, 6);
+  expect(ends).toMatchObject([{ id: "p1", state: "failed", detail: "It cannot be looked up: no such thing" }]);
+});
+
+test("what was asked long ago is looked up, and its answer taken from the page", async () => {
+  const page = await lookedUp();
   const running = [{ ...line, standing: "running" as const }];
   expect(outbox.deliver("device-1", { ...page, answers: running, answer: null }, 1)).toBe(true);
   expect(ends).toEqual([]);
@@ -93,7 +128,7 @@ test("what was asked long ago is looked up, and its answer taken from the page",
 });
 
 test("what is gone is said to be, and not asked anew", async () => {
-  await lookedUp();
+  const page = await lookedUp();
   const gone = [{ ...line, standing: "gone" as const, text: "no prompt of that id is known here" }];
   outbox.deliver("device-1", { ...page, answers: gone, answer: null }, 1);
   expect(ends).toMatchObject([{ id: "p1", state: "failed", detail: expect.stringContaining("gone") }]);
