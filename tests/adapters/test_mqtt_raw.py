@@ -8,6 +8,10 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
+from edge_agent.adapters.mqtt.door import LISTS_BURST, LISTS_HZ, Door
+from edge_agent.adapters.mqtt.link import Incoming
+from edge_agent.adapters.mqtt.raw import RawInbox
+from edge_agent.adapters.mqtt.settings import Counters
 from edge_agent.core import messages as m
 from edge_agent.core.events import BadInputReceived, PeerMessageReceived
 from edge_agent.wire import topics
@@ -75,6 +79,62 @@ async def test_a_slow_or_broken_taker_holds_up_no_prompt_and_what_waits_is_bound
     await until(lambda: b.taken[-1] == (Channel.JOBS, b"after"), "the next one")
     await a.transport.stop()
     await b.transport.stop()
+
+
+async def test_who_floods_revocation_lists_keeps_out_neither_jobs_nor_what_others_bring(
+    mosquitto: EmbeddedBroker,
+) -> None:
+    a = Managed("a", mosquitto.url, raw_max=4)
+    await a.start()
+    a.free.clear()
+    lists, jobs = Channel.REVOCATIONS, topics.build("test", "a", Channel.JOBS)
+    async with user(mosquitto.url) as stranger:
+        for number in range(100):
+            await stranger.client.publish(topics.build("test", "a", lists, "mallory"), b"flood %d" % number, qos=1)
+        await stranger.client.publish(jobs, b"job", qos=1)
+        await stranger.client.publish(topics.build("test", "a", lists, "operator"), b"list", qos=1)
+        await stranger.client.publish(jobs, b"last", qos=1)
+        await until(lambda: a.transport.counters.received >= 103, "all of it")
+        a.free.set()
+        await until(lambda: (Channel.JOBS, b"last") in a.taken, "the last job")
+    assert (Channel.JOBS, b"job") in a.taken
+    assert (lists, b"list") in a.taken
+    assert len(a.taken) <= 3 + 1 + 4
+    await a.transport.stop()
+
+
+def test_revocation_lists_have_a_rate_of_their_own_for_each_sender() -> None:
+    def turned_away(channel: Channel, sender: str, now: float) -> bool:
+        topic = topics.build("test", "a", channel, sender)
+        return door.turns_away(Incoming(topic, b"", 1, False, 1, "", b""), now) is not None
+
+    door = Door("test", "a", 200.0, 1_000)
+    away = [turned_away(Channel.REVOCATIONS, "mallory", 0.0) for _ in range(LISTS_BURST + 3)]
+    assert away == [False] * LISTS_BURST + [True] * 3
+    assert not turned_away(Channel.REVOCATIONS, "operator", 0.0)
+    assert not turned_away(Channel.PROPOSALS, "mallory", 0.0), "what it asks is not counted with it"
+    assert not turned_away(Channel.REVOCATIONS, "mallory", 1.0 / LISTS_HZ)
+
+
+@pytest.mark.parametrize("bound", ["raw_max", "raw_bytes_max"])
+async def test_in_a_full_channel_the_newest_of_who_has_most_goes(bound: str) -> None:
+    taken: list[bytes] = []
+
+    async def take(channel: Channel, body: bytes) -> None:
+        taken.append(body)
+
+    size = 10
+    settings = MqttSettings("a", "test", "mqtt://127.0.0.1:1", **{bound: 4 if bound == "raw_max" else 4 * size})
+    counters = Counters()
+    inbox = RawInbox(frozenset(WATCHED), take, settings, counters)
+    for name, sender in (("m1", "m"), ("m2", "m"), ("m3", "m"), ("o1", "o"), ("m4", "m"), ("p1", "p"), ("o2", "o")):
+        inbox.put(Channel.REVOCATIONS, sender, name.encode().ljust(size))
+    inbox.put(Channel.JOBS, "", b"job".ljust(size))
+    inbox.start()
+    await until(lambda: len(taken) == 5, "what was kept")
+    assert [body.strip() for body in taken] == [b"m1", b"m2", b"o1", b"p1", b"job"]
+    assert counters.raw_dropped == 3
+    await inbox.stop()
 
 
 async def test_what_is_retained_too_large_or_not_watched_is_not_taken(mosquitto: EmbeddedBroker) -> None:

@@ -11,23 +11,32 @@ from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX
 from edge_agent.wire.salvage import Salvage
 from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, INBOXES, Address, Channel
 
+LISTS_HZ = 1.0  # revocation lists of one sender: a peer sends one when it meets us, the operator when it has a new one
+LISTS_BURST = 8  # to look at one costs a signature and up to 200 KiB
+
 
 class Door:
     """Counts who speaks how often to one device.
 
-    rate_hz, burst: as `MessageRates`.
+    rate_hz, burst: as `MessageRates`. Revocation lists, which members bring each other, have a rate of their own.
     """
 
     def __init__(self, mesh: str, device_id: str, rate_hz: float, burst: int) -> None:
         self._mesh = mesh
         self._device_id = device_id
         self._rates = MessageRates(rate_hz, burst)
+        self._lists = MessageRates(LISTS_HZ, LISTS_BURST)
         self.dropped = 0
         """Messages over their sender's rate, since the start."""
 
     def turns_away(self, incoming: Incoming, now: float) -> Address | None:
         """Returns where a message came that is over its sender's rate, `None` if it is to be read."""
         address = topics.parse(incoming.topic)
+        if address is not None and address.channel is Channel.REVOCATIONS:
+            if self._lists.takes(address.principal, "", now):
+                return None
+            self.dropped += 1
+            return address
         if address is None or (address.channel not in INBOXES and address.channel is not Channel.PRESENCE):
             return None
         client = incoming.response_topic.rpartition("/")[2][:ID_LENGTH_MAX]  # all that is known of it unread

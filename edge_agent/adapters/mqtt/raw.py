@@ -1,16 +1,19 @@
 """A side channel for the mesh's management: bodies that this transport carries and does not read.
 
 Jobs, certificates and revocations share the device's one connection but not its queue of events: taking one may be
-slow, and prompts must not wait for it.
+slow, and prompts must not wait for it. Each channel has places of its own, and in each its senders share them: whoever
+floods one keeps neither another channel's bodies out nor another sender's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import TABLE, Channel, Role
 
@@ -26,26 +29,46 @@ def check_watchable(channel: Channel) -> None:
         raise ValueError(f"{channel} is no management channel that a device reads")
 
 
-class RawInbox:
-    """Bodies waiting for `take`, which gets one after another in a task of its own."""
+@dataclass(frozen=True, slots=True, eq=False)  # two alike are two
+class _Body:
+    channel: Channel
+    sender: str
+    content: bytes
 
-    def __init__(self, channels: frozenset[Channel], take: TakeRaw, waiting_max: int, counters: Counters) -> None:
+
+class RawInbox:
+    """Bodies waiting for `take`, which gets one after another, in the order of their arrival, in a task of its own."""
+
+    def __init__(self, channels: frozenset[Channel], take: TakeRaw, settings: MqttSettings, counters: Counters) -> None:
         self.channels = channels
         self._take = take
+        self._settings = settings
         self._counters = counters
-        self._waiting: asyncio.Queue[tuple[Channel, bytes]] = asyncio.Queue(waiting_max)
+        self._waiting: deque[_Body] = deque()
+        self._arrived = asyncio.Event()
         self._tasks = Keeper("management messages")
 
     def start(self) -> None:
         """Begins taking."""
         self._tasks.keep("taking them", self._run)
 
-    def put(self, channel: Channel, body: bytes) -> None:
-        """Queues a body; drops and counts it when too many wait."""
-        try:
-            self._waiting.put_nowait((channel, body))
-        except asyncio.QueueFull:
+    def put(self, channel: Channel, sender: str, body: bytes) -> None:
+        """Queues a body; while too much of its channel waits, drops and counts the newest of whoever has most there.
+
+        sender: who wrote it, "" where the channel names nobody.
+        """
+        new = _Body(channel, sender, body)
+        self._waiting.append(new)
+        while (weight := self._too_much(channel)) is not None:
+            of_sender: Counter[str] = Counter()
+            for one in self._of(channel):
+                of_sender[one.sender] += weight(one)
+            most = max(of_sender.values())
+            # where others have as much, the new one goes: what is there came first
+            who = sender if of_sender[sender] == most else max(of_sender, key=lambda name: of_sender[name])
+            self._waiting.remove(next(one for one in reversed(self._of(channel)) if one.sender == who))
             self._counters.raw_dropped += 1
+        self._arrived.set()
 
     async def stop(self) -> None:
         """Ends whatever is being taken."""
@@ -53,8 +76,23 @@ class RawInbox:
 
     async def _run(self) -> None:
         while True:
-            channel, body = await self._waiting.get()
+            while not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            body = self._waiting.popleft()
             try:
-                await self._take(channel, body)
+                await self._take(body.channel, body.content)
             except Exception:
-                _log.exception("a message on %s could not be taken", channel)
+                _log.exception("a message on %s could not be taken", body.channel)
+
+    def _of(self, channel: Channel) -> list[_Body]:
+        return [one for one in self._waiting if one.channel is channel]
+
+    def _too_much(self, channel: Channel) -> Callable[[_Body], int] | None:
+        """Returns by what to weigh who has most, `None` if there is room."""
+        waiting = self._of(channel)
+        if len(waiting) > self._settings.raw_max:
+            return lambda one: 1
+        if sum(len(one.content) for one in waiting) > self._settings.raw_bytes_max:
+            return lambda one: len(one.content)
+        return None

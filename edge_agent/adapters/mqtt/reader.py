@@ -81,14 +81,14 @@ class Reader:
             return BadInputReceived(RefusalReason.INVALID, why, event.query.query_id, event.reply)
         return BadInputReceived(RefusalReason.INVALID, why, event.message_id, event.reply)
 
-    def management(self, incoming: Incoming) -> Channel | None:
-        """Returns the channel of a body that is for this device and not for the core to read, else `None`."""
+    def management(self, incoming: Incoming) -> Address | None:
+        """Returns where a body came that is for this device and not for the core to read, else `None`."""
         address = topics.parse(incoming.topic)
         if address is None or (address.mesh, address.device) != (self._mesh, self._device_id) or incoming.retain:
             return None
         if TABLE[address.channel].types or len(incoming.payload) > self._body_bytes_max:
             return None
-        return address.channel
+        return address
 
     def _presence(self, address: Address, incoming: Incoming) -> Event | None:
         if not incoming.payload:

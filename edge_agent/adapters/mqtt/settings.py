@@ -42,7 +42,8 @@ class MqttSettings:
     entries_max: int = 9  # of an exchange, that a core looks at: `gossip_sample` and the sender's own
     incoming_max: int = 64  # messages read and not yet taken by the runtime; at that many the socket is left alone
     outgoing_max: int = 1_024  # messages waiting for one broker: minutes of peer traffic, seconds of tokens
-    outgoing_bytes_max: int = 16 * 1024 * 1024  # and never more memory than this for one broker
+    outgoing_bytes_max: int = 16 * 1024 * 1024  # and never more memory than this for the home broker
+    away_bytes_max: int = 1024 * 1024  # for each broker elsewhere: there may be `away_max`, and four of the largest fit
     in_flight_max: int = 16  # published and not acknowledged: enough to hide a round trip, few to repeat
     sends_max: int = 8  # a message that goes down with its connection this often may be what kills it
     away_max: int = 16  # connections to other devices' home brokers, least recently used out
@@ -57,7 +58,8 @@ class MqttSettings:
     refused_backoff_max_s: float = 60.0  # between tries where only somebody can mend it: a wrong password, a clone
     refused_steady_s: float = 600.0  # a connection that held this long after such a thing shows that it is mended
     flush_s: float = 2.0  # how long a stop waits for queued messages
-    raw_max: int = 16  # management messages that wait while one is being taken; their senders repeat what was dropped
+    raw_max: int = 16  # management messages of a channel that wait for their turn; senders repeat what was dropped
+    raw_bytes_max: int = 1024 * 1024  # and of all of these: four of the largest
     session_expiry_s: int = 120  # brokers that can keep what arrives while this device restarts
 
     def __post_init__(self) -> None:
@@ -70,9 +72,9 @@ class MqttSettings:
         except ValueError as error:
             raise SettingsError(str(error)) from None
         bounds = (
-            "body_bytes_max entries_max incoming_max outgoing_max outgoing_bytes_max in_flight_max sends_max away_max "
-            "raw_max unproven_max unproven_items_max unproven_bytes_max proofs_max proof_rate_hz "
-            "backoff_min_s message_rate_hz message_burst"
+            "body_bytes_max entries_max incoming_max outgoing_max outgoing_bytes_max away_bytes_max in_flight_max "
+            "sends_max away_max raw_max raw_bytes_max unproven_max unproven_items_max unproven_bytes_max proofs_max "
+            "proof_rate_hz backoff_min_s message_rate_hz message_burst"
         )
         for name in bounds.split():
             if not getattr(self, name) > 0:

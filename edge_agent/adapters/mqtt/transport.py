@@ -97,14 +97,14 @@ class MqttTransport:
         """Has `take` called with what comes for this device on management channels, one body at a time, in order.
 
         To be called once, before `start`. A body is at most `body_bytes_max` long and is otherwise as it came; whoever
-        takes it checks it. While `raw_max` wait, more are dropped and counted: their senders repeat.
+        takes it checks it. While `raw_max` of a channel wait, more are dropped and counted: their senders repeat.
 
         Raises:
             ValueError: a channel is none that a device reads, or carries the transport's own messages.
         """
         for channel in channels:
             check_watchable(channel)
-        self._raw = RawInbox(frozenset(channels), take, self._settings.raw_max, self.counters)
+        self._raw = RawInbox(frozenset(channels), take, self._settings, self.counters)
 
     def advertise(self, adverts: Sequence[Advert]) -> None:
         """Keeps retained messages for others than the mesh at the home broker. To be called once, before `start`."""
@@ -253,8 +253,9 @@ class MqttTransport:
                 self._bad_input.note_over_rate(incoming.topic, now)
                 await self._emit(word)
             return
-        if self._raw is not None and (channel := self._reader.management(incoming)) in self._raw.channels:
-            self._raw.put(channel, incoming.payload)
+        managed = self._reader.management(incoming)
+        if managed is not None and self._raw is not None and managed.channel in self._raw.channels:
+            self._raw.put(managed.channel, managed.principal, incoming.payload)
             return
         if self._adverts is not None and self._adverts.take(incoming):
             return
