@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
@@ -36,6 +38,17 @@ async def mesh(names: str, **settings: object) -> AsyncIterator[dict[str, tuple[
 
 def away(one: Device) -> list[str]:
     return [str(url) for home in one.transport._away.homes for url in home]
+
+
+@contextlib.contextmanager
+def standing_still(broker: EmbeddedBroker) -> Iterator[None]:
+    """A broker that reads and answers nothing meanwhile."""
+    assert broker.pid is not None
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
 
 
 async def test_a_message_goes_to_the_home_broker_of_its_device() -> None:
@@ -279,3 +292,23 @@ async def test_a_dead_home_does_not_hold_up_others() -> None:
         a.transport.send_to_device("c", "mqtt://127.0.0.1:1", request(1), 10 * PATIENCE_S)
         a.transport.send_to_device("b", home_b.url, request(2), 30.0)
         assert (await b.arrival(PeerMessageReceived)).message == request(2)
+
+
+async def test_what_waits_for_a_home_elsewhere_has_a_bound_of_its_own_and_who_sent_the_rest_is_told() -> None:
+    text = "x" * 250_000
+    async with mesh("ab") as found:
+        (a, _), (b, home_b) = found["a"], found["b"]
+        a.transport.send_to_device("b", home_b.url, request(0), None)
+        await b.arrival(PeerMessageReceived)
+        with standing_still(home_b):
+            for number in range(1, 9):
+                a.transport.send_to_device("b", home_b.url, request(number, text), None)
+            (connection,) = a.transport._away._open.values()
+            sender = connection._sender
+            assert sender._outbox.size + sender._under_way <= MqttSettings("a", "test", home_b.url).away_bytes_max
+            failed = [await a.arrival(SendFailed, count) for count in range(1, 5)]
+            assert {one.detail for one in failed} == {"too much waits for the broker already"}
+        await b.arrival(PeerMessageReceived, 5)
+        said = [event.message for event in b.of(PeerMessageReceived)]
+        heard = {message.request_id for message in said if isinstance(message, m.ProposalRequest)}
+        assert heard | {one.message_id for one in failed} == {f"r{number}" for number in range(9)}

@@ -109,7 +109,8 @@ class Connection:
         )
         self._connecting: Link | None = None
         self._connect_timeout_s = CONNECT_TIMEOUT_S
-        self._sender = Sender(settings, counters, self._troubles, lambda: str(self.url))
+        bytes_max = settings.outgoing_bytes_max if own else settings.away_bytes_max
+        self._sender = Sender(settings, counters, self._troubles, bytes_max, lambda: str(self.url))
         self._tasks = Keeper("mqtt")
         self._ended = asyncio.Event()
         self._started = False

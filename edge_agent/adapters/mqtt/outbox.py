@@ -75,11 +75,14 @@ class Outbox:
         """Bytes waiting."""
         return self._bytes
 
-    def put(self, item: Outgoing) -> None:
-        """Queues `item` behind all others; drops what is least important if there is no room, maybe `item` itself."""
+    def put(self, item: Outgoing, under_way: int = 0) -> None:
+        """Queues `item` behind all others; drops what is least important if there is no room, maybe `item` itself.
+
+        under_way: bytes that were popped and may come back; they count as if they waited.
+        """
         self._sequence += 1
         item.sequence = self._sequence
-        while self._items >= self._items_max or self._bytes + item.size > self._bytes_max:
+        while self._items >= self._items_max or self._bytes + under_way + item.size > self._bytes_max:
             lowest = next((priority for priority in Priority if self._lanes[priority]), None)
             self._counters.dropped += 1
             if lowest is None or lowest > item.priority:

@@ -18,15 +18,25 @@ from edge_agent.adapters.mqtt.reasons import PACKET_TOO_LARGE, of_code
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
 
+UNDER_WAY_PART = 4  # of the bytes that a broker may cost, one in so many may be under way
+
 
 class Sender:
     """Sends over the link that is attached. `idle` is set while nothing waits.
 
     Args:
+        bytes_max: of what waits and what is under way.
         url: names the broker, for words.
     """
 
-    def __init__(self, settings: MqttSettings, counters: Counters, troubles: Troubles, url: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        counters: Counters,
+        troubles: Troubles,
+        bytes_max: int,
+        url: Callable[[], str],
+    ) -> None:
         self.link: Link | None = None
         self.greeting: Outgoing | None = None
         """Sent first of all over every link."""
@@ -36,7 +46,8 @@ class Sender:
         self._counters = counters
         self._troubles = troubles
         self._url = url
-        self._outbox = Outbox(settings.outgoing_max, settings.outgoing_bytes_max, counters)
+        self._bytes_max = bytes_max
+        self._outbox = Outbox(settings.outgoing_max, bytes_max, counters)
         self._in_flight: dict[int, Outgoing] = {}
         self._hopeful = True  # until the first failure, what is worth nothing later may wait for the connect
         self._packet_bytes_learned = math.inf  # what a broker hung up on without having named a limit
@@ -54,7 +65,7 @@ class Sender:
         if not self._fits_a_body(item):
             return
         self.idle.clear()
-        self._outbox.put(item)
+        self._outbox.put(item, self._under_way)
         self._pump()
 
     def attach(self, link: Link) -> None:
@@ -105,7 +116,7 @@ class Sender:
     def _pump(self) -> None:
         """Publishes what is waiting, up to the number that may be under way."""
         now = asyncio.get_running_loop().time()
-        while (link := self.link) is not None and len(self._in_flight) < self._window(link):
+        while (link := self.link) is not None and self._may_publish(link):
             item = self._outbox.pop(now)
             if item is None:
                 break
@@ -113,8 +124,17 @@ class Sender:
                 self._publish(link, item, now)
         self._note_idle()
 
-    def _window(self, link: Link) -> float:
-        return min(self._settings.in_flight_max, link.limits.in_flight_max)
+    @property
+    def _under_way(self) -> int:
+        """Bytes published and not acknowledged."""
+        return sum(item.size for item in self._in_flight.values())
+
+    def _may_publish(self, link: Link) -> bool:
+        most = min(self._settings.in_flight_max, link.limits.in_flight_max)
+        if not self._in_flight:
+            return True
+        # until the socket has taken it, the library holds a packed copy of each
+        return len(self._in_flight) < most and self._under_way < self._bytes_max // UNDER_WAY_PART
 
     def _publish(self, link: Link, item: Outgoing, now: float) -> None:
         number = link.publish(item, now)
