@@ -455,3 +455,20 @@ def test_a_stopping_device_refuses_new_prompts_and_requests() -> None:
     receipts = [message for _, _, message in mesh.sent if isinstance(message, RequestReceipt)]
     assert [receipt.busy for receipt in receipts] == [BusyReason.STOPPING]
     assert mesh.answer(key).provenance.missing[0].reason == "lost"  # its farewell came first
+
+
+def test_what_is_asked_of_others_yields_there_only_while_its_user_has_more_than_a_share_here() -> None:
+    mesh = Mesh(3, replace(QUIET, queue_capacity=12, principal_share=0.25))
+
+    def yields(user: str, prompt_ids: str) -> list[bool]:
+        before = len(mesh.sent)
+        for prompt_id in prompt_ids:
+            mesh.ask("d0", layers=1, fanout=1, prompt_id=prompt_id, user=user)
+        mesh.run(until=mesh.now + 0.001)
+        return [message.yields for _, _, message in mesh.sent[before:] if isinstance(message, ProposalRequest)]
+
+    assert yields("u1", "abc") == [False] * 3
+    assert yields("u1", "def") == [True] * 3
+    assert yields("u2", "a") == [False]
+    mesh.run()
+    assert yields("u1", "g") == [False], "it has nothing here any more"
