@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.messages import Outcome, PromptRefusal, RefusalReason, Sampling
+from edge_agent.core.messages import Outcome, PromptRefusal, ProposalRequest, RefusalReason, Sampling
 from edge_agent.core.settings import AgentSettings
+from edge_agent.core.shares import device_holder
 from tests.core.mesh import QUIET, Mesh
 
 CAPPED = replace(QUIET, prompt_layers_max=3, prompt_fanout_max=2, prompt_output_tokens_max=512)
@@ -80,3 +81,27 @@ def test_a_user_who_asks_for_many_tokens_is_over_its_share_before_its_places_are
     assert refused == [False] * 12 + [True], "12 of 8,192 tokens are three quarters of the work; of places 24 would be"
     other = mesh.ask("d0", layers=0, user="user.other")
     assert not any(isinstance(one, PromptRefusal) for one in mesh.user_messages[other])
+
+
+def test_a_prompt_that_names_no_deadline_has_the_devices() -> None:
+    mesh = Mesh(1, service_s=1e6)
+    key = mesh.ask("d0", layers=0)
+    mesh.run(until=1_000.0)
+    answer = mesh.answer(key)
+    assert (answer.outcome, answer.end_to_end_latency_s) == (Outcome.EXPIRED, QUIET.deadline_s)
+
+
+def test_what_a_user_asks_beyond_its_share_yields_elsewhere_and_leaves_room_for_other_users() -> None:
+    mesh = Mesh(2, replace(QUIET, queue_capacity=16), service_s=1e6)
+    mesh.ask("d0", layers=1, fanout=1, prompt_id="p0", user="user.alice")
+    for number in range(11):
+        mesh.ask("d0", layers=1, fanout=1, prompt_id=f"f{number}", user="user.flood")
+    mesh.run(until=1.0)
+    asked = [message.yields for _, _, message in mesh.sent if isinstance(message, ProposalRequest)]
+    assert asked == [False] * 3 + [True] * 9
+    there = mesh.agents["d1"].queue.shares
+    assert (there.holds("d0"), there.holds(device_holder("d0", yields=True))) == (3, 9)
+    assert there.used[0] == 12, "no more, since the rest is kept for others"
+    mesh.ask("d0", layers=1, fanout=1, prompt_id="p1", user="user.alice")
+    mesh.run(until=2.0)
+    assert there.holds("d0") == 4, "and what is asked for alice finds a place"

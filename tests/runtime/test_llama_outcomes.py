@@ -195,6 +195,20 @@ async def test_a_load_that_fails_is_told_refused_at_once_tried_again_and_taken_b
         assert [bool(word) for word in run.health] in ([True, False], [True, True, False])
 
 
+async def test_a_process_that_cannot_shut_itself_in_serves_and_that_is_said_once(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_door = "it may read every file that the agent may"
+    write_script(model, load=[READY.replace('"open_doors": ""', f'"open_doors": "{open_door}"')])
+    engine = engine_of(model)
+    async with driven(engine) as run:
+        await run.can_infer()
+        await kill_child(run, engine)
+        await until(lambda: engine.restarts == 1, "another process")
+        await run.can_infer()
+    assert caplog.text.count(open_door) == 1
+
+
 async def test_a_reload_that_takes_long_is_told_and_what_waits_for_it_is_refused(model: Path) -> None:
     engine = engine_of(model, reload_quiet_s=0.2)
     async with driven(engine) as run:
