@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -113,6 +113,42 @@ async def test_a_revoked_broker_hears_nothing(tmp_path: Path, mesh: MeshAuthorit
         a.transport.send_to_device("b", url, request(), None)
         await a.arrival(SendFailed)
         assert (listener.tried >= 1, listener.heard) == (True, b"")
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["with the list", "without it"])
+async def test_users_programs_and_the_operators_look_at_the_list_that_they_are_given(
+    knows: bool, tmp_path: Path, mesh: MeshAuthority
+) -> None:
+    identity = mesh.issue_broker([HOST])
+    mesh.revoke([x509.load_pem_x509_certificate(identity.certificate_pem).serial_number])
+    listener = Listener(tmp_path, identity)
+    ca, crl = tmp_path / "ca" / "ca.pem", tmp_path / "ca" / "crl.pem" if knows else None
+    tls = TlsFiles(str(ca), revoked=str(crl) if crl else None)
+
+    async def user(url: str) -> None:
+        async with MeshClient(url, "test", access=Access("user.alice", "secret", tls), settings=BRIEF):
+            pass
+
+    async def operator(url: str) -> None:
+        async with mqtt_connect(BrokerAccess(url, "test.operator", ca, tmp_path / "a.pem", tmp_path / "a.key", crl_file=crl))():
+            pass
+
+    async with listener.open() as url:
+        for connect in (user, operator):
+            listener.heard = b""
+            ended: list[Exception] = []
+
+            async def tried(connect: Callable[[str], Awaitable[None]] = connect, ended: list[Exception] = ended) -> None:
+                try:
+                    await connect(url)
+                except (BrokerUnreachableError, LinkError) as error:
+                    ended.append(error)
+
+            task = asyncio.create_task(tried())
+            await until(lambda ended=ended: ended or b"MQTT" in listener.heard, "a CONNECT, or the refusal")  # type: ignore[misc]  # bound now
+            task.cancel()
+            await asyncio.wait([task])
+            assert (b"MQTT" in listener.heard) is not knows
 
 
 @pytest.mark.parametrize("what", GOOD)

@@ -19,6 +19,8 @@ from edge_agent.cli.broker_reach import _check, _lets_everybody_in
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.core.events import ConnectionChanged, PromptReceived
 from edge_agent.core.messages import ChatMessage, Prompt, Role
+from edge_agent.gateway.mesh import MeshLink
+from edge_agent.gateway.options import GatewayOptions
 from edge_agent.wire import client_ids, topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel
@@ -168,6 +170,13 @@ async def _user(url: str, access: Access | None = None) -> None:
         pass
 
 
+async def _gateway(url: str) -> None:
+    link = MeshLink(GatewayOptions(url, "test", Path("none"), Access("user.web", "x")))
+    await link.start()
+    await until(lambda: link.connected, "the gateway's connection")
+    await link.stop()
+
+
 async def _operator(url: str, who: str = "test.operator-service") -> None:
     async with mqtt_connect(BrokerAccess(url, who, Path("none")))():
         pass
@@ -183,6 +192,7 @@ MAKERS: dict[str, Callable[[str], Coroutine[Any, Any, Any]]] = {
     "a device": _device,
     "a user without a name": _user,
     "a user": lambda url: _user(url, Access("user.alice", "x")),
+    "a gateway": _gateway,
     "the operator's service": _operator,
     "a claim": lambda url: _operator(url, "test.kitchen-claim"),
     "doctor": _doctor,

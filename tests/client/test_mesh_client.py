@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -69,6 +70,15 @@ async def test_a_prompt_brings_its_receipt_its_text_and_its_answer(broker_url: s
     assert (prompt.messages[0].content, prompt.options.layers) == ("why?", 2)
     assert device.correlations == [prompt.prompt_id.encode()]
     assert device.reply_to.endswith(f"/devices/device-1/answers/me/{client.client_id}")
+
+
+async def test_prompts_have_ids_that_nobody_can_guess(broker_url: str) -> None:
+    async with scripted_device(broker_url, answers_well) as device, MeshClient(broker_url, "test") as client:
+        for _ in range(2):
+            await client.ask_to_end("device-1", "why?")
+    ids = {prompt.prompt_id for prompt in device.prompts}
+    assert len(ids) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids), "128 bits"
 
 
 async def test_the_pip_only_broker_carries_asking_and_finding_too() -> None:

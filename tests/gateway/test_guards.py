@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,16 @@ def test_every_response_has_the_security_headers(gateway: Gateway, path: str) ->
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert "server" not in headers
+
+
+def test_a_models_words_are_sent_as_json(gateway: Gateway) -> None:
+    whole = gateway.ask("<script>alert(1)</script>")
+    assert (whole.status_code, whole.headers["content-type"]) == (200, "application/json")
+    streamed = gateway.ask("<script>alert(1)</script>", stream=True)
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    lines = [line.removeprefix("data: ") for line in streamed.text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    assert all(json.loads(line)["object"] == "chat.completion.chunk" for line in lines[:-1])
 
 
 def test_the_policy_allows_no_script_but_our_own() -> None:

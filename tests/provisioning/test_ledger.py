@@ -56,6 +56,18 @@ def test_what_can_not_be_recorded_is_given_to_nobody(home: Home, kind: Certifica
         OF_EACH[kind](home.authority)
 
 
+def test_a_page_stands_in_the_ledger_or_is_given_to_nobody(home: Home) -> None:
+    web = home.mesh.web_authority(home.authority, ["hub.lan"])
+    serial = certificates_from_pem(web.issue(["hub.lan"]).certificate_pem)[0].serial_number
+    with home.mesh.inventory() as inventory:
+        row = inventory.certificate(serial)
+    assert row is not None
+    assert (row.kind, row.revoked) == (CertificateKind.WEB, False)
+    home.mesh.inventory_file.unlink()
+    with pytest.raises(ProvisioningError, match=r"inventory\.sqlite3 is gone"):
+        web.issue(["hub.lan"])
+
+
 @pytest.mark.parametrize("kind", [CertificateKind.OPERATOR, CertificateKind.BROKER])
 def test_each_certificate_can_be_revoked_by_its_number(home: Home, kind: CertificateKind) -> None:
     stolen, kept = (
@@ -99,6 +111,7 @@ def test_a_broker_whose_certificate_is_revoked_shows_another_for_the_same_hosts(
     assert home.mesh.revoke_certificate(CertificateKind.BROKER, serial, home.authority) is True
     assert serial in listed(home)
     assert home.mesh.broker_key.read_bytes() != key
+    assert home.mesh.broker_key.stat().st_mode & 0o777 == 0o600
     with home.mesh.inventory() as inventory:
         row = inventory.certificate(serial_in(home.mesh.broker_certificate) or 0)
     assert row is not None

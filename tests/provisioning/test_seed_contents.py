@@ -285,6 +285,13 @@ def test_the_shell_understands_every_script(tmp_path: Path) -> None:
     assert base64.b64encode(SECRET).decode() in text_of(seed, "firstrun.sh").replace("\n", "")
 
 
+def test_the_agent_s_threads_have_a_bound_and_packages_are_installed_by_root() -> None:
+    units = {file.path.name: file.content.decode() for file in device_files(contents()) if file.path.suffix == ".service"}
+    assert "\nTasksMax=512\n" in units["moamesh-agent.service"]
+    assert "\nUser=moamesh\n" in units["moamesh-agent.service"]
+    assert "\nUser=" not in units["moamesh-setup.service"]
+
+
 def test_the_agent_s_unit_is_hardened(tmp_path: Path) -> None:
     """systemd's own judgement: 0 is shut in, 10 is open; it calls under 4 OK."""
     units = {file.path.name: file.content for file in device_files(contents()) if file.path.suffix == ".service"}

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edge_agent.adapters.mqtt import open_client
 from edge_agent.client import MeshClient
 from edge_agent.core.health import Part
-from edge_agent.core.messages import Answer, PromptOptions
+from edge_agent.core.messages import Answer, PresenceState, PromptOptions
 from edge_agent.core.states import Outcome
 from edge_agent.wire import client_ids
+from edge_agent.wire.codec import encode
+from edge_agent.wire.topics import Channel, build
 from tests.support.brokers import MosquittoWith
 from tests.support.hosts import MESH, Device, make_device, until
 
@@ -103,4 +107,19 @@ async def test_a_device_that_starts_again_is_not_its_own_clone(tmp_path: Path) -
             await until(lambda one=one: one.transport.counters.connects >= 2, "connected again")  # type: ignore[misc]  # bound now
             await until(lambda one=one: one.agent.is_connected, "connected")  # type: ignore[misc]  # bound now
             assert not named(one)
+            await one.stop()
+
+
+async def test_where_everybody_is_let_in_anybody_can_say_that_and_keep_a_device_away(tmp_path: Path) -> None:
+    """What an open mesh does not protect (docs/SECURITY.md)."""
+    async with MosquittoWith(tmp_path) as broker, open_client(broker.url, client_id="mallory") as mallory:
+        one = make_device("d0", broker.url, tmp_path / "d0")
+        one.task = asyncio.create_task(one.host.run())
+        try:
+            await until(lambda: one.agent.is_connected, "connected")
+            earlier = replace(one.agent.last_will(), state=PresenceState.ONLINE, run="1-aaaa")
+            await mallory.publish(build(MESH, "d0", Channel.PRESENCE), encode(earlier), qos=1)
+            await until(lambda: aside_s(one) > 0, "it stands aside")
+            assert "stands aside" in named(one)
+        finally:
             await one.stop()
