@@ -99,3 +99,11 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
     access = make_access(None, None, None, "user.alice", tmp_path / "password", None)
     assert access.password == "sk-12345"
     assert "sk-12345" not in repr(find_mesh("mqtts://h", "home", access))
+
+
+def test_no_command_of_a_user_takes_a_revocation_list(tmp_path: Path) -> None:
+    """Should one, docs/SECURITY.md is to say so."""
+    mesh = SecuredMesh(tmp_path)
+    access = make_access(mesh.ca, None, None, None, None, None)
+    assert access.tls is not None
+    assert (access.tls.ca, access.tls.revoked) == (str(mesh.ca), None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
+
 from edge_agent.core import measured as measured_module
 from edge_agent.core.measured import MEASURED_MAX, RESPONSES_MIN, USUAL_MAX, Measured, Promise
 from edge_agent.core.messages import PeerEntry
@@ -28,6 +30,15 @@ def test_a_peer_that_promises_nothing_and_takes_long_is_believed_to_take_what_it
     assert believed_s is not None
     assert 5.0 < believed_s < 6.1
     assert measured.believed_s("honest", 2.0) == 2.0
+
+
+@pytest.mark.parametrize(("taken_s", "doubted"), [(1.9, False), (2.1, True)])
+def test_a_peer_is_doubted_once_it_took_more_than_twice_as_long_as_it_promised(taken_s: float, doubted: bool) -> None:
+    measured = Measured()
+    for name in ("a", "b", "c"):
+        asked(measured, name, Promise(0, 1.0), 1.0)
+    asked(measured, "late", Promise(0, 1.0), taken_s)
+    assert measured.believed_s("late", 1.0) == pytest.approx(taken_s if doubted else 1.0)
 
 
 def test_what_is_usual_is_nobody_s_lie() -> None:

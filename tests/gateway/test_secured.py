@@ -106,6 +106,12 @@ def test_a_users_listener_and_login_are_taken_from_the_section(tmp_path: Path) -
     assert options.keys_file == tmp_path / "keys.json"
 
 
+def test_a_gateway_looks_at_the_revocation_list_of_its_settings(tmp_path: Path) -> None:
+    options = options_of(config_of(tmp_path, '[broker]\nca_file = "ca.pem"\ncrl_file = "crl.pem"\n'))
+    assert options.access.tls is not None
+    assert options.access.tls.revoked == str(tmp_path / "crl.pem")
+
+
 @pytest.mark.parametrize(
     ("local_port", "broker"), [("1883", "mqtt://127.0.0.1:1883"), ('"none"', "mqtts://127.0.0.1:8883")]
 )

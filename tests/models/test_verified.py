@@ -105,6 +105,15 @@ def test_a_damaged_record_costs_a_reading(record: bytes | None, model: ModelFile
     assert len(readings) == 2
 
 
+def test_who_may_write_the_records_beside_a_model_is_not_found_out(model: ModelFile) -> None:
+    """What the page on security says that this does not find."""
+    verify(model)
+    other = CONTENT[:-1] + b"\x01"
+    model.path.write_bytes(other)
+    write_manifest(replace(model, original=stored(other), chosen=stored(other)))
+    verify(model)
+
+
 def test_what_is_touched_alone_is_read_and_found_good(model: ModelFile, readings: list[Path]) -> None:
     verify(model)
     os.utime(model.path)
