@@ -120,6 +120,15 @@ async def test_a_flood_of_dead_homes_stays_within_its_bound(mosquitto: EmbeddedB
     assert len(asyncio.all_tasks()) <= before
 
 
+async def test_homes_that_only_gossip_names_are_looked_at_no_faster_than_their_rate(mosquitto: EmbeddedBroker) -> None:
+    async with device("a", mosquitto.url, proofs_max=2, proof_rate_hz=1e-9) as a:
+        for port in range(1, 6):
+            a.transport.send_to_device(f"ghost-{port}", f"mqtt://127.0.0.1:{port}", request(port), None)
+        counters, room = a.transport.counters, a.transport._away.unproven
+        await until(lambda: counters.proofs_failed == 2, "the two that may be looked at at once")
+        assert (counters.proofs, room._under_way) == (2, 0), "and the others only as time passes"
+
+
 class Silent:
     """A listener that takes connections and says nothing, as what is no broker does, or one that a liar holds."""
 

@@ -130,21 +130,21 @@ async def test_users_programs_and_the_operators_look_at_the_list_that_they_are_g
             pass
 
     async def operator(url: str) -> None:
-        async with mqtt_connect(BrokerAccess(url, "test.operator", ca, tmp_path / "a.pem", tmp_path / "a.key", crl_file=crl))():
+        files = (ca, tmp_path / "a.pem", tmp_path / "a.key")
+        async with mqtt_connect(BrokerAccess(url, "test.operator", *files, crl_file=crl))():
             pass
+
+    async def tried(connect: Callable[[str], Awaitable[None]], url: str, ended: list[Exception]) -> None:
+        try:
+            await connect(url)
+        except (BrokerUnreachableError, LinkError) as error:
+            ended.append(error)
 
     async with listener.open() as url:
         for connect in (user, operator):
             listener.heard = b""
             ended: list[Exception] = []
-
-            async def tried(connect: Callable[[str], Awaitable[None]] = connect, ended: list[Exception] = ended) -> None:
-                try:
-                    await connect(url)
-                except (BrokerUnreachableError, LinkError) as error:
-                    ended.append(error)
-
-            task = asyncio.create_task(tried())
+            task = asyncio.create_task(tried(connect, url, ended))
             await until(lambda ended=ended: ended or b"MQTT" in listener.heard, "a CONNECT, or the refusal")  # type: ignore[misc]  # bound now
             task.cancel()
             await asyncio.wait([task])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.adapters.llama import chat_template
-from edge_agent.adapters.mqtt import MqttSettings, entries
+from edge_agent.adapters.mqtt import MqttSettings, door, entries
 from edge_agent.confinement import limits
 from edge_agent.core.rates import CROWD, TELLS_HZ
 from edge_agent.core.settings import AgentSettings
@@ -14,7 +14,7 @@ from provisioning.registrar import CERTIFICATES_A_MONTH_MAX, MONTH
 AGENT = AgentSettings()
 MQTT = MqttSettings("kitchen", "home", "mqtt://127.0.0.1:1")
 MIB, GIB = 1024**2, 1024**3
-WORDS = {2: "two", 4: "four", 5: "five", 8: "eight"}
+WORDS = {1: "one", 2: "two", 4: "four", 5: "five", 8: "eight"}
 
 SECTIONS = {"What is not protected": "limits", "Reporting": "advises"}
 """Sections of which no sentence promises anything."""
@@ -26,6 +26,7 @@ UNTESTED = {
     "A model file is a stranger's program": "explains",
     "What it does not stop: the process can use": "limits",
     "Its answers are its own: a bad model": "limits",
+    "`python -m bench.flood` holds agents": "measured",
 }
 """Sentences that promise nothing, with the reason in a word."""
 
@@ -51,6 +52,7 @@ FIGURES: dict[str, tuple[str, ...]] = {
     ),
     "What is over it is dropped unread": (f"{WORDS[int(TELLS_HZ)]} times a second",),
     "Where names are only claims, all the nameless": (f"have {WORDS[CROWD]} times that",),
+    "Of revocation lists, which members bring": (f"has {WORDS[int(door.LISTS_HZ)]} a second",),
     "| has memory for itself up to": (
         f"{limits.OPEN_FILES_MAX:,} open files",
         f"{limits.RESERVED_BYTES // GIB} GiB",
@@ -177,6 +179,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     ),
     "Homes that gossip names have a room": (
         "tests/adapters/test_mqtt_pool.py::test_a_flood_of_dead_homes_stays_within_its_bound",
+        "tests/adapters/test_mqtt_pool.py::test_homes_that_only_gossip_names_are_looked_at_no_faster_than_their_rate",
         "tests/adapters/test_mqtt_pool.py::test_a_flood_of_invented_homes_costs_real_peers_no_message",
         "tests/adapters/test_mqtt_pool.py::test_whoever_is_said_to_live_at_a_seeds_takes_no_place_from_proven_homes",
     ),
@@ -318,6 +321,23 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/core/test_rates.py::test_the_clients_of_a_user_have_one_bucket_and_those_without_a_name_one_each_and_one_together",
         "tests/core/test_rates.py::test_what_one_spends_is_not_missing_to_another",
     ),
+    "Of revocation lists, which members bring": (
+        "tests/adapters/test_mqtt_raw.py::test_revocation_lists_have_a_rate_of_their_own_for_each_sender",
+        "tests/adapters/test_mqtt_raw.py::test_who_floods_revocation_lists_keeps_out_neither_jobs_nor_what_others_bring",
+    ),
+    "**An agent's memory has a ceiling**": (
+        "tests/docs/test_security_numbers.py::test_the_ceiling_of_an_agents_memory_is_the_sum_of_its_bounds",
+        "tests/mesh/test_processes.py::test_an_idle_agent_is_small_and_quiet",
+    ),
+    "That is some 60 MiB of Python": (
+        "tests/docs/test_security_numbers.py::test_the_ceiling_of_an_agents_memory_is_the_sum_of_its_bounds",
+        "tests/adapters/test_mqtt_connection.py::test_a_slow_runtime_holds_the_broker_back_and_loses_nothing",
+        "tests/adapters/test_mqtt_raw.py::test_a_slow_or_broken_taker_holds_up_no_prompt_and_what_waits_is_bounded",
+        "tests/adapters/test_mqtt_outbox.py::test_the_bounds_hold_and_every_message_is_kept_or_counted",
+        "tests/adapters/test_mqtt_pool.py::test_what_waits_for_a_home_elsewhere_has_a_bound_of_its_own_and_who_sent_the_rest_is_told",
+        "tests/core/test_queue.py::test_bytes_are_bounded_across_sessions_and_other_devices",
+        "tests/core/test_ends.py::test_kept_answers_stay_within_their_bytes_the_oldest_delivered_ones_go_first",
+    ),
     "**No API key has the whole gateway**": (
         "tests/gateway/test_shares.py::test_one_key_does_not_get_all_the_places_and_another_finds_one",
         "tests/gateway/test_connections.py::test_without_keys_no_address_has_all_connections",
@@ -383,6 +403,11 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "A template that goes beyond fails": (
         "tests/adapters/test_llama_chat_template.py::test_a_models_bomb_costs_one_prompt_and_neither_the_process_nor_the_device",
     ),
+    "A single call in C that outlasts": (
+        "tests/docs/test_security_numbers.py::test_how_long_a_model_process_may_be_silent",
+        "tests/adapters/test_llama_faults.py::test_a_hanging_child_is_killed_and_replaced",
+        "tests/test_stillness.py::test_it_is_found_when_it_hangs_and_not_before",
+    ),
     "A pulled model's checksum is looked at": (
         "tests/models/test_verified.py::test_a_file_that_changed_since_it_was_found_good_is_refused",
         "tests/models/test_verified.py::test_a_good_file_is_read_once",
@@ -417,9 +442,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/confinement/test_inside.py::test_the_limits_are_those_that_the_page_tells",
         "tests/provisioning/test_seed_contents.py::test_the_agent_s_threads_have_a_bound_and_packages_are_installed_by_root",
     ),
-    "A build of llama.cpp for a GPU": (
-        "tests/confinement/test_inside.py::test_no_device_of_a_gpu_is_let_in",
-    ),
+    "A build of llama.cpp for a GPU": ("tests/confinement/test_inside.py::test_no_device_of_a_gpu_is_let_in",),
     "On 32-bit systems there is no seccomp": (
         "tests/confinement/test_inside.py::test_a_machine_for_which_there_is_no_filter_is_said_to_have_none",
         "tests/confinement/test_confinement.py::test_an_older_kernel_is_said_to_leave_open_what_it_leaves_open",

@@ -57,13 +57,15 @@ def keys_of(sentence: str, keys: Iterable[str] = KEYS) -> list[str]:
 
 def test_every_sentence_has_its_tests_or_a_reason_why_it_needs_none() -> None:
     lacking = [one for one in LOOKED_AT if not keys_of(one)]
-    assert lacking == [], "name their tests in tests/docs/security_claims.py"
-    assert [one for one in LOOKED_AT if len(keys_of(one)) > 1] == [], "each has one key"
+    assert not lacking, "name in tests/docs/security_claims.py the tests of:\n" + "\n".join(lacking)
+    twice = [one for one in LOOKED_AT if len(keys_of(one)) > 1]
+    assert not twice, "more than one entry begins as these do:\n" + "\n".join(twice)
 
 
 def test_every_entry_has_one_sentence() -> None:
     counts = {key: sum(one.startswith(key) for one in LOOKED_AT) for key in KEYS}
-    assert [key for key, count in counts.items() if count != 1] == []
+    stale = [f"{count} sentences begin: {key}" for key, count in counts.items() if count != 1]
+    assert not stale, "\n".join(stale)
     assert len(KEYS) == len(set(KEYS)), "a sentence is claimed and left out"
     assert SECTIONS.keys() <= {heading for heading, _ in SENTENCES}
     assert {*UNTESTED.values(), *SECTIONS.values()} <= REASONS
@@ -83,7 +85,9 @@ def test_figures_are_those_of_the_code(key: str) -> None:
 
 
 def test_a_sentence_that_nobody_knows_and_a_test_that_is_gone_are_found() -> None:
-    page = "# A\n\nOne is so. `a.b` is, too\n(all of it). **Three.** Four.\n\n| h | i |\n|---|---|\n| 1. | 2 |\n\n- Six\n"
+    page = (
+        "# A\n\nOne is so. `a.b` is, too\n(all of it). **Three.** Four.\n\n| h | i |\n|---|---|\n| 1. | 2 |\n\n- Six\n"
+    )
     found = [one for _, one in sentences(page)]
     assert found == ["One is so.", "`a.b` is, too (all of it).", "**Three.** Four.", "| 1. | 2 |", "Six"]
     assert keys_of("One is so.", ["One is", "Two"]) == ["One is"]

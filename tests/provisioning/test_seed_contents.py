@@ -286,7 +286,9 @@ def test_the_shell_understands_every_script(tmp_path: Path) -> None:
 
 
 def test_the_agent_s_threads_have_a_bound_and_packages_are_installed_by_root() -> None:
-    units = {file.path.name: file.content.decode() for file in device_files(contents()) if file.path.suffix == ".service"}
+    units = {
+        file.path.name: file.content.decode() for file in device_files(contents()) if file.path.suffix == ".service"
+    }
     assert "\nTasksMax=512\n" in units["moamesh-agent.service"]
     assert "\nUser=moamesh\n" in units["moamesh-agent.service"]
     assert "\nUser=" not in units["moamesh-setup.service"]
