@@ -1,4 +1,5 @@
 """Whom a broker may serve, by the certificate that it shows: one function for devices, users, the operator and the CLI.
+And whose word a certificate's signature is (`device_of`).
 
 A mesh's authority signs for devices and for brokers, and a device's certificate is good for its own broker, too. It
 names the device's host; so a device could take an address in another's name, and TLS alone would agree. What a
@@ -28,7 +29,8 @@ from typing import Any, final
 from edge_agent.tls import ClosingSocket
 
 Certificate = Mapping[str, Any]
-"""As `ssl.SSLSocket.getpeercert` returns it, after OpenSSL has looked at chain, validity, purpose and revocation."""
+"""As `ssl.SSLSocket.getpeercert` returns it. That its authority is trusted has been looked at before: by OpenSSL, with
+validity, purpose and revocation, or by whoever made this of a certificate."""
 
 _DEVICE, _BROKER, _CA = "device", "broker", "ca"
 _CA_NAME = re.compile(r"CA [1-9][0-9]{0,8}")
@@ -59,11 +61,16 @@ class Host:
 Whom = Device | Host
 
 
+def device_of(certificate: Certificate) -> str:
+    """Returns the device that the mesh's authority made a certificate for; "" if it is no device's, or another's."""
+    return _subject(certificate, "commonName") if _kind(certificate) == _DEVICE else ""
+
+
 def may_serve(certificate: Certificate, whom: Whom) -> bool:
     """Whether a broker that shows this certificate is the right one for `whom`."""
     kind = _kind(certificate)
     if isinstance(whom, Device):
-        return kind == _DEVICE and _subject(certificate, "commonName") == whom.device_id != ""
+        return device_of(certificate) == whom.device_id != ""
     if kind not in (_BROKER, None):
         return False
     return _has(certificate, whom.name) and any(_same_host(whom.name, host) for host in whom.named)

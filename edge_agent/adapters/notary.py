@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.x509.oid import NameOID
 
+from edge_agent import homes
 from edge_agent.ports import Word
 from edge_agent.wire.checks import CERTIFICATE_LENGTH_MAX, FINGERPRINT_LENGTH, PROOF_LENGTH
 from provisioning import certificates as certs
@@ -45,7 +46,7 @@ LOOK_EVERY_S = 1.0  # how often the files are looked at: a revocation counts wit
 
 _FINGERPRINT_BYTES = FINGERPRINT_LENGTH * 3 // 4
 _NUMBER_BYTES = 32  # each of the two numbers of a P-256 signature
-_DEVICE_UNIT = "device"
+_FIELDS = {NameOID.COMMON_NAME: "commonName", NameOID.ORGANIZATIONAL_UNIT_NAME: "organizationalUnitName"}
 _KEY = re.compile(rb"-----BEGIN ((?:EC )?PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 _SHA256 = ec.ECDSA(hashes.SHA256())
 _REASONS = (ValueError, TypeError, binascii.Error)  # what somebody's bytes make cryptography raise
@@ -176,9 +177,8 @@ class FileNotary:
     def _look_at(self, certificate: x509.Certificate, text: str) -> _Known | None:
         """Returns a certificate as one of a device of this mesh, `None` if it is not: the operator's, a broker's and a
         web page's are none, and speak for no device whatever names stand in them."""
-        units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
-        key, name = certificate.public_key(), certs.name_of(certificate)
-        if [unit.value for unit in units] != [_DEVICE_UNIT] or certs.mesh_of(certificate) != self._mesh:
+        key, name = certificate.public_key(), homes.device_of(_shown(certificate))
+        if not name or certs.mesh_of(certificate) != self._mesh:
             return None
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             return None
@@ -241,6 +241,14 @@ def _is_signature(text: str, key: ec.EllipticCurvePublicKey, statement: bytes) -
     except (InvalidSignature, *_REASONS):
         return False
     return True
+
+
+def _shown(certificate: x509.Certificate) -> homes.Certificate:
+    """What `homes` reads of a certificate, in the shape of Python's `ssl`."""
+    return {
+        whose: tuple(((_FIELDS[part.oid], str(part.value)),) for part in name if part.oid in _FIELDS)
+        for whose, name in (("subject", certificate.subject), ("issuer", certificate.issuer))
+    }
 
 
 def _fingerprint(der: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edge_agent import homes
 from edge_agent.adapters import notary as notary_module
 from edge_agent.adapters.notary import FileNotary, MemberFiles
 from edge_agent.core.messages import PeerEntry
@@ -163,6 +165,29 @@ def test_only_the_device_s_own_certificate_speaks_for_it(who: str, world: World)
     learnt = world.reader.learn(certificate_of(identity))
     assert bool(learnt) is (expected is not Word.UNKNOWN)
     assert world.reader.judge("kitchen", told, proof_by(identity, told)) is expected
+
+
+def test_a_certificate_of_an_authority_that_knows_no_kinds_is_no_device_s_here_as_at_its_broker(tmp_path: Path) -> None:
+    key, now = certs.new_key(), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([part for part in certs.make_ca("home", 1, key, now).subject if part.value != "ca"])
+    ca = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(certs.VALID_FROM)
+        .not_valid_after(now + certs.CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    own = certs.new_key()
+    subject = certs.device_subject("kitchen")
+    made = certs.make_certificate(subject, own.public_key(), ca, key, now + certs.DEVICE_LIFETIME)
+    authority, member = tmp_path / "ca.pem", tmp_path / "kitchen.pem"
+    authority.write_bytes(certs.certificate_to_pem(ca))
+    member.write_bytes(Identity(certs.certificate_to_pem(made), certs.key_to_pem(own)).combined_pem)
+    shown: dict[str, Any] = ssl._ssl._test_decode_cert(str(member))  # type: ignore[attr-defined]  # what getpeercert calls
+    assert not homes.may_serve(shown, homes.Device("kitchen"))
+    with pytest.raises(ProvisioningError, match="no certificate of device kitchen"):
+        FileNotary("home", "kitchen", MemberFiles(authority, None, member, member))
 
 
 def test_a_revoked_certificate_counts_no_more_within_a_second_also_for_what_was_found_true_before(world: World) -> None:
