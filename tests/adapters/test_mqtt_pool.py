@@ -7,14 +7,18 @@ import contextlib
 import os
 import random
 import signal
+import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import parse_home
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
+from edge_agent.adapters.mqtt.proving import LOOKUPS_MAX
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.unproven import Unproven
 from edge_agent.core import messages as m
@@ -293,6 +297,46 @@ async def test_what_waits_for_a_home_that_gave_way_while_it_was_looked_at_has_an
         await until(lambda: len(ends) == 3, "an end of the second")
         assert ends[2] == ("b", b"second", "goes" if answer else "refused")
         await unproven.stop()
+
+
+@pytest.fixture
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A resolver that answers for no name `slow-...`; the names that wait for it."""
+    asked: list[str] = []
+    over = threading.Event()
+    look_up = socket.getaddrinfo
+
+    def slowly(host: Any, *arguments: Any, **options: Any) -> Any:
+        if str(host).startswith("slow-"):
+            asked.append(host)
+            over.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    yield asked
+    over.set()
+
+
+async def test_who_tells_of_names_that_no_resolver_answers_for_holds_one_place(slow_names: list[str]) -> None:
+    async with mesh("ab") as found:
+        (a, _), (b, home_b) = found["a"], found["b"]
+        for number in range(2 * LOOKUPS_MAX):
+            a.transport.send_to_device("liar", f"mqtt://slow-{number}:1883", request(number), None)
+        await until(lambda: slow_names, "the first lookup")
+        a.transport.send_to_device("b", f"mqtt://localhost:{home_b.port}", request(99), None)
+        await b.arrival(PeerMessageReceived)
+        assert len(slow_names) == 1
+
+
+async def test_an_address_is_looked_at_though_every_lookup_waits_for_a_resolver(slow_names: list[str]) -> None:
+    async with mesh("ab") as found:
+        (a, _), (b, home_b) = found["a"], found["b"]
+        for number in range(LOOKUPS_MAX):
+            a.transport.send_to_device(f"liar-{number}", f"mqtt://slow-{number}:1883", request(number), None)
+        await until(lambda: len(slow_names) == LOOKUPS_MAX, "every lookup")
+        a.transport.send_to_device("b", home_b.url, request(99), None)
+        await b.arrival(PeerMessageReceived)
 
 
 async def test_a_dead_home_does_not_hold_up_others() -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import final
 
 from edge_agent.adapters.mqtt.client import BrokerUrl, whoms_at
@@ -32,21 +33,29 @@ class NoBrokerError(OSError):
     """What answers is no broker, or lets this device not in."""
 
 
+class StillLookedUpError(OSError):
+    """Another name of this device's waits for its resolver."""
+
+
 @final
 class Prover:
     """Looks at homes. Use it in one event loop; `stop` it in the end.
 
-    Its threads are its own: homes that nobody answers at must not keep the agent's from others.
+    Its threads are its own: homes that nobody answers at must not keep the agent's from others. Nor may names that no
+    resolver answers for, whose threads outlive their proofs: a device has one of them at most, addresses need none.
     """
 
     def __init__(self, settings: MqttSettings) -> None:
         self._settings = settings
         self._named = settings.named_hosts
         self._threads = ThreadPoolExecutor(LOOKUPS_MAX, thread_name_prefix="home lookup")
+        self._files = ThreadPoolExecutor(1, thread_name_prefix="home certificates")
+        self._looking: dict[str, Future[list[str]]] = {}
 
     def stop(self) -> None:
         """Waits for nothing: a lookup under way ends by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._files):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def prove(self, url: BrokerUrl, device_id: str) -> bool:
         """Returns whether the broker there serves everybody at its host; `False`: `device_id` alone.
@@ -57,7 +66,8 @@ class Prover:
         """
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(PROOF_S):
-            addresses, context = await loop.run_in_executor(self._threads, self._prepare, url)
+            addresses = [url.host] if _is_address(url.host) else await self._look_up(url, device_id)
+            context = await loop.run_in_executor(self._files, self._context) if url.tls else None
             reader, writer = await _open(url, addresses, context)
             try:
                 if context is None:
@@ -68,16 +78,19 @@ class Prover:
             finally:
                 writer.transport.abort()
 
-    def _prepare(self, url: BrokerUrl) -> tuple[list[str], ssl.SSLContext | None]:
-        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))[:ADDRESSES_MAX]
-        if not url.tls:
-            return addresses, None
+    async def _look_up(self, url: BrokerUrl, device_id: str) -> list[str]:
+        self._looking = {name: lookup for name, lookup in self._looking.items() if not lookup.done()}
+        if device_id in self._looking:
+            raise StillLookedUpError(f"a name that was said to be the home of {device_id} is still looked up")
+        lookup = self._looking[device_id] = self._threads.submit(_addresses, url)
+        return await asyncio.wrap_future(lookup)
+
+    def _context(self) -> ssl.SSLContext:
         files = self._settings.tls or TlsFiles()
         context = client_context(files.ca, files.certificate, files.key, files.revoked)
         if files.ca is not None:
             context.check_hostname = False  # `check` does it, and knows kinds
-        return addresses, context
+        return context
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client_id = self._settings.passing_client_id().encode()
@@ -93,6 +106,19 @@ class Prover:
         writer.write(_DISCONNECT)
         with contextlib.suppress(OSError):
             await writer.drain()
+
+
+def _addresses(url: BrokerUrl) -> list[str]:
+    found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))[:ADDRESSES_MAX]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def _open(
