@@ -108,7 +108,7 @@ class Agent:
             Started: self._started,
             PromptReceived: reception.prompt_received,
             PromptCancelReceived: reception.cancel_received,
-            AnswersQueryReceived: Lookup(context, self._sessions, refusals).query_received,
+            AnswersQueryReceived: Lookup(context, self._membership, self._sessions, refusals).query_received,
             PeerMessageReceived: self._peer_message,
             OwnPresenceReceived: self._own_presence,
             PeerDiscovered: lambda event, now: self._membership.discovered(event.device_id, event.home_broker),

@@ -8,15 +8,13 @@ that a repeated prompt is answered without being worked on again.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, SendToUser
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import ReplyRoute, RestoredAnswer
+from edge_agent.core.kept import End, EndState, Kept
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
 from edge_agent.core.sizes import answer_size
 
@@ -25,95 +23,65 @@ SENDING_MAX = 64  # answers on their way to the broker at once: far below what a
 RETRY_S = 5.0  # after one was dropped on its way, by a full outbox or a broker that refuses it
 
 
-class EndState(StrEnum):
-    """Where an end stands."""
-
-    WRITING = "writing"
-    OWED = "owed"
-    SENDING = "sending"
-    DELIVERED = "delivered"
-
-
-@dataclass(slots=True, eq=False)
-class End:
-    """How a prompt ended, and how far that got."""
-
-    answer: Answer
-    reply: ReplyRoute
-    ended_at: float
-    kept_at: float
-    size: int
-    state: EndState
-    kept: bool
-    """Whether the journal has it. If not, a restart would work on its prompt again, and tell another end."""
-
-    @property
-    def is_written(self) -> bool:
-        """Whether the journal has done what it can: only then may anybody be told."""
-        return self.state is not EndState.WRITING
-
-
 class Ends:
     """Ends by session key, within `answers_bytes_max`, for `answers_kept_s` after they came, or a day while owed.
 
-    Over the bound the oldest delivered ones are forgotten first, then the oldest that are owed.
+    Over the bound, who keeps most gives first: its oldest delivered one is forgotten (`Kept.next_to_go`).
     """
 
-    __slots__ = ("_bytes", "_context", "_delivered", "_open", "_sending", "_whole_since")
+    __slots__ = ("_context", "_kept", "_sending")
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._open: OrderedDict[str, End] = OrderedDict()  # not delivered yet, the oldest first
-        self._delivered: OrderedDict[str, End] = OrderedDict()
+        self._kept = Kept()
         self._sending = 0
-        self._bytes = 0
-        self._whole_since = -float("inf")  # what ended before may be forgotten
 
     @property
     def outstanding(self) -> int:
         """Ends that no broker has taken yet."""
-        return len(self._open)
+        return len(self._kept.open)
 
-    def add(self, key: str, answer: Answer, reply: ReplyRoute, now: float) -> None:
+    def add(self, key: str, answer: Answer, reply: ReplyRoute, accepted_at: float, now: float) -> None:
         """A prompt has ended: its end is journalled, then sent."""
-        if self._context.settings.journal:
-            self._keep(key, End(answer, reply, now, now, answer_size(answer), EndState.WRITING, kept=False))
-            self._context.out.append(JournalAnswer(answer, reply))
-        else:
-            self._keep(key, End(answer, reply, now, now, answer_size(answer), EndState.DELIVERED, kept=True))
-            self._context.out.append(SendToUser(reply, answer))
-        self._forget_old(now)
+        journal = self._context.settings.journal
+        state = EndState.WRITING if journal else EndState.DELIVERED
+        self._keep(End(key, answer, reply, accepted_at, now, now, answer_size(answer), state, kept=not journal), now)
+        self._context.out.append(JournalAnswer(answer, reply) if journal else SendToUser(reply, answer))
 
     def restore(self, key: str, restored: RestoredAnswer, now: float) -> None:
         """Takes up an end that the journal kept; one that is owed is sent once there is a connection."""
-        if key not in self._open and key not in self._delivered:
-            answer, ended_at = restored.answer, now - restored.age_s
-            state = EndState.DELIVERED if restored.delivered else EndState.OWED
-            self._keep(key, End(answer, restored.reply, ended_at, now, answer_size(answer), state, kept=True))
-            self._forget_old(now)
+        if self._kept.get(key) is not None:
+            return
+        answer, ended_at = restored.answer, now - restored.age_s
+        accepted_at = ended_at - answer.end_to_end_latency_s
+        state = EndState.DELIVERED if restored.delivered else EndState.OWED
+        size = answer_size(answer)
+        self._keep(End(key, answer, restored.reply, accepted_at, ended_at, now, size, state, kept=True), now)
 
     def restored(self, now: float) -> None:
-        """All that the journal kept has been taken up. It forgets the oldest first."""
-        self._whole_since = min((end.ended_at for end in self._delivered.values()), default=now)
+        """All that the journal kept has been taken up."""
+        self._kept.restored(now)
 
-    def of(self, principal: str, now: float) -> Iterator[End]:
-        """Yields the ends of this user's prompts that are not past their time, in no order."""
-        for end in self._open.values():
-            if end.reply.principal == principal:
-                yield end
-        for end in self._delivered.values():
-            if end.reply.principal == principal and now < end.kept_at + self._context.settings.answers_kept_s:
+    def newest(
+        self, holder: str, now: float, behind: tuple[float] | tuple[float, str, str] = (float("inf"),)
+    ) -> Iterator[End]:
+        """Yields the ends of a holder's prompts that are not past their time, the newest first, from the first that
+        came before `behind`: a time, or one's `place`."""
+        for end in self._kept.newest(holder, behind):
+            if not self._is_past(end, now):
                 yield end
 
-    def whole_s(self, now: float) -> float:
-        """Returns for how many seconds back every end is still known."""
-        return min(self._context.settings.answers_kept_s, now - self._whole_since)
+    def of_id(self, principal: str, prompt_id: str, now: float) -> list[End]:
+        """Returns the ends of this user's prompts of one id that are not past their time, in no order."""
+        return [end for end in self._kept.of_id(principal, prompt_id) if not self._is_past(end, now)]
+
+    def whole_s(self, holder: str, now: float, *, of_crowd: bool = False) -> float:
+        """Returns for how many seconds back every end of a holder, or of all who have no name, is still known."""
+        return min(self._context.settings.answers_kept_s, now - self._kept.whole_since(holder, of_crowd=of_crowd))
 
     def written(self, key: str, *, kept: bool) -> bool:
         """The journal has done what it can: the end may be told. Returns whether it is known."""
-        end = self._open.get(key)
-        if end is None:
-            end = self._delivered.get(key)
+        end = self._kept.get(key)
         if end is None:
             return False
         end.kept |= kept
@@ -127,14 +95,12 @@ class Ends:
 
     def sent(self, key: str, delivered: bool, now: float) -> None:
         """A broker has taken the end, or it was dropped on its way."""
-        end = self._open.get(key)
+        end = self._kept.open.get(key)
         if end is None or end.state is not EndState.SENDING:
             return
         self._sending -= 1
         if delivered:
-            del self._open[key]
-            end.state = EndState.DELIVERED
-            self._delivered[key] = end
+            self._kept.move(end, EndState.DELIVERED)
             self._context.out.append(JournalDelivered(end.answer.prompt_id, end.reply))
             self.send_owed()
         else:
@@ -143,26 +109,26 @@ class Ends:
 
     def may_be_lost(self) -> None:
         """The journal refuses, or is a new one: what is still owed counts as not kept. Twice is harmless."""
-        for end in self._open.values():
+        for end in self._kept.open.values():
             end.kept = False
 
     def keep_anew(self) -> None:
         """The journal can be written again: it is given the ends that it refused, told or not."""
-        for end in (*self._open.values(), *self._delivered.values()):
+        for end in (*self._kept.open.values(), *self._kept.delivered.values()):
             if not end.kept and end.state is not EndState.WRITING:
                 self._context.out.append(JournalAnswer(end.answer, end.reply))
 
     def send_owed(self) -> None:
         """There is a connection, or room on it: sends what is owed."""
         self._context.timers.clear(TIMER)
-        for end in list(self._open.values()):
+        for end in list(self._kept.open.values()):
             if self._sending >= SENDING_MAX or not self._context.connected:
                 break
             self._send(end)
 
     def repeat(self, key: str, reply: ReplyRoute, now: float) -> bool:
         """Answers a repeated prompt, or a cancel that came too late, if its end is kept; returns whether it is."""
-        end = self._open.get(key)
+        end = self._kept.open.get(key)
         if end is not None:  # it is on its way, or will be, by the route named last
             end.reply = reply
             if end.state is EndState.SENDING and self._context.connected:
@@ -170,34 +136,29 @@ class Ends:
             else:
                 self._send(end)
             return True
-        end = self._delivered.get(key)
-        if end is None or now >= end.kept_at + self._context.settings.answers_kept_s:
+        end = self._kept.delivered.get(key)
+        if end is None or self._is_past(end, now):
             return False
         if self._context.connected and self._context.fit_answer(end.answer) is end.answer:
             self._context.out.append(SendToUser(reply, end.answer))
         else:
-            self._owe_again(key, end, reply)
+            self._owe_again(end, reply)
         return True
 
     def is_known(self, key: str) -> bool:
         """Whether a prompt has ended and its end is still to be told or written."""
-        return key in self._open
+        return key in self._kept.open
 
     def holds(self, key: str) -> bool:
         """Whether the end of a prompt is kept, told or not."""
-        return key in self._open or key in self._delivered
+        return self._kept.get(key) is not None
 
     def check_invariants(self) -> None:
         """Raises `InvariantError` if a bound does not hold, or an end could never be told."""
-        ends = [
-            *self._open.values(),
-            *self._delivered.values(),
-        ]  # there may be thousands: lists are quick to go through
-        if sum([end.size for end in ends]) != self._bytes:
-            raise InvariantError("the bytes of kept answers are miscounted")
-        if self._bytes > self._context.settings.answers_bytes_max and len(ends) > 1:
+        self._kept.check_invariants()
+        if self._kept.bytes > self._context.settings.answers_bytes_max and len(self._kept) > 1:
             raise InvariantError("more answers are kept than may be")
-        states = [end.state for end in ends]
+        states = [end.state for end in self._kept.open.values()]
         if states.count(EndState.SENDING) != self._sending:
             raise InvariantError("the answers on their way are miscounted")
         owed = EndState.OWED in states
@@ -221,44 +182,50 @@ class Ends:
         if fitted is end.answer:
             return False
         end.answer = fitted
-        self._bytes -= end.size - answer_size(end.answer)
-        end.size = answer_size(end.answer)
+        self._kept.resize(end, answer_size(end.answer))
         if not self._context.settings.journal:
             return False
         end.state, end.kept = EndState.WRITING, False
         self._context.out.append(JournalAnswer(end.answer, end.reply))
         return True
 
-    def _owe_again(self, key: str, end: End, reply: ReplyRoute) -> None:
+    def _owe_again(self, end: End, reply: ReplyRoute) -> None:
         """The repeat was the last message before the connection broke, or it is too large for today's broker."""
-        del self._delivered[key]
-        end.state, end.reply = EndState.OWED, reply
-        self._open[key] = end
-        self._open.move_to_end(key, last=False)  # the oldest first
+        end.reply = reply
+        self._kept.move(end, EndState.OWED)
         self._send(end)
 
-    def _keep(self, key: str, end: End) -> None:
-        self._drop(key)  # one past its time may still be there
-        self._bytes += end.size
-        (self._delivered if end.state is EndState.DELIVERED else self._open)[key] = end
+    def _is_past(self, end: End, now: float) -> bool:
+        """Whether a delivered end is not repeated any more, though it may still be there."""
+        return end.state is EndState.DELIVERED and now >= end.kept_at + self._context.settings.answers_kept_s
 
-    def _forget_old(self, now: float) -> None:
+    def _keep(self, end: End, now: float) -> None:
+        before = self._kept.get(end.key)
+        if before is not None:  # one past its time may still be there
+            self._sending -= before.state is EndState.SENDING
+            self._kept.remove(before)
+        self._kept.put(end)
+        self.forget_old(now)
+        self._make_room(end)
+
+    def forget_old(self, now: float) -> None:
+        """Forgets what is past its time."""
         kept_s = self._context.settings.answers_kept_s
-        self._drop_oldest(self._delivered, kept_s, now)
-        self._drop_oldest(self._open, max(kept_s, DEADLINE_MAX_S), now)
+        for line, line_kept_s in ((self._kept.delivered, kept_s), (self._kept.open, max(kept_s, DEADLINE_MAX_S))):
+            while line:
+                oldest = next(iter(line.values()))
+                if oldest.kept_at > now - line_kept_s:
+                    break
+                self._forget(oldest)
 
-    def _drop_oldest(self, kept: OrderedDict[str, End], kept_s: float, now: float) -> None:
-        while kept:
-            key, end = next(iter(kept.items()))
-            # the last one stays, however large it is: it is still to be told
-            too_much = self._bytes > self._context.settings.answers_bytes_max
-            if end.kept_at > now - kept_s and not (too_much and len(self._open) + len(self._delivered) > 1):
+    def _make_room(self, newest: End) -> None:
+        """The newest stays, however large it is: it is still to be told."""
+        while self._kept.bytes > self._context.settings.answers_bytes_max:
+            end = self._kept.next_to_go(newest)
+            if end is None:
                 return
-            self._whole_since = max(self._whole_since, end.ended_at)
-            self._drop(key)
+            self._forget(end)
 
-    def _drop(self, key: str) -> None:
-        end = self._open.pop(key, None) or self._delivered.pop(key, None)
-        if end is not None:
-            self._bytes -= end.size
-            self._sending -= end.state is EndState.SENDING
+    def _forget(self, end: End) -> None:
+        self._sending -= end.state is EndState.SENDING
+        self._kept.forget(end)

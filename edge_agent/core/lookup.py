@@ -6,11 +6,16 @@ owed, whoever looked at it. What is not on disk yet is told as still running, si
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from heapq import merge
 
 from edge_agent.core.context import Context
+from edge_agent.core.cursor import Cursor, Place, read_cursor
 from edge_agent.core.effects import SendToUser
 from edge_agent.core.events import AnswersQueryReceived, ReplyRoute
+from edge_agent.core.kept import End
+from edge_agent.core.membership import Membership
 from edge_agent.core.messages import (
     BEGINNING_LENGTH_MAX,
     Answer,
@@ -21,7 +26,8 @@ from edge_agent.core.messages import (
     RefusalReason,
     Standing,
 )
-from edge_agent.core.refusals import Refusals
+from edge_agent.core.refusals import Refusals, Refused
+from edge_agent.core.session import Session
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.shares import ANYBODY
 from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, fit_answer, json_size
@@ -34,11 +40,15 @@ _FOREVER = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A prompt and how it stands, since `at`; it runs if there is neither an answer nor a refusal."""
+    """A prompt and how it stands, since `at`; it runs if there is neither an answer nor a refusal.
+
+    place: where it stands on a list.
+    """
 
     prompt_id: str
     client: str
     at: float
+    place: Place
     answer: Answer | None = None
     refusal: PromptRefusal | None = None
 
@@ -46,104 +56,145 @@ class _Known:
     def runs(self) -> bool:
         return self.answer is None and self.refusal is None
 
-    @property
-    def place(self) -> str:
-        """What a query says as `after` to go on behind it. A client's name holds no slash."""
-        return f"{self.client}/{self.prompt_id}"
-
 
 class Lookup:
-    """Answers queries. Each costs a look at every end that is kept, thousands at most, and writes a page of text."""
+    """Answers queries. A list costs a look at as many of the asking user's newest ends as are on its page, one prompt
+    a look at those of its id."""
 
-    __slots__ = ("_context", "_refusals", "_sessions")
+    __slots__ = ("_context", "_membership", "_refusals", "_sessions")
 
-    def __init__(self, context: Context, sessions: Sessions, refusals: Refusals) -> None:
+    def __init__(self, context: Context, membership: Membership, sessions: Sessions, refusals: Refusals) -> None:
         self._context = context
+        self._membership = membership
         self._sessions = sessions
         self._refusals = refusals
 
     def query_received(self, event: AnswersQueryReceived, now: float) -> None:
-        """Sends one page, or a refusal where the place to go on from is forgotten."""
+        """Sends one page, or a refusal where the place to go on from means nothing here."""
         query, reply = event.query, event.reply
-        known = [prompt for prompt in self._of(reply.principal, query.prompt_id, now) if _may_see(prompt, query, reply)]
-        page = self._one(query, reply, known, now) if query.prompt_id else self._page(query, known, now)
+        self._sessions.ends.forget_old(now)
+        page = self._one(query, reply, now) if query.prompt_id else self._page(query, reply, now)
         self._context.out.append(SendToUser(reply, page))
 
-    def _one(self, query: AnswersQuery, reply: ReplyRoute, known: list[_Known], now: float) -> AnswersPage:
+    def _one(self, query: AnswersQuery, reply: ReplyRoute, now: float) -> AnswersPage:
         """The prompt that was asked for: the asking client's own before another client's of the same id."""
-        found = [prompt for prompt in known if prompt.prompt_id == query.prompt_id]
+        whole_s = self._sessions.ends.whole_s(reply.holder, now, of_crowd=reply.principal == ANYBODY)
+        found = [
+            prompt
+            for prompt in self._of_id(reply.principal, query.prompt_id, now)
+            if query.of_client in ("", prompt.client)
+        ]
         if not found:
-            gone = AnswerSummary(query.prompt_id, reply.client, Standing.GONE, 0.0, self._gone(now), 0)
-            return self._make(query, (gone,), now)
-        best = min(found, key=lambda prompt: prompt.client != reply.client)  # of several the newest: they come first
-        page = self._make(query, (_summary(best, now),), now)
+            gone = AnswerSummary(query.prompt_id, reply.client, Standing.GONE, 0.0, self._gone(whole_s), 0)
+            return self._make(query, (gone,), whole_s)
+        best = max(found, key=lambda prompt: (prompt.client == reply.client, prompt.runs, prompt.at))
+        page = self._make(query, (_summary(best, now),), whole_s)
         if best.answer is None:
             return page
         room = self._context.message_bytes_max - PAGE_OVERHEAD_BYTES - _size(page.answers[0])
         return replace(page, answer=fit_answer(best.answer, self._context.settings.response_bytes_max, room))
 
-    def _page(self, query: AnswersQuery, known: list[_Known], now: float) -> AnswersPage | PromptRefusal:
+    def _page(self, query: AnswersQuery, reply: ReplyRoute, now: float) -> AnswersPage | PromptRefusal:
         """The lines behind the place that was named, as many as are wanted and fit."""
-        if query.after:
-            places = [prompt.place for prompt in known]
-            if query.after not in places:
-                return self._no_such_place(query.query_id)
-            known = known[places.index(query.after) + 1 :]
-        since = now - (_FOREVER if query.since_s is None else query.since_s)
-        known = [prompt for prompt in known if prompt.runs or prompt.at >= since]
+        cursor = read_cursor(query.after, self._membership.run, now)
+        if cursor is None:
+            return self._no_such_place(query.query_id)
+        since = cursor.began - (_FOREVER if query.since_s is None else query.since_s)
         room = min(PAGE_BYTES_MAX, self._context.message_bytes_max - MESSAGE_OVERHEAD_BYTES)
         lines: list[AnswerSummary] = []
-        for prompt in known[: query.count_max]:
+        following = ""
+        last = cursor
+        for prompt in self._listed(reply.holder, cursor, now):
+            if not prompt.place[0] and prompt.at < since:  # and so are all that follow
+                break
+            if query.of_client not in ("", prompt.client):
+                continue
             line = _summary(prompt, now)
             room -= _size(line)
-            if room < 0 and lines:  # one at least, or there would be no going on
+            if len(lines) == query.count_max or (room < 0 and lines):  # one at least, or there would be no going on
+                following = last.written(self._membership.run)
                 break
             lines.append(line)
-        following = known[len(lines) - 1].place if len(lines) < len(known) else ""
-        return replace(self._make(query, tuple(lines), now), next=following)
+            last = Cursor(cursor.began, prompt.place)
+        whole_s = self._sessions.ends.whole_s(reply.holder, now)
+        return replace(self._make(query, tuple(lines), whole_s), next=following)
 
-    def _make(self, query: AnswersQuery, lines: tuple[AnswerSummary, ...], now: float) -> AnswersPage:
-        whole_s = self._sessions.ends.whole_s(now)
+    def _make(self, query: AnswersQuery, lines: tuple[AnswerSummary, ...], whole_s: float) -> AnswersPage:
         return AnswersPage(query.query_id, self._context.identity.device_id, lines, whole_s=whole_s)
 
-    def _gone(self, now: float) -> str:
-        kept_s, whole_s = self._context.settings.answers_kept_s, self._sessions.ends.whole_s(now)
+    def _gone(self, whole_s: float) -> str:
         return (
-            f"no prompt of that id is known here: ends are kept for {kept_s:,.0f} s within a bound of bytes, "
-            f"and those of the last {whole_s:,.0f} s are all here"
+            f"no prompt of that id is known here: ends are kept for {self._context.settings.answers_kept_s:,.0f} s "
+            f"within a bound of bytes, and those of the last {whole_s:,.0f} s are all here"
         )
 
     def _no_such_place(self, query_id: str) -> PromptRefusal:
-        why = "after: that place is forgotten, and what is older most likely too; begin anew without it"
+        why = "after: no place of a list that this device made since its start; begin anew without it"
         return PromptRefusal(query_id, self._context.identity.device_id, RefusalReason.INVALID, why)
 
-    def _of(self, principal: str, prompt_id: str, now: float) -> list[_Known]:
-        """What is known of a user's prompts, or of those with one id: first what runs, then what is over, each the
-        newest first."""
-        known = [
-            _Known(session.prompt.prompt_id, session.reply.client, session.accepted_at)
-            for session in self._sessions.of(principal)
-            if session.prompt.prompt_id == (prompt_id or session.prompt.prompt_id)
-        ]
-        for end in self._sessions.ends.of(principal, now):
-            if prompt_id and end.answer.prompt_id != prompt_id:
-                continue
-            told = end.answer if end.is_written else None
-            known.append(_Known(end.answer.prompt_id, end.reply.client, end.ended_at, told))
-        known += [
-            _Known(refused.refusal.prompt_id, refused.reply.client, refused.at, refusal=refused.refusal)
-            for refused in self._refusals.of(principal)
-            if refused.refusal.prompt_id == (prompt_id or refused.refusal.prompt_id)
-        ]
-        known.sort(key=lambda prompt: (prompt.runs, prompt.at), reverse=True)
-        return known
+    def _of_id(self, principal: str, prompt_id: str, now: float) -> Iterator[_Known]:
+        """What is known of a user's prompts of one id. Where nobody has a name, whoever knows it may see it."""
+        for session in self._sessions.of(principal):
+            if session.prompt.prompt_id == prompt_id:
+                yield _running(session)
+        for end in self._sessions.ends.of_id(principal, prompt_id, now):
+            yield _ended(end, now)
+        for refused in self._refusals.of(principal):
+            if refused.refusal.prompt_id == prompt_id:
+                yield _refused(refused, now)
+
+    def _listed(self, holder: str, cursor: Cursor, now: float) -> Iterator[_Known]:
+        """What stands behind the cursor: first what ran when the list began, then what was over, each newest first."""
+        began, behind = cursor.began, cursor.behind
+        if behind is None or behind[0]:
+            ran = [prompt for prompt in self._ran(holder, began, now) if behind is None or prompt.place < behind]
+            yield from sorted(ran, key=_place, reverse=True)
+        start = (began,) if behind is None or behind[0] else behind[1:]
+        ends = (_ended(end, began) for end in self._sessions.ends.newest(holder, now, start))
+        refused = [_refused(one, began) for one in self._refusals_of(holder) if (one.at, *_whose(one)) < start]
+        yield from merge(ends, sorted(refused, key=_place, reverse=True), key=_place, reverse=True)
+
+    def _ran(self, holder: str, began: float, now: float) -> Iterator[_Known]:
+        """What ran when a list began, and may have ended since. What was refused in that very moment counts with it."""
+        for session in self._sessions.of(holder.partition("/")[0]):
+            if session.reply.holder == holder and session.accepted_at <= began:
+                yield _running(session)
+        for end in self._sessions.ends.newest(holder, now):
+            if end.ended_at < began:
+                break
+            if end.accepted_at <= began:
+                yield _ended(end, began)
+        for one in self._refusals_of(holder):
+            if one.at == began:
+                yield _refused(one, began)
+
+    def _refusals_of(self, holder: str) -> Iterator[Refused]:
+        return (one for one in self._refusals.of(holder.partition("/")[0]) if one.reply.holder == holder)
 
 
-def _may_see(prompt: _Known, query: AnswersQuery, reply: ReplyRoute) -> bool:
-    """Whether a prompt of the same principal is for this client. Where nobody has a name, one must know its id."""
-    if query.of_client and prompt.client != query.of_client:
-        return False
-    return bool(query.prompt_id) or reply.principal != ANYBODY or prompt.client == reply.client
+def _running(session: Session) -> _Known:
+    prompt_id, client = session.prompt.prompt_id, session.reply.client
+    return _Known(prompt_id, client, session.accepted_at, (True, session.accepted_at, client, prompt_id))
+
+
+def _ended(end: End, began: float) -> _Known:
+    prompt_id, client, ran = end.answer.prompt_id, end.reply.client, end.ended_at >= began
+    place = (ran, end.accepted_at if ran else end.ended_at, client, prompt_id)
+    return _Known(prompt_id, client, end.ended_at, place, answer=end.answer if end.is_written else None)
+
+
+def _refused(refused: Refused, began: float) -> _Known:
+    prompt_id, client = refused.refusal.prompt_id, refused.reply.client
+    place = (refused.at >= began, refused.at, client, prompt_id)
+    return _Known(prompt_id, client, refused.at, place, refusal=refused.refusal)
+
+
+def _whose(refused: Refused) -> tuple[str, str]:
+    return (refused.reply.client, refused.refusal.prompt_id)
+
+
+def _place(prompt: _Known) -> Place:
+    return prompt.place
 
 
 def _summary(prompt: _Known, now: float) -> AnswerSummary:

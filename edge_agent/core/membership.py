@@ -65,6 +65,11 @@ class Membership:
             # the first one at a random moment, or devices started together would gossip together for ever
             self._context.timers.set(_GOSSIP, now + interval * self._context.streams.gossip.random())
 
+    @property
+    def run(self) -> str:
+        """Which start of this device this is; "" before it."""
+        return self._run
+
     def own_entry(self) -> PeerEntry:
         """Returns what this device tells of itself."""
         identity = self._context.identity

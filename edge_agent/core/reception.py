@@ -135,7 +135,7 @@ class Reception:
 
     def restored(self, event: SessionsRestored, now: float) -> None:
         """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""
-        for kept in event.answers:
+        for kept in sorted(event.answers, key=lambda kept: -kept.age_s):  # the oldest first: it would go first
             key = _session_key(kept.answer.prompt_id, kept.reply)
             self._sessions.ends.restore(key, kept, now)
         self._sessions.ends.restored(now)

@@ -55,7 +55,6 @@ class Refusals:
 
     def of(self, principal: str) -> Iterator[Refused]:
         """Yields this user's, of all its clients, in no order."""
-        for own in self._of.values():
-            for refused in own.values():
-                if refused.reply.principal == principal:
-                    yield refused
+        for holder, own in self._of.items():
+            if holder.startswith(f"{principal}/"):
+                yield from own.values()

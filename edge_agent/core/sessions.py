@@ -289,7 +289,7 @@ class Sessions:
             provenance,
             partial=bool(answer_from),
         )
-        self.ends.add(session.key, self._context.fit_answer(answer), session.reply, now)
+        self.ends.add(session.key, self._context.fit_answer(answer), session.reply, session.accepted_at, now)
         self._context.out.append(
             RecordSession(
                 outcome.value,

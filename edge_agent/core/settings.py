@@ -86,7 +86,7 @@ class AgentSettings:
     # Memory of what is over.
     responses_kept_max: int = 256  # for repeats of finished requests
     answers_kept_s: float = 3_600.0  # for repeats of finished prompts
-    answers_bytes_max: int = 8 * 1024 * 1024  # of kept answers, the oldest delivered go first: 2,000 of 4 KiB
+    answers_bytes_max: int = 8 * 1024 * 1024  # of kept answers, those of who keeps most go first: 2,000 of 4 KiB
 
     journal: bool = True  # False: nothing is kept over a restart and receipts say so; for simulations of load
 

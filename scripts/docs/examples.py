@@ -78,7 +78,7 @@ _MESSAGES: tuple[m.Message, ...] = (
             m.AnswerSummary("9c1e", "phone", m.Standing.RUNNING, 1.9, "", 0),
             m.AnswerSummary(_PROMPT_ID, "0", m.Standing.ANSWERED, 312.4, "Sunlight is scattered.", 22),
         ),
-        next=f"0/{_PROMPT_ID}",
+        next=f"1790000000-5d0c11ab/AECTSgAAAAAAQJEwAAAAAAA=/0/{_PROMPT_ID}",
         whole_s=3_600.0,
     ),
     m.ProposalRequest(_REQUEST_ID, "kitchen", "", 1, (_QUESTION,), (), _SAMPLING, 60.0),

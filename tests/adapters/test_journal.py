@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,22 @@ async def test_answers_are_bounded_in_bytes_delivered_ones_leaving_first(path, o
             await journal.mark_delivered(prompt_id, ALICE)
     # after d: a, b, d (c was delivered and left); then e was over, and f pushed out e, delivered meanwhile
     assert [a.answer.prompt_id for a in (await reopen(journal)).answers] == ["b", "d", "f"]
+
+
+@pytest.mark.parametrize("nameless", [False, True])
+async def test_a_busy_user_pushes_out_its_own_answers_and_no_others(path, opened, nameless):
+    journal, _ = await opened(path, answers_bytes_max=35_000)
+    await journal.record_answer(answer("told"), BOB)
+    await journal.mark_delivered("told", BOB)
+    await journal.record_answer(answer("owed"), BOB)
+    for number in range(40):
+        route = ReplyRoute("me", f"c{number}") if nameless else replace(ALICE, client=f"c{number}")
+        await journal.record_answer(answer(f"p-{number}", "x" * 4_000), route)
+        await journal.mark_delivered(f"p-{number}", route)
+    kept = [end.answer.prompt_id for end in (await reopen(journal)).answers]
+    assert kept[:2] == ["told", "owed"]
+    assert kept[-1] == "p-39"
+    assert 5 < len(kept) < 10
 
 
 async def test_many_small_answers_are_kept_as_long_as_their_time_lasts(path, opened):

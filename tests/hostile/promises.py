@@ -82,8 +82,8 @@ class Promises:
         self._remembered = ""
         if isinstance(event, ev.PromptReceived):
             key, ends = key_of(event.prompt.prompt_id, event.reply), agent._sessions.ends
-            end = ends._open.get(key) or ends._delivered.get(key)
-            if end is not None and (key in ends._open or now < end.kept_at + self._settings.answers_kept_s):
+            end = ends._kept.get(key)
+            if end is not None and not ends._is_past(end, now):
                 self._remembered = key
 
     def check(self, agent: Agent, event: ev.Event, effects: Sequence[fx.Effect]) -> None:

@@ -17,9 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 from edge_agent.adapters.journal.damaged import owed_end
 from edge_agent.adapters.journal.database import synchronise, transaction
 from edge_agent.adapters.journal.moment import Moment
+from edge_agent.core.crowding import Row, crowded_out
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
 from edge_agent.core.events import JoinedLayer, ReplyRoute, RestoredAnswer, RestoredSession, SessionsRestored
 from edge_agent.core.messages import DEADLINE_MAX_S, FANOUT_MAX, LAYERS_MAX, Answer, Prompt
+from edge_agent.core.shares import user_holder
 
 log = logging.getLogger(__name__)
 
@@ -198,27 +200,23 @@ class Store:
         )
 
     def _prune(self, now: Moment) -> None:
-        """Drops answers past their time, then, over the bound, delivered ones first, the oldest first."""
+        """Drops answers past their time, then, over the bound, those of who keeps most: as the core forgets them."""
         rows = self._db.execute(
-            "SELECT number, length(answer), delivered, wall_s, boot_id, since_boot_s FROM answers"
-            " ORDER BY delivered DESC, number"
+            "SELECT number, inbox, length(answer), delivered, wall_s, boot_id, since_boot_s FROM answers"
+            " ORDER BY number"
         ).fetchall()
-        kept: list[tuple[int, int]] = []
+        kept: list[Row] = []
         gone: list[int] = []
-        for number, size, delivered, *noted in rows:
+        for number, inbox, size, delivered, *noted in rows:
             kept_s = self._answers_kept_s if delivered else max(self._answers_kept_s, UNDELIVERED_KEPT_S)
             if now.seconds_since(Moment(*noted)) <= kept_s:
-                kept.append((number, size))
+                kept.append((number, _holder(inbox), size, bool(delivered)))
             else:
                 gone.append(number)
-        self._answer_bytes = sum(size for _, size in kept)
-        for number, size in kept[:-1]:  # the last one stays, however large it is
-            if self._answer_bytes <= self._answers_bytes_max:
-                break
-            self._answer_bytes -= size
-            gone.append(number)
+        out = set(crowded_out(kept, self._answers_bytes_max))
+        self._answer_bytes = sum(size for number, _, size, _ in kept if number not in out)
         self._until_pruned = PRUNE_EVERY
-        self._db.executemany("DELETE FROM answers WHERE number = ?", [(number,) for number in gone])
+        self._db.executemany("DELETE FROM answers WHERE number = ?", [(number,) for number in (*gone, *out)])
 
     def _give_back_space(self, free_pages_max: int) -> None:
         (free_pages,) = self._db.execute("PRAGMA freelist_count").fetchone()
@@ -304,6 +302,12 @@ def _route(reply: str, inbox: str) -> ReplyRoute:
     if route.inbox != inbox:
         raise _UnlikeError
     return route
+
+
+def _holder(inbox: str) -> str:
+    """For whom a row counts. A damaged inbox names somebody all the same: it is looked at when the row is read."""
+    principal, _, client = str(inbox).partition("/")
+    return user_holder(principal, client)
 
 
 def _to_json(adapter: TypeAdapter[_T], value: _T) -> str:

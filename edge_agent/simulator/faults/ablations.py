@@ -14,11 +14,12 @@ from typing import Any
 from edge_agent.core import events, membership, peer_service, peers, requests, shares
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import JournalAnswer, JournalPrompt, SendToUser
-from edge_agent.core.ends import End, Ends, EndState
+from edge_agent.core.ends import Ends
 from edge_agent.core.errors import JournalError, SettingsError
 from edge_agent.core.events import Event, InferenceFailed, PromptReceived, ReplyRoute, SessionsRestored
 from edge_agent.core.incarnations import INCARNATION_MAX, Age
 from edge_agent.core.inference import InferenceServer
+from edge_agent.core.kept import End, EndState, Kept
 from edge_agent.core.measured import Measured
 from edge_agent.core.messages import Answer, PeerEntry
 from edge_agent.core.peer_service import PeerService
@@ -57,8 +58,8 @@ def _prompt_received(self: Reception, event: PromptReceived, now: float) -> None
         self._send_receipt(event.reply, event.prompt.prompt_id, True, now)
 
 
-def _add_and_tell(self: Ends, key: str, answer: Answer, reply: ReplyRoute, now: float) -> None:
-    _ADD(self, key, answer, reply, now)
+def _add_and_tell(self: Ends, key: str, answer: Answer, reply: ReplyRoute, accepted_at: float, now: float) -> None:
+    _ADD(self, key, answer, reply, accepted_at, now)
     self.written(key, kept=True)
 
 
@@ -70,7 +71,7 @@ def _send_without_a_connection(self: Ends, end: Any) -> None:
 
 
 def _send_owed_once(self: Ends) -> None:
-    for end in list(self._open.values()):
+    for end in list(self._kept.open.values()):
         self._send(end)
 
 
@@ -80,8 +81,8 @@ def _take_for_delivered(self: Ends, key: str, delivered: bool, now: float) -> No
 
 def _keep_256_answers(self: Ends, now: float) -> None:
     _FORGET(self, now)
-    while len(self._delivered) > 256:
-        self._drop(next(iter(self._delivered)))
+    while len(self._kept.delivered) > 256:
+        self._forget(next(iter(self._kept.delivered.values())))
 
 
 def _item_due_if_it_waits(self: InferenceServer, item_id: str, now: float) -> None:
@@ -153,8 +154,9 @@ def _no_outcome(self: Engines, seconds: float, item_id: str) -> tuple[float, Eve
     return ENDLESS_S, InferenceFailed(item_id, "never heard of", retryable=False)
 
 
-def _everybodys(self: Ends, principal: str, now: float) -> Iterator[End]:
-    yield from (*self._open.values(), *self._delivered.values())
+def _everybodys(self: Kept, holder: str, behind: tuple[float] | tuple[float, str, str]) -> Iterator[End]:
+    every = (end for other in list(self._shelves) for end in _NEWEST(self, other, behind))
+    yield from sorted(every, key=lambda end: end.place, reverse=True)
 
 
 def _learn_all_as_own(self: PeerView, entry: PeerEntry, now: float, draws: Draws, *, carried: bool = False) -> bool:
@@ -167,7 +169,7 @@ def _highest_is_newest(one: Age, other: Age) -> bool:
 
 _LEARN = PeerView.learn
 _RECEIVE, _RESTORED = Reception.prompt_received, Reception.restored
-_ADD, _SENT, _FORGET = Ends.add, Ends.sent, Ends._forget_old
+_ADD, _SENT, _FORGET, _NEWEST = Ends.add, Ends.sent, Ends.forget_old, Kept.newest
 _ITEM_DUE, _TELL, _RECORD_ANSWER = InferenceServer.item_due, Disks.tell, SimulatedJournal.record_answer
 _SHARES = Shares.__init__
 _numbers = count()
@@ -260,9 +262,9 @@ ABLATIONS = {
         faults=(FaultKind.TRANSPORT, FaultKind.CRASH),
     ),
     "answers-kept": Ablation(
-        "an answer is kept for its time, however many there are", ((Ends, "_forget_old", _keep_256_answers),)
+        "an answer is kept for its time, however many there are", ((Ends, "forget_old", _keep_256_answers),)
     ),
-    "own-answers": Ablation("nobody is told what became of another's prompt", ((Ends, "of", _everybodys),)),
+    "own-answers": Ablation("nobody is told what became of another's prompt", ((Kept, "newest", _everybodys),)),
     "answers-on-disk": Ablation(
         "what became of a prompt is told once it is on disk", ((End, "is_written", property(lambda self: True)),)
     ),
