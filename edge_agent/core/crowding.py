@@ -29,7 +29,7 @@ def greatest(held: Mapping[str, int], can_give: Callable[[str], bool]) -> str:
                 crowd, crowd_most = holder, size
         elif size > named_most and can_give(holder):
             named, named_most = holder, size
-    return crowd if crowd_bytes > named_most else named or crowd
+    return crowd if crowd and crowd_bytes > named_most else named
 
 
 def crowded_out(rows: Iterable[Row], bytes_max: int) -> list[int]:

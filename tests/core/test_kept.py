@@ -62,6 +62,8 @@ def test_who_keeps_most_gives_and_who_has_no_name_counts_with_all_of_them(held: 
         ([(1, "a/", 2, True), (2, "b/", 3, True), (3, "c/", 9, False)], 12, [2]),  # not of who has least
         ([(1, "a/", 4, False), (2, "b/", 9, False)], 9, [1]),
         ([(1, "b/", 4, False), (2, "b/", 4, True), (3, "b/", 4, True), (4, "a/", 4, True)], 4, [2, 1, 3]),
+        ([(1, "a/", 4, True), (2, "me/x", 9, True)], 9, [1]),
+        ([(1, "a/", 4, True), (2, "me/x", 4, False), (3, "me/y", 9, True)], 9, [1, 2]),
         ([(1, "a/", 4, True), *((n, f"me/{n}", 4, True) for n in range(2, 8))], 12, [2, 3, 4, 5]),
     ],
 )
