@@ -89,18 +89,23 @@ def encode(message: m.Message, body_id: str = "") -> bytes:
 
 
 def decode(
-    body: bytes, types: Iterable[type] = _KINDS, bytes_max: int = BODY_BYTES_MAX, sender: str | None = None
+    body: bytes,
+    types: Iterable[type] = _KINDS,
+    bytes_max: int = BODY_BYTES_MAX,
+    sender: str | None = None,
+    size: int | None = None,
 ) -> m.Message:
     """Returns the message in `body`, which must be one of `types`.
 
     sender: who wrote it, by its topic; whoever the message says it is from must be the same. `None` asks nothing.
+    size: how long it came, where only its ends were kept (`salvage.ends_of`).
 
     The `id` that a device repeats to 3.1.1 clients is accepted in what devices tell users, and dropped.
 
     Raises:
         ProtocolError: it is not; the only error this raises.
     """
-    fields = _read(body, bytes_max)
+    fields = _read(body, bytes_max, size)
     try:
         kind = _kind(fields, types)
         if kind in get_args(m.DeviceToUser):
@@ -114,18 +119,18 @@ def decode(
     return message
 
 
-def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> UserInput:
+def decode_prompt(body: bytes, bytes_max: int = BODY_BYTES_MAX, size: int | None = None) -> UserInput:
     """Returns what a user sent: a prompt, its cancel or a query, in the strict form or the short one.
 
     The short form is for people: `text` stands for `messages` with one user turn, and `id` for a missing `prompt_id`,
-    or a query's missing `query_id`.
+    or a query's missing `query_id`. size: as for `decode`.
 
     Raises:
         UserInputError: it is none of them; the only error this raises.
     """
     client, body_id = CLIENT_DEFAULT, ""
     try:
-        fields = _read(body, bytes_max)
+        fields = _read(body, bytes_max, size)
         body_id = _envelope_text(fields, "id", MESSAGE_ID_LENGTH_MAX)
         client = _client(fields)
         if body_id:
@@ -151,9 +156,10 @@ def _with_what_is_left(error: ProtocolError, body: bytes, body_id: str) -> UserI
     return UserInputError(error, CLIENT_DEFAULT, body_id)
 
 
-def _read(body: bytes, bytes_max: int) -> dict[str, Any]:
-    if len(body) > bytes_max:
-        raise ProtocolError(m.RefusalReason.TOO_LARGE, f"body: {len(body)} bytes, at most {bytes_max} are taken")
+def _read(body: bytes, bytes_max: int, size: int | None) -> dict[str, Any]:
+    size = len(body) if size is None else size
+    if size > bytes_max:
+        raise ProtocolError(m.RefusalReason.TOO_LARGE, f"body: {size} bytes, at most {bytes_max} are taken")
     bare = body.removeprefix(BOM_UTF8).rstrip(_AROUND)
     if not bare:
         raise _invalid("body: empty")

@@ -23,8 +23,8 @@ class Salvage:
     """Looks into a body that could not be read."""
 
     def __init__(self, body: bytes) -> None:
-        ends = body if len(body) <= 2 * _LOOKED_AT else body[:_LOOKED_AT] + body[-_LOOKED_AT:]
-        self._text = ends.decode(utf_16_of(body) or "latin-1", "replace")  # the names sought are ASCII in all of them
+        # the names sought are ASCII in all of them
+        self._text = ends_of(body).decode(utf_16_of(body) or "latin-1", "replace")
 
     def text(self, name: str, length_max: int) -> str:
         """Returns the text that stands behind `name`, "" if none does."""
@@ -34,6 +34,11 @@ class Salvage:
     def message_id(self, length_max: int) -> str:
         """Returns the id by which a user knows what it sent; a query may name a prompt beside its own."""
         return next(filter(None, (self.text(name, length_max) for name in USER_IDS)), "")
+
+
+def ends_of(body: bytes) -> bytes:
+    """Returns as much of a body as is ever looked into, where it is too large to be read."""
+    return body if len(body) <= 2 * _LOOKED_AT else body[:_LOOKED_AT] + body[-_LOOKED_AT:]
 
 
 def utf_16_of(body: bytes) -> str:

@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broker import kinds
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, open_client
+from edge_agent.adapters.mqtt.client import PACKET_BYTES_MAX
 from edge_agent.core import messages as m
-from edge_agent.core.events import ConnectionChanged, Event, PeerMessageReceived, ReplyRoute
+from edge_agent.core.events import BadInputReceived, ConnectionChanged, Event, PeerMessageReceived, ReplyRoute
 from edge_agent.wire import topics
-from edge_agent.wire.codec import decode
+from edge_agent.wire.codec import BODY_BYTES_MAX, decode
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import Device, device, entry, presence, request, until, user
+from tests.support.brokers import MosquittoWith, SayingBroker, connack
 from tests.support.patience import PATIENCE_S
 from tests.test_tasks import cancel_after
 
@@ -99,6 +103,46 @@ async def test_a_slow_runtime_holds_the_broker_back_and_loses_nothing(any_broker
         assert any(pauses), "neither broker keeps to ReceiveMaximum by itself"
         assert b.transport.counters.gossip_dropped == 0
         assert b.transport.counters.connection_losses == 0
+
+
+async def test_of_what_is_too_large_to_be_read_only_the_ends_wait_and_it_is_refused_in_words(
+    any_broker: EmbeddedBroker,
+) -> None:
+    count, size = 8, 1_000_000
+    async with device("a", any_broker.url) as a, user(any_broker.url) as asker:
+        a.gate.clear()
+        for number in range(count):
+            body = b'{"v":2,"type":"prompt","prompt_id":"p%d","text":"' % number
+            await asker.prompt(body.ljust(size - 2, b"x") + b'"}', response=ANSWERS)
+        await until(lambda: a.transport.counters.received == count, "all of it")
+        waiting = [(len(message.payload), message.size) for message in a.link._backlog]
+        assert len(waiting) == count - 1, "one is being taken"
+        assert all(kept < 10_000 and was == size for kept, was in waiting), waiting
+        a.gate.set()
+        await a.arrival(BadInputReceived, count)
+    said = [(event.reason, event.message_id, event.detail) for event in a.of(BadInputReceived)]
+    words = f"body: {size} bytes, at most {BODY_BYTES_MAX} are taken"
+    assert said == [(m.RefusalReason.TOO_LARGE, f"p{number}", words) for number in range(count)]
+
+
+async def test_a_broker_is_told_of_how_large_a_packet_we_take_and_keeps_larger_ones(tmp_path: Path) -> None:
+    assert PACKET_BYTES_MAX == kinds.PACKET_BYTES_MAX, "what our own brokers take"
+    async with MosquittoWith(tmp_path) as broker, device("a", broker.url) as a, user(broker.url) as asker:
+        await asker.prompt(b"x" * PACKET_BYTES_MAX)
+        await asker.prompt(b"small")
+        await a.arrival(BadInputReceived)
+        assert a.transport.counters.received == 1
+        assert a.of(ConnectionChanged) == [ConnectionChanged(True)]
+
+
+async def test_a_broker_that_sends_a_larger_packet_all_the_same_is_left_before_it_is_read() -> None:
+    huge = b"\x30\xff\xff\xff\x7f" + b"x" * 100_000
+    async with (
+        SayingBroker(connack(0), then=huge, grants=b"\1" * 5, hang_up=False) as broker,
+        device("a", broker.url, connected=False) as a,
+    ):
+        a.transport.publish_presence(presence("a", m.PresenceState.ONLINE))
+        await until(lambda: any("sends a packet of 268,435,455 bytes" in words for words in a.health), "words")
 
 
 async def test_gossip_gives_way_when_the_runtime_is_behind(mosquitto: EmbeddedBroker) -> None:

@@ -26,6 +26,9 @@ from edge_agent.homes import Device, Host, Whom
 from edge_agent.mqtt_waits import keep_cancellations
 
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
+# Told to every broker: what is longer it keeps to itself. Above a body's 256 KiB, so that more than that is refused in
+# words; as large as our own brokers take.
+PACKET_BYTES_MAX = 2_000_000
 KEEPALIVE_S = 15  # a dead peer is seen after one and a half of it; a ping every 15 s costs a device nothing
 CONNECT_TIMEOUT_S = 3.0  # for TCP and each step of TLS; a broker in reach answers in milliseconds
 ANSWER_TIMEOUT_S = 10.0  # for a CONNACK and each acknowledgement
@@ -129,6 +132,7 @@ def open_client(
     where = parse_url(url) if isinstance(url, str) else url
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it unannotated
     properties.ReceiveMaximum = receive_maximum
+    properties.MaximumPacketSize = PACKET_BYTES_MAX
     properties.SessionExpiryInterval = session_expiry_s
     clean_start: CleanStartOption = session_expiry_s == 0
     context = make_context(tls or TlsFiles(), whoms_at(where, device, hosts), on_served) if where.tls else None

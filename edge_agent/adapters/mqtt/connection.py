@@ -258,7 +258,10 @@ class Connection:
 
     async def _connect_once(self) -> Trouble | None:
         """Connects, and returns once the connection is lost: why, `None` if it was left."""
-        link = Link(self._client(), self._settings.incoming_max, self._counters, self._sender.published)
+        settings = self._settings
+        link = Link(
+            self._client(), settings.incoming_max, settings.body_bytes_max, self._counters, self._sender.published
+        )
         steady: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         began, self._connecting = loop.time(), link

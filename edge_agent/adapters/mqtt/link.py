@@ -22,12 +22,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_agent.adapters.mqtt.client import unless_lost
+from edge_agent.adapters.mqtt.client import PACKET_BYTES_MAX, unless_lost
 from edge_agent.adapters.mqtt.dial import Dial
 from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.outbox import Outgoing
 from edge_agent.adapters.mqtt.reasons import WILDCARDS_NOT_SUPPORTED, code_of
 from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.wire.salvage import ends_of
 
 _WILD = frozenset("+#")
 
@@ -35,7 +36,10 @@ _WILD = frozenset("+#")
 @final
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message as it came."""
+    """A message as it came.
+
+    cut_from: how long a payload was that is too large to be read, and of which only the ends are kept.
+    """
 
     topic: str
     payload: bytes
@@ -44,17 +48,28 @@ class Incoming:
     mid: int
     response_topic: str
     correlation: bytes
+    cut_from: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload that came."""
+        return len(self.payload) if self.cut_from is None else self.cut_from
 
 
 class Link:
     """Wraps a client before it connects; use `async with link.client`, then `opened()`.
 
     on_published(mid, code): a broker acknowledged a message (QoS 1), or it is on the socket (QoS 0), and code is 0; or
-    the broker refused it, with the code of its reason.
+    the broker refused it, with the code of its reason. body_bytes_max: of a payload that is kept whole.
     """
 
     def __init__(
-        self, client: aiomqtt.Client, incoming_max: int, counters: Counters, on_published: Callable[[int, int], None]
+        self,
+        client: aiomqtt.Client,
+        incoming_max: int,
+        body_bytes_max: int,
+        counters: Counters,
+        on_published: Callable[[int, int], None],
     ) -> None:
         self.client = client
         self.limits = BrokerLimits()
@@ -64,6 +79,7 @@ class Link:
         self._paho = client._client
         self._loop = asyncio.get_running_loop()
         self._incoming_max = incoming_max
+        self._body_bytes_max = body_bytes_max
         self._counters = counters
         self._on_published = on_published
         self._backlog: deque[Incoming] = deque()
@@ -75,6 +91,9 @@ class Link:
         self._paho.on_publish = self._published
         self._aiomqtt_on_connect: Callable[..., None] = client._on_connect
         self._paho.on_connect = self._connected
+        paho: Any = self._paho
+        self._paho_receives: Callable[[int], bytes] = paho._sock_recv
+        paho._sock_recv = self._receive
         self._paho.on_socket_register_write = self._register_write
         self._thread = threading.get_ident()
         self._dial = Dial(client)
@@ -165,16 +184,18 @@ class Link:
         if message.qos == 0 < self.limits.qos_max and len(self._backlog) >= self._incoming_max:
             self._counters.gossip_dropped += 1
             return
-        properties = message.properties
+        properties, payload = message.properties, bytes(message.payload)
+        too_large = len(payload) > self._body_bytes_max
         self._backlog.append(
             Incoming(
                 message._topic.decode(errors="replace"),  # its `topic` raises on wrong UTF-8
-                bytes(message.payload),
+                ends_of(payload) if too_large else payload,
                 message.qos,
                 message.retain,
                 message.mid,
                 getattr(properties, "ResponseTopic", ""),
                 getattr(properties, "CorrelationData", b""),
+                len(payload) if too_large else None,
             )
         )
         self._arrived.set()
@@ -231,6 +252,13 @@ class Link:
             self._paho.loop_write()
         except Exception as error:
             self._fail(error)
+
+    def _receive(self, size: int) -> bytes:
+        """Reads for paho, which asks for all that is left of a packet; nothing is the end of the connection."""
+        if size > PACKET_BYTES_MAX:
+            self._fail(aiomqtt.MqttError(f"sends a packet of {size:,} bytes, though told to send {PACKET_BYTES_MAX:,}"))
+            return b""
+        return self._paho_receives(size)
 
     def _fail(self, error: Exception) -> None:
         if not self.client._disconnected.done():

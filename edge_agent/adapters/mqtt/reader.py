@@ -52,7 +52,7 @@ class Reader:
         if incoming.retain:
             return self._retained(address, incoming)
         if address.channel not in INBOXES:  # what is taken of these is `management`'s
-            return _bad(f"{address.channel}: {len(incoming.payload)} bytes, at most {self._body_bytes_max} are taken")
+            return _bad(f"{address.channel}: {incoming.size} bytes, at most {self._body_bytes_max} are taken")
         if address.channel is Channel.PROMPTS:
             return self._prompt(address.principal, incoming)
         return self._peer_message(address, incoming)
@@ -86,7 +86,7 @@ class Reader:
         address = topics.parse(incoming.topic)
         if address is None or (address.mesh, address.device) != (self._mesh, self._device_id) or incoming.retain:
             return None
-        if TABLE[address.channel].types or len(incoming.payload) > self._body_bytes_max:
+        if TABLE[address.channel].types or incoming.size > self._body_bytes_max:
             return None
         return address
 
@@ -102,7 +102,8 @@ class Reader:
     def _peer_message(self, address: Address, incoming: Incoming) -> Event:
         sender = address.principal or address.device
         try:
-            message = decode(incoming.payload, TABLE[address.channel].types, self._body_bytes_max, sender)
+            types = TABLE[address.channel].types
+            message = decode(incoming.payload, types, self._body_bytes_max, sender, incoming.size)
         except ProtocolError as error:
             return BadInputReceived(RefusalReason(error.reason), error.detail, error.message_id)
         return PeerMessageReceived(message)
@@ -111,7 +112,7 @@ class Reader:
         self, principal: str, incoming: Incoming
     ) -> PromptReceived | PromptCancelReceived | AnswersQueryReceived | BadInputReceived:
         try:
-            given = decode_prompt(incoming.payload, self._body_bytes_max)
+            given = decode_prompt(incoming.payload, self._body_bytes_max, incoming.size)
         except UserInputError as error:
             route, wrong = self._route(principal, incoming, error.client, error.body_id)
             detail = f"{error.detail}; {wrong}" if wrong else error.detail

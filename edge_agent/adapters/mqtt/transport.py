@@ -267,7 +267,7 @@ class MqttTransport:
                 self._hear(one.message)
             if isinstance(one, BadInputReceived):
                 self.counters.bad += 1
-                self._bad_input.note(incoming.topic, len(incoming.payload), one, now)
+                self._bad_input.note(incoming.topic, incoming.size, one, now)
             await self._emit(one)
 
     async def _connection_changed(self, connected: bool) -> None:
