@@ -30,12 +30,11 @@ __all__ = ["Checker", "EndsOnce", "Violation", "all_checkers"]
 
 def all_checkers(settings: AgentSettings) -> list[Checker]:
     """Returns one of each, for devices with these settings. `EndsOnce` comes first."""
+    of_ends = [EndsOnce(), OneEnd(), Owed()]
     return [
-        EndsOnce(),
-        OneEnd(),
-        Owed(),
+        *of_ends,
         Durable(),
-        AnswersKept(settings),
+        AnswersKept(settings, of_ends),
         OwnAnswers(),
         Bounds(settings),
         FairShares(settings),

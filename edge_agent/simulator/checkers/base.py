@@ -42,6 +42,9 @@ class Checker:
     def journal_damaged(self, device: int) -> None:
         """What a device's journal holds so far cannot be read any more."""
 
+    def begun_anew(self, device: int, inbox: str, prompt_id: str) -> None:
+        """A prompt is worked on again whose end its device may have forgotten: it will have another."""
+
     def taken_over(self, device: int, now: float) -> None:
         """A device has taken over the session of another that has its id."""
 

@@ -72,6 +72,11 @@ class EndsOnce(Checker):
         """What was accepted until now lives in memory only."""
         self._unwritten |= {key for key in self._accepted if key[0] == device}
 
+    def begun_anew(self, device: int, inbox: str, prompt_id: str) -> None:
+        """It ends once more."""
+        self._ends.pop((device, inbox, prompt_id), None)
+        self._told.discard((device, inbox, prompt_id))
+
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Counts acceptances and ends."""
         if type(event) is SessionsRestored:

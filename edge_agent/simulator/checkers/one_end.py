@@ -37,6 +37,10 @@ class OneEnd(Checker):
             self._unkept.discard(key)
             self._heard.pop(key, None)
 
+    def begun_anew(self, device: int, inbox: str, prompt_id: str) -> None:
+        """What its user heard before is forgotten."""
+        self._heard.pop((device, inbox, prompt_id), None)
+
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """An end that could not be written is told all the same. On a full disk there is the reserve."""
         if type(event) is RecordWritten and event.record is JournalRecord.ANSWER and event.error not in ("", FULL):

@@ -41,6 +41,11 @@ class Owed(Checker):
         self._owed -= gone
         self._unkept -= gone
 
+    def begun_anew(self, device: int, inbox: str, prompt_id: str) -> None:
+        """Its next end is owed, too."""
+        self._told.discard((device, inbox, prompt_id))
+        self._delivered.discard((device, inbox, prompt_id))
+
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks for ends that are written, or were."""
         if type(event) is RecordWritten and event.record is JournalRecord.ANSWER:

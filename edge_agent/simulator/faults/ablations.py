@@ -154,6 +154,10 @@ def _no_outcome(self: Engines, seconds: float, item_id: str) -> tuple[float, Eve
     return ENDLESS_S, InferenceFailed(item_id, "never heard of", retryable=False)
 
 
+def _oldest_of_all(self: Kept, spare: End) -> End | None:
+    return next((end for end in (*self.delivered.values(), *self.open.values()) if end is not spare), None)
+
+
 def _everybodys(self: Kept, holder: str, behind: tuple[float] | tuple[float, str, str]) -> Iterator[End]:
     every = (end for other in list(self._shelves) for end in _NEWEST(self, other, behind))
     yield from sorted(every, key=lambda end: end.place, reverse=True)
@@ -263,6 +267,11 @@ ABLATIONS = {
     ),
     "answers-kept": Ablation(
         "an answer is kept for its time, however many there are", ((Ends, "forget_old", _keep_256_answers),)
+    ),
+    "kept-share": Ablation(
+        "of too many answers those of who keeps most go",
+        ((Kept, "next_to_go", _oldest_of_all),),
+        faults=(FaultKind.FLOOD, FaultKind.QUERIES),
     ),
     "own-answers": Ablation("nobody is told what became of another's prompt", ((Kept, "newest", _everybodys),)),
     "answers-on-disk": Ablation(

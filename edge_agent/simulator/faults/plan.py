@@ -12,6 +12,7 @@ from typing import final
 
 from edge_agent.core.service_time import Distribution, ServiceTime
 from edge_agent.core.settings import AgentSettings
+from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, RECORD_BYTES
 from edge_agent.simulator.faults.kinds import FaultKind
 from edge_agent.simulator.network import NetworkSettings
 from edge_agent.simulator.randomness import stream
@@ -22,6 +23,8 @@ _LATER_KIND_CHANCE = 0.25  # of those that came later: twice as many at once wou
 _FEW = 4  # kinds asked for by name: so few are in every seed
 _FIRST_KINDS = 13  # those of before, whose draws stay
 _SHARED_KINDS = 25  # up to these the later ones share a stream; each that came after them has its own
+_KEPT_ENDS = 8  # that there is room for where there are floods, or as many as places: so few that one fills it
+_LONG_OWED = frozenset((FaultKind.SIZES, FaultKind.JOURNAL))  # what is large or waits for a disk needs more
 _REPEATED_PROMPTS = (280, 400)  # more than the 256 answers that were once kept
 
 
@@ -153,6 +156,8 @@ def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
         settings = replace(settings, layers=0, queue_capacity=max(settings.queue_capacity, 8))
     if FaultKind.FLOOD in kinds:
         settings = replace(settings, prompt_layers_max=settings.layers, prompt_fanout_max=max(settings.fanout, 3))
+        if not kinds & _LONG_OWED:
+            settings = replace(settings, answers_bytes_max=_bytes_of_few_ends(settings))
     if FaultKind.ENDLESS in kinds:  # without a deadline nothing would ever end them, and rightly so
         settings = replace(settings, deadline_s=settings.deadline_s or 60.0)
     if FaultKind.RETAIN in kinds:
@@ -164,6 +169,12 @@ def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
         engine_endless_share=endless if FaultKind.ENDLESS in kinds else 0.0,
         outbox_max=outbox_max if FaultKind.TRANSPORT in kinds else plan.outbox_max,
     )
+
+
+def _bytes_of_few_ends(settings: AgentSettings) -> int:
+    """As many ends may be on their way at once as there are places: with less room they would go untold."""
+    records = settings.layers * (settings.prompt_fanout_max + 1) + 1
+    return max(_KEPT_ENDS, settings.queue_capacity) * (MESSAGE_OVERHEAD_BYTES + records * RECORD_BYTES)
 
 
 def _with_liar(plan: Plan, rng: random.Random) -> Plan:
