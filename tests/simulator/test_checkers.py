@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.core.settings import AgentSettings
 from edge_agent.simulator.checkers import EndsOnce
+from edge_agent.simulator.checkers.answers_kept import AnswersKept
 from edge_agent.simulator.checkers.base import Checker
 from edge_agent.simulator.checkers.bounds import Bounds
 from edge_agent.simulator.checkers.durable import Durable
@@ -58,6 +59,7 @@ def first_found(safeguard: str, make: Callable[[AgentSettings], Checker]) -> Fau
         ("yield-elsewhere", FairShares, Verdict.SAFETY),
         ("cost-caps", Bounds, Verdict.SAFETY),
         ("reserved-places", Bounds, Verdict.SAFETY),
+        ("kept-share", AnswersKept, Verdict.SAFETY),
         ("deadline", lambda settings: InTime(), Verdict.SAFETY),
         ("journal-before-receipt", lambda settings: Durable(), Verdict.SAFETY),
         ("receipt-timeout", lambda settings: Invariants(), Verdict.SAFETY),
