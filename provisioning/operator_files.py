@@ -35,8 +35,9 @@ class OperatorFiles:
         return [(self.certificate, self.key), *before]
 
     def read(self) -> tuple[bytes, bytes]:
-        """Returns certificate and key as they are now (PEM)."""
-        return read_file(self.certificate), read_file(self.key)
+        """Returns certificate and key (PEM) that belong together, whoever renews them meanwhile."""
+        with locked(self._folder):
+            return read_file(self.certificate), read_file(self.key)
 
     def renew(self, authority: MeshAuthority) -> None:
         """Takes a new certificate with a new key: whoever has the old key signs nothing more once the old certificate
