@@ -24,7 +24,7 @@ from edge_agent.core.messages import (
     RequestReceipt,
 )
 from edge_agent.core.receipt_times import ReceiptTimes
-from edge_agent.core.session import LayerRound, PeerRequest, Session
+from edge_agent.core.session import LayerRound, PeerRequest, Session, time_left
 from edge_agent.core.sizes import fit_references
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
 
@@ -179,7 +179,7 @@ class Requests:
             request.sent_at = now
         request.sends += 1
         session.messages_sent += 1
-        expires_in_s = None if layer.deadline == _NEVER else max(layer.deadline - now, 0.001)
+        expires_in_s = time_left(layer.deadline, now)
         message = ProposalRequest(
             request_id=request.request_id,
             origin=context.identity.device_id,

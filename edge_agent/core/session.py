@@ -13,6 +13,7 @@ from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import JoinedLayer, ReplyRoute
 from edge_agent.core.measured import Promise
 from edge_agent.core.messages import (
+    DEADLINE_MAX_S,
     Contribution,
     Decision,
     DeviceToUser,
@@ -22,6 +23,17 @@ from edge_agent.core.messages import (
     Substitute,
 )
 from edge_agent.core.states import SESSION_ENDS, SESSION_TRANSITIONS, RequestState, SessionState, advance
+
+_SOON_S = 0.001  # what is due already is said to be due in so many seconds: 0 is no time
+
+
+def time_left(deadline: float, now: float) -> float | None:
+    """Returns for how many seconds something is wanted yet, as messages and the journal say it; `None` is for ever.
+
+    (`now` + a day) - `now` may be a little more than a day, which nobody takes.
+    """
+    return None if deadline == float("inf") else min(max(deadline - now, _SOON_S), DEADLINE_MAX_S)
+
 
 Response: TypeAlias = tuple[str, Contribution]
 """What a proposer said, and what it cost."""

@@ -26,7 +26,7 @@ from edge_agent.core.messages import Answer, Contribution, Prompt, TokenChunk
 from edge_agent.core.policies.layer_plan import Load
 from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
-from edge_agent.core.session import Response, Session
+from edge_agent.core.session import Response, Session, time_left
 from edge_agent.core.shares import Shortage
 from edge_agent.core.sizes import size_of
 from edge_agent.core.states import ItemOutcome, Outcome, SessionState
@@ -244,9 +244,9 @@ class Sessions:
 
     def journal(self, session: Session, now: float) -> None:
         """Has the journal keep a session from its beginning."""
-        remaining_s = None if session.deadline == _NEVER else max(session.deadline - now, 0.0)
+        left_s = time_left(session.deadline, now)
         self._context.out.append(
-            JournalPrompt(session.prompt, session.reply, remaining_s, session.layer_count, session.fanout)
+            JournalPrompt(session.prompt, session.reply, left_s, session.layer_count, session.fanout)
         )
 
     def durability_changed(self, durable: bool, now: float) -> None:

@@ -9,6 +9,7 @@ import pytest
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
 from edge_agent.core.messages import (
+    DEADLINE_MAX_S,
     Answer,
     BusyReason,
     ChatMessage,
@@ -472,3 +473,22 @@ def test_what_is_asked_of_others_yields_there_only_while_its_user_has_more_than_
     assert yields("u2", "a") == [False]
     mesh.run()
     assert yields("u1", "g") == [False], "it has nothing here any more"
+
+
+def test_the_longest_deadline_is_no_longer_on_its_way_to_peers_and_journal() -> None:
+    """Once a device has run for half a day, (now + a day) - now is often more than a day."""
+    moments = [50_000.0 + number * 0.7310713 for number in range(40)]
+    assert any((now + DEADLINE_MAX_S) - now > DEADLINE_MAX_S for now in moments), "nothing is tested"
+    for now in moments:
+        mesh = Mesh(2)
+        mesh.run(until=now)
+        effects = mesh.handle("d0", asks_until(DEADLINE_MAX_S))
+        noted = [effect.deadline_in_s for effect in effects if isinstance(effect, fx.JournalPrompt)]
+        told = [message.expires_in_s for _, _, message in requests_of(mesh)]
+        assert len(noted) == len(told) == 1
+        assert all(left is not None and 0 < left <= DEADLINE_MAX_S for left in (*noted, *told))
+
+
+def asks_until(deadline_s: float) -> ev.PromptReceived:
+    options = PromptOptions(layers=1, fanout=1, deadline_s=deadline_s)
+    return ev.PromptReceived(Prompt("p", (ChatMessage(Role.USER, "why?"),), options), ev.ReplyRoute("u1", "0"), 4)
