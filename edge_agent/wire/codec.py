@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError, SchemaValidator, from_json
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check, speaker_of
-from edge_agent.wire.refusing import quick_to_refuse
+from edge_agent.wire.refusing import check_members, quick_to_refuse
 from edge_agent.wire.salvage import Salvage, utf_16_of
 from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, VERSION, check_id
 
@@ -175,6 +175,10 @@ def _read(body: bytes, bytes_max: int, size: int | None) -> dict[str, Any]:
         raise _invalid(f"body: not JSON: {error}{_hint(bare)}") from None
     if not isinstance(value, dict):
         raise _invalid("body: not a JSON object")
+    try:
+        check_members(value)
+    except ValueError as error:
+        raise _invalid(f"body: {error}") from None
     return value
 
 

@@ -51,6 +51,34 @@ def test_a_list_that_fills_a_body_costs_what_its_bytes_cost(kind: type, item: An
         check_cost(body)
 
 
+def objects_in(value: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object in a body, with the names that lead there."""
+    if isinstance(value, dict):
+        yield place, value
+    if isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else (("", one) for one in value):
+            yield from objects_in(inner, f"{place}.{name}")
+
+
+@pytest.mark.parametrize("kind", valid.KINDS, ids=lambda kind: TYPE_NAMES[kind])
+def test_an_object_of_members_that_fill_a_body_costs_what_its_bytes_cost(kind: type) -> None:
+    text = encode(valid.message(random.Random(7), kind))
+    for number in range(len(list(objects_in(json.loads(text))))):
+        fields = json.loads(text)
+        place, filled = list(objects_in(fields))[number]
+        filled |= {f"{name:x}": 0 for name in range((BODY_BYTES_MAX - 2 * len(text)) // 12)}
+        body = json.dumps(fields, ensure_ascii=False).encode()
+        assert 0.7 * BODY_BYTES_MAX < len(body) <= BODY_BYTES_MAX, place
+        check_cost(body)
+
+
+def test_objects_that_are_right_hide_none_that_is_not() -> None:
+    turn = {"role": "user", "content": ""}
+    fields = {"v": 2, "type": "prompt", "prompt_id": "p", "messages": [turn] * 8_000}
+    fields["messages"] += [{f"{number:x}": 0 for number in range(1_000)}]  # type: ignore[operator]  # a list
+    check_cost(json.dumps(fields).encode())
+
+
 def test_names_that_no_message_has_cost_what_their_bytes_cost() -> None:
     fields = {"v": 2, "type": "prompt", **{f"{number:x}": 0 for number in range(20_000)}}
     check_cost(json.dumps(fields).encode())
