@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from edge_agent.cli.mesh_address import find_mesh
-from edge_agent.client import Access
+from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.config import load_config
 from edge_agent.config.surfaces import GatewaySection
 from edge_agent.core.errors import SettingsError
@@ -42,24 +41,23 @@ def keys_file_of(keys_file: Path | None, config: Path | None) -> Path:
     return options_of(load_config(config)).keys_file if config is not None else default_keys_file()
 
 
-def gateway_options(
-    config: Path | None, broker: str | None, mesh: str | None, access: Access, given: Mapping[str, object]
-) -> GatewayOptions:
+def gateway_options(config: Path | None, where: MeshOptions, given: Mapping[str, object]) -> GatewayOptions:
     """Returns what `config` and the command line say together; `given` counts, except for its `None`s.
 
     Raises:
         SettingsError: they contradict each other, or there is no mesh to speak to.
     """
     if config is not None:
-        if broker is not None:
+        if where.broker is not None:
             raise SettingsError("--config names the broker already: leave out --broker, or --config")
         options = options_of(load_config(config))
-        if mesh is not None and mesh != options.mesh:
-            raise SettingsError(f"{config} is of mesh {options.mesh}, not {mesh}")
+        if where.mesh is not None and where.mesh != options.mesh:
+            raise SettingsError(f"{config} is of mesh {options.mesh}, not {where.mesh}")
+        access = where.access()
         if access.username is not None:
             options = replace(options, access=access)
     else:
-        address = find_mesh(broker, mesh, access)
+        address = where.find()
         section = GatewaySection()
         options = GatewayOptions(
             broker=address.broker,

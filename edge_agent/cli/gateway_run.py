@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.cli.terminal import console, print_json, styled
-from edge_agent.client import Access
 from edge_agent.core.errors import SettingsError
 
 LOG_LEVEL_VARIABLE = "MOAMESH_LOG_LEVEL"
@@ -16,9 +16,7 @@ LOG_LEVEL_VARIABLE = "MOAMESH_LOG_LEVEL"
 
 def run(
     config: Path | None,
-    broker: str | None,
-    mesh: str | None,
-    access: Access,
+    where: MeshOptions,
     given: Mapping[str, object],
     *,
     json: bool,
@@ -34,7 +32,7 @@ def run(
         raise SettingsError(f"{error.name} is not installed: pip install 'moamesh[gateway]'") from None
     from edge_agent.cli.gateway_options import gateway_options
 
-    options = gateway_options(config, broker, mesh, access, given)
+    options = gateway_options(config, where, given)
     logging.basicConfig(
         level=os.environ.get(LOG_LEVEL_VARIABLE, "WARNING").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_agent.cli import options as opt
+from edge_agent.cli.mesh_options import MESH_VARIABLE
 from provisioning.errors import ProvisioningError
 
 if TYPE_CHECKING:  # they bring cryptography along, which every command would otherwise load
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they bring cryptography along, which every command would ot
 MeshName = Annotated[
     str | None,
     typer.Option(
-        "--mesh", metavar="NAME", envvar=opt.MESH_VARIABLE, help="Which mesh; not needed where there is only one."
+        "--mesh", metavar="NAME", envvar=MESH_VARIABLE, help="Which mesh; not needed where there is only one."
     ),
 ]
 PassphraseFile = Annotated[

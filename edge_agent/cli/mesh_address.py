@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from edge_agent.adapters.mqtt import TlsFiles
+from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.cli.own_client import own_client
 from edge_agent.client import Access, MeshClient
 from edge_agent.config.broker import read_password_file
@@ -30,57 +30,29 @@ class MeshAddress:
         return MeshClient(self.broker, self.mesh, client_id, access=self.access)
 
 
-def make_access(
-    ca_file: Path | None,
-    cert_file: Path | None,
-    key_file: Path | None,
-    username: str | None,
-    password_file: Path | None,
-    broker_of: str | None,
-) -> Access:
+def make_access(given: MeshOptions) -> Access:
     """Returns what a command line says about getting in.
 
     Raises:
-        SettingsError: options do not fit together, or a file is not there.
+        SettingsError: options do not fit together, or a file is not there or damaged.
     """
-    if (cert_file is None) != (key_file is None):
+    if (given.cert_file is None) != (given.key_file is None):
         raise SettingsError("--cert-file and --key-file belong together")
-    if password_file is not None and username is None:
+    if given.password_file is not None and given.username is None:
         raise SettingsError("--password-file needs --username")
-    for option, file in (("--ca-file", ca_file), ("--cert-file", cert_file), ("--key-file", key_file)):
+    files = {name: getattr(given, name) for name in ("ca_file", "cert_file", "key_file", "crl_file")}
+    for name, file in files.items():
         if file is not None and not file.is_file():
-            raise SettingsError(f"{option} {file}: there is no such file")
-    password = read_password_file(password_file, "--password-file") if password_file is not None else None
-    tls = TlsFiles(*(str(file) if file is not None else None for file in (ca_file, cert_file, key_file)))
+            raise SettingsError(f"--{name.replace('_', '-')} {file}: there is no such file")
+    password = None
+    if given.password_file is not None:
+        password = read_password_file(given.password_file, "--password-file").get_secret_value()
+    tls = TlsFiles(*(str(file) if file is not None else None for file in files.values()))
     try:
-        client_context(tls.ca, tls.certificate, tls.key, None)
+        client_context(tls.ca, tls.certificate, tls.key, tls.revoked)
     except TlsFileError as error:
         raise SettingsError(str(error)) from None
-    return Access(username, password.get_secret_value() if password else None, tls, broker_of or "")
-
-
-def options_again(
-    broker: str | None,
-    mesh: str | None,
-    ca_file: Path | None,
-    cert_file: Path | None,
-    key_file: Path | None,
-    username: str | None,
-    password_file: Path | None,
-    broker_of: str | None,
-) -> tuple[str, ...]:
-    """Returns what was given of these as words of another command line to the same mesh, wherever it was given."""
-    given = {
-        "--broker": broker,
-        "--mesh": mesh,
-        "--ca-file": ca_file,
-        "--cert-file": cert_file,
-        "--key-file": key_file,
-        "--username": username,
-        "--password-file": password_file,
-        "--broker-of": broker_of,
-    }
-    return tuple(word for option, value in given.items() if value is not None for word in (option, str(value)))
+    return Access(given.username, password, tls, given.broker_of or "")
 
 
 def find_mesh(broker: str | None, mesh: str | None, access: Access | None = None) -> MeshAddress:

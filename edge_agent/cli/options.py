@@ -9,89 +9,9 @@ import typer
 
 from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX, OUTPUT_TOKENS_MAX
 
-BROKER_VARIABLE = "MOAMESH_BROKER__URLS"
-MESH_VARIABLE = "MOAMESH_DEVICE__MESH"
-"""Where a user may keep --broker and --mesh: the same variables that set them for a device."""
-
-_MESH = "Mesh"
 _PROMPT = "Prompt"
 _FLEET = "Local devices"
 
-Broker = Annotated[
-    str | None,
-    typer.Option(
-        "--broker",
-        metavar="URL",
-        envvar=BROKER_VARIABLE,
-        rich_help_panel=_MESH,
-        help="mqtt://host:port or mqtts://host:port, nodes of one cluster with commas between; by default the local "
-        "mesh that `moamesh up` runs.",
-    ),
-]
-Mesh = Annotated[
-    str | None,
-    typer.Option("--mesh", metavar="NAME", envvar=MESH_VARIABLE, rich_help_panel=_MESH, help="Name of the mesh."),
-]
-CaFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--ca-file",
-        metavar="FILE",
-        envvar="MOAMESH_BROKER__CA_FILE",
-        rich_help_panel=_MESH,
-        help="mqtts: the mesh's authority (PEM); by default those that the system trusts.",
-    ),
-]
-CertFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--cert-file",
-        metavar="FILE",
-        envvar="MOAMESH_BROKER__CERT_FILE",
-        rich_help_panel=_MESH,
-        help="mqtts: a certificate of one's own (PEM), with --key-file.",
-    ),
-]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--key-file",
-        metavar="FILE",
-        envvar="MOAMESH_BROKER__KEY_FILE",
-        rich_help_panel=_MESH,
-        help="mqtts: the certificate's private key (PEM).",
-    ),
-]
-Username = Annotated[
-    str | None,
-    typer.Option(
-        "--username",
-        metavar="LOGIN",
-        envvar="MOAMESH_BROKER__USERNAME",
-        rich_help_panel=_MESH,
-        help="How to log in, as `moamesh user add` shows it (user.NAME).",
-    ),
-]
-PasswordFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--password-file",
-        metavar="FILE",
-        envvar="MOAMESH_BROKER__PASSWORD_FILE",
-        rich_help_panel=_MESH,
-        help="A file with the password in its first line.",
-    ),
-]
-BrokerOf = Annotated[
-    str | None,
-    typer.Option(
-        "--broker-of",
-        metavar="DEVICE",
-        envvar="MOAMESH_BROKER_OF",
-        rich_help_panel=_MESH,
-        help="mqtts: the broker is this device's own, whose certificate names the device, not the address.",
-    ),
-]
 Layers = Annotated[
     int | None,
     typer.Option(

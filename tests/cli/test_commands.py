@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent.cli.main import app
-from edge_agent.cli.options import BROKER_VARIABLE
+from edge_agent.cli.mesh_options import BROKER_VARIABLE
 from edge_agent.cli.overrides import parse_overrides
 from edge_agent.core.errors import SettingsError
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from broker.mosquitto import MosquittoBroker
-from edge_agent.cli.mesh_address import find_mesh, make_access
+from edge_agent.cli.mesh_address import find_mesh
+from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.device_process import DeviceProcess
@@ -24,8 +25,8 @@ pytestmark = pytest.mark.broker
 
 
 @contextlib.asynccontextmanager
-async def secured(folder: Path) -> AsyncIterator[list[str]]:
-    """A mesh of one device, and the options with which user alice reaches it."""
+async def secured(folder: Path) -> AsyncIterator[tuple[SecuredMesh, list[str]]]:
+    """A mesh of one device, and the options with which its broker is reached."""
     mesh = SecuredMesh(folder, "test")
     badge, alice = mesh.device("kitchen"), mesh.user("alice")
     files = mesh.broker_files(folder / "broker")
@@ -48,13 +49,13 @@ async def secured(folder: Path) -> AsyncIterator[list[str]]:
         await agent.start()
         try:
             url = f"mqtts://{HOST}:{files.config.listeners.passwords}"
-            yield ["--broker", url, "--mesh", "test", "--ca-file", str(mesh.ca)]
+            yield mesh, ["--broker", url, "--mesh", "test", "--ca-file", str(mesh.ca)]
         finally:
             await agent.stop()
 
 
 async def test_a_user_asks_and_looks_over_tls_with_a_password(tmp_path: Path, home: dict[str, str]) -> None:
-    async with secured(tmp_path) as where:
+    async with secured(tmp_path) as (_, where):
         login = ["--username", "user.alice", "--password-file", str(tmp_path / "password")]
         asked = await _run(home, "ask", "why?", "--device", "kitchen", "--layers", "0", "--json", *where, *login)
         assert asked.returncode == 0, asked.stderr
@@ -84,26 +85,33 @@ async def _run(home: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     [
         ({"cert_file": Path(__file__)}, "--cert-file and --key-file belong together"),
         ({"password_file": Path(__file__)}, "--password-file needs --username"),
+        ({"crl_file": Path("/nowhere/crl.pem")}, "--crl-file /nowhere/crl.pem: there is no such file"),
+        ({"crl_file": Path(__file__)}, "is not PEM"),
         ({"ca_file": Path("/nowhere/ca.pem")}, "--ca-file /nowhere/ca.pem: there is no such file"),
         ({"username": "user.a", "password_file": Path("/nowhere/p")}, "--password-file /nowhere/p: No such file"),
     ],
 )
 def test_options_that_do_not_fit_are_one_clear_line(options: dict[str, Path | str], says: str) -> None:
-    given = dict.fromkeys(("ca_file", "cert_file", "key_file", "username", "password_file", "broker_of"))
     with pytest.raises(SettingsError, match=says):
-        make_access(**{**given, **options})  # type: ignore[arg-type]  # by name
+        MeshOptions(**options).access()  # type: ignore[arg-type]  # by name
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("sk-12345\n")
-    access = make_access(None, None, None, "user.alice", tmp_path / "password", None)
+    access = MeshOptions(username="user.alice", password_file=tmp_path / "password").access()
     assert access.password == "sk-12345"
     assert "sk-12345" not in repr(find_mesh("mqtts://h", "home", access))
 
 
-def test_no_command_of_a_user_takes_a_revocation_list(tmp_path: Path) -> None:
-    """Should one, docs/SECURITY.md is to say so."""
-    mesh = SecuredMesh(tmp_path)
-    access = make_access(mesh.ca, None, None, None, None, None)
-    assert access.tls is not None
-    assert (access.tls.ca, access.tls.revoked) == (str(mesh.ca), None)
+async def test_a_command_with_the_revocation_list_tells_a_stolen_brokers_key_no_password(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    async with secured(tmp_path) as (mesh, where):
+        login = ["--username", "user.alice", "--password-file", str(tmp_path / "password")]
+        login += ["--crl-file", str(mesh.crl)]
+        looked = await _run(home, "status", "--once", *where, *login)
+        assert looked.returncode == 0, looked.stderr
+        mesh.revoke(mesh.server)
+        refused = await _run(home, "status", "--once", *where, *login)
+        assert refused.returncode == 2
+        assert "revoked" in refused.stderr

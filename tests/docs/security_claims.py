@@ -506,10 +506,10 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/adapters/test_mqtt_trust.py::test_a_revoked_broker_hears_nothing",
         "tests/adapters/test_mqtt_trust.py::test_users_programs_and_the_operators_look_at_the_list_that_they_are_given",
         "tests/gateway/test_secured.py::test_a_gateway_looks_at_the_revocation_list_of_its_settings",
+        "tests/cli/test_mesh_access.py::test_a_command_with_the_revocation_list_tells_a_stolen_brokers_key_no_password",
         "tests/broker/test_revocation.py::test_at_a_mosquitto_that_all_share",
     ),
-    "Users' commands (`moamesh ask`), browsers and phones": (
-        "tests/cli/test_mesh_access.py::test_no_command_of_a_user_takes_a_revocation_list",
+    "Browsers and phones look at none": (
         "tests/provisioning/test_ledger.py::test_a_revoked_page_is_marked_and_not_on_the_list_of_those_who_do_not_know_its_authority",
     ),
     "The list cannot be filled by a member": (

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent.cli.main import app
-from edge_agent.cli.options import BROKER_VARIABLE, MESH_VARIABLE
+from edge_agent.cli.mesh_options import BROKER_VARIABLE, MESH_VARIABLE
 from provisioning.mesh import MeshFolder
 
 

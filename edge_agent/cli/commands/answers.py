@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
+from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
 
 
+@takes_mesh
 def answers(
     prompt_id: Annotated[
         str, typer.Argument(metavar="ID", help="One prompt, with its whole answer; without it the last ones.")
@@ -24,14 +26,8 @@ def answers(
     ] = "",
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, max=1_000, help="Lines at most.")] = 20,
     json: opt.Json = False,
-    broker: opt.Broker = None,
-    mesh: opt.Mesh = None,
-    ca_file: opt.CaFile = None,
-    cert_file: opt.CertFile = None,
-    key_file: opt.KeyFile = None,
-    username: opt.Username = None,
-    password_file: opt.PasswordFile = None,
-    broker_of: opt.BrokerOf = None,
+    *,
+    where: MeshOptions,
 ) -> None:
     """Fetch answers that were missed: of one prompt by its id, or a list of the last ones.
 
@@ -44,10 +40,7 @@ def answers(
     from edge_agent.analysis.durations import parse_duration
     from edge_agent.cli.answers import Wanted, show_answers
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.mesh_address import find_mesh, make_access
 
     since_s = parse_duration(since) if since is not None else None
-    access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
-    address = find_mesh(broker, mesh, access)
     wanted = Wanted(prompt_id, device, client, since_s, count, json)
-    raise typer.Exit(run_async(show_answers(address, wanted)))
+    raise typer.Exit(run_async(show_answers(where.find(), wanted)))

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
+from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
 
 
+@takes_mesh
 def ask(
     prompt: Annotated[str | None, typer.Argument(help='What to ask; "-" or nothing reads standard input.')] = None,
     device: Annotated[
@@ -30,14 +32,8 @@ def ask(
         bool, typer.Option("--raw", help="Markdown as it came, also on a terminal; without one it always is.")
     ] = False,
     json: opt.Json = False,
-    broker: opt.Broker = None,
-    mesh: opt.Mesh = None,
-    ca_file: opt.CaFile = None,
-    cert_file: opt.CertFile = None,
-    key_file: opt.KeyFile = None,
-    username: opt.Username = None,
-    password_file: opt.PasswordFile = None,
-    broker_of: opt.BrokerOf = None,
+    *,
+    where: MeshOptions,
 ) -> None:
     """Ask the mesh. The answer goes to stdout as Markdown, what made it to stderr.
 
@@ -48,7 +44,6 @@ def ask(
     """
     from edge_agent.cli.asking import Question, ask_one, read_prompt
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.mesh_address import find_mesh, make_access, options_again
     from edge_agent.cli.results import prompt_options
 
     text = read_prompt(prompt)
@@ -61,8 +56,5 @@ def ask(
         temperature=temperature,
         seed=seed,
     )
-    access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
-    address = find_mesh(broker, mesh, access)
     question = Question(text, wanted, device, system, stream=stream, raw=raw, json=json)
-    options = options_again(broker, mesh, ca_file, cert_file, key_file, username, password_file, broker_of)
-    raise typer.Exit(run_async(ask_one(address, question, options)))
+    raise typer.Exit(run_async(ask_one(where.find(), question, where.again())))

@@ -8,6 +8,7 @@ import typer
 
 from edge_agent.cli import gateway_flags as flag
 from edge_agent.cli import options as opt
+from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
 
 app = typer.Typer(invoke_without_command=True)
 key_app = typer.Typer(help="API keys: who may use the gateway.", no_args_is_help=True)
@@ -15,6 +16,7 @@ app.add_typer(key_app, name="key")
 
 
 @app.callback()
+@takes_mesh
 def gateway(
     context: typer.Context,
     config: flag.Config = None,
@@ -32,14 +34,8 @@ def gateway(
     key_share: flag.KeyShare = None,
     stop_timeout: flag.StopTimeout = None,
     json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON on stdout.")] = False,
-    broker: opt.Broker = None,
-    mesh: opt.Mesh = None,
-    ca_file: opt.CaFile = None,
-    cert_file: opt.CertFile = None,
-    key_file: opt.KeyFile = None,
-    username: opt.Username = None,
-    password_file: opt.PasswordFile = None,
-    broker_of: opt.BrokerOf = None,
+    *,
+    where: MeshOptions,
 ) -> None:
     """Serve the mesh as a model: http://127.0.0.1:8080/v1 for OpenAI clients, the app's page, /docs.
 
@@ -48,9 +44,7 @@ def gateway(
     if context.invoked_subcommand is not None:
         return
     from edge_agent.cli.gateway_run import run
-    from edge_agent.cli.mesh_address import make_access
 
-    access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
     given = {
         "device_id": device,
         "host": host,
@@ -66,7 +60,7 @@ def gateway(
         "caller_share": key_share,
         "stop_timeout_s": stop_timeout,
     }
-    run(config, broker, mesh, access, given, json=json)
+    run(config, where, given, json=json)
 
 
 @key_app.command("add")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
+from edge_agent.cli.membership import MeshName
 
 _WHERE = "Addresses"
 _CODE = "Code"
@@ -21,7 +22,7 @@ def pair(
             "--device", "-D", metavar="ID", help="May ask this device; repeatable. Without: as before, or all."
         ),
     ] = None,
-    mesh: opt.Mesh = None,
+    mesh: MeshName = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the secret back; live sessions end.")] = False,
     app_url: Annotated[
         str | None,

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
+from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
 
 PROMPT_DEADLINE_S = 600.0  # a batch is patient: prompts wait for each other
 
 
+@takes_mesh
 def run_prompts(
     file: Annotated[Path, typer.Argument(help="JSON list of {instruction, dataset}, as AlpacaEval has it.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Answers, in AlpacaEval's form.")],
@@ -35,14 +37,8 @@ def run_prompts(
     model: opt.Model = None,
     service: opt.Service = "exponential:1.0",
     json: opt.Json = False,
-    broker: opt.Broker = None,
-    mesh: opt.Mesh = None,
-    ca_file: opt.CaFile = None,
-    cert_file: opt.CertFile = None,
-    key_file: opt.KeyFile = None,
-    username: opt.Username = None,
-    password_file: opt.PasswordFile = None,
-    broker_of: opt.BrokerOf = None,
+    *,
+    where: MeshOptions,
 ) -> None:
     """Answer a file of prompts, on local devices unless --broker names a mesh.
 
@@ -51,7 +47,6 @@ def run_prompts(
     from edge_agent.cli.batch import Pace
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
     from edge_agent.cli.local_mesh import make_plan
-    from edge_agent.cli.mesh_address import find_mesh, make_access
     from edge_agent.cli.prompt_file import read_prompts
     from edge_agent.cli.prompts_command import run_and_report
     from edge_agent.cli.prompts_run import PromptsRun
@@ -68,9 +63,8 @@ def run_prompts(
     run = PromptsRun(read_prompts(file, limit), wanted, pace, output, resume)
     said = console(stderr=True)
     plan = None
-    if broker is None:
+    if where.broker is None:
         plan = make_plan(said, devices=devices, engine=engine, models=model, service=service)
-    access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
-    address = find_mesh(broker, mesh, access) if broker is not None else None
+    address = where.find() if where.broker is not None else None
     if not run_async(run_and_report(said, run, plan, address, report=report, json=json)):
         raise typer.Exit(NOT_ANSWERED)

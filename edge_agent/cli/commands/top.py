@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_agent.cli import options as opt
+from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
 
 
 class ThemeName(StrEnum):
@@ -18,18 +18,13 @@ class ThemeName(StrEnum):
     LIGHT = "light"
 
 
+@takes_mesh
 def top(
     theme: Annotated[
         ThemeName, typer.Option("--theme", help="Colours for a dark or a light terminal; auto asks the terminal.")
     ] = ThemeName.AUTO,
-    broker: opt.Broker = None,
-    mesh: opt.Mesh = None,
-    ca_file: opt.CaFile = None,
-    cert_file: opt.CertFile = None,
-    key_file: opt.KeyFile = None,
-    username: opt.Username = None,
-    password_file: opt.PasswordFile = None,
-    broker_of: opt.BrokerOf = None,
+    *,
+    where: MeshOptions,
 ) -> None:
     """Watch the mesh full-screen: queues, load and margin of every device, with graphs and alerts.
 
@@ -38,7 +33,6 @@ def top(
     import sys
 
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.mesh_address import find_mesh, make_access
     from edge_agent.core.errors import SettingsError
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -49,5 +43,4 @@ def top(
         if not (error.name or "").startswith("textual"):
             raise
         raise SettingsError("moamesh top needs Textual: pip install 'moamesh[top]'") from None
-    access = make_access(ca_file, cert_file, key_file, username, password_file, broker_of)
-    run_async(show_top(find_mesh(broker, mesh, access), theme.value))
+    run_async(show_top(where.find(), theme.value))
