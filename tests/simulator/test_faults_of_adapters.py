@@ -30,7 +30,7 @@ SHOWN = [
     ("running-deadline", "endless,loss", "no item runs past its deadline"),
     ("lost-origin", "crash,loss", "nobody works for a device that is gone"),
     # 256 other answers, and the same prompt was inferred a second time
-    ("answers-kept", "repeats", "no prompt is worked on again while its answer is kept"),
+    ("answers-kept", "repeats", "no prompt is worked on again, nor called gone, while its answer is kept"),
     # a card that takes seconds: what is said before the write ends
     ("journal-before-receipt", "card", "a durable receipt holds"),
     ("journal-before-answer", "card", "every accepted prompt ends exactly once"),
