@@ -86,6 +86,7 @@ class Twins:
         if later:
             self._context.out.append(TwinFound(detail, self._aside_s))
             self._aside_s = min(2 * self._aside_s, _ASIDE_MAX_S)
+            self._findings = 0  # what is kept when it comes back may be the last word of one that has gone
         elif not known:
             self._context.out.append(TwinFound(detail, None))
 

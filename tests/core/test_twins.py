@@ -167,3 +167,17 @@ def test_a_device_that_stops_names_nobody(early: One, late: One) -> None:
     early.handle(ev.StopRequested())
     early.hear(late)
     assert not early.named
+
+
+def test_who_comes_back_stays_though_the_broker_kept_the_last_word_of_one_that_has_gone(early: One, late: One) -> None:
+    for _ in range(2):
+        late.connect()
+        late.hear(early, retained=True)
+    assert [found.aside_s for found in late.found] == [60.0]
+    late.now += 60.0
+    late.connect()
+    late.hear(early, OFFLINE, retained=True)
+    assert len(late.found) == 1, "it may have left its will and gone"
+    late.connect()
+    late.hear(early, retained=True)
+    assert [found.aside_s for found in late.found] == [60.0, 120.0], "it has spoken again meanwhile"

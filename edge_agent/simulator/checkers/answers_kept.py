@@ -22,10 +22,9 @@ _CROWD = "me/"
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """When a prompt ended, and how many bytes of answers there were before it: of all, and of its holder."""
+    """When a prompt ended, and how many bytes of answers its holder had had before it."""
 
     at: float
-    bytes: int
     own_bytes: int
 
 
@@ -33,7 +32,7 @@ class AnswersKept(Checker):
     """Remembers every end for as long as the device promises to: for a time, and within a bound in bytes.
 
     Over the bound who keeps most gives first: an end may go only when its holder has had about its share of the bound
-    since. Clients without a name share theirs, and are promised nothing but the bound as a whole.
+    since. Clients without a name share theirs, and are promised nothing.
     """
 
     name = "no prompt is worked on again, nor called gone, while its answer is kept"
@@ -43,7 +42,6 @@ class AnswersKept(Checker):
         self._kept_s = settings.answers_kept_s
         self._bytes_max = settings.answers_bytes_max
         self._ended: dict[Key, _Ended] = {}
-        self._bytes: Counter[int] = Counter()
         self._own_bytes: dict[int, Counter[str]] = {}
         self._size: dict[Key, int] = {}
         self._unkept: set[Key] = set()
@@ -101,16 +99,13 @@ class AnswersKept(Checker):
     def _note(self, key: Key, now: float, size: int) -> None:
         own = self._own_bytes.setdefault(key[0], Counter())
         holder = _holder(key[1])
-        self._ended[key] = _Ended(now, self._bytes[key[0]], own[holder])
-        self._bytes[key[0]] += size
+        self._ended[key] = _Ended(now, own[holder])
         own[holder] += size
 
     def _is_to_be_known(self, key: Key, now: float) -> bool:
         ended = self._ended.get(key)
         if ended is None or now >= ended.at + self._kept_s:
             return False
-        if self._bytes[key[0]] - ended.bytes <= self._bytes_max / 2:
-            return True
         own, holder = self._own_bytes[key[0]], _holder(key[1])
         return holder != _CROWD and own[holder] - ended.own_bytes <= self._bytes_max / (2 * len(own))
 

@@ -129,7 +129,7 @@ class EndsOnce(Checker):
     def _ended(self, key: Key, answer: Answer) -> None:
         if self._ends.get(key) == answer:
             return  # a disk that refused it is well again, and is given it anew
-        if self._is_cut(key, answer):
+        if key in self._ends and is_cut_of(answer, self._ends[key]):
             self._ends[key] = answer
             self._writing.add(key)
             return
@@ -140,16 +140,6 @@ class EndsOnce(Checker):
         self._ends[key] = answer
         self._writing.add(key)
         self._unwritten_ends.add(key)
-
-    def _is_cut(self, key: Key, answer: Answer) -> bool:
-        """Whether an end is the known one with less text or without its records: too large for another broker."""
-        known = self._ends.get(key)
-        if known is None or len(answer.text) > len(known.text):
-            return False
-        if answer.provenance == known.provenance:
-            return replace(known, text=answer.text) == answer
-        bare = replace(known, text=answer.text, detail=answer.detail, provenance=without_records(known.provenance))
-        return bare == answer and answer.detail.startswith(known.detail) and LEFT_OUT in answer.detail
 
     def _sent(self, key: Key, answer: Answer) -> None:
         if key not in self._ends or key in self._writing:
@@ -164,3 +154,13 @@ class EndsOnce(Checker):
             self._ends.pop(key, None)
         for kept in (self._receipted, self._told, self._unwritten, self._unwritten_ends, self._writing):
             kept -= keys
+
+
+def is_cut_of(answer: Answer, known: Answer) -> bool:
+    """Whether an end is the known one with less text or without its records: too large for another broker."""
+    if len(answer.text) > len(known.text):
+        return False
+    if answer.provenance == known.provenance:
+        return replace(known, text=answer.text) == answer
+    bare = replace(known, text=answer.text, detail=answer.detail, provenance=without_records(known.provenance))
+    return bare == answer and answer.detail.startswith(known.detail) and LEFT_OUT in answer.detail

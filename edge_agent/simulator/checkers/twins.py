@@ -41,6 +41,7 @@ class Twins(Checker):
                 found.add(self._connections[device])
                 if len(found) >= _SURE:
                     self._sure_at[device] = now
+                    found.clear()  # once it is back, the other may have gone
 
     def taken_over(self, device: int, now: float) -> None:
         """A device has taken over its twin's session."""

@@ -82,6 +82,8 @@ def _outage(mesh: FaultMesh) -> None:
         mesh.network.forget_kept()
 
     def back() -> None:
+        if mesh.broker.up:
+            return  # another outage has ended, or all faults have
         mesh.trace.note(mesh.now, "the broker is back")
         mesh.broker.back()
         for device in range(mesh.cluster.size):

@@ -24,7 +24,8 @@ _FEW = 4  # kinds asked for by name: so few are in every seed
 _FIRST_KINDS = 13  # those of before, whose draws stay
 _SHARED_KINDS = 25  # up to these the later ones share a stream; each that came after them has its own
 _KEPT_ENDS = 8  # that there is room for where there are floods, or as many as places: so few that one fills it
-_LONG_OWED = frozenset((FaultKind.SIZES, FaultKind.JOURNAL))  # what is large or waits for a disk needs more
+_LONG_OWED = frozenset((FaultKind.SIZES, FaultKind.JOURNAL, FaultKind.CARD, FaultKind.REPEATS))
+"""With these ends are large, many, or wait for a disk: they need more room, or some would go untold."""
 _REPEATED_PROMPTS = (280, 400)  # more than the 256 answers that were once kept
 
 
