@@ -192,8 +192,9 @@ export interface AnswersPage {
 }
 
 /**
- * What a device says of itself, in its own gossip and presence and carried on by others. Which is newer, the
- * incarnation and then the heartbeat say (`core.incarnations`).
+ * What a device says of itself, in its own gossip and presence and carried on by others.
+ *
+ * The incarnation and then the heartbeat say which is newer (`core.incarnations`).
  */
 export interface PeerEntry {
   device_id: string;
