@@ -229,3 +229,5 @@ class Ends:
     def _forget(self, end: End) -> None:
         self._sending -= end.state is EndState.SENDING
         self._kept.forget(end)
+        if not self._kept.open:
+            self._context.timers.clear(TIMER)

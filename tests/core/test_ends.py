@@ -8,9 +8,9 @@ import pytest
 
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
-from edge_agent.core.ends import RETRY_S, SENDING_MAX
+from edge_agent.core.ends import RETRY_S, SENDING_MAX, TIMER
 from edge_agent.core.health import Part
-from edge_agent.core.messages import Answer, PromptReceipt
+from edge_agent.core.messages import DEADLINE_MAX_S, Answer, AnswersQuery, PromptReceipt
 from edge_agent.core.states import Outcome
 from tests.core.mesh import QUIET, Mesh
 
@@ -264,3 +264,15 @@ def test_an_end_is_cut_to_what_the_broker_takes_that_came_back(its_state: str, j
     assert 0 < len(told.text) < 8_192, "as much of it as fits"
     if journal:
         assert journalled_ends(mesh)[-1].answer == told, "a restart repeats what was told"
+
+
+def test_nothing_waits_for_an_end_that_is_forgotten_before_any_broker_took_it() -> None:
+    mesh = Mesh(1)
+    mesh.broker_takes = lambda device: False
+    mesh.ask("d0", layers=0)
+    mesh.run(until=3.0)
+    assert TIMER in mesh.agents["d0"]._context.timers, "it is to be sent again"
+    mesh.now += DEADLINE_MAX_S + 60.0
+    mesh.handle("d0", ev.AnswersQueryReceived(AnswersQuery("q"), ev.ReplyRoute("u2", "0")))
+    assert mesh.agents["d0"].outstanding()["ends to tell"] == 0
+    assert TIMER not in mesh.agents["d0"]._context.timers
