@@ -61,10 +61,8 @@ def _taken(lines: Mapping[str, deque[Row]], held: dict[str, int], newest: Row | 
     """Yields the numbers and sizes of the rows of these lines in the order in which they go."""
 
     def can_give(holder: str) -> bool:
-        line = lines.get(holder)
-        return (
-            line is not None and len(line) > 0 and line[0] is not newest
-        )  # which stands last: first only where it is alone
+        line = lines.get(holder, deque())
+        return bool(line) and line[0] is not newest  # the newest stands last: first only where it is alone
 
     while holder := greatest(held, can_give):
         number, _, size, _ = lines[holder].popleft()
