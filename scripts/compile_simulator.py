@@ -158,7 +158,7 @@ def compile_package(folder: Path) -> None:
 
     if is_current(folder):
         return
-    print("Compiling the simulator for this machine (a minute)", flush=True)
+    print("Compiling the simulator for this machine (7 minutes of one core)", flush=True)
     version = source_hash()
     modules = copy_package(folder)
     os.chdir(folder)  # where setuptools builds, and away from this project's own settings
