@@ -152,7 +152,7 @@ def copy_package(folder: Path) -> list[str]:
 
 
 def compile_package(folder: Path) -> None:
-    """Fills `folder`, or leaves it alone if it is of these very sources. Takes a minute and a C compiler."""
+    """Fills `folder`, or leaves it alone if it is of these very sources. Takes minutes and a C compiler."""
     from mypyc.build import mypycify  # not installed everywhere: a copy can be made without it
     from setuptools import setup
 
