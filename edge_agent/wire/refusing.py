@@ -41,5 +41,11 @@ def check_members(body: dict[str, Any]) -> None:
                 raise ValueError(f"an object with {len(one)} members; no message has more than {MEMBERS_MAX} in one")
         level = [
             *[one[name] for one in objects for name in one if one[name].__class__ in _NESTED],
-            *[inner for one in level if one.__class__ is list for inner in one if inner.__class__ in _NESTED],
+            *[
+                inner
+                for one in level
+                if one.__class__ is list
+                for inner in one[:OBJECTS_MAX]
+                if inner.__class__ in _NESTED
+            ],
         ]

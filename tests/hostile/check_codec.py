@@ -24,7 +24,7 @@ from edge_agent.wire.refusing import OBJECTS_MAX
 from edge_agent.wire.topics import is_id
 
 CALLS_MAX = 2 * OBJECTS_MAX  # of functions for one body, however large: each object in it is looked at, no byte is
-PEAK_PER_BYTE = 80  # bytes of memory while one is read: an empty list of two bytes takes 64, read twice
+PEAK_PER_BYTE = 96  # bytes of memory while one is read: an empty list of three bytes takes 64 and more, several times
 PEAK_BASE = 128 * 1024
 WHOLE = 2**22  # room to write anew what was read: what was left out is written with its default
 _USER_MESSAGES = get_args(m.UserMessage)
