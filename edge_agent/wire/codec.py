@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError, SchemaValidator, from_json
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check, speaker_of
-from edge_agent.wire.refusing import check_members, quick_to_refuse
+from edge_agent.wire.refusing import WrongNameError, check_names, quick_to_refuse
 from edge_agent.wire.salvage import Salvage, utf_16_of
 from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, VERSION, check_id
 
@@ -175,10 +175,6 @@ def _read(body: bytes, bytes_max: int, size: int | None) -> dict[str, Any]:
         raise _invalid(f"body: not JSON: {error}{_hint(bare)}") from None
     if not isinstance(value, dict):
         raise _invalid("body: not a JSON object")
-    try:
-        check_members(value)
-    except ValueError as error:
-        raise _invalid(f"body: {error}") from None
     return value
 
 
@@ -211,8 +207,11 @@ def _validate(kind: type, fields: dict[str, Any]) -> Any:  # an instance of `kin
     # written as Infinity and refused then; as null it would pass for an optional field.
     message: Any
     try:
+        check_names(kind, fields)
         message = _VALIDATORS[kind].validate_json(to_json(fields, inf_nan_mode="constants"))
         check(message)
+    except WrongNameError as error:
+        raise _invalid(f"{_short(error.place)}: {error.what}") from None
     except ValidationError as error:
         raise _invalid(_first_error(error)) from None
     except (ValueError, PydanticSerializationError) as error:
@@ -223,8 +222,6 @@ def _validate(kind: type, fields: dict[str, Any]) -> Any:  # an instance of `kin
 def _first_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "body"
-    if first["type"] == "unexpected_keyword_argument":
-        return f"{_short(place)}: no such field"
     return f"{_short(place)}: {first['msg'].removeprefix('Value error, ')}"
 
 

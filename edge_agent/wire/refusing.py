@@ -1,17 +1,42 @@
 """How to say no at the first reason.
 
-pydantic goes on to the end of a list and keeps a line for every wrong item of it. Only the first line is ever told, and
-a body of 256 KiB may hold a list of 80,000 empty objects: 720,000 lines, of seconds and hundreds of megabytes. An
-object of 25,000 members that nobody knows takes 40 megabytes.
+pydantic goes on to the end and keeps a line for every wrong item of a list, every unknown name and every missing one,
+each with a copy of what it was found in. Only the first line is ever told, and a body of 256 KiB may hold 80,000 empty
+objects (720,000 lines, of seconds and hundreds of megabytes), 25,000 unknown names (40 megabytes), or an unknown list
+of empty ones beside which 27 fields are missing (128 megabytes). So lists are given up at their first wrong item, and
+names are looked at before pydantic sees any.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, TypeAlias, Union, final, get_args, get_origin, get_type_hints
 
-MEMBERS_MAX: Final = 64  # of one object: more than twice what any class of ours has fields
-OBJECTS_MAX: Final = 8_192  # that are looked at, the outer ones first: with these no room is left for a large one
-_NESTED = (dict, list)
+_Place: TypeAlias = tuple[Any, ...]
+"""Where something stands: (the place around it, its name or number); () is the body itself."""
+_Placed: TypeAlias = tuple[_Place, dict[str, Any]]
+
+
+class WrongNameError(ValueError):
+    """An object names what its class does not, or leaves out what it must: where, and which of both."""
+
+    def __init__(self, place: str, what: str) -> None:
+        super().__init__(f"{place}: {what}")
+        self.place = place
+        self.what = what
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What an object of a class may and must name, and which of it are objects again, so many lists deep."""
+
+    known: frozenset[str]
+    required: tuple[str, ...]
+    nested: tuple[tuple[str, int, type], ...]
 
 
 def quick_to_refuse(schema: Any) -> Any:
@@ -24,28 +49,65 @@ def quick_to_refuse(schema: Any) -> Any:
     return schema
 
 
-def check_members(body: dict[str, Any]) -> None:
-    """Refuses an object of more members than a message has fields, before pydantic keeps a line for each of them.
+def check_names(kind: type, body: dict[str, Any]) -> None:
+    """Looks at the names in a body of this class and in the objects within it. Their values are pydantic's to look at.
 
     Raises:
-        ValueError: there is such an object, within the body or itself.
+        WrongNameError: one is not known, or missing.
     """
-    looked_at = 0
-    level: list[Any] = [body]
-    while level and looked_at < OBJECTS_MAX:
-        level = level[: OBJECTS_MAX - looked_at]
-        looked_at += len(level)
-        objects = [one for one in level if one.__class__ is dict]
-        for one in objects:
-            if len(one) > MEMBERS_MAX:
-                raise ValueError(f"an object with {len(one)} members; no message has more than {MEMBERS_MAX} in one")
-        level = [
-            *[one[name] for one in objects for name in one if one[name].__class__ in _NESTED],
-            *[
-                inner
-                for one in level
-                if one.__class__ is list
-                for inner in one[:OBJECTS_MAX]
-                if inner.__class__ in _NESTED
-            ],
-        ]
+    _check(kind, [((), body)])
+
+
+def _check(kind: type, objects: list[_Placed]) -> None:
+    """Checks all objects of one class together: a body may hold thousands, and a call for each would cost more."""
+    names = _names_of(kind)
+    known, required = names.known, names.required
+    for place, one in objects:
+        for name in one:
+            if name not in known:
+                raise WrongNameError(_path((place, name)), "no such field")
+        for name in required:
+            if name not in one:
+                raise WrongNameError(_path((place, name)), "Field required")
+    for name, depth, inner in names.nested:
+        found: list[tuple[_Place, Any]] = [((place, name), one[name]) for place, one in objects if name in one]
+        for _ in range(depth):
+            found = [
+                ((place, index), item)
+                for place, items in found
+                if items.__class__ is list
+                for index, item in enumerate(items)
+            ]
+        below = [(place, item) for place, item in found if item.__class__ is dict]
+        if below:
+            _check(inner, below)
+
+
+@cache
+def _names_of(kind: type) -> _Names:
+    known = fields(kind)
+    hints = get_type_hints(kind)
+    required = (one.name for one in known if one.default is MISSING and one.default_factory is MISSING)
+    nested = ((one.name, depth, inner) for one in known for depth, inner in _classes_in(hints[one.name]))
+    return _Names(frozenset(one.name for one in known), tuple(required), tuple(nested))
+
+
+def _classes_in(hint: Any, depth: int = 0) -> Iterator[tuple[int, type]]:
+    """Yields the classes in an annotation, each with the number of lists around it."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        yield depth, hint
+    elif get_origin(hint) in (Union, UnionType):
+        for one in get_args(hint):
+            yield from _classes_in(one, depth)
+    elif get_origin(hint) is tuple:
+        for one in get_args(hint)[:1]:
+            yield from _classes_in(one, depth + 1)
+
+
+def _path(place: _Place) -> str:
+    """Returns a place as names and numbers with dots between."""
+    parts: list[str] = []
+    while place:
+        place, last = place
+        parts.append(str(last))
+    return ".".join(reversed(parts))

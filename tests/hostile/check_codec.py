@@ -10,7 +10,7 @@ from typing import get_args
 
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
-from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, speaker_of
+from edge_agent.wire.checks import ENTRIES_MAX, MESSAGE_ID_LENGTH_MAX, speaker_of
 from edge_agent.wire.codec import (
     DETAIL_LENGTH_MAX,
     TYPE_NAMES,
@@ -20,11 +20,10 @@ from edge_agent.wire.codec import (
     decode_prompt,
     encode,
 )
-from edge_agent.wire.refusing import OBJECTS_MAX
 from edge_agent.wire.topics import is_id
 
-CALLS_MAX = 2 * OBJECTS_MAX  # of functions for one body, however large: each object in it is looked at, no byte is
-PEAK_PER_BYTE = 96  # bytes of memory while one is read: an empty list of three bytes takes 64 and more, several times
+CALLS_MAX = 32 * ENTRIES_MAX  # of functions for one body, however large: each entry of a view is looked at, no byte is
+PEAK_PER_BYTE = 80  # bytes of memory while one is read: an empty list of two bytes takes 64, read twice
 PEAK_BASE = 128 * 1024
 WHOLE = 2**22  # room to write anew what was read: what was left out is written with its default
 _USER_MESSAGES = get_args(m.UserMessage)

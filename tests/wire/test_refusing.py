@@ -72,6 +72,20 @@ def test_an_object_of_members_that_fill_a_body_costs_what_its_bytes_cost(kind: t
         check_cost(body)
 
 
+@pytest.mark.parametrize("kind", valid.KINDS, ids=lambda kind: TYPE_NAMES[kind])
+def test_what_is_missing_beside_a_large_value_costs_no_copy_of_it_each(kind: type) -> None:
+    text = encode(valid.message(random.Random(7), kind))
+    large = [[]] * 10_000  # 40 KB: what each copy adds grows with it
+    for number in range(len(list(objects_in(json.loads(text))))):
+        for name in ("nobody knows it", *list(objects_in(json.loads(text)))[number][1]):
+            fields = json.loads(text)
+            _, alone = list(objects_in(fields))[number]
+            kept = {key: alone[key] for key in ("v", "type") if key in alone}
+            alone.clear()
+            alone |= {name: large} | kept
+            check_cost(json.dumps(fields, ensure_ascii=False).encode())
+
+
 def test_objects_that_are_right_hide_none_that_is_not() -> None:
     turn = {"role": "user", "content": ""}
     fields = {"v": 2, "type": "prompt", "prompt_id": "p", "messages": [turn] * 8_000}
