@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import final
 
 from broker.kinds import PACKET_BYTES_MAX, QUEUED_MESSAGES_MAX, WEB_HEADER_BYTES_MAX, find_mosquitto
+from edge_agent.hosts import address_of
 
 DEVICE_PORT = 8883
 PASSWORD_PORT = 8884
@@ -185,7 +186,7 @@ class MosquittoConfig:
             yield from self._access("people.acl", "passwords")
         if has.web is not None:
             yield from self._listener("users in a browser: WebSockets over TLS, and a password", has.web)
-            if _is_ipv4(self.listeners.host):
+            if isinstance(address_of(self.listeners.host), IPv4Address):
                 yield "# Without it mosquitto 2.0 listens for WebSockets on every interface whatever the address says."
                 yield "socket_domain ipv4"
             yield "protocol websockets"
@@ -218,13 +219,6 @@ class MosquittoConfig:
         yield f"plugin_use {acl.removesuffix('.acl')}_acl"
         if passwords:
             yield f"plugin_use {'local' if passwords == LOCAL_PASSWORDS else 'people'}_passwords"
-
-
-def _is_ipv4(host: str) -> bool:
-    try:
-        return isinstance(ipaddress.ip_address(host), ipaddress.IPv4Address)
-    except ValueError:
-        return False
 
 
 def mosquitto_command(program: Program, folder: Path) -> list[str]:

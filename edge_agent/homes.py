@@ -14,18 +14,18 @@ certificate is good for follows from its kind, which the authority wrote into it
 
 The hosts in the settings are those of the URLs that somebody wrote down. What gossip says adds none to them.
 
-Knows the standard library alone, so that every room may use it.
+Knows little more than the standard library, so that every room may use it.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
+from edge_agent.hosts import address_of
 from edge_agent.tls import ClosingSocket
 
 Certificate = Mapping[str, Any]
@@ -149,9 +149,9 @@ def _has(certificate: Certificate, name: str) -> bool:
 
 
 def _matches(kind: str, value: str, name: str) -> bool:
-    address = _address(name)
+    address = address_of(name)
     if address is not None:
-        return kind == "IP Address" and _address(value) == address
+        return kind == "IP Address" and address_of(value) == address
     if kind != "DNS":
         return False
     value, name = value.casefold(), name.casefold()
@@ -161,12 +161,5 @@ def _matches(kind: str, value: str, name: str) -> bool:
 
 
 def _same_host(one: str, other: str) -> bool:
-    address = _address(one)
-    return address == _address(other) if address is not None else one.casefold() == other.casefold()
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text.partition("%")[0])  # a zone is this host's own matter
-    except ValueError:
-        return None
+    address = address_of(one)
+    return address == address_of(other) if address is not None else one.casefold() == other.casefold()

@@ -15,7 +15,6 @@ others: a device without a clock lives there until it learns the time.
 from __future__ import annotations
 
 import datetime
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import final
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge_agent.hosts import address_of
 from edge_agent.wire.topics import OPERATOR_ID, is_id
 from provisioning.errors import ProvisioningError
 
@@ -88,7 +88,7 @@ def device_subject(device_id: str, ip_addresses: Iterable[str] = ()) -> Subject:
     """
     check_device_id(device_id)
     for address in ip_addresses:
-        if not _is_address(address):
+        if address_of(address) is None:
             raise ProvisioningError(f"{address!r} is no IP address")
     return Subject(device_id, "device", (_CLIENT, _SERVER), (device_id, f"{device_id}.local", *ip_addresses))
 
@@ -331,17 +331,9 @@ def key_usage(*, ca: bool) -> x509.KeyUsage:
     )
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _host(host: str) -> x509.GeneralName:
-    if _is_address(host):
-        return x509.IPAddress(ipaddress.ip_address(host))
+    if (address := address_of(host)) is not None:
+        return x509.IPAddress(address)
     try:
         return x509.DNSName(host)
     except ValueError:

@@ -8,10 +8,10 @@ alone: while an old certificate of that name is good, its holder would come back
 from __future__ import annotations
 
 import datetime
-import ipaddress
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
+from edge_agent.hosts import address_of, is_loopback
 from provisioning import certificates as certs
 from provisioning.errors import ProvisioningError
 from provisioning.inventory import Inventory
@@ -31,7 +31,7 @@ def check_new_device(
     subject = certs.device_subject(device_id, addresses)
     brokers = set(_broker_hosts(device_id, settings, inventory, bundle))
     for host in map(normal_host, subject.hosts):
-        if host in brokers and not _is_loopback(host):
+        if host in brokers and not is_loopback(host):
             raise ProvisioningError(
                 f"{host} is a broker of this mesh, and the certificate of a device called {device_id} would pass for "
                 "it: give another name or address"
@@ -62,7 +62,7 @@ def device_hosts(inventory: Inventory, bundle: TrustBundle) -> dict[str, str]:
         for device in inventory.devices()
         if device.state is not DeviceState.REVOKED
     ]
-    return {host: name for name, hosts in found for host in map(normal_host, hosts) if not _is_loopback(host)}
+    return {host: name for name, hosts in found for host in map(normal_host, hosts) if not is_loopback(host)}
 
 
 def is_good(row: CertificateRow, bundle: TrustBundle, now: float) -> bool:
@@ -73,10 +73,8 @@ def is_good(row: CertificateRow, bundle: TrustBundle, now: float) -> bool:
 def normal_host(host: str) -> str:
     """Returns a host name or address as it is written shortest, so that equal ones are equal."""
     host = host.strip("[]").rstrip(".").lower()
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return host
+    address = address_of(host)
+    return host if address is None else str(address)
 
 
 def _broker_hosts(device_id: str, settings: MeshSettings, inventory: Inventory, bundle: TrustBundle) -> Iterator[str]:
@@ -107,11 +105,3 @@ def _check_not_revoked(device_id: str, inventory: Inventory, bundle: TrustBundle
             f"{device_id} was revoked, and its certificates hold until {day}: give the new device another name; this "
             "one is free after that day, or after a rotation (moamesh mesh rotate, and --finish)"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    """Who listens there is on the machine already."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.hosts import is_loopback
 
 BROKERS_MAX = 4  # each makes the code larger; a cluster's nodes are two or three
 URL_CHARACTERS_MAX = 200
@@ -78,10 +77,7 @@ class Addresses:
 
 def is_here(url: str) -> bool:
     """Whether only this computer is meant."""
-    host = _host(url)
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost" or host.endswith(".localhost")
+    return is_loopback(_host(url))
 
 
 def is_secure(url: str) -> bool:

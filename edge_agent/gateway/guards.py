@@ -6,7 +6,6 @@ Plain ASGI, not Starlette's BaseHTTPMiddleware, which hides from a stream that i
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Iterable
 from typing import final
@@ -27,6 +26,7 @@ from edge_agent.gateway.options import (
     GatewayOptions,
 )
 from edge_agent.gateway.share_check import check_share
+from edge_agent.hosts import address_of
 
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
@@ -143,7 +143,7 @@ class Gate:
         # DNS rebinding: a page of evil.example, whose name was turned to this address, says so in its Host header.
         # An address in its place cannot be turned.
         name = _host_name(host)
-        if name not in self._hosts and not _is_address(name):
+        if name not in self._hosts and address_of(name) is None:
             raise ApiError(
                 403, f"not served under the name {name[:64]!r}: make an API key, or use an address", code="wrong_host"
             )
@@ -208,11 +208,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import math
 import signal
@@ -23,6 +22,7 @@ from edge_agent.gateway.keys import KeyRing
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import CONNECTIONS_MAX, HEADER_BYTES_MAX, GatewayOptions
 from edge_agent.gateway.tls import ServerTls
+from edge_agent.hosts import is_loopback
 from edge_agent.tasks import Keeper, hear_callbacks
 
 log = logging.getLogger(__name__)
@@ -134,21 +134,12 @@ class _Server(uvicorn.Server):
 
 
 def _check_open(options: GatewayOptions, keys: KeyRing) -> None:
-    if keys.needed or options.open or _is_loopback(options.host):
+    if keys.needed or options.open or is_loopback(options.host):
         return
     raise SettingsError(
         f"there are no API keys in {options.keys_file}, and {options.host} can be reached by others: make one with "
         "`moamesh gateway key add NAME`, or listen on 127.0.0.1, or let everybody in with --open"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(options: GatewayOptions) -> socket.socket:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import ssl
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from edge_agent.adapters.mqtt.client import BrokerUrl, whoms_at
 from edge_agent.adapters.mqtt.settings import MqttSettings
 from edge_agent.adapters.mqtt.trust import TlsFiles
 from edge_agent.homes import Host, check
+from edge_agent.hosts import address_of
 from edge_agent.tls import client_context
 
 PROOF_S = 3.0  # as long as a connect may take; looking a name up and the handshake are in it
@@ -66,7 +66,7 @@ class Prover:
         """
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(PROOF_S):
-            addresses = [url.host] if _is_address(url.host) else await self._look_up(url, device_id)
+            addresses = [url.host] if address_of(url.host) is not None else await self._look_up(url, device_id)
             context = await loop.run_in_executor(self._files, self._context) if url.tls else None
             reader, writer = await _open(url, addresses, context)
             try:
@@ -111,14 +111,6 @@ class Prover:
 def _addresses(url: BrokerUrl) -> list[str]:
     found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))[:ADDRESSES_MAX]
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 async def _open(
