@@ -19,8 +19,9 @@ from enum import StrEnum
 from typing import Annotated, Any, final
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
+from edge_agent.wire.refusing import check_names, quick_to_refuse
 from edge_agent.wire.topics import VERSION, Channel
 
 BODY_BYTES_MAX = 256 * 1024  # what brokers of a mesh let through; a revocation list may nearly fill it
@@ -171,6 +172,7 @@ _KINDS: tuple[type[Message], ...] = tuple({kind: None for kinds in CHANNEL_TYPES
 _TYPE_NAMES = {kind: re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower() for kind in _KINDS}
 _CLASS_OF = {name: kind for kind, name in _TYPE_NAMES.items()}
 _ADAPTERS: dict[type[Message], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
+_VALIDATORS = {kind: SchemaValidator(quick_to_refuse(adapter.core_schema)) for kind, adapter in _ADAPTERS.items()}
 
 
 def encode(message: Message) -> bytes:
@@ -195,7 +197,8 @@ def decode(body: bytes, channel: Channel) -> Message:
     if kind is None or kind not in allowed:
         raise MessageError(f"type: must be {' or '.join(_TYPE_NAMES[one] for one in allowed)} here")
     try:
-        message: Message = _ADAPTERS[kind].validate_json(to_json(fields, inf_nan_mode="constants"))
+        check_names(kind, fields)
+        message: Message = _VALIDATORS[kind].validate_json(to_json(fields, inf_nan_mode="constants"))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "body"

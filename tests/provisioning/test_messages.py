@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ from provisioning.messages import (
 from provisioning.revocation import parse
 from provisioning.service import _is_online
 from provisioning.trust import TrustBundle
+from tests.hostile.check_codec import PEAK_BASE, PEAK_PER_BYTE
 
 EXAMPLES: list[tuple[Channel, Message]] = [
     (Channel.CLAIMS, ClaimRequest("a", "csr", "cHJvb2Y=")),
@@ -98,6 +100,22 @@ def test_the_odd_the_large_and_the_deep_are_refused_in_one_line(body: bytes) -> 
         decode(body, Channel.CLAIMS)
     assert len(str(raised.value)) <= 200
     assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(("channel", "message"), EXAMPLES)
+def test_what_is_refused_costs_what_its_bytes_cost(channel: Channel, message: Message) -> None:
+    fields = json.loads(encode(message))
+    head = {name: fields.pop(name) for name in ("v", "type")}
+    bodies = [head | {"nobody knows it": [[]] * 20_000}]
+    bodies += [head | fields | {name: [item] * 20_000} for name in fields for item in ({}, 1, [])]
+    bodies += [head | {f"{number:x}": 0 for number in range(10_000)}]
+    for body in (json.dumps(one).encode() for one in bodies):
+        tracemalloc.start()
+        with contextlib.suppress(MessageError):
+            decode(body, channel)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= PEAK_BASE + PEAK_PER_BYTE * len(body), body[:200]
 
 
 def test_a_file_that_is_no_inventory_is_said_so(tmp_path_factory: pytest.TempPathFactory) -> None:
