@@ -77,7 +77,7 @@ check: $(STAMPS)/packages ## lint, format, types, import directions
 lock: $(STAMPS)/packages ## pin every package with checksums, after a change of pyproject.toml's requirements (asks the index)
 	@$(BIN)/python scripts/lock_requirements.py
 
-compiled: $(STAMPS)/packages ## compile the simulator for long runs, in a folder of its own (7 minutes of one core)
+compiled: $(STAMPS)/packages ## compile the simulator for long runs, in a folder of its own (3 minutes of one core)
 	@$(BIN)/python scripts/compile_simulator.py
 	@echo "Ready: $(BIN)/python build/compiled/simulate.py, with the options of moamesh simulate"
 

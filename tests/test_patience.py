@@ -18,7 +18,6 @@ LET_THROUGH = {
     "tests/gateway/test_choice.py": "nothing is to happen within it",
     "tests/chaos/world.py": "one try of many, in a loop with the one bound",
     "tests/chaos/test_chaos.py": "the bound of one test in all, an hour",
-    "tests/simulator/test_compiled.py": "the same",
 }
 """Files with a bound that no machine is too slow for, and why."""
 
