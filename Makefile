@@ -42,7 +42,7 @@ demo: install ## four devices answer prompts together, here
 	@$(BIN)/moamesh demo
 
 # Folders that need the packages alone: `make test PYTEST_ARGS=tests/core` sets up no broker, model, app or database.
-COMPUTES := tests/core% tests/wire% tests/config% tests/analysis%
+COMPUTES := tests/core% tests/wire% tests/config% tests/lab/analysis%
 OTHERS := $(filter-out $(COMPUTES) -%,$(PYTEST_ARGS))
 TEST_NEEDS := $(if $(and $(filter $(COMPUTES),$(PYTEST_ARGS)),$(if $(OTHERS),,none)),$(STAMPS)/packages,install programs)
 

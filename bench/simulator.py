@@ -26,8 +26,8 @@ from typing import Any
 import ciw
 import simpy
 
-from edge_agent.simulator.load.run import LoadRun
-from edge_agent.simulator.load.scenario import Scenario
+from edge_agent.lab.simulator.load.run import LoadRun
+from edge_agent.lab.simulator.load.scenario import Scenario
 from scripts.compile_simulator import FOLDER, is_current
 
 LAYERS, FANOUT, UTILISATION = 2, 2, 0.8

@@ -9,7 +9,7 @@ minor version): `campaign.py` needs nothing else there, since `packages` holds w
 packages of the project.
 
 The pure Python stays the source: the folder holds a copy of the package in which some modules are machine code. Runs
-go the same way, event by event; tests/simulator/test_compiled.py compares their traces. The copy is for nothing else:
+go the same way, event by event: tests/lab/simulator/test_compiled.py compares traces. The copy is for nothing else:
 its records are not frozen and know no defaults of their fields, which settings files are read by, and no safeguard can
 be taken away, since compiled calls do not look methods up.
 """
@@ -30,27 +30,27 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "compiled"
 _COMPILED = (
     "core/**/*.py",
-    "simulator/checkers/*.py",
-    "simulator/cluster.py",
-    "simulator/complete_view.py",
-    "simulator/faults/actions.py",
-    "simulator/faults/broker.py",
-    "simulator/faults/disks.py",
-    "simulator/faults/engines.py",
-    "simulator/faults/hardware.py",
-    "simulator/faults/journal.py",
-    "simulator/faults/mesh.py",
-    "simulator/faults/plan.py",
-    "simulator/faults/post.py",
-    "simulator/faults/sizes.py",
-    "simulator/faults/transport.py",
-    "simulator/faults/users.py",
-    "simulator/network.py",
-    "simulator/service.py",
-    "simulator/trace.py",
-    "simulator/workload.py",
-    "simulator/load/measurement.py",
-    "simulator/load/run.py",
+    "lab/simulator/checkers/*.py",
+    "lab/simulator/cluster.py",
+    "lab/simulator/complete_view.py",
+    "lab/simulator/faults/actions.py",
+    "lab/simulator/faults/broker.py",
+    "lab/simulator/faults/disks.py",
+    "lab/simulator/faults/engines.py",
+    "lab/simulator/faults/hardware.py",
+    "lab/simulator/faults/journal.py",
+    "lab/simulator/faults/mesh.py",
+    "lab/simulator/faults/plan.py",
+    "lab/simulator/faults/post.py",
+    "lab/simulator/faults/sizes.py",
+    "lab/simulator/faults/transport.py",
+    "lab/simulator/faults/users.py",
+    "lab/simulator/network.py",
+    "lab/simulator/service.py",
+    "lab/simulator/trace.py",
+    "lab/simulator/workload.py",
+    "lab/simulator/load/measurement.py",
+    "lab/simulator/load/run.py",
 )
 """What takes the time of a run. Ablations stay Python: they exchange methods."""
 _PACKAGES = ("annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection")
@@ -75,7 +75,7 @@ folder = Path(__file__).resolve().parent
 sys.path[:0] = [str(folder)]
 sys.path.append(str(folder / "packages"))
 
-from edge_agent.simulator.faults.__main__ import main
+from edge_agent.lab.simulator.faults.__main__ import main
 
 if __name__ == "__main__":  # processes that it starts import this file as well
     sys.exit(main(sys.argv[1:]))

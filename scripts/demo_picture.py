@@ -15,14 +15,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from edge_agent.cli.batch import Job, Observer, Pace, run_batch
-from edge_agent.cli.board import Board
-from edge_agent.cli.demo_run import PROMPTS, DemoRun, show_demo
-from edge_agent.cli.load_record import LoadRecord
-from edge_agent.cli.local_mesh import make_plan
-from edge_agent.cli.summary import summarise
+from edge_agent.cli.local.board import Board
+from edge_agent.cli.local.dashboard_view import dashboard
+from edge_agent.cli.local.demo_run import PROMPTS, DemoRun, show_demo
+from edge_agent.cli.local.mesh import make_plan
+from edge_agent.cli.prompts.batch import Job, Observer, Pace, run_batch
+from edge_agent.cli.prompts.load_record import LoadRecord
+from edge_agent.cli.prompts.summary import summarise
 from edge_agent.cli.terminal import THEME
-from edge_agent.cli.views.dashboard import dashboard
 from edge_agent.client import MeshClient
 from edge_agent.core.messages import LayerProgress, PromptOptions, Sampling
 from edge_agent.fleet.local import LocalFleet

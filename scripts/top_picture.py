@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from edge_agent.cli.mesh_address import MeshAddress
-from edge_agent.cli.top.app import TopApp
+from edge_agent.cli.watch.top.app import TopApp
 from edge_agent.client import MeshClient
 from edge_agent.core.messages import PromptOptions
 from edge_agent.fleet.local import LocalFleet

@@ -23,7 +23,7 @@ _STARTS = re.compile(
     r"\b(subprocess|create_subprocess_exec|start_server|create_server|serve_forever|HTTPServer|EmbeddedBroker|LocalFleet"
     r"|MosquittoBroker|DeviceBroker|Supervised|doctor|open_desk|DatabaseServer|default_model|LlamaEngine|scripted_model|PypiSource"
     r"|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf"
-    r"|run_campaign|run_seed|edge_agent\.experiments|edge_agent\.simulator\.load)"  # these compute for long
+    r"|run_campaign|run_seed|edge_agent\.lab\.experiments|edge_agent\.lab\.simulator\.load)"  # these compute for long
 )
 _IMPORTS = re.compile(r"^\s*from (tests\.[\w.]+) import|^\s*import (tests\.[\w.]+)", re.MULTILINE)
 

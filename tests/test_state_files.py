@@ -25,8 +25,8 @@ from broker.mosquitto_files import BrokerFilesError
 from broker.passwords import hash_password
 from broker.people_file import PeopleFile
 from edge_agent.adapters.home_assistant import Announced
-from edge_agent.cli.broker_setup import cluster_secret
-from edge_agent.cli.job_run import open_desk
+from edge_agent.cli.broker.setup import cluster_secret
+from edge_agent.cli.job.run import open_desk
 from edge_agent.cli.main import app
 from edge_agent.config import load_config
 from edge_agent.core.errors import MoameshError

@@ -13,33 +13,31 @@ import typer
 from typer.core import TyperGroup
 
 from edge_agent import __version__
-from edge_agent.cli.commands import (
-    agent,
-    answers,
-    ask,
-    broker,
-    demo,
-    device,
-    doctor,
-    experiment,
-    gateway,
-    job,
-    mesh,
-    models,
-    pair,
-    provision,
-    run_prompts,
-    simulate,
-    stability,
-    status,
-    telemetry,
-    top,
-    up,
-    user,
-)
+from edge_agent.cli.agent import commands as agent
+from edge_agent.cli.answers import commands as answers
+from edge_agent.cli.ask import commands as ask
+from edge_agent.cli.broker import commands as broker
+from edge_agent.cli.device import commands as device
+from edge_agent.cli.doctor import commands as doctor
 from edge_agent.cli.entry import check_entry
 from edge_agent.cli.exits import USER_ERROR, error_line
+from edge_agent.cli.experiment import commands as experiment
+from edge_agent.cli.gateway import commands as gateway
 from edge_agent.cli.help_text import show_help_as_text
+from edge_agent.cli.job import commands as job
+from edge_agent.cli.local import demo_command as demo
+from edge_agent.cli.local import up_command as up
+from edge_agent.cli.mesh import commands as mesh
+from edge_agent.cli.models import commands as models
+from edge_agent.cli.pair import commands as pair
+from edge_agent.cli.prompts import commands as run_prompts
+from edge_agent.cli.provision import commands as provision
+from edge_agent.cli.simulate import commands as simulate
+from edge_agent.cli.stability import commands as stability
+from edge_agent.cli.telemetry import commands as telemetry
+from edge_agent.cli.user import commands as user
+from edge_agent.cli.watch import status_command as status
+from edge_agent.cli.watch import top_command as top
 from edge_agent.core.errors import MoameshError, SettingsError
 from provisioning.errors import ProvisioningError
 

@@ -21,8 +21,8 @@ from edge_agent.adapters.journal import file as file_module
 from edge_agent.adapters.journal import journal as journal_module
 from edge_agent.adapters.journal.reserve import Reserve
 from edge_agent.adapters.journal.store import Store
-from edge_agent.cli import journal_checks
-from edge_agent.cli.checks import Finding
+from edge_agent.cli.doctor import journal_checks
+from edge_agent.cli.doctor.checks import Finding
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
 from edge_agent.core.errors import JournalError
 from edge_agent.core.events import JoinedLayer, ReplyRoute, SessionsRestored

@@ -15,7 +15,7 @@ from broker.loopback import answers_connect
 from broker.mosquitto import MosquittoBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from edge_agent.adapters.mqtt import MqttSettings, TlsFiles, parse_url
-from edge_agent.cli.broker_reach import _check, _lets_everybody_in
+from edge_agent.cli.doctor.broker_reach import _check, _lets_everybody_in
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.core.events import ConnectionChanged, PromptReceived
 from edge_agent.core.messages import ChatMessage, Prompt, Role

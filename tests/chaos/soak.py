@@ -19,9 +19,9 @@ from pathlib import Path
 
 import httpx
 
-from edge_agent.analysis.figures import Curve, Panel, write_figure
 from edge_agent.client import AskTimeoutError, MeshClient, NoReceiptError
 from edge_agent.core.messages import Answer, PromptOptions, Sampling
+from edge_agent.lab.analysis.figures import Curve, Panel, write_figure
 from tests.chaos.programs import Program
 from tests.chaos.record import Listener, Record
 from tests.chaos.samples import BOUNDS, DATABASE_DISK, DISK, Series, sample

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.answers import Wanted, show_answers
+from edge_agent.cli.answers.fetching import Wanted, show_answers
 from edge_agent.cli.exits import EXPIRED, NO_WORD, NOT_ANSWERED, REFUSED
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.own_client import own_client

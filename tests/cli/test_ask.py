@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.cli.asking import duration_words, exit_status
+from edge_agent.cli.ask.asking import duration_words, exit_status
+from edge_agent.cli.ask.markdown_stream import finished_blocks
 from edge_agent.cli.exits import BUSY, EXPIRED, NO_WORD, NOT_ANSWERED, REFUSED
-from edge_agent.cli.markdown_stream import finished_blocks
 from edge_agent.cli.results import AskResult, DeviceDiedError
 from edge_agent.client import AskTimeoutError, NoReceiptError, absence
 from edge_agent.core.messages import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.broker_reach import broker_checks
-from edge_agent.cli.checks import Check, Finding
+from edge_agent.cli.doctor.broker_reach import broker_checks
+from edge_agent.cli.doctor.checks import Check, Finding
 from edge_agent.wire import topics
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import user

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from edge_agent.cli.agent.overrides import parse_overrides
 from edge_agent.cli.main import app
 from edge_agent.cli.mesh_options import BROKER_VARIABLE
-from edge_agent.cli.overrides import parse_overrides
 from edge_agent.core.errors import SettingsError
 
 HEAVY = ("aiomqtt", "pydantic", "rich.live", "llama_cpp", "httpx", "edge_agent.runtime")

@@ -206,7 +206,7 @@ def test_half_characters_in_a_prompt_file_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["", '""', '[""]', "[]", "{}", "nan", "1e999", "-1", "9" * 30, "true", "x" * 4000])
 def test_every_setting_refuses_in_one_line_or_takes_the_value(value: str, tmp_path: Path) -> None:
-    from edge_agent.cli.overrides import parse_overrides
+    from edge_agent.cli.agent.overrides import parse_overrides
     from edge_agent.core.errors import SettingsError
 
     path = tmp_path / "agent.toml"

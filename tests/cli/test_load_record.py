@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.cli.load_record import LoadRecord
+from edge_agent.cli.prompts.load_record import LoadRecord
 from tests.client.samples import presence, status
 
 

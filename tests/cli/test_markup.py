@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from edge_agent.adapters.telemetry.server import ServerIdentity, ServerKind, TelemetryServer
 from edge_agent.adapters.telemetry.setup import Step, StepResult
-from edge_agent.cli.checks import Check, Finding, all_checks
+from edge_agent.cli.doctor.checks import Check, Finding, all_checks
+from edge_agent.cli.doctor.view import print_checks
 from edge_agent.cli.main import app
+from edge_agent.cli.telemetry.setup_view import setup_view
 from edge_agent.cli.terminal import console, styled
-from edge_agent.cli.views.checks import print_checks
-from edge_agent.cli.views.telemetry_setup import setup_view
 
 BRACKETED = re.compile(r"\[[^\[\]]*\]")
 TRAPS = (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.checks import Finding
-from edge_agent.cli.model_process_checks import check_model_process
+from edge_agent.cli.doctor.checks import Finding
+from edge_agent.cli.doctor.model_process_checks import check_model_process
 from edge_agent.confinement.landlock import landlock_abi
 from tests.confinement.test_confinement import LANDLOCK, SECCOMP
 

@@ -12,9 +12,9 @@ import zxingcpp
 from PIL import Image
 from rich.console import Console
 
-from edge_agent.cli.pairing_addresses import Addresses, is_here, on_host, web_url_of
-from edge_agent.cli.pairing_code import Matrix, half_blocks, make_matrix, show, write_picture
-from edge_agent.cli.pairing_link import PairingLink
+from edge_agent.cli.pair.addresses import Addresses, is_here, on_host, web_url_of
+from edge_agent.cli.pair.code import Matrix, half_blocks, make_matrix, show, write_picture
+from edge_agent.cli.pair.link import PairingLink
 from edge_agent.core.errors import SettingsError
 
 ADDRESSES = Addresses("http://192.168.1.5:8080", ("ws://192.168.1.5:9001",))

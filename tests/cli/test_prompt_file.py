@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.prompt_file import ProvenanceFile, read_prompts, write_outputs
+from edge_agent.cli.prompts.file import ProvenanceFile, read_prompts, write_outputs
 from edge_agent.core.errors import SettingsError
 
 

@@ -9,8 +9,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+from edge_agent.cli.job.view import job_object, jobs_table
 from edge_agent.cli.terminal import THEME, _PlainConsole, print_json
-from edge_agent.cli.views.jobs import job_object, jobs_table
 from provisioning.job_desk import JobRow
 from provisioning.jobs import Action, Job, JobReport, JobState, decode_report, encode
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.cli.load_record import LoadRecord
+from edge_agent.cli.prompts.load_record import LoadRecord
+from edge_agent.cli.prompts.summary import summarise
 from edge_agent.cli.results import AskResult
-from edge_agent.cli.summary import summarise
 from edge_agent.client import NoReceiptError
 from tests.client.samples import answer, status
 

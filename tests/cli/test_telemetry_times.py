@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from edge_agent.adapters.telemetry import Point, read_points
 from edge_agent.cli.main import app
-from edge_agent.cli.telemetry_times import TimeFilter
+from edge_agent.cli.stability.times import TimeFilter
 from edge_agent.wire.line_protocol import encode
 from edge_agent.wire.measurements import to_point
 from tests.adapters.telemetry_samples import REQUEST, SESSION, STATUS

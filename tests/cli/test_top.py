@@ -14,8 +14,8 @@ from textual.widgets import Static
 from broker.mosquitto import MosquittoBroker
 from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.cli.mesh_address import MeshAddress
-from edge_agent.cli.top.app import HelpScreen, TopApp
-from edge_agent.cli.top.model import SortKey
+from edge_agent.cli.watch.top.app import HelpScreen, TopApp
+from edge_agent.cli.watch.top.model import SortKey
 from edge_agent.client import MeshClient
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan

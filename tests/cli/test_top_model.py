@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.cli.top.cells import columns_for
-from edge_agent.cli.top.drawing import bar, compact, duration, graph, sparkline
-from edge_agent.cli.top.model import HISTORY_SAMPLES_MAX, History, Order, Snapshot, SortKey
-from edge_agent.cli.top.panes import alerts_line, detail, heading, totals_line
+from edge_agent.cli.watch.top.cells import columns_for
+from edge_agent.cli.watch.top.drawing import bar, compact, duration, graph, sparkline
+from edge_agent.cli.watch.top.model import HISTORY_SAMPLES_MAX, History, Order, Snapshot, SortKey
+from edge_agent.cli.watch.top.panes import alerts_line, detail, heading, totals_line
 from edge_agent.client.roster import DeviceState, Roster
 from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import DeviceStatus, PresenceState

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from edge_agent.cli.batch import Job
-from edge_agent.cli.board import Board
-from edge_agent.cli.load_record import LoadRecord
+from edge_agent.cli.ask.answers_view import answers_view
+from edge_agent.cli.ask.provenance_view import provenance_tree
+from edge_agent.cli.local.board import Board
+from edge_agent.cli.local.dashboard_view import dashboard
+from edge_agent.cli.prompts.batch import Job
+from edge_agent.cli.prompts.load_record import LoadRecord
+from edge_agent.cli.prompts.summary import summarise
+from edge_agent.cli.prompts.view import load_markdown, load_table
 from edge_agent.cli.results import AskResult
-from edge_agent.cli.summary import summarise
 from edge_agent.cli.terminal import THEME, safe_text
-from edge_agent.cli.views.answers import answers_view
-from edge_agent.cli.views.dashboard import dashboard
-from edge_agent.cli.views.devices import devices_table
-from edge_agent.cli.views.load import load_markdown, load_table
-from edge_agent.cli.views.provenance import provenance_tree
+from edge_agent.cli.watch.devices_view import devices_table
 from edge_agent.client import DeviceView, Roster
 from edge_agent.core.messages import (
     Decision,

@@ -54,7 +54,7 @@ def on_port(shell: str, port: int) -> str:
 
 
 async def test_the_program_in_python_gets_its_answer(fleet: LocalFleet) -> None:
-    program = block("docs/ASKING.md", "MeshClient(").replace("mqtt://127.0.0.1:1883", fleet.url)
+    program = block("docs/ASKING.md", "Mesh(").replace("mqtt://127.0.0.1:1883", fleet.url)
     out = await run(sys.executable, "-c", program)
     assert re.search(r"\[synthetic\].*\nanswered by device-\d in \d+\.\d s\n$", out, re.DOTALL)
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from edge_agent.core.settings import AgentSettings
-from edge_agent.simulator.faults.ablations import ABLATIONS
-from edge_agent.simulator.faults.kinds import ALL_KINDS
-from edge_agent.simulator.faults.run import every_checker
+from edge_agent.lab.simulator.faults.ablations import ABLATIONS
+from edge_agent.lab.simulator.faults.kinds import ALL_KINDS
+from edge_agent.lab.simulator.faults.run import every_checker
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "SIMULATOR.md").read_text()
 

@@ -15,8 +15,8 @@ import pytest
 
 from broker.local_login import LOCAL_SECRET_FILE
 from broker.passwords import hash_password
-from edge_agent.cli import mesh_service
-from edge_agent.cli.user_sync import bring_users, remember_broker
+from edge_agent.cli.mesh import service as mesh_service
+from edge_agent.cli.user.sync import bring_users, remember_broker
 from edge_agent.client import Access, AskTimeoutError, MeshClient, NoReceiptError
 from edge_agent.core.messages import Answer, PromptOptions
 from provisioning import service

@@ -26,7 +26,7 @@ from edge_agent.adapters.discovery import MdnsDiscovery
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.mqtt.connection import Connection as HomeConnection
 from edge_agent.adapters.mqtt.raw import RawInbox
-from edge_agent.cli.mesh_service import OwnBrokers, serve_mesh
+from edge_agent.cli.mesh.service import OwnBrokers, serve_mesh
 from edge_agent.client import MeshClient
 from edge_agent.client.connection import Connection
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection

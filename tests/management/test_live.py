@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from edge_agent import __version__
-from edge_agent.cli.job_run import ask_and_watch, open_desk
+from edge_agent.cli.job.run import ask_and_watch, open_desk
 from edge_agent.tasks import within
 from provisioning.claiming import claim
 from provisioning.jobs import Action, Value

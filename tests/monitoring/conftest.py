@@ -15,9 +15,9 @@ import pytest
 from edge_agent.adapters.telemetry.downsampling import DOWNSAMPLED, WINDOW_S, select_into
 from edge_agent.adapters.telemetry.server import TelemetryServer
 from edge_agent.adapters.telemetry.setup import SetupPlan, set_up
-from edge_agent.experiments.live_run import Crowd, LiveLoad
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.lab.experiments.live_run import Crowd, LiveLoad
 from tests.support.databases import DATABASE, DatabaseServer, influxdb, running, victoria_metrics
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until

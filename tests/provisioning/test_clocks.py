@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.views.members import invitation_object
+from edge_agent.cli.mesh.view import invitation_object
 from edge_agent.tasks import within
 from tests.conftest import missing
 from tests.provisioning.home import Home

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.passwords import hash_password
-from edge_agent.cli.user_sync import _hashes, remember_broker, touched
+from edge_agent.cli.user.sync import _hashes, remember_broker, touched
 from provisioning.errors import ProvisioningError
 from provisioning.jobs import ARGUMENTS_MAX, Action, Job, JobMessageError, decode_job, encode
 from provisioning.mesh import MeshFolder, MeshSettings

@@ -17,9 +17,9 @@ from edge_agent.adapters.telemetry import TelemetryServer, read_database
 from edge_agent.client import MeshClient
 from edge_agent.core.messages import DeviceStatus, Presence
 from edge_agent.core.stability import items_per_prompt
-from edge_agent.experiments.live_run import Crowd, LiveLoad
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.lab.experiments.live_run import Crowd, LiveLoad
 from edge_agent.wire.line_protocol import Point, decode
 from edge_agent.wire.measurements import FIELDS
 from tests.support.databases import DATABASE, DatabaseServer

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.telemetry_source import DatabaseOptions, database_server
-from edge_agent.simulator.load.run import LoadRun
-from edge_agent.simulator.load.scenario import Scenario
-from edge_agent.simulator.load.telemetry import TelemetryWriter
+from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
+from edge_agent.lab.simulator.load.run import LoadRun
+from edge_agent.lab.simulator.load.scenario import Scenario
+from edge_agent.lab.simulator.load.telemetry import TelemetryWriter
 from edge_agent.wire.line_protocol import encode
 from tests.support.databases import DATABASE, DatabaseServer
 from tests.support.polling import until

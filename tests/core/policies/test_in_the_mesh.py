@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.core.stability import capacity_factor
-from edge_agent.simulator.load.run import LoadRun
-from edge_agent.simulator.load.scenario import Scenario
+from edge_agent.lab.simulator.load.run import LoadRun
+from edge_agent.lab.simulator.load.scenario import Scenario
 
 pytestmark = pytest.mark.long
 

@@ -1,0 +1,41 @@
+"""Whether the disk of a device has room for what its journal must be able to keep."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge_agent.adapters.journal import RESERVE_BYTES, RESERVE_ROOM_BYTES, reserve_of
+from edge_agent.cli.doctor.checks import Check, Finding
+from edge_agent.config import load_config
+
+_MIB = 1024 * 1024
+NAME = "journal's reserve"
+
+
+def journal_checks(config: Path) -> list[Check]:
+    """Returns what `moamesh doctor --config FILE` adds for the journal.
+
+    Raises:
+        SettingsError: the configuration is wrong. One line.
+    """
+    return [check_reserve(load_config(config).journal_path)]
+
+
+def check_reserve(journal: Path) -> Check:
+    """Whether ends of prompts are kept when the disk is full."""
+    reserve = reserve_of(journal)
+    try:
+        if reserve.stat().st_size >= RESERVE_BYTES:
+            return Check(NAME, Finding.OK, str(reserve))
+    except OSError:
+        pass  # not made yet: is there room?
+    folder = next(folder for folder in journal.absolute().parents if folder.exists())
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if free >= RESERVE_ROOM_BYTES:
+        return Check(NAME, Finding.OK, f"{free // _MIB} MiB free")
+    detail = (
+        f"no room for it: {free // _MIB} of {RESERVE_ROOM_BYTES // _MIB} MiB; a full disk would take ends of prompts"
+    )
+    return Check(NAME, Finding.NOTE, detail, f"free some space under {folder}")

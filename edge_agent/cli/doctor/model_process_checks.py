@@ -1,0 +1,67 @@
+"""What shuts the model process in on this machine: not looked up but tried, by a process that wants out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from edge_agent.cli.doctor.checks import Check, Finding
+from edge_agent.confinement import confined_environment
+from edge_agent.confinement.probe import ATTEMPTS, PERMITTED
+
+PROBE_MODULE = "edge_agent.confinement.probe"
+PROBE_TIMEOUT_S = 60.0  # it takes a tenth of a second; on a slow memory card some
+_NAME = "model process"
+_MENDS = {
+    "files": "a kernel with Landlock (5.13 or newer, `landlock` in /sys/kernel/security/lsm)",
+    "network": "a 64-bit kernel and Python on x86-64 or ARM",
+    "processes": "a 64-bit kernel and Python on x86-64 or ARM",
+}
+_HELD = {
+    "files": "sees its model and the libraries, neither keys nor journal",
+    "network": "opens no sockets",
+    "processes": "starts no programs, touches no other process",
+    "limits": "is bounded in memory and writes no files",
+    "environment": "is given no secret in a variable",
+}
+
+
+def check_model_process() -> list[Check]:
+    """Returns a finding for each part of the confinement."""
+    try:
+        tries = _try_all()
+    except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
+        return [Check(_NAME, Finding.NOTE, f"whether it is shut in can't be tried: {error}")]
+    checks = [_of_part(part, tries) for part in ATTEMPTS]
+    broken = [word for word in PERMITTED if tries[word]]
+    if broken:
+        checks.append(Check(_NAME, Finding.MISSING, f"can't {', '.join(broken)}", "report it, please"))
+    return checks
+
+
+def _of_part(part: str, tries: dict[str, str]) -> Check:
+    through = [word for word in ATTEMPTS[part] if not tries[word]]
+    if not through:
+        return Check(_NAME, Finding.OK, _HELD[part])
+    return Check(_NAME, Finding.NOTE, f"is not stopped if it wants to {', '.join(through)}", _MENDS.get(part, ""))
+
+
+def _try_all() -> dict[str, str]:
+    with tempfile.TemporaryDirectory(prefix="moamesh-") as folder:
+        for name in ("key", "model", "to-be-removed"):
+            (Path(folder) / name).write_bytes(b"x")
+        done = subprocess.run(  # noqa: S603 -- our own interpreter and module
+            [sys.executable, "-P", "-m", PROBE_MODULE, str(Path(folder) / "key")],
+            capture_output=True,
+            env=confined_environment(),
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
+        )
+    if done.returncode != 0:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        raise ValueError(last[0])
+    tries: dict[str, str] = json.loads(done.stdout)["tries"]
+    return tries

@@ -1,0 +1,89 @@
+"""`moamesh gateway`: the mesh as a model, for any OpenAI client, and the app's page. `key`: who may use it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import options as opt
+from edge_agent.cli.gateway import flags as flag
+from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
+
+app = typer.Typer(invoke_without_command=True)
+key_app = typer.Typer(help="API keys: who may use the gateway.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
+
+@app.callback()
+@takes_mesh
+def gateway(
+    context: typer.Context,
+    config: flag.Config = None,
+    device: flag.Device = None,
+    host: flag.Host = None,
+    port: flag.Port = None,
+    keys_file: flag.KeysFile = None,
+    open_: flag.Open = False,
+    tls_cert: flag.TlsCert = None,
+    tls_key: flag.TlsKey = None,
+    cors_origin: flag.CorsOrigin = None,
+    web_broker: flag.WebBroker = None,
+    app_dir: flag.AppDir = None,
+    max_requests: flag.MaxRequests = None,
+    key_share: flag.KeyShare = None,
+    stop_timeout: flag.StopTimeout = None,
+    json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON on stdout.")] = False,
+    *,
+    where: MeshOptions,
+) -> None:
+    """Serve the mesh as a model: http://127.0.0.1:8080/v1 for OpenAI clients, the app's page, /docs.
+
+    Without API keys it serves this machine only. Ctrl-C lets answers under way end; twice ends it at once.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from edge_agent.cli.gateway.run import run
+
+    given = {
+        "device_id": device,
+        "host": host,
+        "port": port,
+        "keys_file": keys_file,
+        "open": open_ or None,
+        "cert_file": tls_cert,
+        "key_file": tls_key,
+        "cors_origins": tuple(cors_origin) if cors_origin else None,
+        "web_broker": web_broker,
+        "app_dir": app_dir,
+        "requests_max": max_requests,
+        "caller_share": key_share,
+        "stop_timeout_s": stop_timeout,
+    }
+    run(config, where, given, json=json)
+
+
+@key_app.command("add")
+def key_add(
+    name: flag.Name, keys_file: flag.KeysFile = None, config: flag.Config = None, json: opt.Json = False
+) -> None:
+    """Make an API key. It is shown once and kept nowhere; a running gateway knows it at once."""
+    from edge_agent.cli.gateway.keys import add
+
+    add(keys_file, config, name, json=json)
+
+
+@key_app.command("list")
+def key_list(keys_file: flag.KeysFile = None, config: flag.Config = None, json: opt.Json = False) -> None:
+    """Show whose keys there are, since when, and how each ends."""
+    from edge_agent.cli.gateway.keys import show
+
+    show(keys_file, config, json=json)
+
+
+@key_app.command("remove")
+def key_remove(name: flag.Name, keys_file: flag.KeysFile = None, config: flag.Config = None) -> None:
+    """Remove an API key; a running gateway refuses it from the next request on."""
+    from edge_agent.cli.gateway.keys import remove
+
+    remove(keys_file, config, name)

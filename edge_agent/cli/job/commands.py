@@ -1,0 +1,192 @@
+"""`moamesh job`: ask devices of a mesh to change a setting, pull a model, restart, upgrade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_agent.cli import membership as member
+from edge_agent.cli import options as opt
+
+if TYPE_CHECKING:
+    from provisioning.jobs import Action, Value
+
+WHEEL_BYTES_MAX = 64 * 1024 * 1024  # ours has less than one MiB
+
+app = typer.Typer(help="Ask devices for something over MQTT: each does it once, and says how far it is.")
+
+Devices = Annotated[list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="A device; repeatable.")]
+All = Annotated[bool, typer.Option("--all", help="Every active device.")]
+Broker = Annotated[str | None, typer.Option(metavar="URL", help="Instead of the mesh's own broker.")]
+Wait = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", min=0.0, help="How long to watch; after it `moamesh mesh serve` goes on asking."),
+]
+
+
+@app.command("set")
+def set_(
+    settings: Annotated[list[str], typer.Argument(metavar="SECTION.KEY=VALUE...", help="Such as agent.layers=1.")],
+    device: Devices = None,
+    everybody: All = False,
+    mesh: member.MeshName = None,
+    broker: Broker = None,
+    wait: Wait = 60.0,
+    json: opt.Json = False,
+) -> None:
+    """Change settings over a device's own file; it restarts. KEY= takes one back.
+
+    A device that does not start with them takes them back by itself.
+    """
+    from edge_agent.cli.agent.overrides import parse_overrides
+    from edge_agent.core.errors import SettingsError
+    from provisioning.jobs import Action
+
+    values: dict[str, Value] = {}
+    for name, value in parse_overrides(settings).items():
+        if not isinstance(value, str | int | float | bool):
+            raise SettingsError(f"{name}: a job can set texts, numbers and flags only")
+        values[name] = None if value == "" else value
+    _ask(Action.SET, values, device, everybody, mesh, broker, wait, json)
+
+
+@app.command("pull-model")
+def pull_model(
+    model: Annotated[str, typer.Argument(help="A name from `moamesh models list`, or a source.")],
+    device: Devices = None,
+    everybody: All = False,
+    use: Annotated[bool, typer.Option(help="Run it from then on; the device restarts.")] = False,
+    mesh: member.MeshName = None,
+    broker: Broker = None,
+    wait: Wait = 600.0,
+    json: opt.Json = False,
+) -> None:
+    """Make a model available on devices."""
+    from provisioning.jobs import Action
+
+    _ask(Action.PULL_MODEL, {"model": model, "use": use}, device, everybody, mesh, broker, wait, json)
+
+
+@app.command()
+def restart(
+    device: Devices = None,
+    everybody: All = False,
+    mesh: member.MeshName = None,
+    broker: Broker = None,
+    wait: Wait = 60.0,
+    json: opt.Json = False,
+) -> None:
+    """Restart devices. What they have accepted is finished after it."""
+    from provisioning.jobs import Action
+
+    _ask(Action.RESTART, {}, device, everybody, mesh, broker, wait, json)
+
+
+@app.command()
+def upgrade(
+    version: Annotated[str, typer.Argument(help="Of moamesh; installed by the device's own pip.")],
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The checksum of its wheel, as the release tells it.")
+    ] = None,
+    wheel: Annotated[Path | None, typer.Option(metavar="FILE", help="The wheel itself, to take its checksum.")] = None,
+    device: Devices = None,
+    everybody: All = False,
+    mesh: member.MeshName = None,
+    broker: Broker = None,
+    wait: Wait = 1800.0,
+    json: opt.Json = False,
+) -> None:
+    """Install another version on devices and restart them: this very wheel, and what it was locked to."""
+    import hashlib
+
+    from edge_agent.core.errors import SettingsError
+    from edge_agent.files import read_file, reason
+    from provisioning.jobs import Action
+
+    if (sha256 is None) == (wheel is None):
+        raise SettingsError("say which wheel it is: --sha256 HEX or --wheel FILE; devices install nothing else")
+    if wheel is not None:
+        try:
+            sha256 = hashlib.sha256(read_file(wheel, WHEEL_BYTES_MAX)).hexdigest()
+        except OSError as error:
+            raise SettingsError(f"{wheel}: {reason(error)}") from None
+    checksum = (sha256 or "").lower()
+    if len(checksum) != 64 or set(checksum) - set("0123456789abcdef"):
+        raise SettingsError("--sha256: a wheel's checksum is 64 of 0-9 and a-f")
+    _ask(Action.UPGRADE, {"version": version, "sha256": checksum}, device, everybody, mesh, broker, wait, json)
+
+
+@app.command("list")
+def list_jobs(device: Devices = None, mesh: member.MeshName = None, json: opt.Json = False) -> None:
+    """Show the jobs, newest first: asked, accepted, running, done, failed or refused."""
+    from edge_agent.cli.job.run import open_desk
+    from edge_agent.cli.job.view import job_object, jobs_table
+    from edge_agent.cli.terminal import console, print_json
+
+    desk = open_desk(member.open_mesh(mesh))
+    try:
+        rows = [row for row in desk.rows() if not device or row.job.device_id in device]
+    finally:
+        desk.close()
+    if json:
+        print_json({"jobs": [job_object(row) for row in rows]})
+    elif rows:
+        console().print(jobs_table(rows))
+    else:
+        console().print("no jobs yet: moamesh job restart --device NAME", style="quiet")
+
+
+@app.command()
+def cancel(
+    job_id: Annotated[str, typer.Argument(help="From `moamesh job list`.")], mesh: member.MeshName = None
+) -> None:
+    """Forget a job that its device has not answered yet."""
+    from edge_agent.cli.job.run import open_desk
+    from edge_agent.cli.terminal import console
+    from edge_agent.core.errors import SettingsError
+
+    desk = open_desk(member.open_mesh(mesh))
+    try:
+        cancelled = desk.cancel(job_id)
+    finally:
+        desk.close()
+    if not cancelled:
+        raise SettingsError(f"{job_id}: no such job, or its device has it already")
+    console().print(f"{job_id} is forgotten", markup=False)
+
+
+def _ask(
+    action: Action,
+    arguments: dict[str, Value],
+    device: list[str] | None,
+    everybody: bool,
+    mesh: str | None,
+    broker: str | None,
+    wait_s: float,
+    json: bool,
+) -> None:
+    from edge_agent.cli.exits import NOT_ANSWERED, run_async
+    from edge_agent.cli.job.run import ask_and_watch, choose_devices, open_desk
+    from edge_agent.cli.job.view import job_object, jobs_table
+    from edge_agent.cli.terminal import console, print_json
+
+    opened = member.open_mesh(mesh)
+    devices = choose_devices(opened, device or [], everybody)
+    urls = [broker] if broker else opened.settings.brokers
+    out = console()
+    show = not json and out.is_terminal
+    desk = open_desk(opened)
+    try:
+        rows = run_async(
+            ask_and_watch(opened, desk, devices, action, arguments, broker_urls=urls, wait_s=wait_s, show=show)
+        )
+    finally:
+        desk.close()
+    if json:
+        print_json({"jobs": [job_object(row) for row in rows]})
+    elif not show:
+        out.print(jobs_table(rows))
+    if wait_s > 0 and not all(row.state == "done" for row in rows):
+        raise typer.Exit(NOT_ANSWERED)

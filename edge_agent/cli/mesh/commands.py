@@ -1,0 +1,168 @@
+"""`moamesh mesh`: the meshes that this machine's user runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import membership as member
+from edge_agent.cli import options as opt
+from edge_agent.cli.mesh import certificates, files
+
+app = typer.Typer(help="Make and run a mesh: its CA, its settings, its service.", no_args_is_help=True)
+
+app.command("ca")(files.ca)
+app.command("server-cert")(files.server_cert)
+app.command("certificates")(certificates.certificates)
+app.command("revoke")(certificates.revoke)
+
+Name = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -; part of every topic.")]
+MeshArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Not needed where there is only one.")]
+Brokers = Annotated[
+    list[str] | None,
+    typer.Option("--broker", metavar="URL", help="mqtts://host:port where devices connect; several for a cluster."),
+]
+ClaimBroker = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where new devices claim; by default the first broker's host, port 8884."),
+]
+_LIST = "moamesh device list"
+
+
+@app.command()
+def create(
+    name: Name,
+    broker: Brokers = None,
+    claim_broker: ClaimBroker = None,
+    passphrase_file: member.PassphraseFile = None,
+    json: opt.Json = False,
+) -> None:
+    """Make a mesh: its certificate authority, the operator's identity, its settings."""
+    from edge_agent.cli.mesh.view import mesh_object
+    from edge_agent.cli.terminal import console, print_json, styled
+    from provisioning.errors import ProvisioningError
+    from provisioning.mesh import DEFAULT_BROKER, MeshFolder, MeshSettings, meshes_folder
+    from provisioning.mqtt_link import check_url, claim_url
+
+    brokers = tuple(broker or [DEFAULT_BROKER])
+    for url in (*brokers, *([claim_broker] if claim_broker else [])):
+        if not check_url(url)[2]:
+            raise ProvisioningError(f"{url}: a mesh's brokers speak TLS (mqtts://); secrets would be read on the way")
+    settings = MeshSettings(name, brokers, claim_broker or claim_url(brokers[0]))
+    passphrase = member.read_passphrase(passphrase_file)
+    mesh = MeshFolder.create(meshes_folder() / name, settings, passphrase=passphrase)
+    if json:
+        print_json(mesh_object(mesh, (), 0))
+        return
+    out = console()
+    out.print(styled("mesh ", (name, "name"), f" is at {mesh.folder}"), soft_wrap=True)
+    out.print(
+        "back this folder up, and show it to nobody: whoever has ca.key is the mesh", style="quiet", soft_wrap=True
+    )
+    out.print(f"next: moamesh mesh serve {name}, and moamesh device invite DEVICE", style="quiet", soft_wrap=True)
+
+
+@app.command("list")
+def list_meshes(json: opt.Json = False) -> None:
+    """Show the meshes on this machine."""
+    from collections import Counter
+
+    from edge_agent.cli.mesh.view import mesh_object, meshes_table
+    from edge_agent.cli.terminal import console, print_json
+    from provisioning.mesh import MeshFolder, mesh_names, meshes_folder
+
+    folder = meshes_folder()
+    found = []
+    for name in mesh_names(folder):
+        mesh = MeshFolder.open(folder / name)
+        with mesh.inventory() as inventory:
+            found.append((mesh, inventory.devices(), len(inventory.users())))
+    if json:
+        print_json({"meshes": [mesh_object(*each) for each in found]})
+    elif found:
+        console().print(meshes_table({mesh.name: Counter(row.state for row in rows) for mesh, rows, _ in found}))
+    else:
+        console(stderr=True).print("no mesh yet; make one: moamesh mesh create NAME", style="quiet")
+
+
+@app.command()
+def show(name: MeshArgument = None, json: opt.Json = False) -> None:
+    """Show a mesh: its brokers, its CA, how many members it has."""
+    from edge_agent.cli.mesh.view import mesh_object
+    from edge_agent.cli.terminal import console, print_json, styled
+
+    mesh = member.open_mesh(name)
+    with mesh.inventory() as inventory:
+        shown = mesh_object(mesh, inventory.devices(), len(inventory.users()))
+    if json:
+        print_json(shown)
+        return
+    out = console()
+    devices = ", ".join(f"{count} {state}" for state, count in shown["devices"].items())
+    authorities = ", ".join(f"CA {ca['generation']} until {ca['expires_at'][:10]}" for ca in shown["authorities"])
+    for label, text in (
+        ("mesh", mesh.name),
+        ("folder", str(mesh.folder)),
+        ("brokers", ", ".join(mesh.settings.brokers)),
+        ("claims at", mesh.settings.claim_broker),
+        ("authority", authorities + (", key with passphrase" if mesh.locked else "")),
+        ("devices", devices),
+        ("users", str(shown["users"])),
+    ):
+        out.print(styled((f"{label:<10}", "label"), f" {text}"), soft_wrap=True)
+
+
+@app.command()
+def serve(name: MeshArgument = None, broker: Brokers = None, passphrase_file: member.PassphraseFile = None) -> None:
+    """Answer claims and renewals, and tell members whom to trust and who is revoked. Runs until Ctrl-C.
+
+    Devices work on without it; only new ones wait, and certificates run out after 90 days.
+    """
+    from edge_agent.cli.exits import run_async
+    from edge_agent.cli.mesh.service import serve_mesh
+
+    mesh = member.open_mesh(name)
+    authority = member.open_authority(mesh, passphrase_file)
+    run_async(serve_mesh(mesh, authority, broker or mesh.settings.brokers))
+
+
+@app.command()
+def rotate(
+    name: MeshArgument = None,
+    finish: Annotated[bool, typer.Option("--finish", help="Drop the old CA; its certificates are refused.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also with devices that would be locked out.")] = False,
+    passphrase_file: member.PassphraseFile = None,
+    json: opt.Json = False,
+) -> None:
+    """Give the mesh a new CA key, with overlap: first without --finish, and once all devices have renewed, with it."""
+    from edge_agent.cli.mesh.view import mesh_object
+    from edge_agent.cli.terminal import console, print_json, styled
+    from provisioning.errors import ProvisioningError
+
+    mesh = member.open_mesh(name)
+    authority = member.open_authority(mesh, passphrase_file)
+    with mesh.inventory() as inventory:
+        if finish:
+            waiting = mesh.waiting_for_rotation(inventory)
+            if waiting and not force:
+                names = ", ".join(waiting[:8]) + (", ..." if len(waiting) > 8 else "")
+                raise ProvisioningError(
+                    f"{len(waiting)} devices have not renewed yet ({names}); --force locks them out"
+                )
+            authority.finish_rotation()
+        else:
+            authority.rotate()
+        mesh.renew_operator(authority)
+        waiting = mesh.waiting_for_rotation(inventory)
+        if json:
+            print_json({**mesh_object(mesh, inventory.devices(), len(inventory.users())), "waiting": waiting})
+            return
+    out = console()
+    if finish:
+        said = " has only its new CA now; brokers need new certificates: restart them"
+        out.print(styled("mesh ", (mesh.name, "name"), said))
+    else:
+        said = f" has a new CA beside the old one; {len(waiting)} devices have yet to renew"
+        out.print(styled("mesh ", (mesh.name, "name"), said))
+        out.print(f"they do it while moamesh mesh serve runs; see {_LIST}. Then: moamesh mesh rotate --finish")

@@ -1,0 +1,86 @@
+"""Checks databases one after the other, as `moamesh telemetry check` and `moamesh doctor` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import final
+
+from rich.console import Console
+
+from edge_agent.adapters.telemetry import TelemetryServer, TelemetryServerError
+from edge_agent.adapters.telemetry.check import CheckedServer, check_server
+from edge_agent.adapters.telemetry.folder import look_at_folder
+from edge_agent.cli.doctor.checks import Check, Finding
+from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
+from edge_agent.config import load_config
+from edge_agent.core.errors import SettingsError
+from edge_agent.runtime.databases import telemetry_servers
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DatabaseFinding:
+    """What came of a check: the one or the other."""
+
+    server: TelemetryServer
+    checked: CheckedServer | None
+    error: str | None
+
+
+def check_all(servers: Sequence[TelemetryServer], console: Console) -> Iterator[DatabaseFinding]:
+    """Yields a finding for each database as soon as it is there; says on the console which one it waits for.
+
+    Raises:
+        SettingsError: influxdb-client is not installed, or a `ca_file` cannot be read.
+    """
+    for server in servers:
+        with console.status(f"writing a point to {server.url} and reading it back"):
+            try:
+                finding = DatabaseFinding(server, check_server(server), None)
+            except TelemetryServerError as error:
+                finding = DatabaseFinding(server, None, str(error))
+        yield finding
+
+
+def named_servers(
+    url: str | None, config: Path | None, said: DatabaseOptions, org: str | None
+) -> list[TelemetryServer]:
+    """Returns the database that a user names, or those of a device's configuration.
+
+    Raises:
+        SettingsError: neither or both are named, what is said does not go together, or no database is there. One line.
+    """
+    if (url is None) == (config is None):
+        raise SettingsError("say which database: a URL, or --config agent.toml for those of a device")
+    if url is not None:
+        return [replace(database_server(url, said), org=org or "")]
+    if org is not None or any(getattr(said, field.name) is not None for field in fields(said)):
+        raise SettingsError("with --config, everything about a database stands in the file")
+    servers = telemetry_servers(load_config(config))
+    if not servers:
+        raise SettingsError(f"{config} names no database: add an [[influx]] table with its url")
+    return servers
+
+
+def doctor_checks(config: Path) -> list[Check]:
+    """Returns the doctor's finding for a device's telemetry folder and each of its databases; answers need neither.
+
+    Raises:
+        SettingsError: the configuration is wrong, or influxdb-client is not installed. One line.
+    """
+    loaded = load_config(config)
+    checks = []
+    folder = loaded.telemetry_folder
+    if folder.exists() and (trouble := look_at_folder(folder)):
+        checks.append(Check("telemetry", Finding.NOTE, trouble, f"moamesh telemetry status --config {config}"))
+    for server in telemetry_servers(loaded):
+        try:
+            checked = check_server(server)
+            detail = f"{server.url}: {checked.kind} {checked.version}".rstrip() + ", takes a point and gives it back"
+            checks.append(Check("telemetry", Finding.OK, detail))
+        except TelemetryServerError as error:
+            mend = f"moamesh telemetry check --config {config}"
+            checks.append(Check("telemetry", Finding.NOTE, f"{error}; points wait in the spool", mend))
+    return checks

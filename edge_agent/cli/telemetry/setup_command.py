@@ -1,0 +1,74 @@
+"""`moamesh telemetry setup`: how long a database keeps telemetry, and the five-minute figures it keeps for longer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import options as opt
+from edge_agent.cli.stability.commands import CaFile, Database, Kind, PasswordFile, TokenFile, Username
+
+_KEPT = "How long"
+Url = Annotated[str, typer.Argument(metavar="URL", help="InfluxDB 1 or 2, such as http://127.0.0.1:8086.")]
+Org = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", rich_help_panel="Database", help="InfluxDB 2's organisation, where there are several."
+    ),
+]
+KeepRaw = Annotated[
+    int | None,
+    typer.Option(metavar="DAYS", min=0, rich_help_panel=_KEPT, help="Days to keep single points (14); 0: for ever."),
+]
+KeepMeans = Annotated[
+    int | None,
+    typer.Option(metavar="DAYS", min=0, rich_help_panel=_KEPT, help="Days to keep the figures (730); 0: for ever."),
+]
+DeleteOlder = Annotated[
+    bool, typer.Option("--delete-older", rich_help_panel=_KEPT, help="Agree that older points there are deleted.")
+]
+Backfill = Annotated[bool, typer.Option("--backfill", help="Make the figures of all points that are there, too.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent to an empty server; send nothing.")]
+
+
+def setup(
+    url: Url,
+    database: Database = None,
+    kind: Kind = None,
+    org: Org = None,
+    username: Username = None,
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    keep_raw: KeepRaw = None,
+    keep_means: KeepMeans = None,
+    delete_older: DeleteOlder = False,
+    backfill: Backfill = False,
+    dry_run: DryRun = False,
+    json: opt.Json = False,
+) -> None:
+    """Set up an InfluxDB: how long it keeps points, and five-minute figures for years.
+
+    May be done again at any time: what is as wanted stays, what differs is changed.
+    """
+    from dataclasses import replace
+
+    from edge_agent.adapters.telemetry.downsampling import MEANS_DAYS, RAW_DAYS
+    from edge_agent.adapters.telemetry.setup import SetupPlan, set_up
+    from edge_agent.cli.telemetry.setup_view import setup_json, setup_view, statements
+    from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
+    from edge_agent.cli.terminal import console, print_json
+
+    raw_days = RAW_DAYS if keep_raw is None else keep_raw
+    means_days = MEANS_DAYS if keep_means is None else keep_means
+    plan = SetupPlan(raw_days, means_days, backfill=backfill, delete_older=delete_older)
+    said = DatabaseOptions(database, kind, username, password_file, token_file, ca_file)
+    server = replace(database_server(url, said), org=org or "")
+    identity, steps = set_up(server, plan, dry_run=dry_run)
+    if json:
+        print_json(setup_json(server, identity, steps))
+    elif dry_run:
+        print(statements(steps))
+    else:
+        console().print(setup_view(server, identity, steps))

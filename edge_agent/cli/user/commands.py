@@ -1,0 +1,145 @@
+"""`moamesh user`: the people who use a mesh's devices from apps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli import membership as member
+from edge_agent.cli import options as opt
+
+app = typer.Typer(help="Give people passwords for a mesh's devices, list and remove them.", no_args_is_help=True)
+
+UserName = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -.")]
+
+
+@app.command()
+def add(
+    name: UserName,
+    device: Annotated[
+        list[str] | None, typer.Option("--device", metavar="NAME", help="May use this device; without: all.")
+    ] = None,
+    mesh: member.MeshName = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the password there, readable by you alone."),
+    ] = None,
+    json: opt.Json = False,
+) -> None:
+    """Add a user; their password is made here and shown once.
+
+    The name home-assistant is special: with it the devices may announce themselves to Home Assistant.
+    """
+    from broker.passwords import hash_password
+    from edge_agent.cli.exits import run_async
+    from edge_agent.cli.terminal import console, print_json, styled
+    from edge_agent.cli.user.sync import bring_users, touched
+    from edge_agent.core.errors import SettingsError
+    from edge_agent.wire.topics import OPERATOR_ID, user_login
+    from provisioning.errors import ProvisioningError
+    from provisioning.files import PRIVATE, write_atomically
+    from provisioning.proofs import new_secret
+
+    try:
+        login = user_login(name)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if name == OPERATOR_ID:
+        raise SettingsError(f"a user may not be called {name!r}: that name means somebody else")
+    opened, secret = member.open_mesh(mesh), new_secret()
+    with opened.inventory() as inventory:
+        inventory.add_user(name, hash_password(secret), device)
+        if output is not None:
+            try:
+                write_atomically(output, f"{secret}\n".encode(), PRIVATE)
+            except ProvisioningError:
+                inventory.remove_user(name)  # nobody would ever know the password
+                raise
+    problem = run_async(bring_users(opened, touched(opened, device, ())))
+    shown = {"name": name, "login": login, "devices": device, "mesh": opened.name, "problem": problem}
+    if json:
+        print_json(shown | ({"password": secret} if output is None else {"output": str(output)}))
+        return
+    out = console()
+    out.print(styled("user ", (name, "name"), f" logs in as {login}"), soft_wrap=True)
+    if output is None:
+        out.print(f"password: {secret}", soft_wrap=True, markup=False)
+        out.print("it is shown this once", style="quiet")
+    else:
+        out.print(f"the password is in {output}", soft_wrap=True)
+    if problem:
+        out.print(problem, style="bad", soft_wrap=True, markup=False)
+
+
+@app.command("list")
+def list_users(mesh: member.MeshName = None, json: opt.Json = False) -> None:
+    """Show the users and which devices they may use. Where no mesh was made here: of the local one that runs."""
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.user.listing import find_users, users_table
+
+    users = find_users(mesh)
+    if json:
+        print_json({"users": users})
+    elif users:
+        console().print(users_table(users))
+    else:
+        console(stderr=True).print("no users yet; pair a phone: moamesh pair NAME", style="quiet")
+
+
+@app.command()
+def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False) -> None:
+    """Remove a user; brokers run by moamesh cut their sessions."""
+    from edge_agent.cli.exits import run_async
+    from edge_agent.cli.pair.mesh import remove_from_mesh
+    from edge_agent.cli.terminal import console, print_json, styled
+
+    problem = run_async(remove_from_mesh(member.open_mesh(mesh), name))
+    if json:
+        print_json({"name": name, "removed": True, "problem": problem})
+        return
+    console().print(styled("user ", (name, "name"), " is removed"), soft_wrap=True)
+    if problem:
+        console(stderr=True).print(problem, style="bad", soft_wrap=True, markup=False)
+
+
+@app.command()
+def sync(
+    device: Annotated[
+        list[str] | None, typer.Option("--device", metavar="NAME", help="This device; without: all that are known.")
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the broker of the one --device is, mqtts://host:port; remembered."),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for them; `mesh serve` goes on asking.")
+    ] = 10.0,
+    mesh: member.MeshName = None,
+    json: opt.Json = False,
+) -> None:
+    """Tell devices that run a broker of their own who may use them. `pair`, `add` and `remove` do it by themselves."""
+    from edge_agent.cli.exits import NOT_ANSWERED, run_async
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.user.sync import bring_users, remember_broker
+    from edge_agent.core.errors import SettingsError
+
+    opened = member.open_mesh(mesh)
+    if broker is not None:
+        if device is None or len(device) != 1:
+            raise SettingsError("--broker is of one device: name it with --device")
+        remember_broker(opened, device[0], broker)
+    own = opened.settings.own_brokers
+    if unknown := [name for name in device or () if name not in own]:
+        raise SettingsError(f"{unknown[0]} is not known to run its own broker; if it does, give --broker URL once")
+    devices = sorted(device or own)
+    if not devices:
+        raise SettingsError("no device is known to run its own broker: name one with --device NAME --broker URL")
+    problem = run_async(bring_users(opened, devices, wait_s=wait))
+    if json:
+        print_json({"devices": devices, "problem": problem})
+    else:
+        console().print(problem or f"{', '.join(devices)}: users are as here", soft_wrap=True, markup=False)
+    if problem:
+        raise typer.Exit(NOT_ANSWERED)

@@ -1,0 +1,102 @@
+"""Brings users to devices that run a broker of their own: as a signed job at each device's broker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edge_agent.cli.job.run import job_services, open_desk
+from edge_agent.tasks import unless
+from provisioning.errors import ProvisioningError
+from provisioning.job_desk import ASKED, JobDesk
+from provisioning.jobs import ARGUMENTS_MAX, Action, Job, JobState
+from provisioning.mesh import MeshFolder
+from provisioning.mqtt_link import check_url
+from provisioning.records import DeviceState, UserRow
+
+WAIT_S = 10.0  # a device that is there takes it within a second; the one that is not gets it from `mesh serve`
+POLL_S = 0.1
+
+
+async def bring_users(mesh: MeshFolder, devices: Sequence[str], *, wait_s: float = WAIT_S) -> str:
+    """Tells devices with a broker of their own who may use them now, and nobody else; waits until they have it.
+
+    Returns what is still to be done, "" if nothing.
+
+    Raises:
+        ProvisioningError: a device has too many users, or the mesh's files can't be used.
+    """
+    if not devices:
+        return ""
+    with mesh.inventory() as inventory:
+        users = inventory.users()
+        active = {row.device_id for row in inventory.devices() if row.state is DeviceState.ACTIVE}
+    with contextlib.closing(open_desk(mesh)) as desk:
+        jobs = [_ask(desk, device, _hashes(device, users)) for device in devices if device in active]
+        await asyncio.gather(*(_hand_over(mesh, desk, job, wait_s) for job in jobs))
+        return "; ".join(filter(None, (_still(desk, job) for job in jobs)))
+
+
+def touched(mesh: MeshFolder, devices: Sequence[str] | None, before: Sequence[str] | None) -> list[str]:
+    """Returns the devices with brokers of their own that must hear of a user who has these devices, and had those;
+    `None` is all of them."""
+    own = mesh.settings.own_brokers
+    return sorted(own if devices is None or before is None else own.keys() & {*devices, *before})
+
+
+def remember_broker(mesh: MeshFolder, device: str, url: str) -> None:
+    """Writes down that a device runs a broker of its own, and where.
+
+    Raises:
+        ProvisioningError: there is no such device, the URL is none, or speaks no TLS.
+    """
+    with mesh.inventory() as inventory:
+        inventory.device(device)
+    if not check_url(url)[2]:
+        raise ProvisioningError(f"{url}: a device's own broker speaks TLS (mqtts://)")
+    mesh.settings = replace(mesh.settings, own_brokers={**mesh.settings.own_brokers, device: url})
+    mesh.save()
+
+
+def _hashes(device: str, users: Sequence[UserRow]) -> dict[str, str]:
+    hashes = {user.name: user.password_hash for user in users if user.devices is None or device in user.devices}
+    if len(hashes) > ARGUMENTS_MAX:
+        raise ProvisioningError(f"{device} has a broker of its own and takes {ARGUMENTS_MAX} users, not {len(hashes)}")
+    return hashes
+
+
+def _ask(desk: JobDesk, device: str, hashes: dict[str, str]) -> Job:
+    for row in desk.rows(device):
+        if row.job.action is Action.USERS and row.state == ASKED:
+            desk.cancel(row.job.job_id)  # what is asked now replaces it
+    return desk.ask(device, Action.USERS, dict(hashes))
+
+
+async def _hand_over(mesh: MeshFolder, desk: JobDesk, job: Job, wait_s: float) -> None:
+    (service,) = job_services(mesh, desk, [job.device_id], mesh.settings.brokers)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await unless(_until_ended(desk, job), service.run())
+
+
+async def _until_ended(desk: JobDesk, job: Job) -> None:
+    while not _ended(desk, job):  # noqa: ASYNC110 - it is a file that changes
+        await asyncio.sleep(POLL_S)
+
+
+def _ended(desk: JobDesk, job: Job) -> bool:
+    row = desk.find(job.job_id)
+    return row is None or row.ended
+
+
+def _still(desk: JobDesk, job: Job) -> str:
+    row = desk.find(job.job_id)
+    if row is None or row.state == JobState.DONE:
+        return ""
+    if row.ended:
+        return f"{job.device_id} did not take its users: {row.detail}"
+    return (
+        f"{job.device_id} does not know yet; while `moamesh mesh serve` runs it will hear, or give `moamesh user sync`"
+    )

@@ -1,0 +1,145 @@
+"""What theory says of a mesh whose arrival rates and service times were measured. Formulas: `core.stability`.
+
+For unequal devices the latency is that of `lab.simulator.load.latency`: fork-join of sojourns with the measured means,
+taken as exponential and independent. Their means are those of M/G/1, so the measured spread of service times counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from edge_agent.core import stability
+from edge_agent.core.settings import UNBOUNDED
+from edge_agent.lab.simulator.load.latency import LatencyLaw
+
+Plan = tuple[int, int]
+_SOJOURN_GROUPS = 16  # the latency law costs the square of the number of different sojourns
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DeviceLoad:
+    """What is known of a device: α and C² of its items, λ, how often each plan (M, k) was run, its places."""
+
+    service_time_s: float
+    service_time_scv: float
+    arrival_rate_hz: float
+    plans: Mapping[Plan, int]
+    queue_capacity: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LatencyPrediction:
+    """End to end, seconds."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Predicted figures; infinity where a queue would grow without bound.
+
+    plan: the (M, k) most prompts had; the latency is for it alone.
+    load_paper: α((k+1)M+1)λ with mean α and λ (Theorem 1); load_slowest: with the slowest device's α (Remark 1).
+    utilisations, requests_waiting: of each device, by the general condition and M/G/1.
+    load_max: the largest of the utilisations; the mesh is stable below 1. stability_margin: 1 less that.
+    capacity_factor: by how much all arrivals could grow before no peer selection whatever keeps the mesh stable.
+    loss: of an item that asks the busiest device for a place (M/M/1/K); 0 for an unbounded queue.
+    complete: whether the telemetry has enough devices for the plan; if not, the unseen ones are taken as the seen are.
+    """
+
+    plan: Plan
+    load_paper: float
+    load_slowest: float
+    utilisations: tuple[float, ...]
+    load_max: float
+    stability_margin: float
+    capacity_factor: float | None
+    requests_waiting: tuple[float, ...]
+    requests_waiting_mean: float
+    latency_s: LatencyPrediction
+    loss: float
+    complete: bool
+
+
+def predict(devices: Sequence[DeviceLoad]) -> Prediction:
+    """Returns the figures for at least one device, each with a plan at least."""
+    plans: Counter[Plan] = Counter()
+    for device in devices:
+        plans.update(device.plans)
+    plan = plans.most_common(1)[0][0]
+    complete = all(fanout < len(devices) or not layers for layers, fanout in plans)
+    times = [device.service_time_s for device in devices]
+    rates = [device.arrival_rate_hz for device in devices]
+    alpha, rate_hz = _mean(times), _mean(rates)
+    items = sum(stability.items_per_prompt(*one) * count for one, count in plans.items()) / plans.total()
+    loads = _loads(devices, plans) if complete else tuple(time * items * rate_hz for time in times)
+    waiting = tuple(
+        stability.mean_requests_waiting(load, device.service_time_scv)
+        for load, device in zip(loads, devices, strict=True)
+    )
+    sojourns = [
+        device.service_time_s + stability.mean_waiting_time_s(device.service_time_s, load, device.service_time_scv)
+        for load, device in zip(loads, devices, strict=True)
+    ]
+    load_max = max(loads)
+    capacity = devices[loads.index(load_max)].queue_capacity
+    return Prediction(
+        plan=plan,
+        load_paper=alpha * items * rate_hz,
+        load_slowest=max(times) * items * rate_hz,
+        utilisations=loads,
+        load_max=load_max,
+        stability_margin=stability.stability_margin(load_max),
+        capacity_factor=stability.capacity_factor(times, rates, *plan) if complete else None,
+        requests_waiting=waiting,
+        requests_waiting_mean=_mean(waiting),
+        latency_s=_latency(sojourns, plan),
+        loss=stability.loss_probability(load_max, capacity) if 0 < capacity < UNBOUNDED else 0.0,
+        complete=complete,
+    )
+
+
+def _loads(devices: Sequence[DeviceLoad], plans: Mapping[Plan, int]) -> tuple[float, ...]:
+    """The general condition is linear in the arrival rates: each plan's prompts load the devices on their own."""
+    times = [device.service_time_s for device in devices]
+    loads = [0.0] * len(devices)
+    for plan in plans:
+        rates = [device.arrival_rate_hz * device.plans.get(plan, 0) / sum(device.plans.values()) for device in devices]
+        parts = stability.device_utilisations(times, rates, *plan)
+        loads = [load + part for load, part in zip(loads, parts, strict=True)]
+    return tuple(loads)
+
+
+def _latency(sojourns: Sequence[float], plan: Plan) -> LatencyPrediction:
+    layers, fanout = plan
+    if math.inf in sojourns:
+        return LatencyPrediction(math.inf, math.inf, math.inf, math.inf)
+    law = LatencyLaw(_grouped(sojourns, fanout + 1 if layers else 1), layers, fanout)
+    return LatencyPrediction(law.mean(), *(law.quantile(share) for share in (0.5, 0.95, 0.99)))
+
+
+def _grouped(sojourns: Sequence[float], count_min: int) -> Counter[float]:
+    """How many devices have each sojourn, in at most so many groups of neighbours, which take their mean."""
+    ordered = sorted(sojourns)
+    size = math.ceil(len(ordered) / _SOJOURN_GROUPS)
+    groups = [ordered[at : at + size] for at in range(0, len(ordered), size)]
+    counted: Counter[float] = Counter()
+    for group in groups:
+        counted[_mean(group)] += len(group)
+    if len(ordered) < count_min:  # telemetry of some devices only: the unseen are as the seen
+        counted[_mean(ordered)] += count_min - len(ordered)
+    return counted
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,125 @@
+"""Seeds with faults hold; without a safeguard some seed is caught; what is broken is told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from edge_agent.core.errors import SettingsError
+from edge_agent.core.peer_service import PeerService
+from edge_agent.core.requests import Requests
+from edge_agent.lab.simulator.faults.ablations import ABLATIONS, without
+from edge_agent.lab.simulator.faults.campaign import parse_seeds, run_campaign
+from edge_agent.lab.simulator.faults.kinds import ALL_KINDS, FaultKind, parse_faults
+from edge_agent.lab.simulator.faults.plan import draw_plan
+from edge_agent.lab.simulator.faults.run import Verdict, run_seed
+from edge_agent.lab.simulator.randomness import stream
+
+ALL = ALL_KINDS
+SEEDS = range(1, 61)
+CAUGHT_WITHIN = 200
+
+
+def test_seeds_with_every_kind_of_fault_hold() -> None:
+    campaign = run_campaign(SEEDS, ALL)
+    assert campaign.found is None, f"repeat with: moamesh simulate --faults all --seeds {campaign.found}"
+    assert campaign.seeds_run == len(SEEDS)
+    assert campaign.accepted > 3 * len(SEEDS), "hardly any prompt was accepted: the seeds test nothing"
+
+
+def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
+    plans = [draw_plan(seed, ALL, stream(seed, "plan")) for seed in SEEDS]
+    assert {kind for plan in plans for kind in plan.kinds} == set(ALL)
+    told = "\n".join(line for seed in SEEDS for line in run_seed(seed, keep_trace=True).trace if "** " in line)
+    for word in (
+        "partition",
+        "broker goes",
+        "broker is back",
+        "dies",
+        "disk",
+        "hangs",
+        "wall clock",
+        "leaves for good",
+        "is frozen",
+        "goes on",
+        "the broker gives",
+        "comes with the id of",
+        "takes over the session",
+        "forgets retained messages",
+        "no space on the disk",
+        "the file is damaged",
+        "well again",
+        "is gone",
+        "s for a write",
+    ):
+        assert word in told, f"no seed had: {word}"
+
+
+@pytest.mark.parametrize("safeguard", ABLATIONS)
+def test_without_the_safeguard_some_seed_is_caught(safeguard: str) -> None:
+    gone = ABLATIONS[safeguard]
+    campaign = run_campaign(range(1, CAUGHT_WITHIN + 1), gone.faults, safeguard=safeguard)
+    assert campaign.found is not None, f"{CAUGHT_WITHIN} seeds do not miss: {gone.safeguard}"
+    assert campaign.found.verdict in (Verdict.SAFETY, Verdict.LIVENESS)
+    assert campaign.found.trace, "the trace of the seed that was caught is what one looks for"
+
+
+def test_a_safeguard_is_back_after_it_was_taken_away() -> None:
+    before = Requests.receipt_due
+    with without("receipt-timeout"):
+        assert Requests.receipt_due is not before
+    assert Requests.receipt_due is before
+
+
+def broken_by_an_exception(self: object, *_: object) -> None:
+    raise ZeroDivisionError("a defect")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "replacement", "exit_code"),
+    [
+        (PeerService, "request_received", broken_by_an_exception, 3),
+        (PeerService, "cancel_received", lambda *_: None, 4),
+    ],
+)
+def test_crash_and_safety_end_with_codes_of_their_own(
+    owner: type, name: str, replacement: Callable[..., None], exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, replacement)
+    assert run_campaign(range(1, 50), ALL).exit_code == exit_code
+
+
+def test_liveness_ends_with_a_code_of_its_own() -> None:
+    assert run_campaign(SEEDS, (FaultKind.CRASH,), safeguard="restored-answers").exit_code == 5
+
+
+def test_leaving_a_kind_of_fault_out_does_not_change_the_rest_of_the_plan() -> None:
+    for seed in range(1, 20):
+        every = draw_plan(seed, ALL, stream(seed, "plan"))
+        fewer = draw_plan(seed, tuple(kind for kind in ALL if kind is not FaultKind.CRASH), stream(seed, "plan"))
+        assert every.kinds - {FaultKind.CRASH} == fewer.kinds
+        assert (every.settings, every.prompts, every.service) == (fewer.settings, fewer.prompts, fewer.service)
+
+
+@pytest.mark.parametrize("text", ["", "x", "5..1", "1..", "-3", "1..x"])
+def test_what_is_no_range_of_seeds_is_refused_in_words(text: str) -> None:
+    with pytest.raises(SettingsError, match="seeds must be"):
+        parse_seeds(text)
+
+
+def test_seeds_are_a_number_or_a_range_with_both_ends() -> None:
+    assert list(parse_seeds("7")) == [7]
+    assert list(parse_seeds("1..3")) == [1, 2, 3]
+
+
+def test_faults_are_all_or_some_by_name() -> None:
+    assert parse_faults("all") == ALL
+    assert parse_faults("loss, crash") == (FaultKind.LOSS, FaultKind.CRASH)
+    with pytest.raises(SettingsError, match="not `all`, `list` or some of"):
+        parse_faults("loss,luck")
+
+
+def test_an_unknown_safeguard_is_refused_in_words() -> None:
+    with pytest.raises(SettingsError, match="no safeguard 'x'"):
+        run_campaign(range(1, 2), ALL, safeguard="x")
