@@ -15,7 +15,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 from scripts.docs.reference_cli import root
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 
 _BLOCK = re.compile(r"^ *```(?P<language>\w*)\n(?P<code>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(moamesh [a-z][^`]*)`")
@@ -38,6 +38,11 @@ class Shown:
 
     def __str__(self) -> str:
         return f"{self.document}: {self.text[:100]}"
+
+
+def named(document: Path) -> str:
+    """Returns a document's path in the repository."""
+    return document.relative_to(ROOT).as_posix()
 
 
 def shown_in(path: Path) -> Iterator[Shown]:

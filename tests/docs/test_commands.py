@@ -12,10 +12,10 @@ import typer
 from typer.core import TyperArgument
 
 from scripts.docs.reference_cli import pages, render, root
-from tests.docs.commands import DOCUMENTS, Shown, problem, shown_in
+from tests.docs.commands import DOCUMENTS, Shown, named, problem, shown_in
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_every_command_shown_is_taken_by_its_own_parser(document: Path) -> None:
     assert [f"{shown}: {found}" for shown in shown_in(document) if (found := problem(shown))] == []
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from scripts.docs.site import CONFIG, PAGES, SITE
-from tests.docs.commands import DOCUMENTS, ROOT
+from tests.docs.commands import DOCUMENTS, ROOT, named
 from tests.support.browser import WAIT_MS, chromium_is_here, launched
 from tests.support.patience import PATIENCE_S
 
@@ -106,7 +106,7 @@ def test_formulas_are_there_without_a_script(site: dict[Path, Read]) -> None:
     assert "\\frac" not in page
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_links_lead_somewhere_on_the_code_host_too(document: Path) -> None:
     text = re.sub(r"^ *```.*?^ *```$", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     links = re.findall(r"\]\(([^()\s]+)\)", re.sub(r"`[^`\n]*`", "", text))

@@ -28,7 +28,7 @@ from tests.support.polling import until
 from tests.telemetry.reporting import lines_in
 
 FULL = os.environ.get("MOAMESH_TESTS") == "full"
-"""The run of docs/MEASUREMENTS.md, two minutes and an outage of one, instead of one that `make test` can wait for."""
+"""The run of docs/lab/MEASUREMENTS.md, two minutes and an outage of one; else one that `make test` can wait for."""
 
 LOAD = 0.7
 DEVICES, LAYERS, FANOUT, SERVICE_S = 4, 1, 2, 0.1

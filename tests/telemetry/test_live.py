@@ -58,7 +58,7 @@ async def test_files_and_both_databases_say_the_same_of_a_live_mesh_and_so_does_
     of_files = report_of("--telemetry", folder)
     assert len(of_files["devices"]) == DEVICES
     assert of_files["outcomes"]["answered"] > LOADED_S
-    # what it should be depends on the machine too (docs/MEASUREMENTS.md); what it is, on the points alone
+    # what it should be depends on the machine too (docs/lab/MEASUREMENTS.md); what it is, on the points alone
     assert of_files["predicted"]["load_paper"] == pytest.approx(load_of(points), rel=0.1)
     assert all(device["requests_waiting_predicted"] is not None for device in of_files["devices"])
     for database in databases:
@@ -216,7 +216,7 @@ def assert_nothing_unrecorded(points: Sequence[Point]) -> None:
 
 
 def print_report(report: dict[str, Any], points: Sequence[Point]) -> None:
-    """For docs/MEASUREMENTS.md; shown with `-s`."""
+    """For docs/lab/MEASUREMENTS.md; shown with `-s`."""
     print(f"{len(points)} points, {report['duration_s']:.0f} s, {report['outcomes']}")
     print(f"load: {report['predicted']['load_paper']:.3f}, utilisation: {report['utilisation']:.3f}")
     for device in report["devices"]:

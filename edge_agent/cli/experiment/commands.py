@@ -27,15 +27,16 @@ def paper(
     quick: Quick = False,
     jobs: Jobs = 1,
     prompts: Annotated[
-        Path, typer.Option(metavar="FILE", help="d: JSON list of {instruction, dataset}, as AlpacaEval has it.")
-    ] = Path("../shared/data/alpaca_eval_dev_prompts.json"),
+        Path | None, typer.Option(metavar="FILE", help="d: JSON list of {instruction, dataset}, as AlpacaEval has it.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="d: prompts in each row.")] = 4,
     max_tokens: opt.MaxTokens = 64,
     model: opt.Model = None,
 ) -> None:
     """Reproduce the paper (arXiv 2412.21200): by default all four parts, with --quick the simulated ones.
 
-    Writes report.md, report.html and the plots into FOLDER. Parts that the folder has from earlier runs stay in it.
+    Part d needs --prompts. Writes report.md, report.html and the plots into FOLDER; parts that the folder has from
+    earlier runs stay in it.
     """
     from edge_agent.cli.experiment.run import LiveLlm, run_paper
 

@@ -27,9 +27,9 @@ TITLE = "Distributed Mixture-of-Agents (arXiv 2412.21200), reproduced"
 
 @dataclass(frozen=True, slots=True)
 class LiveLlm:
-    """What part (d) asks, of which models (none: the default)."""
+    """What part (d) asks, of which models (none: the default). The other parts need no prompts."""
 
-    prompts: Path
+    prompts: Path | None
     limit: int
     max_tokens: int
     models: tuple[str, ...]
@@ -93,12 +93,6 @@ def run_theory(out: Path, *, quick: bool, jobs: int) -> None:
 def _runners(
     said: Console, out: Path, llm: LiveLlm, parts: Sequence[str], *, quick: bool, jobs: int
 ) -> dict[str, Callable[[], Section]]:
-    from edge_agent.cli.experiment.paper_llm import LlmTable
-
-    table = LlmTable(said, out, llm.prompts, llm.limit, llm.max_tokens, llm.models)
-    if "d" in parts:
-        table.check()  # before anything that takes long
-
     # simulations run right here, not in a thread: Ctrl-C must end them
     def part_a() -> Section:
         with _bar(said, "(a) Table I") as progress:
@@ -114,10 +108,23 @@ def _runners(
         with _bar(said, "(c) live") as progress:
             return run_async(live_section(quick=quick, progress=progress))
 
-    def part_d() -> Section:
-        return run_async(table.section(quick=quick))
+    runners = {"a": part_a, "b": part_b, "c": part_c}
+    if "d" in parts:
+        runners["d"] = _llm_part(said, out, llm, quick=quick)
+    return runners
 
-    return {"a": part_a, "b": part_b, "c": part_c, "d": part_d}
+
+def _llm_part(said: Console, out: Path, llm: LiveLlm, *, quick: bool) -> Callable[[], Section]:
+    """Part (d). Its prompts are read at once, before anything that takes long."""
+    from edge_agent.cli.experiment.paper_llm import LlmTable
+
+    if llm.prompts is None:
+        raise SettingsError(
+            "part d asks language models: give --prompts FILE, or choose other parts: --part a --part b --part c"
+        )
+    table = LlmTable(said, out, llm.prompts, llm.limit, llm.max_tokens, llm.models)
+    table.check()
+    return lambda: run_async(table.section(quick=quick))
 
 
 def _make_folder(folder: Path) -> None:

@@ -74,6 +74,8 @@ def test_a_later_part_joins_what_the_folder_has(tmp_path: Path):
     [
         (("paper", "--part", "e", "--out", "{}"), "--part must be one of"),
         (("paper", "--part", "d", "--prompts", "{}/none.json", "--out", "{}"), "cannot read"),
+        (("paper", "--part", "d", "--out", "{}"), "give --prompts FILE"),
+        (("paper", "--out", "{}"), "give --prompts FILE"),  # all four parts, and before the first of them
         (("paper", "--part", "a", "--out", "{}/file/below"), "cannot write"),
         (("theory", "--out", "{}/file"), "cannot write"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge_agent.lab.experiments.theory import LOADS, theory_figures
 
-PAGE = Path(__file__).parents[2] / "docs" / "THEORY.md"
+PAGE = Path(__file__).parents[3] / "docs" / "THEORY.md"
 
 
 def test_every_plot_of_the_page_is_made_and_every_one_made_is_shown():

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.compile_simulator import copy_package, with_constructors
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TRACES = """
 import sys
 from edge_agent.core import agent
