@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import unicodedata
@@ -66,6 +67,11 @@ def print_json(value: Any) -> None:
     # JSON leaves the upper control characters as they are, and terminals take them for orders
     sys.stdout.write(_STRANGE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
+
+
+def log_to_stderr() -> None:
+    """From now on what happens goes to stderr, a line each: for commands that run until they are told to stop."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
 
 def safe_text(text: str) -> str:

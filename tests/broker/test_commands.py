@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from broker.embedded import EmbeddedBroker
 from tests.support.ejabberd import HOSTS
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_ports
@@ -100,25 +99,6 @@ async def test_a_mesh_s_mosquitto_runs_and_passes_its_check_with_guests_that_lea
     assert json.loads(operator.do("device", "list", "--json").stdout)["devices"] == []
 
 
-async def test_an_open_broker_fails_its_check_and_says_what_leaks(operator: Operator) -> None:
-    async with EmbeddedBroker(kind="mosquitto") as broker:
-        status, report = await operator.check(broker.url, "--password-url", broker.url)
-    assert (status, report["ok"]) == (1, False)
-    leaks = [verdict for verdict in report["verdicts"] if verdict["verdict"] == "leak"]
-    assert {"stranger without certificate", "stranger without password"} <= {verdict["who"] for verdict in leaks}
-    assert any(v["who"] == "user" and v["action"] == "write" and "/proposals" in v["topic"] for v in leaks)
-
-
-async def test_a_broker_that_knows_no_guests_is_checked_without_them_and_says_so(
-    operator: Operator, tmp_path: Path
-) -> None:
-    async with operator.running("--mode", "mosquitto", "--host", HOST, "--no-web"):
-        elsewhere = f"mqtts://{HOST}:{operator.device_port}"
-        status, report = await operator.check(operator.url, "--password-url", elsewhere)
-    assert (status, report["ok"]) == (0, True)
-    assert "does not know the guests" in report["untried"][0]
-
-
 async def test_a_cluster_node_runs_and_passes_the_same_check(operator: Operator) -> None:
     node = ("--node", f"one@{HOSTS[0]}", "--join", f"two@{HOSTS[1]}", "--node-port", str(operator.node_port))
     async with operator.running("--mode", "cluster", "--host", HOST, "--no-web", *node) as shown:
@@ -172,20 +152,3 @@ def test_a_rendered_folder_is_all_that_mosquitto_needs_and_names_where_it_will_l
     unit = (folder / "moamesh-broker.service").read_text()
     for line in ("Restart=always", "NoNewPrivileges=yes", "ProtectSystem=strict", "User=mosquitto", "ExecReload="):
         assert line in unit
-
-
-def test_what_is_rendered_for_other_engines_holds_the_same_rights(operator: Operator, tmp_path: Path) -> None:
-    assert operator.do("user", "add", "alice").returncode == 0
-    assert operator.do("broker", "render", str(tmp_path / "emqx"), "--for", "emqx").returncode == 0
-    assert operator.do("broker", "render", str(tmp_path / "table"), "--for", "table").returncode == 0
-    rules = (tmp_path / "emqx" / "acl.conf").read_text()
-    rights = json.loads((tmp_path / "table" / "access.json").read_text())
-    assert set(rights) == {"device", "operator", "user.alice"}
-    for who, grants in rights.items():
-        for grant in grants:
-            topic = grant["topic"].replace("{name}", "${username}")
-            verb = {"write": "publish", "read": "subscribe"}[grant["action"]]
-            name = '{re, "^[a-z0-9-]+$"}' if who == "device" else f'"{who}"'
-            (rule,) = [line for line in rules.splitlines() if f"{{username, {name}}}, {verb}" in line]
-            assert f'"{topic}"' in rule
-    assert rules.endswith("{deny, all}.\n")

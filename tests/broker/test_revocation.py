@@ -17,7 +17,7 @@ from broker.mosquitto_config import Listeners
 from broker.mosquitto_files import ServerFiles
 from broker.per_device import DeviceBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
-from edge_agent.cli.broker.people import MeshPeople
+from edge_agent.operator.broker.people import MeshPeople
 from edge_agent.wire.topics import Channel, topic_filter
 from provisioning import service
 from provisioning.errors import ProvisioningError

@@ -137,44 +137,39 @@ def run(
     json: opt.Json = False,
 ) -> None:
     """Run a broker until Ctrl-C. It is started again when it crashes or hangs."""
-    from edge_agent.cli.broker.run import run_cluster_node, run_embedded, run_mosquitto, run_per_device
+    from edge_agent.cli.broker.running import embedded_told, keep_running, mosquitto_told, node_told, own_told
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.terminal import console
+    from edge_agent.config import load_config
     from edge_agent.core.errors import SettingsError
+    from edge_agent.operator.broker.run import cluster_node, device_broker, embedded_broker, mosquitto_broker
+    from edge_agent.operator.broker.setup import BrokerOptions, mosquitto_files, node_settings, server_files
 
     out = console(stderr=json)
     if mode is Mode.EMBEDDED:
         if host not in ("", "127.0.0.1", "localhost"):
             raise SettingsError("the embedded broker lets everyone in and stays on loopback: use --mode mosquitto")
-        run_async(run_embedded(out, port=port or 0, kind=kind, json=json))
+        run_async(keep_running(out, embedded_broker(port=port or 0, kind=kind), embedded_told, json=json))
     elif mode is Mode.PER_DEVICE:
-        from edge_agent.config import load_config
-
         if config is None:
             raise SettingsError("--mode per-device needs the device's settings: --config agent.toml")
-        run_async(run_per_device(out, load_config(config), json=json))
+        loaded = load_config(config)
+        run_async(keep_running(out, device_broker(loaded), lambda broker: own_told(loaded, broker), json=json))
     else:
-        from edge_agent.cli.broker.setup import (
-            BrokerOptions,
-            mosquitto_files,
-            node_settings,
-            one_line_errors,
-            server_files,
-        )
-
         opened = member.open_mesh(mesh)
         options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
         server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
         if mode is Mode.MOSQUITTO:
-            with one_line_errors():
-                files = mosquitto_files(opened, options, server)
-            run_async(run_mosquitto(out, opened, files, json=json))
+            files = mosquitto_files(opened, options, server)
+            told = mosquitto_told(opened.name, files)
+            run_async(keep_running(out, mosquitto_broker(opened, files), lambda _: told, json=json))
             return
         if node is None:
             raise SettingsError("--mode cluster needs this node's name: --node NAME@HOST, and --join for the others")
-        with one_line_errors():
-            settings = node_settings(opened, options, server, node, tuple(join or ()), node_port, cookie_file)
-        run_async(run_cluster_node(out, opened, settings, json=json))
+        settings = node_settings(opened, options, server, node, tuple(join or ()), node_port, cookie_file)
+        run_async(
+            keep_running(out, cluster_node(opened, settings), lambda nodes: node_told(settings, nodes), json=json)
+        )
 
 
 @app.command()
@@ -198,15 +193,14 @@ def render(
     json: opt.Json = False,
 ) -> None:
     """Write configuration, access rules, certificates and systemd units for a broker that you run yourself."""
-    from edge_agent.cli.broker.render import render_files
-    from edge_agent.cli.broker.setup import BrokerOptions, one_line_errors, server_files
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.broker.render import render_files
+    from edge_agent.operator.broker.setup import BrokerOptions, server_files
 
     opened = member.open_mesh(mesh)
     options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
     server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
-    with one_line_errors():
-        rendered = render_files(opened, engine.value, options, server, folder, at.absolute(), user)
+    rendered = render_files(opened, engine.value, options, server, folder, at.absolute(), user)
     if json:
         print_json({"folder": str(rendered.folder), "files": rendered.files, "steps": rendered.steps})
         return
@@ -233,10 +227,10 @@ def check(
     end with it; real devices only see some unreadable messages in presence. Exit status 1 if anything was let through
     or kept back against the table.
     """
-    from edge_agent.cli.broker.check import check_broker
     from edge_agent.cli.broker.view import print_report, report_object
     from edge_agent.cli.exits import NOT_ANSWERED
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.broker.check import check_broker
 
     opened = member.open_mesh(mesh)
     authority = member.open_authority(opened, passphrase_file)

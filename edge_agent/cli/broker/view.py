@@ -13,8 +13,8 @@ from rich.text import Text
 
 from broker.verdict import Kind, Verdict
 from edge_agent.adapters.mqtt import BrokerLimits
-from edge_agent.cli.broker.check import Report
 from edge_agent.cli.results import JsonObject
+from edge_agent.operator.broker.check import Report
 from edge_agent.wire.topics import ROOT
 
 TOPIC_WIDTH = 30  # the longest of a device's topics; what lies outside the table may fold

@@ -32,8 +32,8 @@ def ca(
 
     It certifies servers of this mesh's hosts and nothing else. The first call makes it, as `server-cert` does.
     """
-    from edge_agent.cli.broker.setup import server_hosts
     from edge_agent.cli.terminal import console, styled
+    from edge_agent.operator.broker.setup import server_hosts
     from provisioning.files import PUBLIC, read_file, read_if_there, write_atomically
     from provisioning.web_authority import CA_FILE
 
@@ -79,8 +79,8 @@ def server_cert(
     It names this machine (HOST and HOST.local), the mesh's brokers, and what --name says, and holds for 395 days. The
     first call makes the web CA, for these hosts and no others.
     """
-    from edge_agent.cli.broker.setup import server_hosts
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.broker.setup import server_hosts
     from provisioning.files import PRIVATE, PUBLIC, make_folder, write_atomically
 
     opened = member.open_mesh(mesh)

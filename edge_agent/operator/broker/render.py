@@ -14,8 +14,8 @@ from broker.mosquitto_acl import password_file
 from broker.mosquitto_config import Limits, Program, installed_program
 from broker.mosquitto_files import ServerFiles, write_folder
 from broker.units import mosquitto_unit, supervised_unit
-from edge_agent.cli.broker.people import MeshPeople
-from edge_agent.cli.broker.setup import BrokerOptions, listeners_of, mosquitto_files
+from edge_agent.operator.broker.people import MeshPeople
+from edge_agent.operator.broker.setup import BrokerOptions, listeners_of, mosquitto_files, one_line_errors
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.mesh import MeshFolder
 
@@ -32,6 +32,7 @@ class Rendered:
     steps: tuple[str, ...]
 
 
+@one_line_errors()
 def render_files(
     mesh: MeshFolder, engine: str, options: BrokerOptions, server: ServerFiles, into: Path, at: Path, user: str
 ) -> Rendered:
@@ -40,7 +41,7 @@ def render_files(
     `engine` is "mosquitto", "emqx" or "table".
 
     Raises:
-        BrokerFilesError, ValueError, OSError: a file is missing or broken, or the folder can't be written.
+        SettingsError: a file is missing or broken, or the folder can't be written.
         ProvisioningError: the mesh's files can't be used.
     """
     steps = {"mosquitto": _mosquitto, "emqx": _emqx, "table": _table}[engine](mesh, options, server, into, at, user)

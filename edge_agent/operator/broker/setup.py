@@ -16,8 +16,8 @@ from broker.ejabberd import NodeSettings, new_cookie
 from broker.mosquitto_config import WEB_PORT, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import BrokerFilesError, MosquittoFiles, ServerFiles
 from broker.supervised import BrokerStartError
-from edge_agent.cli.broker.people import broker_folder
 from edge_agent.core.errors import SettingsError
+from edge_agent.operator.broker.people import broker_folder
 from provisioning.authority import MeshAuthority, utc_now
 from provisioning.certificates import hosts_of
 from provisioning.device_names import device_hosts
@@ -32,7 +32,7 @@ RENEW_BEFORE = datetime.timedelta(days=60)
 
 @dataclass(frozen=True, slots=True)
 class BrokerOptions:
-    """What a command line says about a broker's listeners; `None` takes what the mesh's settings say."""
+    """What is wanted of a broker's listeners; `None` takes what the mesh's settings say."""
 
     host: str = ""
     port: int | None = None
@@ -45,7 +45,7 @@ class BrokerOptions:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What goes wrong with brokers, as an error that a command shows in one line."""
+    """What goes wrong with brokers, as an error of one line."""
     try:
         yield
     except (BrokerFilesError, BrokerStartError, RuntimeError, OSError, ValueError) as error:
@@ -53,12 +53,17 @@ def one_line_errors() -> Iterator[None]:
 
 
 def listeners_of(mesh: MeshFolder, options: BrokerOptions) -> Listeners:
-    """Returns the ports: those of the mesh's broker URLs, unless the command line says others."""
+    """Returns the ports: those of the mesh's broker URLs, unless the options say others.
+
+    Raises:
+        ProvisioningError: a URL of the mesh is none.
+    """
     device_port = options.port or check_url(mesh.settings.brokers[0])[1]
     password_port = options.password_port or check_url(mesh.settings.claim_broker)[1]
     return Listeners(options.host, device_port, password_port, options.web_port if options.web else None)
 
 
+@one_line_errors()
 def mosquitto_files(
     mesh: MeshFolder,
     options: BrokerOptions,
@@ -68,13 +73,18 @@ def mosquitto_files(
     program: Program | None = None,
     stays_root: bool | None = None,
 ) -> MosquittoFiles:
-    """Returns what writes the mesh's mosquitto folder."""
+    """Returns what writes the mesh's mosquitto folder.
+
+    Raises:
+        SettingsError: mosquitto is not installed, or an option is out of range.
+    """
     config = MosquittoConfig(folder or broker_folder(mesh), listeners_of(mesh, options), program or installed_program())
     if stays_root is not None:
         config = MosquittoConfig(config.folder, config.listeners, config.program, stays_root=stays_root)
     return MosquittoFiles(config, mesh.name, server)
 
 
+@one_line_errors()
 def node_settings(
     mesh: MeshFolder,
     options: BrokerOptions,
@@ -88,7 +98,7 @@ def node_settings(
 
     Raises:
         ProvisioningError: that file can't be read or written.
-        ValueError: a node's name is none.
+        SettingsError: a node's name is none.
     """
     path = cluster_secret(mesh, cookie)
     folder = broker_folder(mesh) / node.partition("@")[0]
@@ -115,6 +125,8 @@ def cluster_secret(mesh: MeshFolder, cookie: Path | None) -> Path:
 
 def server_files(mesh: MeshFolder, names: Sequence[str], authority: Callable[[], MeshAuthority]) -> ServerFiles:
     """Returns the broker's certificate and key, made anew where they no longer serve. Only then is the CA opened.
+
+    names: host names and addresses by which clients know the broker, beside those of the mesh's settings.
 
     Raises:
         ProvisioningError: a name is none, or the mesh's files can't be used.
