@@ -25,7 +25,6 @@ from edge_agent.core.messages import (
     ChatMessage,
     DeviceStatus,
     LayerProgress,
-    Outcome,
     Presence,
     PromptOptions,
     PromptReceipt,
@@ -35,6 +34,7 @@ from edge_agent.core.messages import (
     Sampling,
     TokenChunk,
 )
+from edge_agent.core.states import Outcome
 
 __all__ = [
     "AboutPrompt",
