@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 
 from edge_agent.tasks import together
 from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
 from provisioning.errors import ProvisioningError
-from provisioning.job_desk import RESEND_S, JobDesk, JobRow
+from provisioning.job_desk import RESEND_S, JobDesk
 from provisioning.jobs import JobMessageError, decode_report
 from provisioning.link import Connect, Link, LinkError, Received
 
@@ -20,14 +20,11 @@ LOOK_S = 0.5  # how soon a job that another command has recorded goes out
 PAUSE_MIN_S = 0.5  # before reconnecting
 PAUSE_MAX_S = 8.0  # as of `provisioning.service`
 
-OnReport = Callable[[JobRow], None]
-
 
 class JobService:
     """The jobs of one mesh, or of some devices of it. Asking again is harmless: devices know what they have done.
 
     Args:
-        on_report: called after each report of a job that is known.
         devices: whom to hand jobs to, and whose reports are believed; everybody by default. At a device's own broker
             only that device is to be believed.
     """
@@ -37,13 +34,11 @@ class JobService:
         mesh: str,
         desk: JobDesk,
         connect: Connect,
-        on_report: OnReport | None = None,
         devices: Container[str] | None = None,
     ) -> None:
         self._mesh = mesh
         self._desk = desk
         self._connect = connect
-        self._on_report = on_report
         self._devices = devices
         self._asked_at: dict[str, float] = {}
         self.problem = ""
@@ -111,6 +106,4 @@ class JobService:
         except JobMessageError as error:
             _log.warning("%s: report refused: %s", address.device, error)
             return
-        row = self._desk.take(report, address.device)
-        if row is not None and self._on_report is not None:
-            self._on_report(row)
+        self._desk.take(report, address.device)

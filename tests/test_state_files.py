@@ -25,7 +25,6 @@ from broker.mosquitto_files import BrokerFilesError
 from broker.passwords import hash_password
 from broker.people_file import PeopleFile
 from edge_agent.adapters.home_assistant import Announced
-from edge_agent.cli.job.run import open_desk
 from edge_agent.cli.main import app
 from edge_agent.config import load_config
 from edge_agent.core.errors import MoameshError
@@ -37,6 +36,7 @@ from edge_agent.management.job_record import JobRecord
 from edge_agent.management.operator_settings import OperatorSettings
 from edge_agent.models.store import ModelFile, StoredFile, find, list_models, write_manifest
 from edge_agent.operator.broker.setup import cluster_secret
+from edge_agent.operator.jobs import open_desk
 from provisioning.errors import ProvisioningError
 from provisioning.identity_store import IdentityStore
 from provisioning.jobs import Action, Job

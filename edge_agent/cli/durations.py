@@ -1,7 +1,8 @@
-"""Durations as people write them."""
+"""Durations as people write them, and points in time as programs read them."""
 
 from __future__ import annotations
 
+import datetime
 import re
 
 from edge_agent.core.errors import SettingsError
@@ -21,3 +22,8 @@ def parse_duration(text: str) -> float:
     if seconds <= 0.0:
         raise SettingsError(f"a duration is a number above 0 with s, m, h or d, such as 30m, not {text!r}")
     return seconds
+
+
+def iso(timestamp: float | None) -> str | None:
+    """Returns seconds since 1970 as ISO 8601, for JSON."""
+    return None if timestamp is None else datetime.datetime.fromtimestamp(timestamp, datetime.UTC).isoformat()

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_agent.cli.mesh_options import MESH_VARIABLE
+from edge_agent.operator.meshes import open_mesh
 from provisioning.errors import ProvisioningError
 
 if TYPE_CHECKING:  # they bring cryptography along, which every command would otherwise load
     from provisioning.authority import MeshAuthority
     from provisioning.mesh import MeshFolder
 
+
+__all__ = ["MeshName", "PassphraseFile", "ca_passphrase", "open_authority", "open_mesh", "read_passphrase", "say_room"]
 
 MeshName = Annotated[
     str | None,
@@ -31,25 +34,6 @@ PassphraseFile = Annotated[
         help="The first line is the passphrase of the mesh's CA key, if it has one.",
     ),
 ]
-
-
-def open_mesh(name: str | None) -> MeshFolder:
-    """Opens the mesh of that name, or the only one there is.
-
-    Raises:
-        ProvisioningError: there is none, or there are several and no name was given.
-    """
-    from provisioning.mesh import MeshFolder, mesh_names, meshes_folder
-
-    folder = meshes_folder()
-    if name is None:
-        names = mesh_names(folder)
-        if not names:
-            raise ProvisioningError("there is no mesh yet; make one: moamesh mesh create NAME")
-        if len(names) > 1:
-            raise ProvisioningError(f"there are several meshes ({', '.join(names)}): say which with --mesh")
-        name = names[0]
-    return MeshFolder.open(folder / name)
 
 
 def open_authority(mesh: MeshFolder, passphrase_file: Path | None) -> MeshAuthority:

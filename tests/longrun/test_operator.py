@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.job.run import open_desk
+from edge_agent.operator.jobs import open_desk
 from provisioning.claiming import claim
 from tests.longrun.programs import EVERY_TROUBLE, TROUBLES, WAIT_S, Program, program
 from tests.management.test_live import Device

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from edge_agent import __version__
-from edge_agent.cli.job.run import ask_and_watch, open_desk
+from edge_agent.operator.jobs import ask_and_watch, open_desk
 from edge_agent.tasks import within
 from provisioning.claiming import claim
 from provisioning.jobs import Action, Value
@@ -90,7 +90,6 @@ class Device:
                 arguments or {},
                 broker_urls=[self.home.url(self.home.device_port)],
                 wait_s=PATIENCE_S,
-                show=False,
             )
         finally:
             desk.close()

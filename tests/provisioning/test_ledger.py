@@ -140,7 +140,7 @@ def test_after_a_rotation_the_old_operators_key_is_believed_by_nobody(home: Home
 
 
 def test_jobs_are_signed_with_the_key_of_now_in_a_service_that_has_run_since_before(home: Home) -> None:
-    from edge_agent.cli.job.run import open_desk
+    from edge_agent.operator.jobs import open_desk
 
     desk = open_desk(home.mesh)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,15 +122,12 @@ def upgrade(
 @app.command("list")
 def list_jobs(device: Devices = None, mesh: member.MeshName = None, json: opt.Json = False) -> None:
     """Show the jobs, newest first: asked, accepted, running, done, failed or refused."""
-    from edge_agent.cli.job.run import open_desk
     from edge_agent.cli.job.view import job_object, jobs_table
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.jobs import open_desk
 
-    desk = open_desk(member.open_mesh(mesh))
-    try:
+    with closing(open_desk(member.open_mesh(mesh))) as desk:
         rows = [row for row in desk.rows() if not device or row.job.device_id in device]
-    finally:
-        desk.close()
     if json:
         print_json({"jobs": [job_object(row) for row in rows]})
     elif rows:
@@ -143,15 +141,12 @@ def cancel(
     job_id: Annotated[str, typer.Argument(help="From `moamesh job list`.")], mesh: member.MeshName = None
 ) -> None:
     """Forget a job that its device has not answered yet."""
-    from edge_agent.cli.job.run import open_desk
     from edge_agent.cli.terminal import console
     from edge_agent.core.errors import SettingsError
+    from edge_agent.operator.jobs import open_desk
 
-    desk = open_desk(member.open_mesh(mesh))
-    try:
+    with closing(open_desk(member.open_mesh(mesh))) as desk:
         cancelled = desk.cancel(job_id)
-    finally:
-        desk.close()
     if not cancelled:
         raise SettingsError(f"{job_id}: no such job, or its device has it already")
     console().print(f"{job_id} is forgotten", markup=False)
@@ -168,25 +163,23 @@ def _ask(
     json: bool,
 ) -> None:
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
-    from edge_agent.cli.job.run import ask_and_watch, choose_devices, open_desk
-    from edge_agent.cli.job.view import job_object, jobs_table
+    from edge_agent.cli.job.view import job_object, jobs_table, live_table
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.jobs import ask_and_watch, choose_devices, open_desk
 
     opened = member.open_mesh(mesh)
     devices = choose_devices(opened, device or [], everybody)
-    urls = [broker] if broker else opened.settings.brokers
     out = console()
-    show = not json and out.is_terminal
-    desk = open_desk(opened)
-    try:
-        rows = run_async(
-            ask_and_watch(opened, desk, devices, action, arguments, broker_urls=urls, wait_s=wait_s, show=show)
+    live = live_table(out) if wait_s > 0 and not json and out.is_terminal else None
+    with closing(open_desk(opened)) as desk, live or nullcontext(lambda _rows: None) as on_rows:
+        urls = [broker] if broker else opened.settings.brokers
+        asked = ask_and_watch(
+            opened, desk, devices, action, arguments, broker_urls=urls, wait_s=wait_s, on_rows=on_rows
         )
-    finally:
-        desk.close()
+        rows = run_async(asked)
     if json:
         print_json({"jobs": [job_object(row) for row in rows]})
-    elif not show:
+    elif live is None:
         out.print(jobs_table(rows))
     if wait_s > 0 and not all(row.state == "done" for row in rows):
         raise typer.Exit(NOT_ANSWERED)

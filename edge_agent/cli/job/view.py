@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -33,6 +36,13 @@ def jobs_table(rows: Sequence[JobRow]) -> Table:
             Text(row.detail),
         )
     return table
+
+
+@contextlib.contextmanager
+def live_table(out: Console) -> Iterator[Callable[[list[JobRow]], None]]:
+    """Shows the jobs in a terminal while they are watched: call what it gives with how far they are."""
+    with Live(console=out, refresh_per_second=4) as live:
+        yield lambda rows: live.update(jobs_table(rows))
 
 
 def job_object(row: JobRow) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from edge_agent.cli.job.run import job_service, open_desk, operator_connect
+from edge_agent.operator.jobs import job_service, open_desk, operator_connect
 from edge_agent.tasks import Keeper
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import RENEWAL_MARGIN

@@ -1,4 +1,4 @@
-"""Meshes, devices and users as tables for people and as objects for JSON."""
+"""Meshes and devices as tables for people and as objects for JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edge_agent.cli.durations import iso
 from edge_agent.cli.results import JsonObject
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.mesh import Invitation, MeshFolder
-from provisioning.records import CertificateKind, CertificateRow, DeviceRow, DeviceState, UserRow
+from provisioning.records import CertificateKind, CertificateRow, DeviceRow, DeviceState
 
 _STATE_STYLE = {DeviceState.INVITED: "busy", DeviceState.ACTIVE: "good", DeviceState.REVOKED: "bad"}
 _DAY_S = 86_400.0
@@ -90,12 +91,6 @@ def certificate_object(row: CertificateRow) -> JsonObject:
     }
 
 
-def user_object(row: UserRow) -> JsonObject:
-    """A user for JSON; `devices` null is all."""
-    devices = None if row.devices is None else list(row.devices)
-    return {"name": row.name, "devices": devices, "added_at": iso(row.added_at)}
-
-
 def meshes_table(meshes: Mapping[str, Mapping[DeviceState, int]]) -> Table:
     """Each mesh with how many devices it has."""
     table = _table("mesh", *(state.value for state in DeviceState))
@@ -134,11 +129,6 @@ def invitation_object(invitation: Invitation) -> JsonObject:
         "bundle": invitation.bundle_pem.decode(),
         "expires_at": iso(invitation.expires_at),
     }
-
-
-def iso(timestamp: float | None) -> str | None:
-    """A time for JSON."""
-    return None if timestamp is None else datetime.datetime.fromtimestamp(timestamp, datetime.UTC).isoformat()
 
 
 def _until(row: DeviceRow, now: float) -> Text:

@@ -53,12 +53,13 @@ def pair(
     """
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.pair.pairing import PairWish, paired_object
-    from edge_agent.cli.pair.target import find_target, pair_with, unpair
+    from edge_agent.cli.pair.target import pair_with, unpair
     from edge_agent.cli.pair.view import show_paired, show_removed, write_pictures
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.meshes import find_mesh
 
     wish = PairWish(name, tuple(device or ()), app_url, tuple(web_broker or ()))
-    target = find_target(mesh)
+    target = find_mesh(mesh)
     if remove:
         problem = run_async(unpair(target, name))
         if json:

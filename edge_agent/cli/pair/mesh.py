@@ -11,8 +11,8 @@ from broker.web_login import NotAdmittedError, until_admitted, web_door
 from edge_agent.cli.pair.addresses import BROKERS_MAX, Addresses, web_url_of
 from edge_agent.cli.pair.link import PairingLink
 from edge_agent.cli.pair.pairing import CHECK_S, Paired, PairWish, as_before, chosen_devices
-from edge_agent.cli.user.sync import bring_users, touched
 from edge_agent.core.errors import SettingsError
+from edge_agent.operator.user_sync import bring_users, touched
 from edge_agent.wire.topics import user_login
 from provisioning.mesh import MeshFolder
 from provisioning.proofs import new_secret
@@ -37,18 +37,6 @@ async def pair_with_mesh(mesh: MeshFolder, wish: PairWish) -> Paired:
     problem = problem or await _problem(mesh, addresses, wish.user, secret)
     link = PairingLink(addresses, mesh.name, wish.user, secret, devices)
     return Paired(link, replaced, as_before(wish, devices), problem)
-
-
-async def remove_from_mesh(mesh: MeshFolder, user: str) -> str:
-    """Takes a user's secret back; returns what is still to be done about it, "" if nothing.
-
-    Raises:
-        ProvisioningError: nobody is called so.
-    """
-    with mesh.inventory() as inventory:
-        before = {row.name: row for row in inventory.users()}
-        inventory.remove_user(user)
-    return await bring_users(mesh, touched(mesh, before[user].devices, ()))
 
 
 def own_home(mesh: MeshFolder, devices: Sequence[str] | None) -> str | None:

@@ -22,13 +22,13 @@ from edge_agent.cli.durations import parse_duration
 from edge_agent.cli.mesh.view import invitation_object
 from edge_agent.cli.provision.images import flash_shown, planned
 from edge_agent.cli.results import JsonObject
-from edge_agent.cli.user.sync import remember_broker
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, load_config
 from edge_agent.config.broker import read_password_file
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX
 from edge_agent.config.write import to_toml
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.settings import AgentSettings
+from edge_agent.operator.user_sync import remember_broker
 from provisioning.authority import MeshAuthority
 from provisioning.errors import ProvisioningError
 from provisioning.files import read_file

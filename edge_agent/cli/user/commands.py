@@ -32,56 +32,37 @@ def add(
 
     The name home-assistant is special: with it the devices may announce themselves to Home Assistant.
     """
-    from broker.passwords import hash_password
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.terminal import console, print_json, styled
-    from edge_agent.cli.user.sync import bring_users, touched
-    from edge_agent.core.errors import SettingsError
-    from edge_agent.wire.topics import OPERATOR_ID, user_login
-    from provisioning.errors import ProvisioningError
-    from provisioning.files import PRIVATE, write_atomically
-    from provisioning.proofs import new_secret
+    from edge_agent.operator.users import add_user
 
-    try:
-        login = user_login(name)
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
-    if name == OPERATOR_ID:
-        raise SettingsError(f"a user may not be called {name!r}: that name means somebody else")
-    opened, secret = member.open_mesh(mesh), new_secret()
-    with opened.inventory() as inventory:
-        inventory.add_user(name, hash_password(secret), device)
-        if output is not None:
-            try:
-                write_atomically(output, f"{secret}\n".encode(), PRIVATE)
-            except ProvisioningError:
-                inventory.remove_user(name)  # nobody would ever know the password
-                raise
-    problem = run_async(bring_users(opened, touched(opened, device, ())))
-    shown = {"name": name, "login": login, "devices": device, "mesh": opened.name, "problem": problem}
+    opened = member.open_mesh(mesh)
+    added = run_async(add_user(opened, name, device, password_file=output))
     if json:
-        print_json(shown | ({"password": secret} if output is None else {"output": str(output)}))
+        shown = {"name": name, "login": added.login, "devices": device, "mesh": opened.name, "problem": added.problem}
+        print_json(shown | ({"password": added.password} if output is None else {"output": str(output)}))
         return
     out = console()
-    out.print(styled("user ", (name, "name"), f" logs in as {login}"), soft_wrap=True)
+    out.print(styled("user ", (name, "name"), f" logs in as {added.login}"), soft_wrap=True)
     if output is None:
-        out.print(f"password: {secret}", soft_wrap=True, markup=False)
+        out.print(f"password: {added.password}", soft_wrap=True, markup=False)
         out.print("it is shown this once", style="quiet")
     else:
         out.print(f"the password is in {output}", soft_wrap=True)
-    if problem:
-        out.print(problem, style="bad", soft_wrap=True, markup=False)
+    if added.problem:
+        out.print(added.problem, style="bad", soft_wrap=True, markup=False)
 
 
 @app.command("list")
 def list_users(mesh: member.MeshName = None, json: opt.Json = False) -> None:
     """Show the users and which devices they may use. Where no mesh was made here: of the local one that runs."""
     from edge_agent.cli.terminal import console, print_json
-    from edge_agent.cli.user.listing import find_users, users_table
+    from edge_agent.cli.user.view import user_object, users_table
+    from edge_agent.operator.users import find_users
 
     users = find_users(mesh)
     if json:
-        print_json({"users": users})
+        print_json({"users": [user_object(one) for one in users]})
     elif users:
         console().print(users_table(users))
     else:
@@ -92,10 +73,10 @@ def list_users(mesh: member.MeshName = None, json: opt.Json = False) -> None:
 def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False) -> None:
     """Remove a user; brokers run by moamesh cut their sessions."""
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.pair.mesh import remove_from_mesh
     from edge_agent.cli.terminal import console, print_json, styled
+    from edge_agent.operator.users import remove_user
 
-    problem = run_async(remove_from_mesh(member.open_mesh(mesh), name))
+    problem = run_async(remove_user(member.open_mesh(mesh), name))
     if json:
         print_json({"name": name, "removed": True, "problem": problem})
         return
@@ -122,8 +103,8 @@ def sync(
     """Tell devices that run a broker of their own who may use them. `pair`, `add` and `remove` do it by themselves."""
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
     from edge_agent.cli.terminal import console, print_json
-    from edge_agent.cli.user.sync import bring_users, remember_broker
     from edge_agent.core.errors import SettingsError
+    from edge_agent.operator.user_sync import bring_users, remember_broker
 
     opened = member.open_mesh(mesh)
     if broker is not None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edge_agent.cli.job.run import job_services, open_desk
-from edge_agent.tasks import unless
+from edge_agent.operator.jobs import hand_out, open_desk
 from provisioning.errors import ProvisioningError
 from provisioning.job_desk import ASKED, JobDesk
 from provisioning.jobs import ARGUMENTS_MAX, Action, Job, JobState
@@ -17,7 +15,6 @@ from provisioning.mqtt_link import check_url
 from provisioning.records import DeviceState, UserRow
 
 WAIT_S = 10.0  # a device that is there takes it within a second; the one that is not gets it from `mesh serve`
-POLL_S = 0.1
 
 
 async def bring_users(mesh: MeshFolder, devices: Sequence[str], *, wait_s: float = WAIT_S) -> str:
@@ -34,8 +31,9 @@ async def bring_users(mesh: MeshFolder, devices: Sequence[str], *, wait_s: float
         users = inventory.users()
         active = {row.device_id for row in inventory.devices() if row.state is DeviceState.ACTIVE}
     with contextlib.closing(open_desk(mesh)) as desk:
-        jobs = [_ask(desk, device, _hashes(device, users)) for device in devices if device in active]
-        await asyncio.gather(*(_hand_over(mesh, desk, job, wait_s) for job in jobs))
+        jobs = [_ask(desk, device, hashes_for(device, users)) for device in devices if device in active]
+        if jobs:
+            await hand_out(mesh, desk, jobs, broker_urls=mesh.settings.brokers, wait_s=wait_s)
         return "; ".join(filter(None, (_still(desk, job) for job in jobs)))
 
 
@@ -60,7 +58,12 @@ def remember_broker(mesh: MeshFolder, device: str, url: str) -> None:
     mesh.save()
 
 
-def _hashes(device: str, users: Sequence[UserRow]) -> dict[str, str]:
+def hashes_for(device: str, users: Sequence[UserRow]) -> dict[str, str]:
+    """Returns the password hashes of those users who may use a device.
+
+    Raises:
+        ProvisioningError: they are more than one job holds.
+    """
     hashes = {user.name: user.password_hash for user in users if user.devices is None or device in user.devices}
     if len(hashes) > ARGUMENTS_MAX:
         raise ProvisioningError(f"{device} has a broker of its own and takes {ARGUMENTS_MAX} users, not {len(hashes)}")
@@ -72,23 +75,6 @@ def _ask(desk: JobDesk, device: str, hashes: dict[str, str]) -> Job:
         if row.job.action is Action.USERS and row.state == ASKED:
             desk.cancel(row.job.job_id)  # what is asked now replaces it
     return desk.ask(device, Action.USERS, dict(hashes))
-
-
-async def _hand_over(mesh: MeshFolder, desk: JobDesk, job: Job, wait_s: float) -> None:
-    (service,) = job_services(mesh, desk, [job.device_id], mesh.settings.brokers)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(wait_s):
-            await unless(_until_ended(desk, job), service.run())
-
-
-async def _until_ended(desk: JobDesk, job: Job) -> None:
-    while not _ended(desk, job):  # noqa: ASYNC110 - it is a file that changes
-        await asyncio.sleep(POLL_S)
-
-
-def _ended(desk: JobDesk, job: Job) -> bool:
-    row = desk.find(job.job_id)
-    return row is None or row.ended
 
 
 def _still(desk: JobDesk, job: Job) -> str:

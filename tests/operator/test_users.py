@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.passwords import hash_password
-from edge_agent.cli.user.sync import _hashes, remember_broker, touched
+from broker.passwords import hash_password, matches
+from edge_agent.core.errors import SettingsError
+from edge_agent.operator.user_sync import hashes_for, remember_broker, touched
+from edge_agent.operator.users import add_user, remove_user
 from provisioning.errors import ProvisioningError
 from provisioning.jobs import ARGUMENTS_MAX, Action, Job, JobMessageError, decode_job, encode
 from provisioning.mesh import MeshFolder, MeshSettings
@@ -69,10 +71,10 @@ def test_those_devices_hear_of_a_user_that_had_them_or_get_them(mesh: MeshFolder
 
 def test_a_device_gets_its_own_users_alone_and_not_too_many() -> None:
     users = [UserRow("alice", HASH, None, 0.0), UserRow("bob", HASH, ("attic",), 0.0)]
-    assert list(_hashes("kitchen", users)) == ["alice"]
-    assert list(_hashes("attic", users)) == ["alice", "bob"]
+    assert list(hashes_for("kitchen", users)) == ["alice"]
+    assert list(hashes_for("attic", users)) == ["alice", "bob"]
     with pytest.raises(ProvisioningError, match="kitchen has a broker of its own and takes 64 users, not 65"):
-        _hashes("kitchen", [UserRow(f"user-{number}", HASH, None, 0.0) for number in range(ARGUMENTS_MAX + 1)])
+        hashes_for("kitchen", [UserRow(f"user-{number}", HASH, None, 0.0) for number in range(ARGUMENTS_MAX + 1)])
 
 
 def test_a_job_with_users_is_read_strictly() -> None:
@@ -84,3 +86,33 @@ def test_a_job_with_users_is_read_strictly() -> None:
             decode_job(json.dumps(json.loads(encode(job)) | {"arguments": arguments}))
     full = replace(job, arguments={f"user-{'x' * 58}"[:62] + f"{n:02}": HASH for n in range(64)})
     assert decode_job(encode(full)) == full, "as many as a device takes fit into a job"
+
+
+async def test_a_user_is_added_whose_password_is_kept_nowhere_but_in_their_file(
+    mesh: MeshFolder, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    added = await add_user(mesh, "ana", ["kitchen"], password_file=file)
+    assert (added.login, added.problem, file.read_text()) == ("user.ana", "", f"{added.password}\n")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert added.password not in repr(added)
+    with mesh.inventory() as inventory:
+        (ana,) = inventory.users()
+    assert matches(added.password, ana.password_hash)
+    assert ana.devices == ("kitchen",)
+    assert await remove_user(mesh, "ana") == ""
+    with pytest.raises(ProvisioningError, match="no user 'ana'"):
+        await remove_user(mesh, "ana")
+
+
+@pytest.mark.parametrize("name", ["Ana", "operator", "", "a" * 65])
+async def test_names_that_are_nobodys_are_refused(mesh: MeshFolder, name: str) -> None:
+    with pytest.raises(SettingsError):
+        await add_user(mesh, name, None)
+
+
+async def test_a_password_that_can_not_be_written_leaves_no_user(mesh: MeshFolder, tmp_path: Path) -> None:
+    with pytest.raises(ProvisioningError, match="can't be written"):
+        await add_user(mesh, "ana", None, password_file=tmp_path / "none" / "ana")
+    with mesh.inventory() as inventory:
+        assert inventory.users() == []

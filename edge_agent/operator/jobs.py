@@ -1,4 +1,4 @@
-"""Asks devices for jobs and shows how far they are, for `moamesh job`."""
+"""Jobs for devices, asked for at every broker where they are to be found: settings, models, restarts, upgrades."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import asyncio
 import contextlib
 import itertools
 import ssl
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
-from rich.live import Live
-
-from edge_agent.cli.job.view import jobs_table
-from edge_agent.cli.terminal import console
 from edge_agent.tasks import together, unless
 from edge_agent.tls import TlsFileError, load_identity
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.errors import ProvisioningError
 from provisioning.job_desk import JobDesk, JobRow
 from provisioning.job_service import JobService
-from provisioning.jobs import Action, Value
+from provisioning.jobs import Action, Job, Value
 from provisioning.link import Connect, Link
 from provisioning.mesh import MeshFolder
 from provisioning.mqtt_link import BrokerAccess, check_url, mqtt_connect
 from provisioning.records import DeviceState
 
-POLL_S = 0.2
+POLL_S = 0.1  # of the desk's file, while somebody waits
+
+OnRows = Callable[[list[JobRow]], None]
+
+
+def _unwatched(_rows: list[JobRow]) -> None:
+    """For those who only wait."""
 
 
 def open_desk(mesh: MeshFolder) -> JobDesk:
@@ -123,36 +125,56 @@ async def ask_and_watch(
     *,
     broker_urls: Sequence[str],
     wait_s: float,
-    show: bool,
+    on_rows: OnRows = _unwatched,
 ) -> list[JobRow]:
-    """Records one job for each device, and waits up to `wait_s` for all to end, with a live table if `show`.
+    """Records one job for each device, and waits up to `wait_s` seconds for all to end.
+
+    Args:
+        broker_urls: where the devices are that have no broker of their own.
+        on_rows: told how far the jobs are, a few times a second.
 
     Raises:
         ProvisioningError: no broker of theirs could be reached in all that time, or the mesh's files can't be used.
     """
     jobs = [desk.ask(device_id, action, dict(arguments)) for device_id in devices]
+    problem = ""
+    if wait_s > 0:
+        problem = await hand_out(mesh, desk, jobs, broker_urls=broker_urls, wait_s=wait_s, on_rows=on_rows)
+    rows = rows_of(desk, jobs)
+    if problem and not any(row.told_at for row in rows):
+        raise ProvisioningError(f"{problem}; the jobs are kept, and handed out by: moamesh mesh serve")
+    return rows
 
-    def rows() -> list[JobRow]:
-        return [row for row in (desk.find(job.job_id) for job in jobs) if row is not None]
 
-    if wait_s <= 0:
-        return rows()
-    services = job_services(mesh, desk, devices, broker_urls)
-    live = Live(jobs_table(rows()), console=console(), refresh_per_second=4) if show else contextlib.nullcontext()
+async def hand_out(
+    mesh: MeshFolder,
+    desk: JobDesk,
+    jobs: Sequence[Job],
+    *,
+    broker_urls: Sequence[str],
+    wait_s: float,
+    on_rows: OnRows = _unwatched,
+) -> str:
+    """Hands jobs of the desk to their devices until all have ended, for up to `wait_s` seconds; arguments as of
+    `ask_and_watch`. Returns why a broker could not be reached in the end, "" if none was missed.
+
+    Raises:
+        ProvisioningError: a URL is none, or the mesh's files can't be used.
+    """
+    services = job_services(mesh, desk, [job.device_id for job in jobs], broker_urls)
 
     async def until_ended() -> None:
-        while not all(row.ended for row in rows()):
+        while not all(row.ended for row in rows_of(desk, jobs)):
+            on_rows(rows_of(desk, jobs))
             await asyncio.sleep(POLL_S)
-            if isinstance(live, Live):
-                live.update(jobs_table(rows()))
 
-    with live:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await unless(until_ended(), together(*(service.run() for service in services)))
-        if isinstance(live, Live):
-            live.update(jobs_table(rows()), refresh=True)
-    problems = [service.problem for service in services if service.problem]
-    if problems and not any(row.told_at for row in rows()):
-        raise ProvisioningError(f"{problems[0]}; the jobs are kept, and handed out by: moamesh mesh serve")
-    return rows()
+    with contextlib.suppress(TimeoutError):  # the desk keeps them, and `mesh serve` goes on
+        async with asyncio.timeout(wait_s):
+            await unless(until_ended(), together(*(service.run() for service in services)))
+    on_rows(rows_of(desk, jobs))
+    return next((service.problem for service in services if service.problem), "")
+
+
+def rows_of(desk: JobDesk, jobs: Sequence[Job]) -> list[JobRow]:
+    """Returns how far these jobs are; one that was cancelled meanwhile is left out."""
+    return [row for row in (desk.find(job.job_id) for job in jobs) if row is not None]
