@@ -21,8 +21,6 @@ from edge_agent.adapters.journal import file as file_module
 from edge_agent.adapters.journal import journal as journal_module
 from edge_agent.adapters.journal.reserve import Reserve
 from edge_agent.adapters.journal.store import Store
-from edge_agent.cli.doctor import journal_checks
-from edge_agent.cli.doctor.checks import Finding
 from edge_agent.core.effects import JournalAnswer, JournalDelivered, JournalLayer, JournalPrompt
 from edge_agent.core.errors import JournalError
 from edge_agent.core.events import JoinedLayer, ReplyRoute, SessionsRestored
@@ -251,22 +249,6 @@ async def test_a_device_without_room_for_its_reserve_says_so_until_there_is(
     await until(lambda: journal.reserve[-1] == "", "there is room, though nothing is written")
     assert (card / "journal.sqlite3-ends").stat().st_size == SMALL
     await journal.close()
-
-
-def test_the_doctor_finds_a_disk_without_room_for_the_reserve(
-    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal_checks, "RESERVE_BYTES", SMALL)
-    monkeypatch.setattr(journal_checks, "RESERVE_ROOM_BYTES", 2 * SMALL)
-    journal = card / "not" / "made" / "yet.sqlite3"
-    assert journal_checks.check_reserve(journal).finding is Finding.OK
-    (card / "ballast").write_bytes(bytes(640 * 1024))
-    check = journal_checks.check_reserve(journal)
-    assert check.finding is Finding.NOTE
-    assert "no room" in check.detail
-    assert str(card) in check.mend
-    (card / "j-ends").write_bytes(bytes(SMALL))
-    assert journal_checks.check_reserve(card / "j").finding is Finding.OK
 
 
 async def test_a_reserve_that_is_removed_in_mid_run_is_made_anew_with_what_it_held(card: Path) -> None:

@@ -15,10 +15,10 @@ from broker.loopback import answers_connect
 from broker.mosquitto import MosquittoBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from edge_agent.adapters.mqtt import MqttSettings, TlsFiles, parse_url
-from edge_agent.cli.doctor.broker_reach import _check, _lets_everybody_in
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.core.events import ConnectionChanged, PromptReceived
 from edge_agent.core.messages import ChatMessage, Prompt, Role
+from edge_agent.doctor.home_broker import _check, _lets_everybody_in
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.wire import client_ids, topics

@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 
 from edge_agent.adapters.telemetry.server import ServerIdentity, ServerKind, TelemetryServer
 from edge_agent.adapters.telemetry.setup import Step, StepResult
-from edge_agent.cli.doctor.checks import Check, Finding, all_checks
 from edge_agent.cli.doctor.view import print_checks
 from edge_agent.cli.main import app
 from edge_agent.cli.telemetry.setup_view import setup_view
 from edge_agent.cli.terminal import console, styled
+from edge_agent.doctor.findings import Check, Finding
+from edge_agent.doctor.machine import machine_checks
 
 BRACKETED = re.compile(r"\[[^\[\]]*\]")
 TRAPS = (
@@ -133,7 +134,7 @@ def test_the_doctor_and_a_set_up_show_text_as_it_is(trap: str) -> None:
 def test_every_line_of_the_doctor_is_printed_as_it_is() -> None:
     out = console()
     out.file = io.StringIO()
-    checks = all_checks()
+    checks = list(machine_checks())
     print_checks(out, checks)
     for check in checks:
         assert check.detail in out.file.getvalue()

@@ -106,7 +106,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "Brokers enforce this with rules made from": (
         "tests/wire/test_topics.py::test_behind_a_channel_stands_what_the_table_says_no_more_and_no_less",
         "tests/broker/test_commands.py::test_a_mesh_s_mosquitto_runs_and_passes_its_check_with_guests_that_leave_no_trace",
-        "tests/broker/test_commands.py::test_an_open_broker_fails_its_check_and_says_what_leaks",
+        "tests/operator/test_brokers.py::test_an_open_broker_fails_its_check_and_the_report_says_what_leaks",
         "tests/broker/test_commands.py::test_a_cluster_node_runs_and_passes_the_same_check",
     ),
     "The last levels of a topic say who writes": (
@@ -136,10 +136,10 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     ),
     "`moamesh up`, `moamesh demo` and every broker": (
         "tests/runtime/test_whose.py::test_where_the_broker_lets_everybody_in_a_name_is_only_a_claim_and_everybody_reads",
-        "tests/broker/test_commands.py::test_an_open_broker_fails_its_check_and_says_what_leaks",
+        "tests/operator/test_brokers.py::test_an_open_broker_fails_its_check_and_the_report_says_what_leaks",
     ),
     "`moamesh doctor` says so of such a home": (
-        "tests/cli/test_broker_reach.py::test_a_broker_that_lets_everybody_in_is_said_to_once",
+        "tests/doctor/test_home_broker.py::test_a_broker_that_lets_everybody_in_is_said_to_once",
     ),
     "The brokers of `up` and `demo` listen on loopback": (
         "tests/broker/test_embedded.py::test_it_listens_on_loopback_only",
@@ -388,11 +388,11 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/confinement/test_inside.py::test_root_inside_has_no_right_of_roots_but_over_the_modes_of_files",
     ),
     "`moamesh doctor` does not look these up": (
-        "tests/cli/test_model_process_checks.py::test_the_doctor_says_what_the_kernel_does_not_hold",
+        "tests/doctor/test_model_process.py::test_the_doctor_says_what_the_kernel_does_not_hold",
         "tests/runtime/test_llama_outcomes.py::test_a_process_that_cannot_shut_itself_in_serves_and_that_is_said_once",
     ),
     "Nothing of it is required: a device": (
-        "tests/cli/test_model_process_checks.py::test_the_doctor_says_what_the_kernel_does_not_hold",
+        "tests/doctor/test_model_process.py::test_the_doctor_says_what_the_kernel_does_not_hold",
         "tests/confinement/test_confinement.py::test_an_older_kernel_is_said_to_leave_open_what_it_leaves_open",
         "tests/runtime/test_llama_outcomes.py::test_a_process_that_cannot_shut_itself_in_serves_and_that_is_said_once",
     ),

@@ -20,20 +20,14 @@ def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
 
     Exit status 1 if something needed is missing.
     """
-    from edge_agent.cli.doctor.broker_reach import broker_checks
-    from edge_agent.cli.doctor.checks import all_checks
-    from edge_agent.cli.doctor.journal_checks import journal_checks
-    from edge_agent.cli.doctor.model_process_checks import check_model_process
     from edge_agent.cli.doctor.view import checks_object, print_checks
     from edge_agent.cli.exits import NOT_ANSWERED
-    from edge_agent.cli.telemetry.checks import doctor_checks
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.doctor.examine import examine
 
     out = console(stderr=json)
     with out.status("looking around"):
-        checks = all_checks() + check_model_process()
-        if config is not None:
-            checks += broker_checks(config) + journal_checks(config) + doctor_checks(config)
+        checks = list(examine(config))
     if json:
         print_json(checks_object(checks))
     else:

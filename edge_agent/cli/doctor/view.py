@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from edge_agent.cli.doctor.checks import Check, Finding
+from edge_agent.doctor.findings import Check, Finding
 
 _SIGNS = {Finding.OK: ("✓", "good"), Finding.NOTE: ("!", "busy"), Finding.MISSING: ("✗", "bad")}
 

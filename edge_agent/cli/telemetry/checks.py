@@ -1,4 +1,4 @@
-"""Checks databases one after the other, as `moamesh telemetry check` and `moamesh doctor` do."""
+"""Checks databases one after the other, as `moamesh telemetry check` does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from rich.console import Console
 
 from edge_agent.adapters.telemetry import TelemetryServer, TelemetryServerError
 from edge_agent.adapters.telemetry.check import CheckedServer, check_server
-from edge_agent.adapters.telemetry.folder import look_at_folder
-from edge_agent.cli.doctor.checks import Check, Finding
 from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
 from edge_agent.config import load_config
 from edge_agent.core.errors import SettingsError
@@ -62,25 +60,3 @@ def named_servers(
     if not servers:
         raise SettingsError(f"{config} names no database: add an [[influx]] table with its url")
     return servers
-
-
-def doctor_checks(config: Path) -> list[Check]:
-    """Returns the doctor's finding for a device's telemetry folder and each of its databases; answers need neither.
-
-    Raises:
-        SettingsError: the configuration is wrong, or influxdb-client is not installed. One line.
-    """
-    loaded = load_config(config)
-    checks = []
-    folder = loaded.telemetry_folder
-    if folder.exists() and (trouble := look_at_folder(folder)):
-        checks.append(Check("telemetry", Finding.NOTE, trouble, f"moamesh telemetry status --config {config}"))
-    for server in telemetry_servers(loaded):
-        try:
-            checked = check_server(server)
-            detail = f"{server.url}: {checked.kind} {checked.version}".rstrip() + ", takes a point and gives it back"
-            checks.append(Check("telemetry", Finding.OK, detail))
-        except TelemetryServerError as error:
-            mend = f"moamesh telemetry check --config {config}"
-            checks.append(Check("telemetry", Finding.NOTE, f"{error}; points wait in the spool", mend))
-    return checks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import aiomqtt
 
@@ -22,9 +21,9 @@ from edge_agent.adapters.mqtt import (
     parse_home,
     unless_lost,
 )
-from edge_agent.cli.doctor.checks import Check, Finding
-from edge_agent.config import AgentConfig, load_config
+from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
+from edge_agent.doctor.findings import Check, Finding
 from edge_agent.runtime.assemble import make_notary, transport_settings
 from edge_agent.runtime.home import Home
 from edge_agent.wire import client_ids, topics
@@ -40,13 +39,8 @@ _UNSIGNED = (
 _ENOUGH = 4  # retained messages named; whoever clears these looks again
 
 
-def broker_checks(config_file: Path) -> list[Check]:
-    """Returns the doctor's findings on the home broker of a device.
-
-    Raises:
-        SettingsError: the configuration is wrong. One line.
-    """
-    config = load_config(config_file)
+def broker_checks(config: AgentConfig) -> list[Check]:
+    """Returns what is found of a device's home brokers. Not to be called where an event loop runs."""
     own = config.broker.mode == "own"
     home = f"mqtts://127.0.0.1:{config.broker.port}" if own else config.broker.home
     settings = transport_settings(config, Home(home, home), "doctor")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.doctor.checks import Finding
-from edge_agent.cli.doctor.model_process_checks import check_model_process
 from edge_agent.confinement.landlock import landlock_abi
+from edge_agent.doctor.findings import Finding
+from edge_agent.doctor.model_process import model_process_checks
 from tests.confinement.test_confinement import LANDLOCK, SECCOMP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ def test_the_doctor_says_what_the_kernel_does_not_hold(
 ) -> None:
     numbers = KERNELS[kernel]
     on_kernel_without(numbers, tmp_path, monkeypatch)
-    found = check_model_process()
+    found = model_process_checks()
     assert {one.finding for one in found} <= {Finding.OK, Finding.NOTE}, "nothing of it is required"
     said = {one.detail: one.mend for one in found if one.finding is Finding.NOTE}
     keys = [detail for detail in said if "read a key" in detail]

@@ -9,12 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 from pathlib import Path
 
 from broker.kinds import choose
 from edge_agent.core.errors import SettingsError
+from edge_agent.doctor.findings import Check, Finding
 from edge_agent.fleet.runs import state_home
 from edge_agent.models import DEFAULT_MODEL, models_home, resolve
 
@@ -25,45 +25,19 @@ DEVICE_BYTES = 80 * 1024 * 1024  # an agent process without its model
 _MIB = 1024 * 1024
 
 
-class Finding(StrEnum):
-    """What came of a check. `note`: works without, but better with."""
-
-    OK = "ok"
-    NOTE = "note"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. `mend` is a command that puts it right."""
-
-    name: str
-    finding: Finding
-    detail: str
-    mend: str = ""
-
-    @property
-    def missing(self) -> bool:
-        """Whether something needed is not there."""
-        return self.finding is Finding.MISSING
-
-
-def all_checks() -> list[Check]:
+def machine_checks() -> Iterator[Check]:
     """Looks at everything; takes a second or two."""
     llama = check_llama()
-    model = check_model()
-    return [
-        check_python(),
-        check_compiler(needed=llama.missing),
-        llama,
-        model,
-        check_broker(),
-        check_memory(),
-        check_port(),
-        check_folder("state folder", state_home()),
-        check_folder("models folder", models_home()),
-        check_clock(),
-    ]
+    yield check_python()
+    yield check_compiler(needed=llama.missing)
+    yield llama
+    yield check_model()
+    yield check_broker()
+    yield check_memory()
+    yield check_port()
+    yield check_folder("state folder", state_home())
+    yield check_folder("models folder", models_home())
+    yield check_clock()
 
 
 def check_python() -> Check:

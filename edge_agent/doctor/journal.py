@@ -6,20 +6,16 @@ import os
 from pathlib import Path
 
 from edge_agent.adapters.journal import RESERVE_BYTES, RESERVE_ROOM_BYTES, reserve_of
-from edge_agent.cli.doctor.checks import Check, Finding
-from edge_agent.config import load_config
+from edge_agent.config import AgentConfig
+from edge_agent.doctor.findings import Check, Finding
 
 _MIB = 1024 * 1024
 NAME = "journal's reserve"
 
 
-def journal_checks(config: Path) -> list[Check]:
-    """Returns what `moamesh doctor --config FILE` adds for the journal.
-
-    Raises:
-        SettingsError: the configuration is wrong. One line.
-    """
-    return [check_reserve(load_config(config).journal_path)]
+def journal_checks(config: AgentConfig) -> list[Check]:
+    """Returns what is found of a device's journal."""
+    return [check_reserve(config.journal_path)]
 
 
 def check_reserve(journal: Path) -> Check:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.doctor.broker_reach import broker_checks
-from edge_agent.cli.doctor.checks import Check, Finding
+from edge_agent.config import load_config
+from edge_agent.doctor.findings import Check, Finding
+from edge_agent.doctor.home_broker import broker_checks
 from edge_agent.wire import topics
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import user
-from tests.cli.test_live_commands import home, moamesh
 from tests.support.brokers import MosquittoWith, SayingBroker, connack
 from tests.support.ports import free_ports
 
-__all__ = ["home"]
 pytestmark = pytest.mark.broker
 
 
@@ -28,7 +26,7 @@ def settings(folder: Path, url: str) -> Path:
 
 
 async def checks(folder: Path, url: str) -> list[Check]:
-    return await asyncio.to_thread(broker_checks, settings(folder, url))
+    return await asyncio.to_thread(broker_checks, load_config(settings(folder, url)))
 
 
 OPEN = "lets everybody in, without a name"
@@ -87,11 +85,3 @@ async def test_a_retained_message_in_an_inbox_is_found_with_the_command_that_cle
         ]
         assert "a retained message lies in" in check.detail
         assert check.mend == f"mosquitto_pub -r -n -t {prompts}"
-
-
-async def test_the_command_shows_it(tmp_path: Path, home: dict[str, str]) -> None:
-    async with MosquittoWith(tmp_path, "retain_available false") as broker:
-        file = settings(tmp_path, broker.url)
-        done = await asyncio.to_thread(moamesh, home, "doctor", "--config", str(file), "--json")
-        told = [one["detail"] for one in json.loads(done.stdout)["checks"] if one["name"] == "home broker"]
-        assert any("keeps no retained messages" in line for line in told), done.stderr

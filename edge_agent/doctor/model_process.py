@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edge_agent.cli.doctor.checks import Check, Finding
 from edge_agent.confinement import confined_environment
 from edge_agent.confinement.probe import ATTEMPTS, PERMITTED
+from edge_agent.doctor.findings import Check, Finding
 
 PROBE_MODULE = "edge_agent.confinement.probe"
 PROBE_TIMEOUT_S = 60.0  # it takes a tenth of a second; on a slow memory card some
@@ -29,7 +29,7 @@ _HELD = {
 }
 
 
-def check_model_process() -> list[Check]:
+def model_process_checks() -> list[Check]:
     """Returns a finding for each part of the confinement."""
     try:
         tries = _try_all()

@@ -1,0 +1,1 @@
+"""A device's look at itself: what is missing here, what works without but better with, and what mends it."""
