@@ -1,21 +1,15 @@
-"""The pairing link and its code, read back by a reader of another maker (ZXing)."""
+"""The pairing code in a terminal, read back by a reader of another maker (ZXing)."""
 
 from __future__ import annotations
 
-import base64
 import io
-import json
-from pathlib import Path
 
 import pytest
 import zxingcpp
-from PIL import Image
 from rich.console import Console
 
-from edge_agent.cli.pair.addresses import Addresses, is_here, on_host, web_url_of
-from edge_agent.cli.pair.code import Matrix, half_blocks, make_matrix, show, write_picture
-from edge_agent.cli.pair.link import PairingLink
-from edge_agent.core.errors import SettingsError
+from edge_agent.cli.pair.view import half_blocks, show_code
+from edge_agent.operator.pairing_link import Addresses, Matrix, PairingLink, make_matrix
 
 ADDRESSES = Addresses("http://192.168.1.5:8080", ("ws://192.168.1.5:9001",))
 LINK = PairingLink(ADDRESSES, "home", "alice", "s" * 32, ("kitchen",))
@@ -35,25 +29,6 @@ def modules_of(lines: list[str], *, inverted: bool) -> Matrix:
     )
 
 
-def test_a_link_says_everything_behind_the_hash_where_no_server_sees_it() -> None:
-    page, _, fragment = LINK.text().partition("#")
-    assert page == "http://192.168.1.5:8080/"
-    packed = fragment.removeprefix("pair=")
-    assert "=" not in packed
-    assert json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))) == {
-        "v": 1,
-        "mesh": "home",
-        "brokers": ["ws://192.168.1.5:9001"],
-        "user": "alice",
-        "secret": "s" * 32,
-        "devices": ["kitchen"],
-    }
-    assert "devices" not in json.loads(
-        base64.urlsafe_b64decode(PairingLink(ADDRESSES, "home", "a", "s").text().partition("=")[2] + "==")
-    )
-    assert "ssss" not in repr(LINK)
-
-
 @pytest.mark.parametrize("inverted", [False, True])
 def test_the_code_in_a_terminal_is_read_as_the_link(inverted: bool) -> None:
     lines = half_blocks(make_matrix(LINK.text()), inverted=inverted)
@@ -63,7 +38,7 @@ def test_the_code_in_a_terminal_is_read_as_the_link(inverted: bool) -> None:
 def test_a_coloured_terminal_gets_black_on_white_whatever_its_own_colours() -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, color_system="truecolor", width=120)
-    assert show(console, make_matrix(LINK.text()))
+    assert show_code(console, make_matrix(LINK.text()))
     lines = output.getvalue().splitlines()
     assert all(line.startswith("\x1b[38;2;0;0;0;48;2;255;255;255m") for line in lines)
     bare = [line.split("m", 1)[1].rsplit("\x1b", 1)[0] for line in lines]
@@ -72,78 +47,11 @@ def test_a_coloured_terminal_gets_black_on_white_whatever_its_own_colours() -> N
 
 def test_without_colours_the_light_modules_are_drawn() -> None:
     output = io.StringIO()
-    assert show(Console(file=output, width=10), make_matrix(LINK.text())), "into a file any width will do"
+    assert show_code(Console(file=output, width=10), make_matrix(LINK.text())), "into a file any width will do"
     assert read_code(modules_of(output.getvalue().splitlines(), inverted=True)) == [LINK.text()]
 
 
 def test_a_terminal_that_is_too_narrow_is_told_and_not_filled_with_rubbish() -> None:
     output = io.StringIO()
-    assert not show(Console(file=output, force_terminal=True, width=40), make_matrix(LINK.text()))
+    assert not show_code(Console(file=output, force_terminal=True, width=40), make_matrix(LINK.text()))
     assert output.getvalue() == ""
-
-
-def test_pictures_are_read_as_the_link_and_are_their_owners_alone(tmp_path: Path) -> None:
-    png, svg = tmp_path / "code.png", tmp_path / "code.svg"
-    write_picture(LINK.text(), png, "png")
-    write_picture(LINK.text(), svg, "svg")
-    with Image.open(png) as picture:
-        assert [found.text for found in zxingcpp.read_barcodes(picture.convert("L"))] == [LINK.text()]
-    assert svg.read_text().count("<svg") == 1
-    assert {path.stat().st_mode & 0o777 for path in (png, svg)} == {0o600}
-    with pytest.raises(SettingsError, match="can't be written"):
-        write_picture(LINK.text(), tmp_path / "nowhere" / "code.png", "png")
-
-
-def test_a_link_too_long_for_a_code_says_so() -> None:
-    with pytest.raises(SettingsError, match="too long for a QR code"):
-        make_matrix("x" * 3000)
-
-
-@pytest.mark.parametrize(
-    ("app", "broker", "words"),
-    [
-        ("http://127.0.0.1:8080", "ws://127.0.0.1:9001", ("this computer alone", "never leaves this computer")),
-        ("http://10.0.0.5:8080", "ws://10.0.0.5:9001", ("whoever reaches 10.0.0.5", "can read secret, prompts")),
-        ("http://pi.local:8080", "wss://pi.local:8885", ("whoever reaches pi.local", "the page is plain HTTP")),
-        (
-            "https://pi.local:8080",
-            "wss://pi.local:8885",
-            ("whoever reaches pi.local", "encrypted (TLS); the phone must trust"),
-        ),
-        ("http://10.0.0.5:8080", "ws://localhost:9001", ("this computer alone", "plain")),
-    ],
-)
-def test_who_reaches_a_link_and_what_is_safe_about_it_is_said(app: str, broker: str, words: tuple[str, str]) -> None:
-    addresses = Addresses(app, (broker,))
-    assert words[0] in addresses.reach()
-    assert words[1] in addresses.security()
-
-
-def test_addresses_that_a_browser_would_refuse_are_refused_here() -> None:
-    with pytest.raises(SettingsError, match="browsers let no page on https:// connect to ws://pi:9001"):
-        Addresses("https://pi:8080", ("ws://pi:9001",))
-    for app, brokers in (
-        ("ftp://pi", ("ws://pi:1",)),
-        ("http://pi/#pair=x", ("ws://pi:1",)),
-        ("http://user:word@pi", ("ws://pi:1",)),
-        ("http://pi", ("mqtt://pi:1",)),
-        ("http://pi", ()),
-        ("http://pi", ("ws://pi:1",) * 5),
-        ("http://pi:99999", ("ws://pi:1",)),
-    ):
-        with pytest.raises(SettingsError, match=r"--app-url|--web-broker"):
-            Addresses(app, brokers)
-
-
-def test_hosts_are_put_into_urls_as_they_must_be() -> None:
-    assert on_host("http://127.0.0.1:8080", "10.0.0.5") == "http://10.0.0.5:8080"
-    assert on_host("ws://127.0.0.1:9001", "fd00::1") == "ws://[fd00::1]:9001"
-    assert web_url_of("mqtts://kitchen.local:8883", 8885) == "wss://kitchen.local:8885"
-    assert web_url_of("mqtts://[fd00::1]:8883", 8885) == "wss://[fd00::1]:8885"
-    assert [is_here(f"http://{host}:1") for host in ("localhost", "127.0.0.9", "[::1]", "10.0.0.1", "pi")] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]

@@ -130,10 +130,3 @@ async def test_what_cannot_be_paired_is_said_in_one_line(fleet: LocalFleet) -> N
 
 async def test_without_a_mesh_the_way_to_one_is_said(home: Path) -> None:
     assert "start one with `moamesh up`" in await refused("pair")
-
-
-async def test_a_fleet_without_a_gateway_needs_to_be_told_where_the_app_is(home: Path) -> None:
-    async with LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC)):
-        assert "--app-url" in await refused("pair")
-        link = (await told("pair", "--app-url", "http://localhost:5173"))["link"]
-        assert link.startswith("http://localhost:5173/#pair=")

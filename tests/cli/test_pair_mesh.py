@@ -131,15 +131,6 @@ async def test_a_user_of_a_mesh_pairs_asks_over_tls_and_is_shut_out(home: Home) 
         assert [user["name"] for user in (await told("user", "list"))["users"]] == ["bob"]
 
 
-async def test_addresses_that_are_not_known_are_asked_for_and_a_silent_broker_is_said(home: Home) -> None:
-    assert "--app-url http://HOST:8080 (it is remembered)" in await refused("pair")
-    assert (await told("user", "list"))["users"] == []
-    port = free_ports(1)[0]
-    said = await told("pair", "--app-url", APP, "--web-broker", f"wss://{HOST}:{port}")
-    assert "tried in vain from this computer" in said["problem"]
-    assert said["replaced"] is False
-
-
 async def test_users_of_a_device_that_is_its_own_broker_come_to_it_by_a_signed_job(home: Home) -> None:
     port, web_port = free_ports(2)
     agent = Agent(home, "kitchen", own_broker(port, web_port))

@@ -52,22 +52,21 @@ def pair(
     For the local mesh that runs, else the one made here. A second time for the same name replaces the secret.
     """
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.pair.pairing import PairWish, paired_object
-    from edge_agent.cli.pair.target import pair_with, unpair
-    from edge_agent.cli.pair.view import show_paired, show_removed, write_pictures
+    from edge_agent.cli.pair.view import paired_object, show_paired, show_removed, write_pictures
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.meshes import find_mesh
+    from edge_agent.operator.pairing import PairingOptions, pair_with, unpair
 
-    wish = PairWish(name, tuple(device or ()), app_url, tuple(web_broker or ()))
-    target = find_mesh(mesh)
+    options = PairingOptions(name, tuple(device or ()), app_url, tuple(web_broker or ()))
+    found = find_mesh(mesh)
     if remove:
-        problem = run_async(unpair(target, name))
+        problem = run_async(unpair(found, name))
         if json:
             print_json({"user": name, "removed": True, "problem": problem})
         else:
             show_removed(console(), name, problem)
         return
-    paired = run_async(pair_with(target, wish))
+    paired = run_async(pair_with(found, options))
     written = write_pictures(paired, svg=svg, png=png)
     if json:
         print_json(paired_object(paired) | {"written": [str(path) for path in written]})

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
-from edge_agent.cli.pair import code
-from edge_agent.cli.pair.pairing import Paired
+from edge_agent.cli.results import JsonObject
 from edge_agent.cli.terminal import styled
+from edge_agent.operator.pairing import Paired
+from edge_agent.operator.pairing_link import Matrix, make_matrix, write_picture
 
 
 def write_pictures(paired: Paired, *, svg: Path | None, png: Path | None) -> list[Path]:
@@ -20,8 +22,31 @@ def write_pictures(paired: Paired, *, svg: Path | None, png: Path | None) -> lis
     """
     wanted = [(path, kind) for path, kind in ((svg, "svg"), (png, "png")) if path is not None]
     for path, kind in wanted:
-        code.write_picture(paired.link.text(), path, kind)
+        write_picture(paired.link.text(), path, kind)
     return [path for path, _ in wanted]
+
+
+def paired_object(paired: Paired) -> JsonObject:
+    """Everything about a pairing, **the secret included**, for JSON."""
+    link = paired.link
+    return {
+        "user": link.user,
+        "login": link.login,
+        "mesh": link.mesh,
+        "secret": link.secret,
+        "devices": None if link.devices is None else list(link.devices),
+        "replaced": paired.replaced,
+        "link": link.text(),
+        "app_url": link.addresses.app,
+        "web_brokers": list(link.addresses.brokers),
+        "this_computer_only": link.addresses.here_only,
+        "tls": link.addresses.secure,
+        "needs_ca": link.addresses.needs_ca,
+        "reach": link.addresses.reach(),
+        "security": link.addresses.security(),
+        "lasting": paired.lasting,
+        "problem": paired.problem,
+    }
 
 
 def show_removed(out: Console, user: str, problem: str) -> None:
@@ -41,8 +66,8 @@ def show_paired(out: Console, paired: Paired, written: Sequence[Path]) -> None:
     for path in written:
         out.print(f"the code is in {path}, for you alone: whoever sees it has the secret", soft_wrap=True)
     if not written:
-        matrix = code.make_matrix(text)
-        if not code.show(out, matrix):
+        matrix = make_matrix(text)
+        if not show_code(out, matrix):
             needs = f"the code needs {len(matrix[0])} columns, this terminal has {out.width}: widen it, or --png FILE"
             out.print(needs, style="busy", soft_wrap=True)
     out.print(text, soft_wrap=True, markup=False)
@@ -60,6 +85,29 @@ def show_paired(out: Console, paired: Paired, written: Sequence[Path]) -> None:
     _show_next(out, paired)
 
 
+def show_code(console: Console, matrix: Matrix) -> bool:
+    """Prints the code, two rows of modules in a line. Returns whether the terminal is wide enough for it.
+
+    Colours are set, black on white, so that a dark terminal shows what a light one does. Without colours the light
+    modules are drawn, as for a dark background.
+    """
+    if console.is_terminal and console.width < len(matrix[0]):
+        return False
+    coloured = console.color_system is not None and not console.no_color
+    for line in half_blocks(matrix, inverted=not coloured):
+        console.print(Text(line, style="#000000 on #ffffff" if coloured else ""), soft_wrap=True)
+    return True
+
+
+def half_blocks(matrix: Matrix, *, inverted: bool = False) -> list[str]:
+    """Returns the lines; a drawn half is a dark module, or a light one if `inverted`."""
+    light = tuple(False for _ in matrix[0])  # below an odd number of rows
+    pairs = zip(matrix[::2], (*matrix[1::2], light), strict=False)
+    return [
+        "".join(_half_block(up != inverted, down != inverted) for up, down in zip(*pair, strict=True)) for pair in pairs
+    ]
+
+
 def _show_next(out: Console, paired: Paired) -> None:
     user = paired.link.user
     if paired.replaced:
@@ -71,3 +119,7 @@ def _show_next(out: Console, paired: Paired) -> None:
     if not paired.lasting:
         out.print("it holds until this local mesh stops", style="quiet", soft_wrap=True)
     out.print(f"shown this once; take it back: moamesh pair {user} --remove", style="quiet", soft_wrap=True)
+
+
+def _half_block(up: bool, down: bool) -> str:
+    return " ▄▀█"[2 * up + down]

@@ -1,18 +1,35 @@
-"""Which addresses a pairing link says, who reaches them, and what is safe about them."""
+"""The link that pairs an app with a mesh: what it says, who can follow it and what is safe about it, its QR code."""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.hosts import is_loopback
+from edge_agent.wire.topics import user_login
+from provisioning.errors import ProvisioningError
+from provisioning.files import PRIVATE, write_atomically
 
+if TYPE_CHECKING:
+    import segno
+
+VERSION = 1
 BROKERS_MAX = 4  # each makes the code larger; a cluster's nodes are two or three
 URL_CHARACTERS_MAX = 200
+QUIET_ZONE = 4  # modules of white around the code, as the standard (ISO/IEC 18004) wants
+PICTURE_SCALE = 8  # pixels for each module: a code of 60 modules fills a phone's width
 _URL = re.compile(r"[a-z]+://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?")
+
+Matrix = tuple[tuple[bool, ...], ...]
+"""Rows of modules, `True` is dark, the quiet zone included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,62 @@ class Addresses:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PairingLink:
+    """Everything a link says; all of it stands behind the `#` of the page's address, which browsers send to no server.
+
+    `devices` are the only ones the user may ask; `None` is all.
+    """
+
+    addresses: Addresses
+    mesh: str
+    user: str
+    secret: str = field(repr=False)
+    devices: tuple[str, ...] | None = None
+
+    @property
+    def login(self) -> str:
+        """The broker user name."""
+        return user_login(self.user)
+
+    def text(self) -> str:
+        """The link, **the secret in it**."""
+        said: dict[str, object] = {
+            "v": VERSION,
+            "mesh": self.mesh,
+            "brokers": list(self.addresses.brokers),
+            "user": self.user,
+            "secret": self.secret,
+        }
+        if self.devices is not None:
+            said["devices"] = list(self.devices)
+        packed = base64.urlsafe_b64encode(json.dumps(said, separators=(",", ":")).encode()).rstrip(b"=").decode()
+        return f"{self.addresses.app.rstrip('/')}/#pair={packed}"
+
+
+def make_matrix(text: str) -> Matrix:
+    """Returns the code of `text`.
+
+    Raises:
+        SettingsError: it is too long for one, or segno is not installed.
+    """
+    return tuple(tuple(module > 0 for module in row) for row in _make(text).matrix_iter(border=QUIET_ZONE))
+
+
+def write_picture(text: str, path: Path, kind: str) -> None:
+    """Writes the code as "png" or "svg", readable by its owner alone: whoever sees it has the secret.
+
+    Raises:
+        SettingsError: as `make_matrix`, or the file cannot be written.
+    """
+    content = io.BytesIO()
+    _make(text).save(content, kind=kind, scale=PICTURE_SCALE, border=QUIET_ZONE, dark="black", light="white")
+    try:
+        write_atomically(path, content.getvalue(), PRIVATE)
+    except ProvisioningError as error:
+        raise SettingsError(str(error)) from None
+
+
 def is_here(url: str) -> bool:
     """Whether only this computer is meant."""
     return is_loopback(_host(url))
@@ -110,3 +183,15 @@ def _check(url: str, schemes: Sequence[str], wanted: str) -> None:
         good = False
     if not good or not _URL.fullmatch(url) or len(url) > URL_CHARACTERS_MAX:
         raise SettingsError(f"{wanted}, not {url[:URL_CHARACTERS_MAX]!r}")
+
+
+def _make(text: str) -> segno.QRCode:
+    try:
+        import segno
+        from segno import DataOverflowError
+    except ImportError:
+        raise SettingsError("QR codes need segno: pip install 'moamesh[pair]' (--json works without)") from None
+    try:
+        return segno.make(text, micro=False, error="m")
+    except DataOverflowError:
+        raise SettingsError("the link is too long for a QR code: give fewer --device or --web-broker") from None
