@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_agent.wire.measurements import FIELDS, TAGS
 
 GLOSSARY = Path(__file__).resolve().parents[2] / "docs" / "GLOSSARY.md"
-_ROW = re.compile(r"\|\s*(?P<word>[^|]+?)\s*\|(?:[^|]*\|)?\s*(?P<meaning>[^|]+?)\s*\|")
+_ROW = re.compile(r"\|\s*(?P<word>[^|]+?)\s*\|\s*(?P<meaning>[^|]+?)\s*\|[^|]*\|")
 _ABOUT = {
     "agent_queue": "Each interval (`status_interval_s`): the load of one device.",
     "agent_request": "Each item of an inference queue, when it ends.",
@@ -23,7 +23,6 @@ _MEANINGS = {
     "queue_capacity": "Places, waiting and running.",
     "service_time_s_mean": "Mean service time.",
     "service_time_scv": "Squared variation of service times: 1 exponential, 0 constant.",
-    "offered_load": "Work of all items that asked for a place, per second, smoothed over a minute or ten services.",
     "accepted": "Items that got a place, since the start.",
     "completed": "Inferences completed since the start.",
     "failed": "Inferences failed since the start.",
