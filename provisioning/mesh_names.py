@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from edge_agent.files import is_there
+from edge_agent.folders import data_folder
 
 SETTINGS_FILE = "mesh.toml"
 
 
 def meshes_folder() -> Path:
-    """Returns where meshes are kept: `meshes` in `$MOAMESH_HOME`, or in `moamesh` in the user's data folder."""
-    if own := os.environ.get("MOAMESH_HOME"):
-        return Path(own) / "meshes"
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "meshes"
+    """Returns where meshes are kept: `meshes` in the data folder (`edge_agent.folders`)."""
+    return data_folder() / "meshes"
 
 
 def mesh_names(folder: Path) -> list[str]:

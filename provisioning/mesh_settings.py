@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
+
+import tomli_w
 
 from edge_agent.wire.topics import is_id
 
@@ -13,6 +14,11 @@ BROKERS_MAX = 8  # as many addresses as a device takes for one home
 OWN_BROKERS_MAX = 1_000  # devices that are homes of their own; the operator's service keeps a connection to each
 DEFAULT_BROKER = "mqtts://localhost:8883"
 DEFAULT_CLAIM_BROKER = "mqtts://localhost:8884"
+_HEAD = """\
+# brokers: where devices connect with their certificates; claim_broker: where one without connects with its claim
+# layers, fanout: what devices are given; app_url: where the app is served; web_brokers: where it reaches the broker
+# own_brokers: devices that run a broker of their own
+"""
 _KEYS = {"name", "brokers", "claim_broker", "layers", "fanout", "app_url", "web_brokers", "own_brokers"}
 
 
@@ -63,23 +69,9 @@ def read_settings(fields: dict[str, Any]) -> MeshSettings:
 
 
 def settings_text(settings: MeshSettings) -> str:
-    """Returns `mesh.toml`."""
-    # A JSON text is a TOML text too, for what stands here: printable names and URLs.
-    lines = [
-        f"name = {json.dumps(settings.name)}",
-        f"brokers = {json.dumps(list(settings.brokers))}  # where devices connect with their certificates",
-        f"claim_broker = {json.dumps(settings.claim_broker)}  # where a device without one connects with its claim",
-    ]
-    numbers = (("layers", settings.layers), ("fanout", settings.fanout))
-    lines += [f"{key} = {value}" for key, value in numbers if value is not None]
-    if settings.app_url:
-        lines.append(f"app_url = {json.dumps(settings.app_url)}  # where the app is served")
-    if settings.web_brokers:
-        lines.append(f"web_brokers = {json.dumps(list(settings.web_brokers))}  # where the app reaches the broker")
-    if settings.own_brokers:
-        lines += ["", "[own_brokers]  # devices that run a broker of their own"]
-        lines += [f"{json.dumps(name)} = {json.dumps(url)}" for name, url in sorted(settings.own_brokers.items())]
-    return "\n".join(lines) + "\n"
+    """Returns `mesh.toml`: the settings, below what each means."""
+    said = asdict(settings) | {"own_brokers": dict(sorted(settings.own_brokers.items()))}
+    return _HEAD + tomli_w.dumps({key: value for key, value in said.items() if value is not None})
 
 
 def _urls(fields: dict[str, Any], key: str, default: list[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 from edge_agent.files import read_if_there, write_atomically
-from edge_agent.fleet.runs import state_home
+from edge_agent.folders import state_folder
 from edge_agent.wire.topics import is_id
 
 _FILE = "client"
@@ -18,7 +18,7 @@ _BYTES_MAX = 128
 
 def own_client(folder: Path | None = None) -> str | None:
     """Returns the name, made at the first call; `None` where it cannot be kept: then each command is another client."""
-    path = (folder or state_home()) / _FILE
+    path = (folder or state_folder()) / _FILE
     try:
         kept = read_if_there(path, _BYTES_MAX)
         if kept is not None and is_id(name := kept.decode(errors="replace").strip()):

@@ -9,7 +9,6 @@ from edge_agent.config.sections import (
     EngineSection,
     SeedSection,
     TelemetrySection,
-    default_data_dir,
 )
 from edge_agent.config.write import write_config
 
@@ -21,7 +20,6 @@ __all__ = [
     "InfluxSection",
     "SeedSection",
     "TelemetrySection",
-    "default_data_dir",
     "load_config",
     "write_config",
 ]

@@ -1,6 +1,7 @@
 """Prints the annotated example, docs/agent.toml: `python -m edge_agent.config.example > docs/agent.toml`.
 
-Made from the code, comments included, so that it is complete and cannot grow stale.
+Made from the code, comments included, so that it is complete and cannot grow stale. The values are tomli-w's; it has
+no comments, so what stands between them is ours.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from typing import Any
 
 from edge_agent.config.influx import InfluxSection
 from edge_agent.config.model import LISTS, section_types
 from edge_agent.config.sections import Section
-from edge_agent.config.write import to_toml_value
+from edge_agent.config.write import to_lines
 from edge_agent.core.settings import AgentSettings
 
 EXAMPLE_ID = "kitchen"
@@ -48,8 +50,14 @@ def _section(name: str, kind: type[Section]) -> str:
     for key, field in kind.model_fields.items():
         value = EXAMPLE_ID if field.is_required() else field.default
         lines.append(f"# {field.description}")
-        lines.append(f"{key} = {to_toml_value(value)}")
+        lines.append(_line(key, value))
     return "\n".join([*lines, ""])
+
+
+def _line(key: str, value: Any) -> str:
+    """A key with its value in one line; tomli-w gives each item of a list a line of its own."""
+    first, *items = (line.strip() for line in to_lines({key: value}).splitlines())
+    return f"{first}{' '.join(items).removesuffix(', ]')}]" if items else first
 
 
 def _influx_table() -> str:
@@ -61,7 +69,7 @@ def _influx_table() -> str:
     for key, field in InfluxSection.model_fields.items():
         value = "http://192.168.1.20:8086" if field.is_required() else field.default
         lines.append(f"## {field.description}")
-        lines.append(f"# {key} = {to_toml_value(value)}")
+        lines.append(f"# {_line(key, value)}")
     return "\n".join([*lines, ""])
 
 
@@ -75,7 +83,7 @@ def _agent_section() -> str:
             lines += ["", f"## {match['text']}"]
         elif match := _SETTING.fullmatch(line):
             comment = f"  # {match['text']}".replace("None:", '"none":') if match["text"] else ""
-            lines.append(f"{match['name']} = {to_toml_value(getattr(defaults, match['name']))}{comment}")
+            lines.append(_line(match["name"], getattr(defaults, match["name"])) + comment)
     return "\n".join([*lines, ""])
 
 

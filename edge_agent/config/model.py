@@ -20,10 +20,10 @@ from edge_agent.config.sections import (
     Section,
     SeedSection,
     TelemetrySection,
-    default_data_dir,
 )
 from edge_agent.config.surfaces import GatewaySection, HomeAssistantSection
 from edge_agent.core.settings import AgentSettings
+from edge_agent.folders import data_folder
 
 ENV_PREFIX = "MOAMESH_"
 ENV_DELIMITER = "__"
@@ -80,7 +80,7 @@ class AgentConfig(BaseSettings):
     @property
     def data_dir(self) -> Path:
         """Where this device keeps its own files."""
-        return self.device.data_dir or default_data_dir(self.device.id)
+        return self.device.data_dir or data_folder() / "devices" / self.device.id
 
     @property
     def journal_path(self) -> Path:

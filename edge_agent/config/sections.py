@@ -5,7 +5,6 @@ Every key's description here is its comment in docs/agent.toml.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -120,11 +119,3 @@ class SeedSection(Section):
 
     device_id: Id = Field(description="the seed's id")
     home_broker: BrokerUrlText = Field(description="the seed's home broker")
-
-
-def default_data_dir(device_id: str) -> Path:
-    """Returns `devices/<id>` in `$MOAMESH_HOME`, or in `moamesh` in the user's data folder."""
-    if own := os.environ.get("MOAMESH_HOME"):
-        return Path(own) / "devices" / device_id
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "devices" / device_id

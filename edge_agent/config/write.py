@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import SecretStr
 
 from edge_agent.config.model import LISTS, NONE_TEXT, AgentConfig
@@ -29,27 +30,26 @@ def write_config(config: AgentConfig, path: Path) -> None:
 
 def to_toml(config: AgentConfig) -> str:
     """Returns the configuration as text, **secrets included**."""
-    parts = [
-        _table(f"[{name}]", _changed(getattr(config, name))) for name in AgentConfig.model_fields if name not in LISTS
-    ]
-    parts += [_table(f"[[{name}]]", _changed(table)) for name in LISTS for table in getattr(config, name)]
-    return "\n".join(part for part in parts if part)
+    sections = [(f"[{name}]", getattr(config, name)) for name in AgentConfig.model_fields if name not in LISTS]
+    # the headers are ours: tomli-w writes a list of short tables in one line each, which is no place to edit one
+    sections += [(f"[[{name}]]", table) for name in LISTS for table in getattr(config, name)]
+    return "\n".join(f"{header}\n{to_lines(values)}" for header, section in sections if (values := _changed(section)))
 
 
-def to_toml_value(value: Any) -> str:
-    """Returns a value as TOML writes it; `None` as "none"."""
+def to_lines(values: Mapping[str, Any]) -> str:
+    """Returns keys with their values as TOML writes them, a line or more for each; `None` as "none"."""
+    return tomli_w.dumps({key: _plain(value) for key, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    """The value as TOML knows it."""
     if value is None:
-        return json.dumps(NONE_TEXT)
+        return NONE_TEXT
     if isinstance(value, SecretStr):
-        value = value.get_secret_value()
+        return value.get_secret_value()
     if isinstance(value, list | tuple):
-        return f"[{', '.join(to_toml_value(item) for item in value)}]"
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value)
-    # JSON's escapes are TOML's, but TOML also wants DEL escaped, and characters beyond 16 bits whole
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def _changed(section: Section | AgentSettings) -> dict[str, Any]:
@@ -63,9 +63,3 @@ def _changed(section: Section | AgentSettings) -> dict[str, Any]:
         for name, field in type(section).model_fields.items()
         if field.is_required() or getattr(section, name) != field.default
     }
-
-
-def _table(header: str, values: dict[str, Any]) -> str:
-    if not values:
-        return ""
-    return "\n".join([header, *(f"{key} = {to_toml_value(value)}" for key, value in values.items()), ""])

@@ -15,7 +15,7 @@ from pathlib import Path
 from broker.kinds import choose
 from edge_agent.core.errors import SettingsError
 from edge_agent.doctor.findings import Check, Finding
-from edge_agent.fleet.runs import state_home
+from edge_agent.folders import state_folder
 from edge_agent.models import DEFAULT_MODEL, models_home, resolve
 
 MQTT_PORT = 1883
@@ -35,9 +35,22 @@ def machine_checks() -> Iterator[Check]:
     yield check_broker()
     yield check_memory()
     yield check_port()
-    yield check_folder("state folder", state_home())
+    yield check_folder("state folder", state_folder())
     yield check_folder("models folder", models_home())
     yield check_clock()
+    model = check_model()
+    return [
+        check_python(),
+        check_compiler(needed=llama.missing),
+        llama,
+        model,
+        check_broker(),
+        check_memory(),
+        check_port(),
+        check_folder("state folder", state_folder()),
+        check_folder("models folder", models_home()),
+        check_clock(),
+    ]
 
 
 def check_python() -> Check:

@@ -42,7 +42,7 @@ class LocalFleet:
 
     Args:
         plan: how many, and what they run.
-        folder: for configurations, logs and journals; by default a new one under the XDG state home, which is removed
+        folder: for configurations, logs and journals; by default a new one in the user's state folder, which is removed
             when the fleet stops, unless a device died.
 
     Raises (on entering):

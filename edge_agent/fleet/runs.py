@@ -1,6 +1,6 @@
 """Where local fleets keep their files, and how `moamesh ask` finds the one that is running.
 
-Each run has a folder under the XDG state home; its `run.json` names the broker while the fleet is up.
+Each run has a folder under the user's state folder; its `run.json` names the broker while the fleet is up.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.files import PRIVATE, is_there, read_if_there, reason, write_atomically
+from edge_agent.folders import state_folder
 
 RUNS_KEPT_MAX = 5  # folders of ended runs: their logs may still be wanted, older ones are removed
 RUN_FILE = "run.json"
@@ -39,15 +40,9 @@ class RunningFleet:
     lan: bool = False
 
 
-def state_home() -> Path:
-    """The folder for files of this program that outlive a run but are no settings."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "moamesh"
-
-
 def new_run_folder() -> Path:
     """Makes a folder for a new run and removes those of runs long over."""
-    runs = state_home() / "runs"
+    runs = state_folder() / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     ended = sorted((path for path in runs.iterdir() if path.is_dir() and not _is_held(path)), key=_age_key)
     for path in ended[: max(0, len(ended) - RUNS_KEPT_MAX)]:
@@ -79,7 +74,7 @@ def find_running() -> RunningFleet | None:
     Raises:
         SettingsError: a fleet seems to be up, and what it wrote of itself is damaged.
     """
-    folders = [folder for folder in (state_home() / "runs").glob("*") if is_there(folder / RUN_FILE)]
+    folders = [folder for folder in (state_folder() / "runs").glob("*") if is_there(folder / RUN_FILE)]
     files = [folder / RUN_FILE for folder in sorted(folders, key=_age_key, reverse=True)]
     return next((run for run in map(_read, files) if run is not None), None)
 

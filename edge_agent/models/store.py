@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.files import PUBLIC, is_there, read_if_there, reason, write_atomically
+from edge_agent.folders import data_folder
 from edge_agent.models.errors import ModelError
 from edge_agent.models.progress import ProgressCallback, Stage, ignore_progress
 from edge_agent.models.text_model import missing_parts
@@ -64,11 +64,8 @@ class ModelFile:
 
 
 def models_home() -> Path:
-    """Returns `$MOAMESH_HOME/models`, or `$XDG_DATA_HOME/moamesh/models`, or `~/.local/share/moamesh/models`."""
-    if own := os.environ.get("MOAMESH_HOME"):
-        return Path(own) / "models"
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "models"
+    """Returns `models` in the data folder (`edge_agent.folders`)."""
+    return data_folder() / "models"
 
 
 def list_models() -> list[ModelFile]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.fleet.runs import RUN_FILE, RUNS_KEPT_MAX, announce, find_running, new_run_folder, state_home
+from edge_agent.fleet.runs import RUN_FILE, RUNS_KEPT_MAX, announce, find_running, new_run_folder
+from edge_agent.folders import state_folder
 
 DEAD_PID = 2**22 + 1  # above the largest process id Linux gives
 
@@ -61,7 +62,7 @@ def test_folders_of_ended_runs_are_removed_but_the_last_ones_and_the_living() ->
     living = new_run_folder()
     ended = []
     for number in range(RUNS_KEPT_MAX + 3):
-        folder = state_home() / "runs" / f"{DEAD_PID}-{number:06}"
+        folder = state_folder() / "runs" / f"{DEAD_PID}-{number:06}"
         folder.mkdir()
         os.utime(folder, (1000 + number, 1000 + number))
         ended.append(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.config import load_config
 from edge_agent.config.surfaces import GatewaySection
 from edge_agent.core.errors import SettingsError
+from edge_agent.folders import data_folder
 from edge_agent.gateway.of_config import options_of
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.wire.topics import is_id
@@ -23,11 +23,8 @@ _FLAGS = {"host": "--host", "cors_origins": "--cors-origin", "web_broker": "--we
 
 
 def default_keys_file() -> Path:
-    """Where API keys are kept without an agent.toml: `gateway/api-keys.json` in `$MOAMESH_HOME` or the data folder."""
-    if own := os.environ.get("MOAMESH_HOME"):
-        return Path(own) / "gateway" / KEYS_FILE
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "moamesh" / "gateway" / KEYS_FILE
+    """Where API keys are kept without an agent.toml: `gateway/api-keys.json` in the data folder."""
+    return data_folder() / "gateway" / KEYS_FILE
 
 
 def keys_file_of(keys_file: Path | None, config: Path | None) -> Path:
