@@ -15,9 +15,9 @@ import pytest
 
 from broker.local_login import LOCAL_SECRET_FILE
 from broker.passwords import hash_password
-from edge_agent.cli.mesh import service as mesh_service
 from edge_agent.client import Access, AskTimeoutError, MeshClient, NoReceiptError
 from edge_agent.core.messages import Answer, PromptOptions
+from edge_agent.operator import mesh_service
 from edge_agent.operator.user_sync import bring_users, remember_broker
 from provisioning import service
 from provisioning.identity_store import IdentityStore

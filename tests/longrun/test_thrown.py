@@ -26,7 +26,6 @@ from edge_agent.adapters.discovery import MdnsDiscovery
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.mqtt.connection import Connection as HomeConnection
 from edge_agent.adapters.mqtt.raw import RawInbox
-from edge_agent.cli.mesh.service import OwnBrokers, serve_mesh
 from edge_agent.client import MeshClient
 from edge_agent.client.connection import Connection
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection
@@ -39,6 +38,7 @@ from edge_agent.gateway.inquiry import Inquiries
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.management.certificates import CertificateKeeper
+from edge_agent.operator.mesh_service import OwnBrokers, serve_mesh
 from edge_agent.runtime import app, gateway_child
 from edge_agent.runtime.service_manager import ServiceManager
 from edge_agent.wire.topics import Channel

@@ -38,12 +38,11 @@ def certificates(
 
     from edge_agent.cli.mesh.view import certificate_object, ledger_table
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.mesh_setup import all_certificates
     from provisioning.records import CertificateKind
 
     opened = member.open_mesh(mesh)
-    with opened.inventory() as inventory:
-        opened.enter_known(inventory)
-        rows = inventory.ledger(None if kind is None else CertificateKind(kind.value))
+    rows = all_certificates(opened, None if kind is None else CertificateKind(kind.value))
     room = opened.revocation_room()
     if json:
         print_json({"certificates": [certificate_object(row) for row in rows], "revocation_room_bytes": room})

@@ -41,19 +41,11 @@ def create(
     """Make a mesh: its certificate authority, the operator's identity, its settings."""
     from edge_agent.cli.mesh.view import mesh_object
     from edge_agent.cli.terminal import console, print_json, styled
-    from provisioning.errors import ProvisioningError
-    from provisioning.mesh import DEFAULT_BROKER, MeshFolder, MeshSettings, meshes_folder
-    from provisioning.mqtt_link import check_url, claim_url
+    from edge_agent.operator.mesh_setup import create_mesh, overview
 
-    brokers = tuple(broker or [DEFAULT_BROKER])
-    for url in (*brokers, *([claim_broker] if claim_broker else [])):
-        if not check_url(url)[2]:
-            raise ProvisioningError(f"{url}: a mesh's brokers speak TLS (mqtts://); secrets would be read on the way")
-    settings = MeshSettings(name, brokers, claim_broker or claim_url(brokers[0]))
-    passphrase = member.read_passphrase(passphrase_file)
-    mesh = MeshFolder.create(meshes_folder() / name, settings, passphrase=passphrase)
+    mesh = create_mesh(name, broker or (), claim_broker, passphrase=member.read_passphrase(passphrase_file))
     if json:
-        print_json(mesh_object(mesh, (), 0))
+        print_json(mesh_object(overview(mesh)))
         return
     out = console()
     out.print(styled("mesh ", (name, "name"), f" is at {mesh.folder}"), soft_wrap=True)
@@ -66,22 +58,15 @@ def create(
 @app.command("list")
 def list_meshes(json: opt.Json = False) -> None:
     """Show the meshes on this machine."""
-    from collections import Counter
-
     from edge_agent.cli.mesh.view import mesh_object, meshes_table
     from edge_agent.cli.terminal import console, print_json
-    from provisioning.mesh import MeshFolder, mesh_names, meshes_folder
+    from edge_agent.operator.mesh_setup import all_meshes
 
-    folder = meshes_folder()
-    found = []
-    for name in mesh_names(folder):
-        mesh = MeshFolder.open(folder / name)
-        with mesh.inventory() as inventory:
-            found.append((mesh, inventory.devices(), len(inventory.users())))
+    meshes = all_meshes()
     if json:
-        print_json({"meshes": [mesh_object(*each) for each in found]})
-    elif found:
-        console().print(meshes_table({mesh.name: Counter(row.state for row in rows) for mesh, rows, _ in found}))
+        print_json({"meshes": [mesh_object(one) for one in meshes]})
+    elif meshes:
+        console().print(meshes_table(meshes))
     else:
         console(stderr=True).print("no mesh yet; make one: moamesh mesh create NAME", style="quiet")
 
@@ -91,10 +76,10 @@ def show(name: MeshArgument = None, json: opt.Json = False) -> None:
     """Show a mesh: its brokers, its CA, how many members it has."""
     from edge_agent.cli.mesh.view import mesh_object
     from edge_agent.cli.terminal import console, print_json, styled
+    from edge_agent.operator.mesh_setup import overview
 
     mesh = member.open_mesh(name)
-    with mesh.inventory() as inventory:
-        shown = mesh_object(mesh, inventory.devices(), len(inventory.users()))
+    shown = mesh_object(overview(mesh))
     if json:
         print_json(shown)
         return
@@ -120,10 +105,12 @@ def serve(name: MeshArgument = None, broker: Brokers = None, passphrase_file: me
     Devices work on without it; only new ones wait, and certificates run out after 90 days.
     """
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.mesh.service import serve_mesh
+    from edge_agent.cli.terminal import log_to_stderr
+    from edge_agent.operator.mesh_service import serve_mesh
 
     mesh = member.open_mesh(name)
     authority = member.open_authority(mesh, passphrase_file)
+    log_to_stderr()
     run_async(serve_mesh(mesh, authority, broker or mesh.settings.brokers))
 
 
@@ -138,26 +125,13 @@ def rotate(
     """Give the mesh a new CA key, with overlap: first without --finish, and once all devices have renewed, with it."""
     from edge_agent.cli.mesh.view import mesh_object
     from edge_agent.cli.terminal import console, print_json, styled
-    from provisioning.errors import ProvisioningError
+    from edge_agent.operator.mesh_setup import overview, rotate_mesh
 
     mesh = member.open_mesh(name)
-    authority = member.open_authority(mesh, passphrase_file)
-    with mesh.inventory() as inventory:
-        if finish:
-            waiting = mesh.waiting_for_rotation(inventory)
-            if waiting and not force:
-                names = ", ".join(waiting[:8]) + (", ..." if len(waiting) > 8 else "")
-                raise ProvisioningError(
-                    f"{len(waiting)} devices have not renewed yet ({names}); --force locks them out"
-                )
-            authority.finish_rotation()
-        else:
-            authority.rotate()
-        mesh.renew_operator(authority)
-        waiting = mesh.waiting_for_rotation(inventory)
-        if json:
-            print_json({**mesh_object(mesh, inventory.devices(), len(inventory.users())), "waiting": waiting})
-            return
+    waiting = rotate_mesh(mesh, member.open_authority(mesh, passphrase_file), finish=finish, force=force)
+    if json:
+        print_json({**mesh_object(overview(mesh)), "waiting": waiting})
+        return
     out = console()
     if finish:
         said = " has only its new CA now; brokers need new certificates: restart them"

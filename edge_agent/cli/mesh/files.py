@@ -33,18 +33,14 @@ def ca(
     It certifies servers of this mesh's hosts and nothing else. The first call makes it, as `server-cert` does.
     """
     from edge_agent.cli.terminal import console, styled
-    from edge_agent.operator.broker.setup import server_hosts
-    from provisioning.files import PUBLIC, read_file, read_if_there, write_atomically
-    from provisioning.web_authority import CA_FILE
+    from edge_agent.operator.web_certificates import web_ca
+    from provisioning.files import PUBLIC, read_file, write_atomically
 
     opened = member.open_mesh(mesh)
     if own_brokers:
         content = read_file(opened.ca_file)
-    elif (there := read_if_there(opened.folder / CA_FILE)) is not None:
-        content = there
     else:
-        authority = member.open_authority(opened, passphrase_file)
-        content = opened.web_authority(authority, server_hosts(opened, ())).pem
+        content = web_ca(opened, lambda: member.open_authority(opened, passphrase_file))
     if output is None:
         typer.echo(content.decode(), nl=False)
         return
@@ -80,21 +76,16 @@ def server_cert(
     first call makes the web CA, for these hosts and no others.
     """
     from edge_agent.cli.terminal import console, print_json
-    from edge_agent.operator.broker.setup import server_hosts
-    from provisioning.files import PRIVATE, PUBLIC, make_folder, write_atomically
+    from edge_agent.operator.web_certificates import issue_web_server
 
     opened = member.open_mesh(mesh)
-    hosts = server_hosts(opened, name or ())
-    authority = member.open_authority(opened, passphrase_file)
-    identity = opened.web_authority(authority, hosts, anew=new_ca).issue(hosts)
-    if not output.exists():
-        make_folder(output)
-    certificate, key = output / "server.pem", output / "server.key"
-    write_atomically(key, identity.key_pem, PRIVATE)
-    write_atomically(certificate, identity.certificate_pem, PUBLIC)
+    made = issue_web_server(
+        opened, lambda: member.open_authority(opened, passphrase_file), name or (), output, new_ca=new_ca
+    )
     if json:
-        print_json({"mesh": opened.name, "hosts": hosts, "certificate": str(certificate), "key": str(key)})
+        shown = {"hosts": list(made.hosts), "certificate": str(made.certificate), "key": str(made.key)}
+        print_json({"mesh": opened.name} | shown)
         return
     out = console()
-    out.print(f"{certificate} and {key} are for {', '.join(hosts)}", soft_wrap=True, markup=False)
-    out.print(f"moamesh gateway --tls-cert {certificate} --tls-key {key}", style="quiet", soft_wrap=True)
+    out.print(f"{made.certificate} and {made.key} are for {', '.join(made.hosts)}", soft_wrap=True, markup=False)
+    out.print(f"moamesh gateway --tls-cert {made.certificate} --tls-key {made.key}", style="quiet", soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,8 +11,9 @@ from rich.text import Text
 
 from edge_agent.cli.durations import iso
 from edge_agent.cli.results import JsonObject
+from edge_agent.operator.mesh_setup import MeshOverview
 from provisioning.certificates import RENEWAL_MARGIN
-from provisioning.mesh import Invitation, MeshFolder
+from provisioning.mesh import Invitation
 from provisioning.records import CertificateKind, CertificateRow, DeviceRow, DeviceState
 
 _STATE_STYLE = {DeviceState.INVITED: "busy", DeviceState.ACTIVE: "good", DeviceState.REVOKED: "bad"}
@@ -91,16 +92,17 @@ def certificate_object(row: CertificateRow) -> JsonObject:
     }
 
 
-def meshes_table(meshes: Mapping[str, Mapping[DeviceState, int]]) -> Table:
+def meshes_table(meshes: Sequence[MeshOverview]) -> Table:
     """Each mesh with how many devices it has."""
     table = _table("mesh", *(state.value for state in DeviceState))
-    for name, counts in meshes.items():
-        table.add_row(Text(name, style="name"), *(str(counts.get(state, 0)) for state in DeviceState))
+    for one in meshes:
+        table.add_row(Text(one.mesh.name, style="name"), *(str(count) for count in _counts(one).values()))
     return table
 
 
-def mesh_object(mesh: MeshFolder, devices: Sequence[DeviceRow], users: int) -> JsonObject:
+def mesh_object(overview: MeshOverview) -> JsonObject:
     """A mesh for JSON."""
+    mesh = overview.mesh
     bundle = mesh.bundle()
     return {
         "name": mesh.name,
@@ -113,8 +115,8 @@ def mesh_object(mesh: MeshFolder, devices: Sequence[DeviceRow], users: int) -> J
             for number, ca in zip(bundle.generations, bundle.authorities, strict=True)
         ],
         "rotating": len(bundle.authorities) > 1,
-        "devices": {state.value: sum(row.state is state for row in devices) for state in DeviceState},
-        "users": users,
+        "devices": _counts(overview),
+        "users": overview.users,
     }
 
 
@@ -129,6 +131,10 @@ def invitation_object(invitation: Invitation) -> JsonObject:
         "bundle": invitation.bundle_pem.decode(),
         "expires_at": iso(invitation.expires_at),
     }
+
+
+def _counts(overview: MeshOverview) -> dict[str, int]:
+    return {state.value: sum(row.state is state for row in overview.devices) for state in DeviceState}
 
 
 def _until(row: DeviceRow, now: float) -> Text:

@@ -1,4 +1,4 @@
-"""Runs the operator's services for `moamesh mesh serve`, at every broker: claims, renewals, revocations and jobs.
+"""Runs the operator's services at every broker: claims, renewals, revocations and jobs.
 
 A device with a broker of its own is reached there and nowhere else, so what an operator does has to go to each of these
 brokers as well as to the shared one.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -33,13 +32,11 @@ FOLLOW_S = 2.0  # how soon a device that got a broker of its own is served there
 async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Sequence[str]) -> None:
     """Answers for `mesh` at one of these brokers, which are one, and at every device's own, until it is cancelled.
 
-    What it does is logged to stderr, a line each. A service that fails in a way nobody foresaw is logged and begun
-    again.
+    What it does is logged, a line each. A service that fails in a way nobody foresaw is logged and begun again.
 
     Raises:
         ProvisioningError: a URL is none, or the mesh's files can't be used.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     if operator_due(mesh, time.time(), RENEWAL_MARGIN.total_seconds()):
         mesh.renew_operator(authority)
     keeper = Keeper(f"mesh {mesh.name}")
