@@ -38,19 +38,6 @@ def machine_checks() -> Iterator[Check]:
     yield check_folder("state folder", state_folder())
     yield check_folder("models folder", models_home())
     yield check_clock()
-    model = check_model()
-    return [
-        check_python(),
-        check_compiler(needed=llama.missing),
-        llama,
-        model,
-        check_broker(),
-        check_memory(),
-        check_port(),
-        check_folder("state folder", state_folder()),
-        check_folder("models folder", models_home()),
-        check_clock(),
-    ]
 
 
 def check_python() -> Check:
