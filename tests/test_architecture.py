@@ -118,6 +118,16 @@ def ownerless_work(text: str) -> list[str]:
     return bad
 
 
+def printing(text: str) -> list[str]:
+    """What a program that calls a library did not ask to see."""
+    return [
+        f"line {node.lineno}"
+        for node in ast.walk(ast.parse(text))
+        if (isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "logging.basicConfig"))
+        or (isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr"))
+    ]
+
+
 def reasonless(text: str) -> list[str]:
     """What a linter is told to pass over without a word beside it that says why."""
     comments = [
@@ -145,6 +155,10 @@ def test_rooms_are_small():
         if (lines := len(path.read_text().splitlines())) > FILE_LINES_MAX
     ]
     assert long_files + breaches(long_functions, sources(*PACKAGES)) == []
+
+
+def test_what_programs_call_prints_nothing():
+    assert breaches(printing, sources("edge_agent/operator", "edge_agent/doctor", "moamesh")) == []
 
 
 def test_whatever_a_linter_passes_over_has_its_reason_beside_it():
@@ -183,6 +197,9 @@ def test_what_runs_beside_other_work_has_an_owner_that_sees_it_end():
         (impure_imports, "from edge_agent.wire import codec"),
         (impure_imports, "from . import messages"),
         (asserts, "def f(x):\n    assert x"),
+        (printing, "def f():\n    print('x')"),
+        (printing, "sys.stderr.write('x')"),
+        (printing, "logging.basicConfig(level=10)"),
         (reasonless, "x = f()  # type: ignore[misc]"),
         (reasonless, "x = f()  # type: ignore"),
         (reasonless, "import os  # noqa: F401"),
@@ -207,6 +224,7 @@ def test_each_checker_catches_its_breach(checker, breach):
         (long_functions, "def f():\n" + "    pass\n" * 69),
         (reasonless, "x = f()  # type: ignore[misc]  # bound now\nimport os  # noqa: F401 - a fixture"),
         (reasonless, "x = '# type: ignore[misc]'"),
+        (printing, "console.print('x')\nlogging.getLogger(__name__).info('print')\nsys.executable"),
         (topic_strings, '"""Topics begin with moamesh/v2."""'),
         (ownerless_work, "async with gathered() as tasks:\n    tasks.create_task(f())".replace("async with", "with")),
         (ownerless_work, "await asyncio.wait([task])".replace("await ", "")),

@@ -485,7 +485,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/broker/test_mosquitto.py::test_a_new_user_gets_in_without_a_restart_and_a_removed_one_is_cut",
     ),
     "| a pairing link | a picture": (
-        "tests/cli/test_pair_code.py::test_a_link_says_everything_behind_the_hash_where_no_server_sees_it",
+        "tests/operator/test_pairing_link.py::test_a_link_says_everything_behind_the_hash_where_no_server_sees_it",
     ),
     "| an API key | the caller": (
         "tests/gateway/test_keys.py::test_a_key_has_256_bits_and_the_file_only_its_hash",
