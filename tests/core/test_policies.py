@@ -19,7 +19,7 @@ from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.core.states import Outcome
 from tests.core.mesh import Mesh
 
-SESSIONS = 2_000
+SESSIONS = 1_000
 ENTRIES = [PeerEntry(f"p{number}", "", "m", "f", 1, 1, number, 1.0 + number) for number in range(12)]
 ARGUMENTS = {"quorum": "(2)", "choices": "(2)", "budget": "(30)", "consensus": "(2)"}
 
@@ -30,7 +30,7 @@ def with_policy(kind: str, text: str) -> AgentSettings:
 
 
 @pytest.mark.slow
-def test_over_two_thousand_sessions_the_peers_of_each_layer_are_uniform_distinct_and_never_the_origin() -> None:
+def test_over_a_thousand_sessions_the_peers_of_each_layer_are_uniform_distinct_and_never_the_origin() -> None:
     """Cells: for each of 4 origins, which pair of its 3 peers in layer 1, and which in layer 2: 4 x 9, 32 degrees."""
     mesh = Mesh(4, service_s=0.01, delay_s=0.001)
     keys = []

@@ -38,7 +38,11 @@ AGAIN_S = 2.0  # without a receipt a prompt is sent again, as every client does
 
 
 class User:
-    """Connected to every node at once, so that what is seen is the mesh's doing and not the user's."""
+    """Connected to every node at once, so that what is seen is the mesh's doing and not the user's.
+
+    Sends again what is not answered whenever a node takes it back, as every client does: an answer that a node had
+    acknowledged dies with that node.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         badge = cluster.mesh.user("alice")
@@ -46,6 +50,7 @@ class User:
         self._name, self._login, self._password = "alice", badge.username, badge.password
         self._cluster = cluster
         self._clients: dict[int, aiomqtt.Client] = {}
+        self._sent: dict[str, tuple[str, bytes]] = {}
         self.receipts: set[str] = set()
         self.answers: dict[str, list[Answer]] = {}
         self.refused: list[PromptRefusal] = []
@@ -71,6 +76,7 @@ class User:
         )
         body = encode(prompt)
         topic = topics.written_by(self._login, mesh, device, topics.Channel.PROMPTS)
+        self._sent[prompt.prompt_id] = topic, body
         async with asyncio.timeout(PATIENCE_S):
             while prompt.prompt_id not in self.receipts | set(self.answers):
                 for client in list(self._clients.values()):
@@ -95,6 +101,9 @@ class User:
                 ) as client:
                     await client.subscribe(answers, qos=1)
                     self._clients[node] = client
+                    for prompt_id, (topic, body) in list(self._sent.items()):
+                        if prompt_id not in self.answers:
+                            await client.publish(topic, body, qos=1)
                     async for message in client.messages:
                         self._take(bytes(message.payload))
             self._clients.pop(node, None)
@@ -156,6 +165,7 @@ async def ask_on(user: User, asked: list[str], stop: asyncio.Event) -> None:
     asked += await asyncio.gather(*asking)
 
 
+@pytest.mark.long
 async def test_either_node_is_killed_under_load_and_no_accepted_prompt_is_lost(tmp_path: Path) -> None:
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
