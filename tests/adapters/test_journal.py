@@ -344,6 +344,7 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 
+@pytest.mark.long
 def test_twenty_kills_right_after_recording_lose_nothing(path):
     incarnations = []
     for number in range(20):

@@ -193,7 +193,7 @@ def test_a_damaged_cursor_sends_the_spool_again_rather_than_not_at_all(
 
 
 @pytest.mark.parametrize("forgetful", [False, True], ids=["influxdb", "victoria-metrics"])
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(10), *(pytest.param(one, marks=pytest.mark.long) for one in range(10, 40))])
 def test_whatever_happens_every_point_is_counted_once(tmp_path: Path, seed: int, forgetful: bool) -> None:
     draw = random.Random(seed)
     device = Device(tmp_path, files_max=draw.randint(1, 4), forgetful=forgetful)

@@ -43,6 +43,7 @@ async def scrolled(open_app: OpenApp, chromium: Browser, messages: int) -> Scrol
     return await scroll(chromium, app.page, log, -FAR_PX)
 
 
+@pytest.mark.long
 async def test_a_thousand_messages_scroll_like_sixty(open_app: OpenApp, chromium: Browser) -> None:
     short = await scrolled(open_app, chromium, SHORT)
     long = await scrolled(open_app, chromium, MESSAGES)

@@ -156,6 +156,7 @@ async def test_a_user_gets_in_though_the_node_did_not_answer_at_first(
         assert not failures[0]
 
 
+@pytest.mark.long
 async def test_a_node_that_was_killed_comes_back_and_one_alone_goes_on_after_both_were(tmp_path: Path) -> None:
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
@@ -176,6 +177,7 @@ async def test_a_node_that_was_killed_comes_back_and_one_alone_goes_on_after_bot
         assert await asyncio.to_thread(crosses, cluster, 1, 0)
 
 
+@pytest.mark.long
 async def test_nodes_that_were_parted_find_each_other_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broker.erlang.TICK_S", 4)
     monkeypatch.setattr("broker.ejabberd_config.TICK_S", 4)
@@ -197,6 +199,7 @@ async def test_nodes_that_were_parted_find_each_other_again(tmp_path: Path, monk
         assert set(await first.running_nodes()) == set(await second.running_nodes()) == NAMES
 
 
+@pytest.mark.long
 async def test_a_crash_is_mended_without_being_asked(tmp_path: Path) -> None:
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:

@@ -142,6 +142,7 @@ def all_answered(two: tuple[Mesh, Gateway], third: Path, count: int) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_one_dead_engine_of_three_costs_no_prompt_that_names_no_device(
     two: tuple[Mesh, Gateway], tmp_path: Path

@@ -172,6 +172,7 @@ async def test_a_revocation_reaches_every_own_broker_and_the_revoked_proposes_no
             assert "pantry" not in await proposers(attic)
 
 
+@pytest.mark.long
 async def test_renewals_users_and_jobs_reach_every_own_broker(tmp_path: Path) -> None:
     home = Home(tmp_path)
     environment = {"MOAMESH_HOME": str(home.folder)}
@@ -198,6 +199,7 @@ async def test_renewals_users_and_jobs_reach_every_own_broker(tmp_path: Path) ->
             assert await job.ends() == 0, job.text
 
 
+@pytest.mark.long
 async def test_a_device_that_was_off_hears_of_a_revocation_and_of_a_new_authority_when_it_is_back(
     tmp_path: Path,
 ) -> None:

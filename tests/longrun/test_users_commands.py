@@ -115,6 +115,7 @@ async def answered(url: str) -> bool:
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trouble", EVERY_TROUBLE)
 async def test_every_command_outlives_its_broker(trouble: str, tmp_path: Path) -> None:
     async with fleet(tmp_path) as mesh, all_commands(mesh, tmp_path) as running:
@@ -125,6 +126,7 @@ async def test_every_command_outlives_its_broker(trouble: str, tmp_path: Path) -
         await check(running, mesh)
 
 
+@pytest.mark.long
 async def test_every_command_that_starts_meanwhile_comes_up(tmp_path: Path) -> None:
     """A broker that is away for longer than `connect_timeout_s` is taken for absent, so ten seconds would be a race."""
     async with fleet(tmp_path) as mesh:

@@ -125,6 +125,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 def test_the_named_wheel_and_what_it_is_locked_to_are_installed(python: Path, index: Path, tmp_path: Path) -> None:
     wheel = release(index, locked_to(wheel_of(index, "needed", "1.0")))
     wheel_of(index, "needed", "2.0")  # newer, and not what it was locked to

@@ -48,6 +48,7 @@ def check_answered(asked: list[Asked]) -> None:
     print(f"{asked[0].device}: {len(asked)} prompts answered, the slowest in {worst:.1f} s")
 
 
+@pytest.mark.long
 async def test_any_two_devices_may_die_with_their_brokers_and_the_others_answer_every_prompt(tmp_path: Path) -> None:
     draws = random.Random()
     async with own_brokers(NAMES, tmp_path) as devices:  # no seeds: they find each other by multicast
@@ -79,6 +80,7 @@ async def test_any_two_devices_may_die_with_their_brokers_and_the_others_answer_
             check_answered([one for one in user.asked if one.accepted or name not in killed])
 
 
+@pytest.mark.long
 async def test_a_partition_that_heals_loses_no_accepted_prompt_and_views_converge(tmp_path: Path) -> None:
     async with own_brokers(NAMES, tmp_path, mdns=False) as devices:
         await start_all(devices, seeds=NAMES[:2])

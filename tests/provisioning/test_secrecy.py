@@ -69,6 +69,7 @@ def key_bodies(text: str) -> set[str]:
     return set(re.findall(r"PRIVATE KEY-----\n[A-Za-z0-9+/=]{64}\n([A-Za-z0-9+/=]{40})", text))
 
 
+@pytest.mark.long
 async def test_no_secret_leaves_the_files_that_hold_it(tmp_path: Path) -> None:
     device_port, password_port = free_ports(2)
     logs: list[str] = []

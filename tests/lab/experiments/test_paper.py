@@ -49,6 +49,7 @@ def test_the_stable_regime_has_every_plan_of_the_table_at_every_load():
     assert (min(loads), max(loads)) == (0.3, 0.95)
 
 
+@pytest.mark.long
 def test_the_quick_report_has_both_simulated_parts_on_both_pages(tmp_path: Path):
     status, _, said = invoke("paper", "--quick", "--out", str(tmp_path))
     assert status == 0, said
@@ -62,6 +63,7 @@ def test_the_quick_report_has_both_simulated_parts_on_both_pages(tmp_path: Path)
     assert text.count("| n=4, M=1, k=2 |") == 2  # two loads
 
 
+@pytest.mark.long
 def test_a_later_part_joins_what_the_folder_has(tmp_path: Path):
     assert invoke("paper", "--quick", "--part", "b", "--out", str(tmp_path))[0] == 0
     assert invoke("paper", "--quick", "--part", "a", "--out", str(tmp_path))[0] == 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from edge_agent.lab.experiments.theory import LOADS, theory_figures
 
 PAGE = Path(__file__).parents[3] / "docs" / "THEORY.md"
 
 
+@pytest.mark.long
 def test_every_plot_of_the_page_is_made_and_every_one_made_is_shown():
     steps: list[tuple[int, int]] = []
     figures = theory_figures(quick=True, jobs=1, progress=lambda done, total: steps.append((done, total)))

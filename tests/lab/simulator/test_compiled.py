@@ -52,6 +52,7 @@ def traces(folder: Path) -> tuple[str, str]:
     return core, runs
 
 
+@pytest.mark.long
 def test_written_out_constructors_change_nothing(tmp_path):
     modules = copy_package(tmp_path)
     assert "def __init__" in (tmp_path / "edge_agent/core/effects.py").read_text()

@@ -62,6 +62,7 @@ def test_every_kind_of_fault_is_drawn_and_strikes(results: list[FaultResult]) ->
         assert word in told, f"no seed had: {word}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("safeguard", ABLATIONS)
 def test_without_the_safeguard_some_seed_is_caught(safeguard: str) -> None:
     gone = ABLATIONS[safeguard]
