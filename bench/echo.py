@@ -15,7 +15,8 @@ import time
 import aiomqtt
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt.client import NODELAY, parse_url
+from edge_agent.mqtt import parse_url
+from edge_agent.mqtt.client import NODELAY
 
 WARM_UP = 20  # the first few pay for imports and caches
 PAYLOAD = b"x" * 512  # about a small request

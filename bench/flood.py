@@ -28,12 +28,12 @@ from pathlib import Path
 
 import psutil
 
-from edge_agent.adapters.mqtt.client import open_client
 from edge_agent.client import MeshClient
 from edge_agent.core import messages as m
 from edge_agent.core.errors import MoameshError
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.mqtt import open_client
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode
 from edge_agent.wire.topics import Channel

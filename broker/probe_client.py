@@ -1,4 +1,8 @@
-"""A client that tries: it connects as somebody, subscribes, publishes, and keeps whatever it receives."""
+"""A client that tries: it connects as somebody, subscribes, publishes, and keeps whatever it receives.
+
+Over paho itself and not `edge_agent.mqtt`, whose connections ask for what our devices need and mend what goes wrong:
+this one says and shows only what it was told to, as a stranger would, without a loop.
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,9 @@ from enum import StrEnum
 from itertools import chain
 from typing import final
 
-from paho.mqtt.client import topic_matches_sub
-
 from broker.access import Action, Grant
 from broker.probe import Attempt, Character, Findings
+from edge_agent.mqtt import matches
 
 
 class Kind(StrEnum):
@@ -40,7 +39,7 @@ class Member:
 
     def may(self, action: Action, topic: str) -> bool:
         """What the table says."""
-        return any(one.action is action and topic_matches_sub(one.topic, topic) for one in self.grants or ())
+        return any(one.action is action and matches(one.topic, topic) for one in self.grants or ())
 
 
 @final

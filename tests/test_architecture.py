@@ -35,12 +35,19 @@ OWNERS = {
     "edge_agent/confinement/probe.py": "a thread that does nothing, joined in the next line",
     "edge_agent/runtime/engine_driver.py": "each inference has exactly one outcome, whatever is raised",
     "edge_agent/runtime/engine_health.py": "a trial that fails leaves the device ill, and the next failure tries anew",
+    "edge_agent/mqtt/": "what a broker is asked, and that a connection is lost: looked at by the link itself",
     "edge_agent/adapters/mqtt/": "a connection's own loop, a pool's goodbyes: ended and looked at in `stop`",
     "edge_agent/adapters/llama/": "the model process and its supervisor: what ends there is the engine's health",
     "edge_agent/adapters/journal/journal.py": "one thread, each call into which is awaited",
     "edge_agent/adapters/telemetry/": "threads that outlive a stopped loop; each catches all and counts",
 }
 """Who may make tasks and threads, and why nothing is lost there."""
+MQTT_LIBRARIES = {"aiomqtt", "paho"}
+MQTT_HOMES = {
+    "edge_agent/mqtt/": "the room for them: what it reaches into is private there, and moves with a release",
+    "broker/probe_client.py": "`broker check` speaks MQTT as a stranger would, blocking, refusals and all",
+}
+"""Who may know the libraries behind our connections, and why."""
 TOPIC_ROOT = "moamesh/v2"
 TOPICS_HOME = ROOT / "edge_agent" / "wire" / "topics.py"
 
@@ -128,6 +135,11 @@ def printing(text: str) -> list[str]:
     ]
 
 
+def mqtt_imports(text: str) -> list[str]:
+    """What is imported of the MQTT libraries: whoever wants a connection has `edge_agent.mqtt`."""
+    return [f"line {line}: {name}" for line, name in imports_of(text) if name.partition(".")[0] in MQTT_LIBRARIES]
+
+
 def reasonless(text: str) -> list[str]:
     """What a linter is told to pass over without a word beside it that says why."""
     comments = [
@@ -177,6 +189,15 @@ def test_what_runs_beside_other_work_has_an_owner_that_sees_it_end():
         assert (ROOT / owner).exists(), f"{owner} is gone: take it off the list"
 
 
+def test_one_room_alone_knows_the_libraries_behind_mqtt():
+    others = [
+        path for path in sources(*PACKAGES, "moamesh") if not str(path.relative_to(ROOT)).startswith(tuple(MQTT_HOMES))
+    ]
+    assert breaches(mqtt_imports, others) == []
+    for home in MQTT_HOMES:
+        assert breaches(mqtt_imports, sources(home) if home.endswith("/") else [ROOT / home]) != []
+
+
 @pytest.mark.parametrize(
     ("checker", "breach"),
     [
@@ -190,6 +211,9 @@ def test_what_runs_beside_other_work_has_an_owner_that_sees_it_end():
         (ownerless_work, "threading.Thread(target=f).start()"),
         (ownerless_work, "from concurrent.futures import ThreadPoolExecutor"),
         (ownerless_work, "try:\n    f()\nexcept* OSError:\n    pass"),
+        (mqtt_imports, "import aiomqtt"),
+        (mqtt_imports, "def f():\n    from paho.mqtt.client import Client"),
+        (mqtt_imports, "import paho.mqtt.client as mqtt"),
         (impure_imports, "import time"),
         (impure_imports, "def f():\n    from random import Random"),
         (impure_imports, "import os.path"),
@@ -225,6 +249,7 @@ def test_each_checker_catches_its_breach(checker, breach):
         (reasonless, "x = f()  # type: ignore[misc]  # bound now\nimport os  # noqa: F401 - a fixture"),
         (reasonless, "x = '# type: ignore[misc]'"),
         (printing, "console.print('x')\nlogging.getLogger(__name__).info('print')\nsys.executable"),
+        (mqtt_imports, "from edge_agent.mqtt import Link\nfrom edge_agent import mqtt"),
         (topic_strings, '"""Topics begin with moamesh/v2."""'),
         (ownerless_work, "async with gathered() as tasks:\n    tasks.create_task(f())".replace("async with", "with")),
         (ownerless_work, "await asyncio.wait([task])".replace("await ", "")),

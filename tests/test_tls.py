@@ -20,12 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner
 
 from broker.mosquitto_files import BrokerFilesError, ServerFiles
-from edge_agent.adapters.mqtt import TlsFiles
-from edge_agent.adapters.mqtt.reasons import explain
 from edge_agent.cli.main import app
 from edge_agent.config import load_config
 from edge_agent.core.errors import SettingsError
 from edge_agent.gateway.tls import ServerTls
+from edge_agent.mqtt import TlsFiles, explain
 from edge_agent.runtime.assemble import make_transport
 from edge_agent.runtime.home import Home
 from edge_agent.tls import TlsFileError, check_authorities, client_context, out_of_date, say
@@ -366,7 +365,6 @@ logging.getLogger("asyncio").setLevel(logging.WARNING)
 from edge_agent.client import Access
 from edge_agent.client.connection import Connection
 from edge_agent.client.conversation import ClientSettings
-from edge_agent.adapters.mqtt import TlsFiles, parse_home
 async def main():
     access = Access(tls=TlsFiles(ca={str(made.ca)!r}))
     connection = Connection(parse_home("mqtts://127.0.0.1:1"), access, "x", ClientSettings(), print, print)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.cli.own_client import own_client
 from edge_agent.client import Access, MeshClient
 from edge_agent.config.broker import read_password_file
 from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.runs import find_running
+from edge_agent.mqtt import TlsFiles
 from edge_agent.tls import TlsFileError, client_context
 
 DEFAULT_MESH = "home"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-from edge_agent.adapters.mqtt import TlsFiles
+from edge_agent.mqtt import TlsFiles
 from edge_agent.wire.topics import ANYBODY, CLIENT_DEFAULT, is_principal
 
 

@@ -13,9 +13,8 @@ from dataclasses import astuple, dataclass
 from types import TracebackType
 from typing import Self
 
-from edge_agent.adapters.mqtt import parse_home
 from edge_agent.client.access import Access
-from edge_agent.client.connection import Connection, IncomingMessage
+from edge_agent.client.connection import Connection
 from edge_agent.client.conversation import ClientSettings, Conversation
 from edge_agent.client.incoming import read
 from edge_agent.client.queries import Queries
@@ -39,6 +38,7 @@ from edge_agent.core.messages import (
     Role,
     UserMessage,
 )
+from edge_agent.mqtt import Incoming, parse_home
 from edge_agent.tasks import OvertakenError, unless
 from edge_agent.wire import client_ids, codec, topics
 
@@ -368,12 +368,12 @@ class MeshClient:
         for conversation in self._conversations.values():
             conversation.reconnected(time.monotonic())
 
-    def _on_message(self, incoming: IncomingMessage) -> None:
-        received = read(self.mesh, str(incoming.topic), incoming.payload)
+    def _on_message(self, incoming: Incoming) -> None:
+        received = read(self.mesh, incoming.topic, incoming.payload)
         if received is None:
             self.dropped += 1
         elif isinstance(received.message, Presence | DeviceStatus):
-            self._on_broadcast(received.message, bool(incoming.retain))
+            self._on_broadcast(received.message, incoming.retain)
         else:
             self.dropped += not self._take(received.device_id, received.message)
 

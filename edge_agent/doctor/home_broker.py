@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Iterator
 
-import aiomqtt
-
-from edge_agent.adapters.mqtt import (
-    WILDCARDS_NOT_SUPPORTED,
-    BrokerLimits,
-    BrokerUrl,
-    MqttSettings,
-    TlsFiles,
-    Trouble,
-    code_of,
-    explain,
-    of_code,
-    open_client,
-    parse_home,
-    unless_lost,
-)
+from edge_agent.adapters.mqtt import MqttSettings
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
 from edge_agent.doctor.findings import Check, Finding
+from edge_agent.mqtt import (
+    BROKEN,
+    WILDCARDS_NOT_SUPPORTED,
+    BrokerLimits,
+    BrokerUrl,
+    Link,
+    TlsFiles,
+    Trouble,
+    explain,
+    matches,
+    of_code,
+    open_client,
+    parse_home,
+)
 from edge_agent.runtime.assemble import make_notary, transport_settings
 from edge_agent.runtime.home import Home
+from edge_agent.tasks import OvertakenError, unless
 from edge_agent.wire import client_ids, topics
+from edge_agent.wire.codec import BODY_BYTES_MAX
 
 _OPEN = (
     "lets everybody in, without a name: who somebody is, which topics say, is only a claim there, everybody reads "
@@ -64,14 +67,13 @@ async def _lets_everybody_in(url: BrokerUrl, settings: MqttSettings) -> bool:
     tls = TlsFiles(ca=settings.tls.ca) if settings.tls is not None else None
     client_id = client_ids.passing(settings.mesh, "stranger")
     try:
-        async with open_client(url, client_id=client_id, tls=tls, device=settings.device_id):
+        async with Link(open_client(url, client_id=client_id, tls=tls, device=settings.device_id)):
             return True
-    except (aiomqtt.MqttError, OSError, ValueError):
+    except BROKEN:
         return False
 
 
 async def _check(url: BrokerUrl, settings: MqttSettings, *, own: bool) -> list[Check]:
-    told: list[BrokerLimits] = []
     name = "home broker"
     try:
         client = open_client(
@@ -81,51 +83,47 @@ async def _check(url: BrokerUrl, settings: MqttSettings, *, own: bool) -> list[C
             password=settings.password,
             tls=settings.tls,
             device=settings.device_id,
-            on_limits=told.append,
         )
-        async with client:
-            refused, retained = await _read(client, settings, told[-1])
-    except (aiomqtt.MqttError, OSError, ValueError) as error:
+        async with Link(client) as link:
+            refused, retained = await _read(link, settings)
+    except BROKEN as error:
         trouble = explain(error)
         if own and not trouble.lasting:
             return [Check(name, Finding.NOTE, f"{url}: {trouble.detail}; it runs with the agent")]
         return [Check(name, Finding.MISSING, f"{url}: {trouble.detail}")]
-    limits = told[-1]
     checks = [Check(name, Finding.OK, f"{url} lets {settings.device_id} in")]
     checks += [Check(name, Finding.MISSING, f"{url}: {topic} may not be read: {why.detail}") for topic, why in refused]
-    checks += [Check(name, Finding.NOTE, f"{url} {line}") for line in _remarks(limits)]
+    checks += [Check(name, Finding.NOTE, f"{url} {line}") for line in _remarks(link.limits)]
     for topic in retained[:_ENOUGH]:
         detail = f"{url}: a retained message lies in {topic}; it is not acted on"
         checks.append(Check(name, Finding.NOTE, detail, f"mosquitto_pub -r -n -t {topic}"))
     return checks
 
 
-async def _read(
-    client: aiomqtt.Client, settings: MqttSettings, limits: BrokerLimits
-) -> tuple[list[tuple[str, Trouble]], list[str]]:
+async def _read(link: Link, settings: MqttSettings) -> tuple[list[tuple[str, Trouble]], list[str]]:
     """Returns what the device may not read, with the reason, and its inboxes in which a retained message lies."""
     inboxes = topics.device_inboxes(settings.mesh, settings.device_id)
-    filters = (*inboxes, topics.others_presence(settings.mesh))
-    if not limits.wildcards:
+    if not link.limits.wildcards:
         return [(topic, of_code(WILDCARDS_NOT_SUPPORTED)) for topic, _ in inboxes[:1]], []
-    codes = await unless_lost(client, client.subscribe(list(filters)))
-    refused = [
-        (topic, of_code(code_of(code))) for (topic, _), code in zip(filters, codes, strict=True) if code_of(code)
-    ]
+    refused = await link.subscribe((*inboxes, topics.others_presence(settings.mesh)))
     if refused:
-        return refused, []
-    await unless_lost(
-        client, client.unsubscribe([topic for topic, _ in inboxes])
-    )  # what a broker keeps comes before it answers this
+        return [(topic, of_code(code)) for topic, code in refused], []
     retained: list[str] = []
-    while len(client.messages):
-        message = await anext(client.messages)
-        if message.retain and any(message.topic.matches(topic) for topic, _ in inboxes):
-            retained.append(str(message.topic))
-    return refused, retained
+
+    async def take(*, most: float = math.inf) -> None:
+        while most > 0:
+            most -= 1
+            message = await link.receive()
+            if message.retain and any(matches(topic, message.topic) for topic, _ in inboxes):
+                retained.append(message.topic)
+
+    with contextlib.suppress(OvertakenError):  # what a broker keeps comes before it answers this
+        await unless(take(), link.unsubscribe([topic for topic, _ in inboxes]))
+    await take(most=link.waiting)
+    return [], retained
 
 
 def _remarks(limits: BrokerLimits) -> Iterator[str]:
     if limits.hindrance:
         yield limits.hindrance
-    yield from limits.notes()
+    yield from limits.notes(BODY_BYTES_MAX)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from broker.local_login import LOCAL_SECRET_FILE
-from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.client import Access
 from edge_agent.config import AgentConfig
 from edge_agent.config.broker import read_password_file
 from edge_agent.gateway.options import GatewayOptions
+from edge_agent.mqtt import TlsFiles
 from edge_agent.wire.topics import ANYBODY
 
 

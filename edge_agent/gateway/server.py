@@ -27,9 +27,6 @@ from edge_agent.tasks import Keeper, hear_callbacks
 
 log = logging.getLogger(__name__)
 
-MQTT_LIBRARY = (
-    "edge_agent.adapters.mqtt.client.library"  # warns of each publish beyond ten at once, which is usual here
-)
 TOLD_S = 3.0  # for clients to take the word that their answers are cancelled
 KEEP_ALIVE_S = 15  # an idle connection is closed after so long: longer than the pause between two turns of a program
 
@@ -51,7 +48,6 @@ def run_gateway(options: GatewayOptions, announce: Callable[[Listening], None]) 
     Raises:
         SettingsError: it cannot listen there, may not without keys, or a file is missing or damaged.
     """
-    logging.getLogger(MQTT_LIBRARY).setLevel(logging.ERROR)
     keys = KeyRing(options.keys_file)
     _check_open(options, keys)
     tls = _tls(options)

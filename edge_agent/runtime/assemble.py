@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.adapters.journal import SqliteJournal
-from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, TlsFiles, parse_home
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.telemetry import FileTelemetrySink
 from edge_agent.config import AgentConfig
 from edge_agent.config.sections import EngineSection
@@ -23,6 +23,7 @@ from edge_agent.core.health import Part
 from edge_agent.core.policies import make_policies
 from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
+from edge_agent.mqtt import TlsFiles, parse_home
 from edge_agent.policies_plugins import installed_policies
 from edge_agent.ports import Discovery, Engine, Notary, Transport
 from edge_agent.runtime.databases import telemetry_servers

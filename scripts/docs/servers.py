@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from broker.kinds import PACKET_BYTES_MAX
 from broker.mosquitto_config import DEVICE_PORT, PASSWORD_PORT, WEB_PORT
-from edge_agent.adapters.mqtt.client import KEEPALIVE_S
+from edge_agent.mqtt.client import KEEPALIVE_S
 from edge_agent.wire.topics import CLAIM_LOGIN, USER_LOGIN, Channel, topic_filter
 
 BINDING = "0.2.0"

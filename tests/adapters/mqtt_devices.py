@@ -13,10 +13,10 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, open_client
-from edge_agent.adapters.mqtt.link import Link
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.core import messages as m
 from edge_agent.core.events import ConnectionChanged, Event, HealthChanged
+from edge_agent.mqtt import Link, open_client
 from edge_agent.wire import topics
 from edge_agent.wire.topics import Channel
 from tests.support.patience import PATIENCE_S
@@ -86,7 +86,7 @@ class Device:
 
     def cut(self) -> None:
         """Breaks the connection without a word, as a dying device or network does."""
-        sock = self.link.client._client.socket()
+        sock = self.link._paho.socket()
         assert isinstance(sock, socket.socket)
         sock.shutdown(socket.SHUT_RDWR)
 

@@ -16,7 +16,6 @@ from broker.access import People
 from broker.mosquitto import MosquittoBroker
 from broker.probe_client import Badge
 from edge_agent.adapters.home_assistant import ANNOUNCED_FILE, Announced, DeviceCard, discovery_message
-from edge_agent.adapters.mqtt import TlsFiles, open_client
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.config.surfaces import HomeAssistantSection
 from edge_agent.core.errors import SettingsError
@@ -24,6 +23,7 @@ from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import Presence, PresenceState
 from edge_agent.core.settings import AgentSettings
 from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.mqtt import TlsFiles, open_client
 from edge_agent.ports import ModelCard
 from edge_agent.runtime.announcing import announcements
 from edge_agent.wire.codec import encode

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import Advert, TlsFiles, adverts, open_client
+from edge_agent.adapters.mqtt import Advert, adverts
 from edge_agent.core.messages import PresenceState
+from edge_agent.mqtt import TlsFiles, open_client
 from edge_agent.wire.topics import Channel, build, topic_filter
 from tests.adapters.mqtt_devices import Device, presence, until, user
 from tests.support.ejabberd import running_cluster

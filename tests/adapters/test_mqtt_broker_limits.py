@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt.limits import BrokerLimits
 from edge_agent.adapters.mqtt.shrinking import shrink
 from edge_agent.core import messages as m
 from edge_agent.core.events import BadInputReceived, PeerMessageReceived, PromptReceived, ReplyRoute, SendFailed
 from edge_agent.core.states import ItemOutcome, Outcome
+from edge_agent.mqtt import BrokerLimits
 from edge_agent.wire import topics
 from edge_agent.wire.codec import BODY_BYTES_MAX, decode, encode
 from edge_agent.wire.topics import Channel
@@ -86,7 +86,7 @@ async def test_what_a_broker_says_of_itself_is_read_off_its_connack(tmp_path: Pa
     settings = ("retain_available false", "max_qos 1", "max_keepalive 10", "max_packet_size 65536")
     async with MosquittoWith(tmp_path, *settings) as broker, device("a", broker.url) as a:
         assert a.link.limits == BrokerLimits(65_536, 20, 1, retain=False, keepalive_s=10)
-        assert a.link.client._client._keepalive == 10, "it would hang up after 15 s, which is our own interval"
+        assert a.link._paho._keepalive == 10, "it would hang up after 15 s, which is our own interval"
         assert len(list(a.link.limits.notes())) == 3
     assert BrokerLimits.of(None) == BrokerLimits(math.inf, math.inf, 2)
 

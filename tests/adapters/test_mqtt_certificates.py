@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from edge_agent.adapters.mqtt import TlsFiles
+from edge_agent.mqtt import TlsFiles
 from provisioning.authority import Identity, MeshAuthority
 from tests.adapters.mqtt_devices import device, until
 from tests.support.brokers import MosquittoWith

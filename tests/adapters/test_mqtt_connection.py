@@ -13,10 +13,11 @@ import pytest
 
 from broker import kinds
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, open_client
-from edge_agent.adapters.mqtt.client import PACKET_BYTES_MAX
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.core import messages as m
 from edge_agent.core.events import BadInputReceived, ConnectionChanged, Event, PeerMessageReceived, ReplyRoute
+from edge_agent.mqtt import open_client
+from edge_agent.mqtt.client import PACKET_BYTES_MAX
 from edge_agent.wire import topics
 from edge_agent.wire.codec import BODY_BYTES_MAX, decode
 from edge_agent.wire.topics import Channel
@@ -90,8 +91,8 @@ async def test_a_slow_runtime_holds_the_broker_back_and_loses_nothing(any_broker
 
         async def take_slowly(event: Event) -> None:
             await asyncio.sleep(0.0005)
-            backlogs.append(len(b.link._backlog))
-            pauses.append(b.link._paused)
+            backlogs.append(b.link.waiting)
+            pauses.append(b.link._intake._paused)
             b.events.append(event)
 
         b.transport._emit = take_slowly
@@ -115,7 +116,7 @@ async def test_of_what_is_too_large_to_be_read_only_the_ends_wait_and_it_is_refu
             body = b'{"v":2,"type":"prompt","prompt_id":"p%d","text":"' % number
             await asker.prompt(body.ljust(size - 2, b"x") + b'"}', response=ANSWERS)
         await until(lambda: a.transport.counters.received == count, "all of it")
-        waiting = [(len(message.payload), message.size) for message in a.link._backlog]
+        waiting = [(len(message.payload), message.size) for message in a.link._intake._backlog]
         assert len(waiting) == count - 1, "one is being taken"
         assert all(kept < 10_000 and was == size for kept, was in waiting), waiting
         a.gate.set()

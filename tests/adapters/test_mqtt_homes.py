@@ -8,10 +8,11 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto import MosquittoBroker
-from edge_agent.adapters.mqtt import MqttSettings, TlsFiles, parse_home
+from edge_agent.adapters.mqtt import MqttSettings
 from edge_agent.core import messages as m
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.events import ConnectionChanged, PeerMessageReceived
+from edge_agent.mqtt import TlsFiles, parse_home
 from tests.adapters.mqtt_devices import Device, device, presence, request, until
 from tests.support.doors import Doorway, doorways
 from tests.support.secured import SecuredMesh

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import parse_home
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
 from edge_agent.adapters.mqtt.proving import LOOKUPS_MAX
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.unproven import Unproven
 from edge_agent.core import messages as m
 from edge_agent.core.events import PeerMessageReceived, SendFailed
+from edge_agent.mqtt import parse_home
 from tests.adapters.mqtt_devices import Device, device, entry, request, until
 from tests.support.doors import doorways
 from tests.support.patience import PATIENCE_S

@@ -9,11 +9,11 @@ import pytest
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.mqtt.door import LISTS_BURST, LISTS_HZ, Door
-from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.raw import RawInbox
 from edge_agent.adapters.mqtt.settings import Counters
 from edge_agent.core import messages as m
 from edge_agent.core.events import BadInputReceived, PeerMessageReceived
+from edge_agent.mqtt import Incoming
 from edge_agent.wire import topics
 from edge_agent.wire.topics import Channel
 from tests.adapters.mqtt_devices import Device, presence, request, until, user

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.reader import CORRELATION_BYTES_MAX, RETAINED_SEEN_MAX, Reader
 from edge_agent.core import messages as m
 from edge_agent.core.events import (
@@ -15,6 +14,7 @@ from edge_agent.core.events import (
     PromptReceived,
     ReplyRoute,
 )
+from edge_agent.mqtt import Incoming
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel

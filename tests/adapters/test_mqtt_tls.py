@@ -12,9 +12,9 @@ import pytest
 
 from broker.child import ChildProcess
 from broker.kinds import find_mosquitto
-from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.core import messages as m
 from edge_agent.core.events import Event, PeerMessageReceived
+from edge_agent.mqtt import TlsFiles
 from tests.adapters.mqtt_devices import Device, device, presence, request, until
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_ports
@@ -67,7 +67,7 @@ async def test_messages_arrive_over_tls_also_when_reading_had_to_pause(tls_url: 
 
         async def take_slowly(event: Event) -> None:
             await asyncio.sleep(0.0005)
-            pauses.append(b.link._paused)
+            pauses.append(b.link._intake._paused)
             b.events.append(event)
 
         b.transport._emit = take_slowly

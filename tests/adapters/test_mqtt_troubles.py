@@ -12,11 +12,10 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
-from edge_agent.adapters.mqtt.limits import BrokerLimits
-from edge_agent.adapters.mqtt.reasons import explain, of_code
 from edge_agent.adapters.mqtt.troubles import Troubles
 from edge_agent.core import messages as m
 from edge_agent.core.events import ConnectionChanged, PromptReceived, ReplyRoute
+from edge_agent.mqtt import BrokerLimits, explain, of_code
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel

@@ -15,9 +15,9 @@ from cryptography import x509
 from broker.child import ChildProcess
 from broker.embedded import EmbeddedBroker
 from broker.kinds import find_mosquitto
-from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.client import Access, BrokerUnreachableError, ClientSettings, MeshClient
 from edge_agent.core.events import PeerMessageReceived, SendFailed
+from edge_agent.mqtt import TlsFiles
 from provisioning.authority import Identity, MeshAuthority
 from provisioning.link import LinkError
 from provisioning.mqtt_link import BrokerAccess, mqtt_connect
@@ -285,7 +285,7 @@ async def test_a_renewed_certificate_counts_from_the_next_connection_on(tmp_path
         real_broker(tmp_path, mesh.issue_broker([HOST])) as url,
         device("a", url, tls=files_of_a(tmp_path)) as a,
     ):
-        shown = a.link.client._client.socket().version()  # type: ignore[union-attr]  # a TLS socket while connected
+        shown = a.link._paho.socket().version()  # type: ignore[union-attr]  # a TLS socket while connected
         assert shown in ("TLSv1.2", "TLSv1.3")
         write(tmp_path / "a", MeshAuthority.create(tmp_path / "other", "test").issue_device("a"))
         a.transport.renew()

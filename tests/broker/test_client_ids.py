@@ -14,13 +14,14 @@ import pytest
 from broker.loopback import answers_connect
 from broker.mosquitto import MosquittoBroker
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
-from edge_agent.adapters.mqtt import MqttSettings, TlsFiles, parse_url
+from edge_agent.adapters.mqtt import MqttSettings
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.core.events import ConnectionChanged, PromptReceived
 from edge_agent.core.messages import ChatMessage, Prompt, Role
 from edge_agent.doctor.home_broker import _check, _lets_everybody_in
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
+from edge_agent.mqtt import TlsFiles, parse_url
 from edge_agent.wire import client_ids, topics
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel

@@ -14,7 +14,7 @@ from broker import child, kinds
 from broker.embedded import EmbeddedBroker
 from broker.loopback import answers_connect
 from broker.supervised import BrokerStartError
-from edge_agent.adapters.mqtt import open_client
+from edge_agent.mqtt import open_client
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker

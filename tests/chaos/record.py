@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from edge_agent.adapters.mqtt import parse_home
 from edge_agent.client.access import Access
-from edge_agent.client.connection import Connection, IncomingMessage
+from edge_agent.client.connection import Connection
 from edge_agent.client.conversation import ClientSettings
 from edge_agent.client.incoming import read
 from edge_agent.core.messages import Answer, Presence, PresenceState, PromptReceipt, PromptRefusal
+from edge_agent.mqtt import Incoming, parse_home
 from edge_agent.wire import topics
 
 Key: TypeAlias = tuple[str, str, str]
@@ -88,9 +88,8 @@ class Listener:
         """Listens no more."""
         await self._connection.stop()
 
-    def _on_message(self, incoming: IncomingMessage) -> None:
-        topic = str(incoming.topic)
-        received, address = read(self._mesh, topic, incoming.payload), topics.parse(topic)
+    def _on_message(self, incoming: Incoming) -> None:
+        received, address = read(self._mesh, incoming.topic, incoming.payload), topics.parse(incoming.topic)
         if received is None or address is None:
             return
         if isinstance(received.message, Presence):

@@ -12,13 +12,13 @@ from rich.text import Text
 from textual.widgets import Static
 
 from broker.mosquitto import MosquittoBroker
-from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.watch.top.app import HelpScreen, TopApp
 from edge_agent.cli.watch.top.model import SortKey
 from edge_agent.client import MeshClient
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.mqtt import TlsFiles
 from tests.cli.test_live_commands import MOAMESH, home, mesh_up, moamesh
 from tests.client.conftest import LocalBroker, own_broker
 from tests.client.samples import presence, status

@@ -7,10 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-import aiomqtt
-
-from edge_agent.adapters.mqtt import BrokerLimits, TlsFiles, open_client
 from edge_agent.core.messages import DeviceToUser, Message, Prompt
+from edge_agent.mqtt import Link, TlsFiles, open_client
 from edge_agent.wire import codec, topics
 
 
@@ -18,13 +16,12 @@ from edge_agent.wire import codec, topics
 class ScriptedDevice:
     """What a script may do, and what it has seen."""
 
-    client: aiomqtt.Client
+    link: Link
     mesh: str
     device_id: str
     heard: list[Message] = field(default_factory=list)
     correlations: list[bytes] = field(default_factory=list)
     reply_to: str = ""
-    limits: BrokerLimits = field(default_factory=BrokerLimits)
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -32,13 +29,12 @@ class ScriptedDevice:
 
     async def say(self, *messages: DeviceToUser) -> None:
         for message in messages:
-            await self.client.publish(self.reply_to, codec.encode(message), min(1, self.limits.qos_max))
+            await self.link.deliver(self.reply_to, codec.encode(message), qos=1)
 
     async def announce(self, message: Message) -> None:
         row = topics.row_for(message)
         topic = topics.build(self.mesh, self.device_id, row.channel)
-        qos, retain = min(row.qos, self.limits.qos_max), row.retain and self.limits.retain
-        await self.client.publish(topic, codec.encode(message), qos, retain=retain)
+        await self.link.deliver(topic, codec.encode(message), qos=row.qos, retain=row.retain)
 
 
 Script = Callable[[ScriptedDevice, Message], Awaitable[None]]
@@ -58,16 +54,15 @@ async def scripted_device(
     tls: TlsFiles | None = None,
 ) -> AsyncIterator[ScriptedDevice]:
     """Runs `script` for each message from a user."""
-    told: list[BrokerLimits] = []
-    async with open_client(url, client_id=f"{device_id}-script", tls=tls, on_limits=told.append) as client:
-        device = ScriptedDevice(client, mesh, device_id, limits=told[-1])
-        await client.subscribe(topics.topic_filter(mesh, device_id, topics.Channel.PROMPTS), 1)
+    async with Link(open_client(url, client_id=f"{device_id}-script", tls=tls)) as link:
+        device = ScriptedDevice(link, mesh, device_id)
+        await link.subscribe([(topics.topic_filter(mesh, device_id, topics.Channel.PROMPTS), 1)])
 
         async def listen() -> None:
-            async for incoming in client.messages:
-                assert isinstance(incoming.payload, bytes)
-                device.reply_to = getattr(incoming.properties, "ResponseTopic", "")
-                device.correlations.append(getattr(incoming.properties, "CorrelationData", b""))
+            while True:
+                incoming = await link.receive()
+                device.reply_to = incoming.response_topic
+                device.correlations.append(incoming.correlation)
                 message = codec.decode_prompt(incoming.payload).message
                 device.heard.append(message)
                 await script(device, message)

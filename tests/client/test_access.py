@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from broker.mosquitto import MosquittoBroker
-from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.client import Access, BrokerUnreachableError, ClientSettings, MeshClient
 from edge_agent.core.messages import Answer
+from edge_agent.mqtt import TlsFiles
 from tests.client.conftest import LocalBroker
 from tests.client.scripted_device import scripted_device
 from tests.client.test_mesh_client import QUICK, answers_well

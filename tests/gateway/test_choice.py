@@ -260,7 +260,7 @@ async def test_a_device_that_went_away_is_waited_for_where_there_is_no_other(
 
     async def goes(device: ScriptedDevice, message: Message) -> None:
         if isinstance(message, Prompt):
-            other = ScriptedDevice(device.client, device.mesh, "slow")
+            other = ScriptedDevice(device.link, device.mesh, "slow")
             await other.announce(replace(presence("slow"), state=PresenceState.OFFLINE))
             await device.say(PromptReceipt("p1", "quick", None))
             await device.announce(replace(presence("quick"), state=PresenceState.OFFLINE))

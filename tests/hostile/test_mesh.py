@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from broker.mosquitto import MosquittoBroker
-from edge_agent.adapters.mqtt.trust import TlsFiles
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.core import messages as m
 from edge_agent.core.states import Outcome
+from edge_agent.mqtt import TlsFiles
 from edge_agent.tasks import within
 from tests.hostile.attacker import Plan
 from tests.support.patience import PATIENCE_S

@@ -13,13 +13,13 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from edge_agent.adapters.mqtt import TlsFiles, open_client
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.chat import ChatMessage, PromptOptions, Role
 from edge_agent.core.errors import ProtocolError
 from edge_agent.core.messages import Answer, Prompt, PromptReceipt, PromptRefusal
 from edge_agent.core.states import Outcome
 from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.mqtt import TlsFiles, open_client
 from edge_agent.tasks import within
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.adapters.mqtt import open_client
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.mqtt import open_client
 from edge_agent.wire.topics import Channel, build
 from tests.client.conftest import LocalBroker, own_broker
 from tests.support.polling import until

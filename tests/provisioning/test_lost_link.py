@@ -24,7 +24,7 @@ async def test_a_broker_that_dies_between_two_requests_leaves_no_complaint_in_th
         async with connect() as link:
             await link.publish("a/topic", b"heard")
             await broker.stop()
-            client = link._client  # type: ignore[attr-defined]  # when it has noticed is told nowhere else
+            client = link._link._client  # type: ignore[attr-defined]  # when it has noticed is told nowhere else
             await until(client._disconnected.done, "the link has noticed")
         del link, client
         gc.collect()

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from broker.access import UserLogin
 from broker.embedded import EmbeddedBroker
 from broker.passwords import hash_password
-from edge_agent.adapters.mqtt import TlsFiles, open_client
 from edge_agent.cli.main import app
+from edge_agent.mqtt import TlsFiles, open_client
 from edge_agent.wire.topics import ANY, HOME_ASSISTANT_USER, Channel, build, discovery_config, topic_filter, user_login
 from provisioning import traces
 from provisioning.identity_store import IdentityStore

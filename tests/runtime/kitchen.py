@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from broker.mosquitto import MosquittoBroker
-from edge_agent.adapters.mqtt import TlsFiles
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.messages import PromptOptions
 from edge_agent.fleet.device_process import DeviceProcess
+from edge_agent.mqtt import TlsFiles
 from tests.support.patience import PATIENCE_S
 from tests.support.secured import HOST, SecuredMesh
 

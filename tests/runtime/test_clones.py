@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.adapters.mqtt import open_client
 from edge_agent.client import MeshClient
 from edge_agent.core.health import Part
 from edge_agent.core.messages import Answer, PresenceState, PromptOptions
 from edge_agent.core.states import Outcome
+from edge_agent.mqtt import open_client
 from edge_agent.wire import client_ids
 from edge_agent.wire.codec import encode
 from edge_agent.wire.topics import Channel, build

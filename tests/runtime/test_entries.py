@@ -13,10 +13,11 @@ import pytest
 from cryptography import x509
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import MqttSettings, MqttTransport, TlsFiles, open_client
+from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.notary import FileNotary, MemberFiles
 from edge_agent.core.incarnations import INCARNATION_MAX
 from edge_agent.core.messages import PeerEntry, Presence, PresenceState, SignersTold, SignersWanted, ViewExchange
+from edge_agent.mqtt import TlsFiles, open_client
 from edge_agent.tasks import Keeper
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode

@@ -11,12 +11,11 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
-from edge_agent.adapters.mqtt.client import open_client
 from edge_agent.adapters.mqtt.door import Door
-from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.client import MeshClient
 from edge_agent.core import messages as m
 from edge_agent.core.effects import StartInference
+from edge_agent.mqtt import Incoming, open_client
 from edge_agent.ports import InferenceResult
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode

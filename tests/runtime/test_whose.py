@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import open_client
 from edge_agent.client import MeshClient
 from edge_agent.client.incoming import read
 from edge_agent.core.messages import Answer, DeviceToUser, Message, Outcome, PromptReceipt, PromptRefusal
+from edge_agent.mqtt import open_client
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode
 from edge_agent.wire.topics import Channel

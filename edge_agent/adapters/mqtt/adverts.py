@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
+from edge_agent.mqtt import Incoming
 
 REPEAT_DELAY_MAX_S = 10.0  # spreads the announcements of a hundred devices enough, and nobody waits for them
 

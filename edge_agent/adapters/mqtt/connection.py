@@ -1,6 +1,4 @@
-"""A connection to one home broker that keeps coming back: connect, subscribe, send and receive, pause, again.
-
-A home may have several addresses, the nodes of a cluster: each new try goes to the next one, and none is preferred.
+"""A connection to one home broker that keeps coming back: connect, subscribe, send and receive, pause, again (`Tries`).
 
 What waits to be sent belongs to it (`sender`), and so survives a broken connection.
 """
@@ -15,29 +13,36 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import final
 
-import aiomqtt
-
-from edge_agent.adapters.mqtt.client import CONNECT_TIMEOUT_S, BrokerUrl, open_client
-from edge_agent.adapters.mqtt.limits import BrokerLimits
-from edge_agent.adapters.mqtt.link import Incoming, Link
 from edge_agent.adapters.mqtt.outbox import Outgoing
-from edge_agent.adapters.mqtt.reasons import (
-    QOS_NOT_SUPPORTED,
-    RETAIN_NOT_SUPPORTED,
-    SESSION_TAKEN_OVER,
-    THROWN_OUT,
-    RefusedError,
-    Trouble,
-    WordlessError,
-    code_of,
-    explain,
-    of_code,
-)
 from edge_agent.adapters.mqtt.sender import Sender
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
 from edge_agent.homes import Host, Whom
+from edge_agent.mqtt import (
+    BROKEN,
+    CONNECT_TIMEOUT_S,
+    QOS_NOT_SUPPORTED,
+    RETAIN_NOT_SUPPORTED,
+    SESSION_TAKEN_OVER,
+    THROWN_OUT,
+    Bounds,
+    BrokerLimits,
+    BrokerUrl,
+    Incoming,
+    Link,
+    Pace,
+    RefusedError,
+    Tries,
+    Trouble,
+    Will,
+    WordlessError,
+    code_of,
+    explain,
+    of_code,
+    open_client,
+)
 from edge_agent.tasks import Keeper, within
+from edge_agent.wire.salvage import ends_of
 
 _log = logging.getLogger(__name__)
 
@@ -85,24 +90,23 @@ class Connection:
         owner: str,
         own: bool = False,
         inbox: Inbox | None = None,
-        will: Callable[[], aiomqtt.Will] | None = None,
+        will: Callable[[], Will] | None = None,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         self.home = home
-        self._at = rng.randrange(len(home))  # devices spread over the nodes of a cluster
+        pace = Pace(settings.backoff_min_s, settings.backoff_max_s, settings.refused_backoff_max_s)
+        self._tries = Tries(home, pace, rng)
         self._owner = owner
         self._serves_others = False
         self._serves_host = False
         self._settings = settings
         self._counters = counters
-        self._rng = rng
         self._client_id = client_id
         self._own = own
         self._inbox = inbox
         self._will = will
         self._limits = BrokerLimits()  # as of the last connect, or as a refused one taught
         self._connected_at: float | None = None
-        self._aside_until = 0.0
         self._thrown_out = 0  # connections in a row that were let in at once, and soon lost without a word
         self._troubles = Troubles(
             lambda: str(self.url), on_trouble, steady_s=settings.steady_s, refused_steady_s=settings.refused_steady_s
@@ -114,7 +118,6 @@ class Connection:
         self._tasks = Keeper("mqtt")
         self._ended = asyncio.Event()
         self._started = False
-        self._stopping = asyncio.Event()
 
     @property
     def _link(self) -> Link | None:
@@ -128,7 +131,7 @@ class Connection:
     @property
     def url(self) -> BrokerUrl:
         """The address that is connected, or tried next."""
-        return self.home[self._at]
+        return self._tries.url
 
     def serves(self, device_id: str) -> bool:
         """Whether messages for this device may be sent here; if so, this stays true.
@@ -162,7 +165,7 @@ class Connection:
 
     def send(self, item: Outgoing) -> None:
         """Sends `item` now if the connection has room, else queues it."""
-        if self._stopping.is_set():
+        if self._tries.stopped:
             self._counters.dropped += 1
             if item.on_refused is not None:
                 item.on_refused("this device stops")
@@ -177,7 +180,7 @@ class Connection:
 
     def stand_aside(self, pause_s: float) -> None:
         """Leaves the broker, so that no will fires, and comes back after so long. What is to be sent waits."""
-        self._aside_until = asyncio.get_running_loop().time() + pause_s
+        self._tries.wait_for(pause_s)
         if self._link is not None:
             self._link.end()
 
@@ -190,7 +193,7 @@ class Connection:
         """Waits at most `flush_s` seconds until all is acknowledged, then disconnects so that no will fires."""
         with contextlib.suppress(TimeoutError):
             await within(self._sender.idle.wait(), flush_s if self.connected else min(flush_s, FLUSH_UNCONNECTED_S))
-        self._stopping.set()
+        self._tries.stop()
         if self._link is not None:
             self._link.end()
         elif self._connecting is not None:
@@ -211,19 +214,19 @@ class Connection:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        attempt = 0
-        while not self._stopping.is_set():
+        async for _ in self._tries:
             self._connected_at = None
             try:
                 trouble = await self._connect_once()
-            except (aiomqtt.MqttError, OSError, ValueError) as error:  # ValueError: unusable certificate files
+            except BROKEN as error:
                 if self._can_do_with_less(error):
+                    self._tries.repeat()
                     continue
                 self._counters.connect_failures += 1
                 self._thrown_out = 0
                 self._sender.drop_volatile()
                 trouble = explain(error, self._settings.tls)
-            if self._stopping.is_set():
+            if self._tries.stopped:
                 return
             began = self._connected_at
             steady = began is not None and loop.time() - began >= self._troubles.steady_s
@@ -232,20 +235,9 @@ class Connection:
                 if self._thrown_out >= THROWN_OUT_MAX:
                     trouble = THROWN_OUT
                 self._troubles.failed(trouble, steady=steady)
-            self._at = (self._at + 1) % len(self.home)
-            attempt = 0 if steady else attempt + 1
-            await self._back_off(attempt)
-
-    async def _back_off(self, attempt: int) -> None:
-        # Full jitter: after a broker's restart a whole mesh comes back, and should not come back at once. The pause
-        # grows with each round of the addresses: one that is dead must not keep a device from those that live.
-        settings, rounds = self._settings, attempt // len(self.home)
-        slowly = self._troubles.lasting or self._thrown_out >= THROWN_OUT_MAX
-        most_s = settings.refused_backoff_max_s if slowly else settings.backoff_max_s
-        longest = min(most_s, settings.backoff_min_s * 2 ** min(rounds, 32))
-        aside_s = self._aside_until - asyncio.get_running_loop().time()
-        with contextlib.suppress(TimeoutError):
-            await within(self._stopping.wait(), max(aside_s, self._rng.uniform(0.0, longest)))
+            if steady:
+                self._tries.well()
+            self._tries.slow = self._troubles.lasting or self._thrown_out >= THROWN_OUT_MAX
 
     def _can_do_with_less(self, error: Exception) -> bool:
         """Whether the broker refused only what our last will asks for; the next try then asks for less."""
@@ -258,16 +250,12 @@ class Connection:
 
     async def _connect_once(self) -> Trouble | None:
         """Connects, and returns once the connection is lost: why, `None` if it was left."""
-        settings = self._settings
-        link = Link(
-            self._client(), settings.incoming_max, settings.body_bytes_max, self._counters, self._sender.published
-        )
+        link = self._new_link()
         steady: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         began, self._connecting = loop.time(), link
         try:
-            async with link.client:
-                link.opened()
+            async with link:
                 self._limits = link.limits
                 refused = await self._subscribe(link, self._inbox) if self._inbox is not None else []
                 self._connecting, self._connected_at = None, loop.time()
@@ -281,7 +269,6 @@ class Connection:
                 self._took(loop.time() - began, came_about=False)
             if steady is not None:
                 steady.cancel()
-            link.close_socket()
         if link.lost_by is None:
             return None
         trouble = explain(link.lost_by)
@@ -316,7 +303,7 @@ class Connection:
     async def _serve(self, link: Link) -> None:
         self._counters.connects += 1
         self._sender.attach(link)
-        if self._stopping.is_set():
+        if self._tries.stopped:
             link.end()
         try:
             if self._inbox is not None:
@@ -330,14 +317,14 @@ class Connection:
                         _log.exception("broker %s: a message on %s could not be taken", self.url, message.topic)
                 link.acknowledge(message)
         finally:
-            self._counters.connection_losses += not self._stopping.is_set()
+            self._counters.connection_losses += not self._tries.stopped
             self._sender.lost(code_of(getattr(link.lost_by, "rc", None)))
-        if self._inbox is not None and not self._stopping.is_set():
+        if self._inbox is not None and not self._tries.stopped:
             await self._inbox.changed(False)
 
-    def _client(self) -> aiomqtt.Client:
+    def _new_link(self) -> Link:
         settings = self._settings
-        return open_client(
+        client = open_client(
             self.url,
             client_id=self._client_id,
             will=self._will_now(),
@@ -351,13 +338,21 @@ class Connection:
             session_expiry_s=settings.session_expiry_s if self._own else 0,
             connect_timeout_s=self._connect_timeout_s,
         )
+        bounds = Bounds(
+            waiting_max=settings.incoming_max,
+            sheds=True,
+            whole_max=settings.body_bytes_max,
+            cut=ends_of,
+            came=self._counters.came,
+        )
+        return Link(client, bounds, self._sender.published)
 
-    def _will_now(self) -> aiomqtt.Will | None:
+    def _will_now(self) -> Will | None:
         """The last will as the broker takes it, as far as that is known."""
         if self._will is None:
             return None
         will, limits = self._will(), self._limits
-        return aiomqtt.Will(will.topic, will.payload, min(will.qos, limits.qos_max), will.retain and limits.retain)
+        return Will(will.topic, will.payload, min(will.qos, limits.qos_max), will.retain and limits.retain)
 
     def _served(self, whoms: tuple[Whom, ...]) -> None:
         self._serves_host = any(isinstance(whom, Host) for whom in whoms)

@@ -9,11 +9,11 @@ import asyncio
 import random
 from collections import OrderedDict
 
-from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection
 from edge_agent.adapters.mqtt.outbox import Outgoing
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.unproven import Home, Unproven
+from edge_agent.mqtt import parse_home
 
 PROVEN_KEPT_MAX = 256  # homes that were proven once: after they had to give way they are dialled at once
 ANYBODY = ""

@@ -15,11 +15,10 @@ import ssl
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import final
 
-from edge_agent.adapters.mqtt.client import BrokerUrl, whoms_at
 from edge_agent.adapters.mqtt.settings import MqttSettings
-from edge_agent.adapters.mqtt.trust import TlsFiles
 from edge_agent.homes import Host, check
 from edge_agent.hosts import address_of
+from edge_agent.mqtt import BrokerUrl, TlsFiles, whoms_at
 from edge_agent.tls import client_context
 
 PROOF_S = 3.0  # as long as a connect may take; looking a name up and the handshake are in it

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 
-from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.core.errors import ProtocolError
 from edge_agent.core.events import (
     AnswersQueryReceived,
@@ -21,6 +20,7 @@ from edge_agent.core.events import (
     ReplyRoute,
 )
 from edge_agent.core.messages import AnswersQuery, Presence, Prompt, RefusalReason
+from edge_agent.mqtt import Incoming
 from edge_agent.wire import topics
 from edge_agent.wire.codec import UserInputError, decode, decode_prompt
 from edge_agent.wire.topics import INBOXES, TABLE, Address, Channel, Role

@@ -11,12 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_agent.adapters.mqtt.limits import PACKET_OVERHEAD
-from edge_agent.adapters.mqtt.link import Link
 from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outbox, Outgoing
-from edge_agent.adapters.mqtt.reasons import PACKET_TOO_LARGE, of_code
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
+from edge_agent.mqtt import PACKET_OVERHEAD, PACKET_TOO_LARGE, Link, of_code
 
 UNDER_WAY_PART = 4  # of the bytes that a broker may cost, one in so many may be under way
 
@@ -137,7 +135,14 @@ class Sender:
         return len(self._in_flight) < most and self._under_way < self._bytes_max // UNDER_WAY_PART
 
     def _publish(self, link: Link, item: Outgoing, now: float) -> None:
-        number = link.publish(item, now)
+        number = link.publish(
+            item.topic,
+            item.payload,
+            qos=item.qos,
+            retain=item.retain,
+            correlation=item.correlation,
+            expires_in_s=None if item.expires_at is None else item.expires_at - now,
+        )
         if number is None:  # just lost: `lost` is about to be called
             self.link = None
             self._outbox.put_back([item])
@@ -157,7 +162,8 @@ class Sender:
     def _fits_the_broker(self, link: Link, item: Outgoing) -> bool:
         """Whether the broker takes it, maybe in fewer words."""
         size = _packet_bytes(item)
-        if _cut_to(item, min(link.room(item), self._packet_bytes_learned - size + len(item.payload))):
+        room = link.limits.body_bytes_max(item.topic, len(item.correlation))
+        if _cut_to(item, min(room, self._packet_bytes_learned - size + len(item.payload))):
             return True
         limit = int(min(link.limits.packet_bytes_max, self._packet_bytes_learned))
         return self._refuse(item, f"{size:,} bytes do not fit: the broker {self._url()} takes packets of {limit:,}")

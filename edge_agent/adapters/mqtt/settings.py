@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_agent.adapters.mqtt.client import parse_home
-from edge_agent.adapters.mqtt.trust import TlsFiles
 from edge_agent.core.errors import SettingsError
+from edge_agent.mqtt import TlsFiles, parse_home
 from edge_agent.wire import client_ids
 from edge_agent.wire.codec import BODY_BYTES_MAX
 from edge_agent.wire.topics import check_id
@@ -139,3 +138,8 @@ class Counters:
     """Times that another client took this device's session over."""
     notices_dropped: int = 0
     """Things to tell the core that came while it was far behind."""
+
+    def came(self, kept: bool) -> None:
+        """Counts a message that came in; those that are not kept are gossip."""
+        self.received += 1
+        self.gossip_dropped += not kept

@@ -10,16 +10,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-import aiomqtt
-
 from edge_agent.adapters.mqtt.adverts import Advert, Adverts
 from edge_agent.adapters.mqtt.bad_input import BadInputLog
-from edge_agent.adapters.mqtt.client import parse_home
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
 from edge_agent.adapters.mqtt.door import Door
 from edge_agent.adapters.mqtt.entries import PlainEntries, SignedEntries
-from edge_agent.adapters.mqtt.limits import BrokerLimits
-from edge_agent.adapters.mqtt.link import Incoming
 from edge_agent.adapters.mqtt.notices import Notices
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
 from edge_agent.adapters.mqtt.pool import AwayPool
@@ -50,6 +45,7 @@ from edge_agent.core.messages import (
     TokenChunk,
     ViewExchange,
 )
+from edge_agent.mqtt import BrokerLimits, Incoming, Will, parse_home
 from edge_agent.ports import EmitEvent, Notary
 from edge_agent.wire import topics
 from edge_agent.wire.codec import encode
@@ -285,9 +281,9 @@ class MqttTransport:
         if self._home is not None:
             self._home.send(item)
 
-    def _will(self, presence: Presence) -> aiomqtt.Will:
+    def _will(self, presence: Presence) -> Will:
         item = self._presence(presence)
-        return aiomqtt.Will(item.topic, item.payload, item.qos, item.retain)
+        return Will(item.topic, item.payload, item.qos, item.retain)
 
     def _send_certificates(self, device_id: str, home_broker: str, message: BetweenTransports) -> None:
         self._send(device_id, home_broker, self._outgoing(device_id, message, Priority.BACKGROUND), None)

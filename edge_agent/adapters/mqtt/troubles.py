@@ -10,8 +10,8 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 
-from edge_agent.adapters.mqtt.limits import BrokerLimits
-from edge_agent.adapters.mqtt.reasons import Trouble
+from edge_agent.mqtt import BrokerLimits, Trouble
+from edge_agent.wire.codec import BODY_BYTES_MAX
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Troubles:
         if self._said and not self._back_said:
             self._back_said = True
             _log.info("broker %s: connected again", self._name())
-        for note in limits.notes():
+        for note in limits.notes(BODY_BYTES_MAX):
             self._say(note, logging.INFO)
         if not self._sticky:
             self._outage, self._lasting = "", False

@@ -15,10 +15,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge_agent.adapters.mqtt.client import BrokerUrl
 from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outgoing
 from edge_agent.adapters.mqtt.proving import Prover
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.mqtt import BrokerUrl
 from edge_agent.tasks import Keeper, describe
 
 _log = logging.getLogger(__name__)

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from broker.verdict import Kind, Verdict
-from edge_agent.adapters.mqtt import BrokerLimits
 from edge_agent.cli.results import JsonObject
+from edge_agent.mqtt import BrokerLimits
 from edge_agent.operator.broker.check import Report
+from edge_agent.wire.codec import BODY_BYTES_MAX
 from edge_agent.wire.topics import ROOT
 
 TOPIC_WIDTH = 30  # the longest of a device's topics; what lies outside the table may fold
@@ -77,7 +78,7 @@ def report_object(report: Report) -> JsonObject:
 
 def limit_lines(limits: BrokerLimits) -> list[str]:
     """What the broker does not allow, in words."""
-    return [*([limits.hindrance] if limits.hindrance else []), *limits.notes()]
+    return [*([limits.hindrance] if limits.hindrance else []), *limits.notes(BODY_BYTES_MAX)]
 
 
 def limits_object(limits: BrokerLimits) -> JsonObject:

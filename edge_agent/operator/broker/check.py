@@ -16,8 +16,8 @@ from broker.cast import Check, Identities, readable
 from broker.passwords import hash_password
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.verdict import Kind, Verdict
-from edge_agent.adapters.mqtt import BrokerLimits
 from edge_agent.core.errors import SettingsError
+from edge_agent.mqtt import BrokerLimits
 from edge_agent.operator.broker.people import admit_guests
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.authority import Identity, MeshAuthority

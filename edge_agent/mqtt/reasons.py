@@ -14,8 +14,11 @@ from typing import final
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_agent.adapters.mqtt.trust import TlsFiles
+from edge_agent.mqtt.trust import TlsFiles
 from edge_agent.tls import say
+
+BROKEN = (aiomqtt.MqttError, OSError, ValueError)
+"""What a connection raises that does not come about, or is lost. ValueError: its certificate files cannot be used."""
 
 SESSION_TAKEN_OVER = 142
 PACKET_TOO_LARGE = 149

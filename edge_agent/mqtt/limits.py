@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self, final
 
-from edge_agent.wire.codec import BODY_BYTES_MAX
-
 PACKET_OVERHEAD = 64  # headers and properties of a publish beside topic, payload and correlation, rounded up
 
 
@@ -53,11 +51,11 @@ class BrokerLimits:
             return "allows no wildcards, by which a device reads what others send it: let it, or take another broker"
         return ""
 
-    def notes(self) -> Iterator[str]:
-        """What is worth knowing and hinders nobody: lines for a log or a doctor."""
+    def notes(self, body_bytes_max: int) -> Iterator[str]:
+        """What is worth knowing and hinders nobody whose bodies are at most so long: lines for a log or a doctor."""
         if not self.retain:
             yield "keeps no retained messages: devices find each other by gossip, users by the next status"
-        if self.packet_bytes_max < BODY_BYTES_MAX + PACKET_OVERHEAD:
+        if self.packet_bytes_max < body_bytes_max + PACKET_OVERHEAD:
             yield f"takes packets of at most {self.packet_bytes_max:,} bytes: more is refused where it is sent"
         if self.keepalive_s is not None:
             yield f"wants a sign of life every {self.keepalive_s} s, and gets it"

@@ -1,29 +1,27 @@
 """How an MQTT 5 client of this project is made: one place for sockets, sessions and certificates.
 
-Used by a device's transport and by clients on the user's side.
+aiomqtt has no setting for some of what is needed here. This file, `dial`, `intake` and `link` reach into it and into
+paho, and nothing else does.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
+import math
 import socket
-from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass
-from typing import Any, TypeVar, final
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, TypeVar
 
 import aiomqtt
 from paho.mqtt.client import MQTT_LOG_ERR, CleanStartOption
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_agent.adapters.mqtt.limits import BrokerLimits
-from edge_agent.adapters.mqtt.reasons import HungUpError, WordlessError
-from edge_agent.adapters.mqtt.trust import TlsFiles, make_context
-from edge_agent.homes import Device, Host, Whom
-from edge_agent.mqtt_waits import keep_cancellations
+from edge_agent.homes import Whom
+from edge_agent.mqtt.reasons import HungUpError, WordlessError
+from edge_agent.mqtt.trust import TlsFiles, make_context, whoms_at
+from edge_agent.mqtt.urls import BrokerUrl, parse_url
+from edge_agent.tasks import within
 
 RECEIVE_MAXIMUM = 64  # QoS 1 messages a broker may have under way to us before we acknowledge one
 # Told to every broker: what is longer it keeps to itself. Above a body's 256 KiB, so that more than that is refused in
@@ -32,6 +30,7 @@ PACKET_BYTES_MAX = 2_000_000
 KEEPALIVE_S = 15  # a dead peer is seen after one and a half of it; a ping every 15 s costs a device nothing
 CONNECT_TIMEOUT_S = 3.0  # for TCP and each step of TLS; a broker in reach answers in milliseconds
 ANSWER_TIMEOUT_S = 10.0  # for a CONNACK and each acknowledgement
+UNANSWERED = "the broker did not answer in time"
 
 # Each failed try ends as an error that its caller tells or logs; a second line on a user's terminal helps nobody.
 _library_log = logging.getLogger(f"{__name__}.library")
@@ -39,64 +38,12 @@ _library_log.addHandler(logging.NullHandler())
 _library_log.propagate = False
 
 T = TypeVar("T")
-_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
-_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}(%[A-Za-z0-9]+)?")  # names, IPv4 and IPv6 with a zone
 # Without it every small message waits for the delayed acknowledgement of the one before: 44 ms instead of 1.
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 UNACKNOWLEDGED_MS = 10_000  # a peer that vanished without a word: TCP alone would go on trying for a quarter of an hour
-HOME_URLS_MAX = 8  # addresses of one home: a cluster has a few nodes, and a message names them all
 _SOCKET_OPTIONS = [NODELAY]
 if (user_timeout := getattr(socket, "TCP_USER_TIMEOUT", None)) is not None:  # Linux alone has it
     _SOCKET_OPTIONS.append((socket.IPPROTO_TCP, user_timeout, UNACKNOWLEDGED_MS))
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class BrokerUrl:
-    """A broker's address, taken apart. Two URLs that mean the same address are equal."""
-
-    host: str
-    port: int
-    tls: bool
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
-
-
-def parse_url(url: str) -> BrokerUrl:
-    """Takes `mqtt://host[:port]` or `mqtts://host[:port]` apart.
-
-    Raises:
-        ValueError: it is neither; the message is one line. User names belong into the settings, since a device's
-            broker URL is shown to every other device.
-    """
-    try:
-        parts = urlsplit(url)
-        port = _DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
-    except ValueError:
-        port = 0
-        parts = SplitResult("", "", "", "", "")
-    plain = not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
-    known = parts.scheme in _DEFAULT_PORTS
-    if not (known and port and plain and parts.hostname and _HOST.fullmatch(parts.hostname)):
-        echo = "one with a user name" if "@" in url else repr(url[:80])  # never a password into a log
-        raise ValueError(f"broker URL must be mqtt://host:port or mqtts://host:port, not {echo}")
-    return BrokerUrl(parts.hostname, port, parts.scheme == "mqtts")
-
-
-def parse_home(home: str) -> tuple[BrokerUrl, ...]:
-    """Takes a home broker apart: one URL, or the addresses of one cluster with commas between.
-
-    Raises:
-        ValueError: it is neither; the message is one line.
-    """
-    urls = tuple(dict.fromkeys(parse_url(text.strip()) for text in home.split(",")))
-    if len(urls) > HOME_URLS_MAX:
-        raise ValueError(f"a home broker has at most {HOME_URLS_MAX} addresses, not {len(urls)}")
-    if len({url.tls for url in urls}) > 1:
-        raise ValueError("the addresses of one home broker are all mqtt:// or all mqtts://")
-    return urls
 
 
 def open_client(
@@ -112,7 +59,6 @@ def open_client(
     hosts: Collection[str] | None = None,
     on_served: Callable[[tuple[Whom, ...]], None] | None = None,
     session_expiry_s: int = 0,
-    on_limits: Callable[[BrokerLimits], None] | None = None,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
 ) -> aiomqtt.Client:
     """Returns a client that is not connected yet: use it once, in `async with`, and make a new one to reconnect.
@@ -122,8 +68,7 @@ def open_client(
 
     Over TLS nothing is sent before the broker has shown a certificate that `tls` trusts and that may serve the URL's
     host, which must be one of `hosts` (by default it is: the URL was written down by somebody), or `device`, if it is
-    that one's own. Which of them is told to `on_served`, in the thread that connects. `on_limits` is told what the
-    broker takes, before `async with` is entered.
+    that one's own. Which of them is told to `on_served`, in the thread that connects.
 
     Raises:
         ValueError: `url` is no broker URL.
@@ -154,44 +99,25 @@ def open_client(
     )
     client._client.connect_timeout = connect_timeout_s  # aiomqtt has no argument for it; the default is 5 s
     _fail_early(client)
-    keep_cancellations(client)
-    if on_limits is not None:
-        _tell_limits(client, on_limits)
+    _keep_cancellations(client)
     return client
 
 
-def whoms_at(where: BrokerUrl, device: str, hosts: Collection[str] | None) -> tuple[Whom, ...]:
-    """Returns for whom a broker there is to be the right one; see `open_client`."""
-    host = Host.of_settings(where.host) if hosts is None else Host(where.host, frozenset(hosts))
-    return (host, Device(device)) if device else (host,)
+def _keep_cancellations(client: aiomqtt.Client) -> None:
+    """Has a task end that is cancelled just as the broker answers it; aiomqtt itself would go on: see `tasks.within`.
 
-
-async def unless_lost(client: aiomqtt.Client, answer: Coroutine[Any, Any, T]) -> T:
-    """Awaits an answer of the broker's; aiomqtt would wait its whole timeout, 10 s, for one that has hung up.
-
-    Raises:
-        aiomqtt.MqttError: the connection was lost.
+    Raises (from what the client then awaits):
+        aiomqtt.MqttError: no answer within the client's timeout.
     """
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(answer)
-    lost: asyncio.Future[Any] = client._disconnected
-    try:
-        await asyncio.wait({waiting, lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            raise lost.exception() or aiomqtt.MqttError("the connection was ended")
-        result: T = waiting.result()
-        return result
-    finally:
-        waiting.cancel()
 
+    async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
+        timeout_s = client.timeout if timeout is None else timeout
+        try:
+            return await within(fut, None if timeout_s == math.inf else timeout_s)
+        except TimeoutError:
+            raise aiomqtt.MqttError(UNANSWERED) from None
 
-def _tell_limits(client: aiomqtt.Client, on_limits: Callable[[BrokerLimits], None]) -> None:
-    on_connect: Callable[..., None] = client._on_connect
-
-    def connected(paho: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
-        on_limits(BrokerLimits.of(properties))
-        on_connect(paho, userdata, flags, reason, properties)
-
-    client._client.on_connect = connected
+    client._wait_for = wait_for  # type: ignore[method-assign]  # aiomqtt has no setting for it
 
 
 def _fail_early(client: aiomqtt.Client) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import final
 
-from edge_agent.homes import Whom, checking_socket
+from edge_agent.homes import Device, Host, Whom, checking_socket
+from edge_agent.mqtt.urls import BrokerUrl
 from edge_agent.tls import client_context
 
 
@@ -45,3 +46,9 @@ def make_context(
         context.check_hostname = False  # the socket does it and knows kinds; of the system's authorities OpenSSL, too
     context.sslsocket_class = checking_socket(whoms, told)
     return context
+
+
+def whoms_at(where: BrokerUrl, device: str, hosts: Collection[str] | None) -> tuple[Whom, ...]:
+    """Returns for whom a broker there is to be the right one; see `client.open_client`."""
+    host = Host.of_settings(where.host) if hosts is None else Host(where.host, frozenset(hosts))
+    return (host, Device(device)) if device else (host,)
