@@ -27,12 +27,14 @@ class Pace:
     max_s: the longest. slow_max_s: the longest where only somebody can mend what is wrong.
     least: the part of a pause that is always waited. The rest is chance: after a broker's restart all its clients come
         back, and should not come back at once.
+    before: tries that count as failed before the first one.
     """
 
     min_s: float
     max_s: float
     slow_max_s: float
     least: float = 0.0
+    before: int = 0
 
 
 @final
@@ -78,7 +80,7 @@ class Tries:
         self._not_before = asyncio.get_running_loop().time() + pause_s
 
     def __aiter__(self) -> Self:
-        self._begun, self._failed = False, 0
+        self._begun, self._failed = False, self._pace.before
         return self
 
     async def __anext__(self) -> BrokerUrl:
@@ -97,4 +99,4 @@ class Tries:
         longest_s = min(most_s, pace.min_s * 2 ** min(self._failed // len(self._home), _DOUBLED_MAX))
         waited_s = self._not_before - asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
-            await within(self.stopping.wait(), max(waited_s, longest_s * self._rng.uniform(pace.least, 1.0)))
+            await within(self.stopping.wait(), max(waited_s, self._rng.uniform(pace.least * longest_s, longest_s)))

@@ -87,7 +87,7 @@ async def test_what_a_broker_says_of_itself_is_read_off_its_connack(tmp_path: Pa
     async with MosquittoWith(tmp_path, *settings) as broker, device("a", broker.url) as a:
         assert a.link.limits == BrokerLimits(65_536, 20, 1, retain=False, keepalive_s=10)
         assert a.link._paho._keepalive == 10, "it would hang up after 15 s, which is our own interval"
-        assert len(list(a.link.limits.notes())) == 3
+        assert len(list(a.link.limits.notes(BODY_BYTES_MAX))) == 3
     assert BrokerLimits.of(None) == BrokerLimits(math.inf, math.inf, 2)
 
 

@@ -53,18 +53,19 @@ async def urls(tries: Tries, count: int, each: Callable[[int], None] = lambda _:
 
 
 @pytest.mark.parametrize(
-    ("home", "shortest", "seen", "expected"),
+    ("home", "shortest", "before", "seen", "expected"),
     [
-        (ONE, False, "aaaaaa", [1.0, 2.0, 4.0, 5.0, 5.0]),
-        (THREE, False, "abcabc", [1.0, 1.0, 1.0, 2.0, 2.0]),
-        (ONE, True, "aaaaaa", [0.5, 1.0, 2.0, 2.5, 2.5]),
+        (ONE, False, 0, "aaaaaa", [1.0, 2.0, 4.0, 5.0, 5.0]),
+        (THREE, False, 0, "abcabc", [1.0, 1.0, 1.0, 2.0, 2.0]),
+        (ONE, True, 0, "aaaaaa", [0.5, 1.0, 2.0, 2.5, 2.5]),
+        (ONE, False, 1, "aaaaaa", [2.0, 4.0, 5.0, 5.0, 5.0]),
     ],
-    ids=["doubles up to the longest", "doubles with each round", "a part is always waited"],
+    ids=["doubles up to the longest", "doubles with each round", "a part is always waited", "not from the first"],
 )
 async def test_pauses_grow_with_each_round_of_the_addresses(
-    home: tuple[BrokerUrl, ...], shortest: bool, seen: str, expected: list[float], pauses: list[float]
+    home: tuple[BrokerUrl, ...], shortest: bool, before: int, seen: str, expected: list[float], pauses: list[float]
 ) -> None:
-    tries = Tries(home, Pace(1.0, 5.0, 60.0, 0.5), Longest(shortest=shortest))
+    tries = Tries(home, Pace(1.0, 5.0, 60.0, 0.5, before), Longest(shortest=shortest))
     assert await urls(tries, 6) == seen
     assert pauses == expected
 

@@ -94,7 +94,8 @@ class Connection:
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         self.home = home
-        pace = Pace(settings.backoff_min_s, settings.backoff_max_s, settings.refused_backoff_max_s)
+        # the shortest pause is for a broker that restarts: where there was no connection yet, it begins with the second
+        pace = Pace(settings.backoff_min_s, settings.backoff_max_s, settings.refused_backoff_max_s, before=1)
         self._tries = Tries(home, pace, rng)
         self._owner = owner
         self._serves_others = False
