@@ -365,6 +365,7 @@ logging.getLogger("asyncio").setLevel(logging.WARNING)
 from edge_agent.client import Access
 from edge_agent.client.connection import Connection
 from edge_agent.client.conversation import ClientSettings
+from edge_agent.mqtt import TlsFiles, parse_home
 async def main():
     access = Access(tls=TlsFiles(ca={str(made.ca)!r}))
     connection = Connection(parse_home("mqtts://127.0.0.1:1"), access, "x", ClientSettings(), print, print)
