@@ -70,8 +70,17 @@ def put_in_place(part: Path, final: Path) -> None:
     """
     with part.open("rb") as file:
         os.fsync(file.fileno())
-    part.replace(final)
-    sync_folder(final.parent)
+    rename(part, final)
+
+
+def rename(path: Path, new: Path) -> None:
+    """Gives a file that is on the disk another name in its folder, also over a power cut; one of that name goes.
+
+    Raises:
+        OSError: the disk is broken, nothing is there, or `new` can't be replaced.
+    """
+    path.replace(new)
+    sync_folder(new.parent)
 
 
 def read_file(path: Path, bytes_max: int) -> bytes:

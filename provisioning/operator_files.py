@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_agent.files import is_there, reason, sync_folder
+from edge_agent.files import is_there, reason, rename
 from provisioning import certificates as certs
 from provisioning.authority import MeshAuthority
 from provisioning.errors import ProvisioningError
@@ -75,8 +75,7 @@ class OperatorFiles:
 
     def _take_next_key(self) -> None:
         try:
-            self._next_key.replace(self.key)
-            sync_folder(self._folder)
+            rename(self._next_key, self.key)
         except OSError as error:
             raise ProvisioningError(f"{self.key}: {reason(error)}; repeat the command") from None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from edge_agent.files import read_if_there
+from edge_agent.files import read_if_there, rename
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, write_atomically
 from provisioning.jobs import Job, JobMessageError, JobState, decode_job, encode
@@ -109,7 +109,7 @@ class JobRecord:
             shutil.rmtree(aside)
         else:
             aside.unlink(missing_ok=True)
-        self._path.replace(aside)
+        rename(self._path, aside)
         self._save()
         log.error(
             "the record of jobs, %s, is unreadable (%s) and was moved to %s; jobs from before are refused, ask "

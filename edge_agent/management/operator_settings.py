@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.core.errors import SettingsError
-from edge_agent.files import read_if_there, reason
+from edge_agent.files import read_if_there, reason, rename
 from provisioning.errors import ProvisioningError
 from provisioning.files import PRIVATE, write_atomically
 
@@ -86,7 +86,7 @@ class OperatorSettings:
                 return
             if not isinstance(json.loads(content), dict):
                 raise ValueError("not what a job writes")
-            self._previous.replace(self._path)
+            rename(self._previous, self._path)
         except (OSError, ValueError, RecursionError) as error:
             why = reason(error) if isinstance(error, OSError) else "damaged"
             raise SettingsError(f"{self._previous}: {why}; remove it and {self._path}") from None

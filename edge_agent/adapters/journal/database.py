@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.core.errors import JournalError
+from edge_agent.files import PRIVATE, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,8 @@ def open_database(path: Path) -> sqlite3.Connection:
         OSError: the folder or file cannot be made.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    _sync_folder(path.parent)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE))
+    sync_folder(path.parent)
     _check_header(path)
     connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
     # a damaged letter makes its own row unreadable, and no other; SQLite does not look at what a text holds
@@ -129,7 +130,7 @@ def set_aside(path: Path) -> Path:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     for old in _damaged_files(path)[:-SET_ASIDE_MAX]:
         for suffix in ("", "-wal", "-shm"):
             old.with_name(old.name + suffix).unlink(missing_ok=True)
@@ -200,12 +201,3 @@ def _damaged(what: str) -> sqlite3.DatabaseError:
 
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes names in a folder durable: a file whose name is lost is lost."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

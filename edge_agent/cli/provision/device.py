@@ -22,7 +22,7 @@ from edge_agent.cli.durations import parse_duration
 from edge_agent.cli.mesh.view import invitation_object
 from edge_agent.cli.provision.images import flash_shown, planned
 from edge_agent.cli.results import JsonObject
-from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, load_config
+from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, load_config, write_config
 from edge_agent.config.broker import read_password_file
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX
 from edge_agent.config.write import to_toml
@@ -196,7 +196,7 @@ def _config(mesh: MeshFolder, wish: SeedWish, model: Model) -> AgentConfig:
     )
     with tempfile.TemporaryDirectory(prefix="moamesh-seed-") as folder, _own_settings_aside():
         path = Path(folder) / "agent.toml"
-        path.write_text(to_toml(base), encoding="utf-8")
+        write_config(base, path)
         return load_config(path, parse_overrides(wish.settings))
 
 

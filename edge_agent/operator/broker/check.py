@@ -17,6 +17,7 @@ from broker.passwords import hash_password
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
 from broker.verdict import Kind, Verdict
 from edge_agent.core.errors import SettingsError
+from edge_agent.files import PRIVATE, PUBLIC, write_atomically
 from edge_agent.mqtt import BrokerLimits
 from edge_agent.operator.broker.people import admit_guests
 from edge_agent.wire.topics import OPERATOR_ID
@@ -104,9 +105,8 @@ def _certificates(
 
 def _badge(folder: Path, name: str, identity: Identity, file: str = "") -> Badge:
     certificate, key = folder / f"{file or name}.pem", folder / f"{file or name}.key"
-    certificate.write_bytes(identity.certificate_pem)
-    key.touch(mode=0o600)
-    key.write_bytes(identity.key_pem)
+    write_atomically(certificate, identity.certificate_pem, PUBLIC, durable=False)
+    write_atomically(key, identity.key_pem, PRIVATE, durable=False)
     return Badge(certificate, key, username=name)  # mosquitto overrides the name, ejabberd compares it
 
 
