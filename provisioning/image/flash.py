@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from provisioning.image.archives import open_image
+from provisioning.image.archives import PackedImage, open_image
 from provisioning.image.cmdline import FirstBoot
 from provisioning.image.errors import ImageError
 from provisioning.image.formats import Compression
@@ -31,6 +31,14 @@ class Plan:
     unpacked_bytes: int | None
     """`None` where the image's file does not state it."""
     target: Target
+
+    @property
+    def way_out(self) -> str:
+        """What there is and what to do if writing was begun and not finished."""
+        path = self.target.path
+        if not self.target.is_disk and not self.target.exists:
+            return f"{path} was removed; run the command again"
+        return f"{path} has no partition table, so that nothing takes it for whole; run the command again to start over"
 
 
 @final
@@ -65,24 +73,38 @@ def flash(
     for a system; a file that was not there before is removed again. Start anew then: nothing can be resumed.
 
     Raises:
-        ImageError: something is not fit, or failed.
+        ImageError: something is not fit, or failed; the message says how to go on.
     """
     with open_image(plan.image) as packed, _whole_or_gone(plan.target), opened(plan.target) as descriptor:
         if (packed.packed_bytes, packed.unpacked_bytes) != (plan.packed_bytes, plan.unpacked_bytes):
             raise ImageError(f"{plan.image} has changed since it was looked at: wait until it is whole")
-        sparse = not plan.target.is_disk
-        if sparse:
-            os.ftruncate(descriptor, 0)
-        body = write_body(packed, descriptor, plan.target.capacity, sparse=sparse, progress=progress)
-        verify_body(descriptor, body, progress)
-        put = _put(plan.target, body, seed, first_boot, progress)
         try:
-            os.fsync(descriptor)
-            write_head(descriptor, body)
-        except BaseException:
-            with contextlib.suppress(OSError, ImageError):
-                blank_head(descriptor)
-            raise
+            return _write(packed, descriptor, plan.target, progress, seed, first_boot)
+        except ImageError as error:
+            raise ImageError(f"{error}. {plan.way_out}") from None
+
+
+def _write(
+    packed: PackedImage,
+    descriptor: int,
+    target: Target,
+    progress: ProgressCallback,
+    seed: SeedFiles | None,
+    first_boot: FirstBoot | None,
+) -> Flashed:
+    sparse = not target.is_disk
+    if sparse:
+        os.ftruncate(descriptor, 0)
+    body = write_body(packed, descriptor, target.capacity, sparse=sparse, progress=progress)
+    verify_body(descriptor, body, progress)
+    put = _put(target, body, seed, first_boot, progress)
+    try:
+        os.fsync(descriptor)
+        write_head(descriptor, body)
+    except BaseException:
+        with contextlib.suppress(OSError, ImageError):
+            blank_head(descriptor)
+        raise
     return Flashed(body.size, body.sha256.hex(), put)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.mesh.view import invitation_object
+from edge_agent.operator.devices import claim_object
 from edge_agent.tasks import within
 from tests.conftest import missing
 from tests.provisioning.home import Home
@@ -27,7 +27,7 @@ async def test_a_device_claims_and_joins_whatever_its_clock_says(home: Home, sta
     if not _LIBRARIES:
         missing("libfaketime is not installed: apt-get install libfaketime")
     invitation = home.folder / "claim.json"
-    invitation.write_text(json.dumps(invitation_object(home.invite("kitchen"))))
+    invitation.write_text(json.dumps(claim_object(home.invite("kitchen"))))
     clock = {
         "LD_PRELOAD": str(_LIBRARIES[0]),
         "FAKETIME": f"@{start}",

@@ -99,6 +99,21 @@ def test_an_image_cut_in_the_middle_leaves_no_card(packed: Path, tmp_path: Path)
     assert not old.exists() or not looks_whole(old) or old.stat().st_size == 2 * MIB
 
 
+def test_a_failure_says_what_is_left_and_what_to_do_only_if_something_was_written(image: Path, tmp_path: Path) -> None:
+    cut, old = tmp_path / "cut.img", tmp_path / "old-card"
+    cut.write_bytes(image.read_bytes()[: IMAGE_BYTES // 2])
+    old.write_bytes(b"old")
+    for target, left in ((tmp_path / "new-card", "was removed; run"), (old, "has no partition table, so that nothing")):
+        with pytest.raises(ImageError, match=rf"truncated.*\. {target} {left}"):
+            flash(plan_flash(cut, target), quiet)
+    old.write_bytes(b"old")
+    plan = plan_flash(cut, old)
+    cut.write_bytes(image.read_bytes())
+    with pytest.raises(ImageError, match=r"wait until it is whole$"):
+        flash(plan, quiet)
+    assert old.read_bytes() == b"old"
+
+
 @pytest.mark.parametrize("packed", sorted(PACKERS.keys() - {"pi.img"}), indirect=True)
 def test_a_corrupt_archive_leaves_no_card(packed: Path, tmp_path: Path) -> None:
     data = bytearray(packed.read_bytes())

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import Result
+from typer.testing import CliRunner
 
+from edge_agent.cli.main import app
 from provisioning.image import read_seed_folder
 from provisioning.mesh import MeshFolder, MeshSettings
 from tests.provisioning.disks import check_clean, make_disk
 from tests.provisioning.test_seed_contents import KEY
-
-PROVISION = [sys.executable, "-m", "edge_agent.cli.main", "provision", "device"]
 
 
 @pytest.fixture
@@ -30,23 +28,22 @@ def mesh(tmp_path: Path) -> MeshFolder:
     return MeshFolder.create(tmp_path / "data" / "meshes" / "home", settings)
 
 
-def run(mesh: MeshFolder, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    own = {"MOAMESH_HOME": str(mesh.folder.parents[1]), "MOAMESH_ENGINE__KIND": "openai", **environment}
+def run(mesh: MeshFolder, *arguments: str) -> Result:
     wheels = () if "--wheelhouse" in arguments else ("--wheelhouse", str(mesh.folder.parents[1] / "wheels"))
-    return subprocess.run(
-        [*PROVISION, *arguments, *wheels],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | own,
-        check=False,
-    )
+    return invoke(mesh, *arguments, *wheels)
+
+
+def invoke(mesh: MeshFolder, *arguments: str) -> Result:
+    own = {"MOAMESH_HOME": str(mesh.folder.parents[1]), "MOAMESH_ENGINE__KIND": "openai"}
+    result = CliRunner().invoke(app, ["provision", "device", *arguments], env=own)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 def provisioned(mesh: MeshFolder, folder: Path, *arguments: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the device's settings, and the files of the booted system."""
     done = run(mesh, "kitchen", "--seed-dir", str(folder), "--json", *arguments)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["device_id"] == "kitchen"
     user = yaml.safe_load((folder / "user-data").read_text())
     files = {file["path"]: file["content"] for file in user["write_files"]}
@@ -118,28 +115,37 @@ def test_everything_that_can_go_in_goes_in(mesh: MeshFolder, tmp_path: Path) -> 
 def test_a_seed_goes_into_an_image_or_onto_a_card(mesh: MeshFolder, tmp_path: Path) -> None:
     image, card = make_disk(tmp_path / "pi.img", cloud_init=True), tmp_path / "card"
     done = run(mesh, "kitchen", "--engine", "synthetic", "--image", str(image.path), "--to", str(card))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert image.boot.read("user-data") == image.others["user-data"]
     check_clean(card, tmp_path)
     done = run(mesh, "kitchen", "--engine", "synthetic", "--image", str(image.path), "--iso", str(tmp_path / "s.iso"))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert b"hostname: kitchen" in image.boot.read("user-data")
     assert (tmp_path / "s.iso").stat().st_size > 0
 
 
 def test_a_seed_without_wheels_is_refused_in_one_line_and_invites_nobody(mesh: MeshFolder, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*PROVISION, "kitchen", "--seed-dir", str(tmp_path / "s")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"MOAMESH_HOME": str(mesh.folder.parents[1])},
-        check=False,
-    )
-    assert done.returncode == 2
+    done = invoke(mesh, "kitchen", "--seed-dir", str(tmp_path / "s"))
+    assert done.exit_code == 2
     (line,) = done.stderr.strip().splitlines()
     assert "give --wheelhouse DIR with the wheels of moamesh[secure,llama] and all it needs" in line
     assert states(mesh) == {}
     assert not (tmp_path / "s").exists()
+
+
+def test_a_target_that_holds_something_is_asked_about_before_anybody_is_invited(
+    mesh: MeshFolder, tmp_path: Path
+) -> None:
+    image, card = make_disk(tmp_path / "pi.img", cloud_init=True), tmp_path / "card"
+    card.write_bytes(b"photos")
+    arguments = ("kitchen", "--engine", "synthetic", "--image", str(image.path), "--to", str(card))
+    done = run(mesh, *arguments)
+    assert done.exit_code == 2
+    assert f"everything on {card} would be lost: say --yes" in done.stderr
+    assert (states(mesh), card.read_bytes()) == ({}, b"photos")
+    done = run(mesh, *arguments, "--yes")
+    assert done.exit_code == 0, done.stderr
+    check_clean(card, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -167,12 +173,12 @@ def test_a_seed_without_wheels_is_refused_in_one_line_and_invites_nobody(mesh: M
         (("--seed-dir", "s", "--expires", "never"), "a duration is"),
     ],
 )
-def test_a_wrong_wish_is_one_line_and_invites_nobody(
+def test_what_is_wrong_is_one_line_and_invites_nobody(
     mesh: MeshFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = run(mesh, "kitchen", *arguments, PYTHONPATH=str(Path(__file__).parents[2]))
-    assert done.returncode == 2
+    done = run(mesh, "kitchen", *arguments)
+    assert done.exit_code == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert states(mesh) == {}

@@ -31,20 +31,14 @@ def invite(
     json: opt.Json = False,
 ) -> None:
     """Give a device the right to claim one certificate. `moamesh provision device` also makes its boot seed."""
-    import json as json_module
-
-    from broker.passwords import hash_password
     from edge_agent.cli.durations import parse_duration
-    from edge_agent.cli.mesh.view import invitation_object
     from edge_agent.cli.terminal import console, print_json, styled
-    from provisioning.files import PRIVATE, write_atomically
+    from edge_agent.operator.devices import claim_object, invite_device
 
-    invitation = member.open_mesh(mesh).invite(
-        name, hash_password=hash_password, lifetime_s=parse_duration(expires), ip_addresses=address or ()
-    )
-    shown = invitation_object(invitation)
+    opened, lifetime_s = member.open_mesh(mesh), parse_duration(expires)
+    invitation = invite_device(opened, name, lifetime_s=lifetime_s, ip_addresses=address or (), claim_file=output)
+    shown = claim_object(invitation)
     if output is not None:
-        write_atomically(output, json_module.dumps(shown, indent=1).encode() + b"\n", PRIVATE)
         shown = {key: value for key, value in shown.items() if key != "secret"} | {"output": str(output)}
     if json:
         print_json(shown)
@@ -139,9 +133,9 @@ def revoke(
     json: opt.Json = False,
 ) -> None:
     """Shut a device out, now: its certificates go on the revocation list, its claim is void."""
-    from edge_agent.cli.device.traces import clear_traces
     from edge_agent.cli.exits import error_line, run_async
     from edge_agent.cli.terminal import console, print_json, styled
+    from edge_agent.operator.devices import clear_traces
 
     opened = member.open_mesh(mesh)
     serials = opened.revoke(name, member.open_authority(opened, passphrase_file))

@@ -13,7 +13,6 @@ from edge_agent.cli.durations import iso
 from edge_agent.cli.results import JsonObject
 from edge_agent.operator.mesh_setup import MeshOverview
 from provisioning.certificates import RENEWAL_MARGIN
-from provisioning.mesh import Invitation
 from provisioning.records import CertificateKind, CertificateRow, DeviceRow, DeviceState
 
 _STATE_STYLE = {DeviceState.INVITED: "busy", DeviceState.ACTIVE: "good", DeviceState.REVOKED: "bad"}
@@ -117,19 +116,6 @@ def mesh_object(overview: MeshOverview) -> JsonObject:
         "rotating": len(bundle.authorities) > 1,
         "devices": _counts(overview),
         "users": overview.users,
-    }
-
-
-def invitation_object(invitation: Invitation) -> JsonObject:
-    """All of an invitation, its secret included."""
-    return {
-        "mesh": invitation.mesh,
-        "device_id": invitation.device_id,
-        "secret": invitation.secret,
-        "claim_broker": invitation.claim_broker,
-        "brokers": list(invitation.brokers),
-        "bundle": invitation.bundle_pem.decode(),
-        "expires_at": iso(invitation.expires_at),
     }
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+
+if TYPE_CHECKING:
+    from edge_agent.operator.seed_contents import SeedOptions
+    from edge_agent.operator.seeds import Outputs
+    from provisioning.authority import MeshAuthority
+    from provisioning.mesh import MeshFolder
 
 app = typer.Typer(help="Make a device's boot seed; write images to cards.", no_args_is_help=True)
 
@@ -168,38 +174,31 @@ def device(
 
     The seed holds the claim, which works once: keep it as you would a password, until the device has booted.
     """
-    from edge_agent.cli.provision.device import NetworkWish, Outputs, SeedWish, provision
-    from edge_agent.cli.provision.images import first_boot_of, put_by_hand_line
-    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.cli.agent.overrides import parse_overrides
+    from edge_agent.cli.durations import parse_duration
+    from edge_agent.cli.provision.network import WifiOptions, make_network
+    from edge_agent.cli.provision.view import first_boot_of
+    from edge_agent.operator.seed_contents import SeedOptions
+    from edge_agent.operator.seeds import Outputs
 
-    wifi = (wifi_ssid, wifi_country, wifi_password_file, wifi_open, wifi_hidden)
-    network = NetworkWish(hostname, ethernet, *wifi, address, gateway, tuple(dns or ()))
-    wish = SeedWish(
+    outputs = Outputs(seed_dir, iso, image, to, first_boot_of(first_boot))
+    wifi = WifiOptions(wifi_ssid, wifi_country, wifi_password_file, wifi_open, wifi_hidden)
+    options = SeedOptions(
         name=name,
-        network=network,
+        hostname=hostname,
+        network=make_network(ethernet, wifi, address, gateway, dns or ()),
         user=user,
         ssh_keys=tuple(ssh_key or ()),
         engine=engine.value,
         model=model,
         wheelhouse=wheelhouse,
-        settings=tuple(settings or ()),
+        settings=parse_overrides(settings or ()),
         own_broker=own_broker,
-        offline=offline,
-        expires=expires,
+        lifetime_s=parse_duration(expires),
     )
-    outputs = Outputs(seed_dir, iso, image, to, first_boot_of(first_boot), yes)
-    out = console(stderr=json)
     opened = member.open_mesh(mesh)
     authority = member.open_authority(opened, passphrase_file) if offline else None
-    made = provision(opened, wish, outputs, authority, out)
-    if json:
-        print_json(made)
-        return
-    for line in made["written"]:
-        out.print(line, soft_wrap=True, markup=False)
-    if seed_dir is not None:
-        out.print(put_by_hand_line(seed_dir), style="quiet", soft_wrap=True, markup=False)
-    _say_what_next(name, opened.name, made.get("claim_expires_at"))
+    _make(opened, options, outputs, authority, yes=yes, json=json)
 
 
 @app.command()
@@ -218,25 +217,65 @@ def flash(
 
     The partition table is written last: a card whose writing was cut off has none, and nothing takes it for a system.
     """
-    from edge_agent.cli.provision.images import first_boot_of, flash_shown, flashed_object, plan_object, planned
+    from edge_agent.cli.provision import view
     from edge_agent.cli.terminal import console, print_json
-    from provisioning.image import read_seed_folder
+    from provisioning.image import flash as write_image
+    from provisioning.image import plan_flash, read_seed_folder
 
     out = console(stderr=json)
     seed = read_seed_folder(seed_dir) if seed_dir is not None else None
-    plan = planned(image, to)
+    plan = plan_flash(image, to)
+    view.show_plan(plan)
     if dry_run:
         if json:
-            print_json(plan_object(plan) | {"dry_run": True})
+            print_json(view.plan_object(plan) | {"dry_run": True})
         else:
             out.print("nothing was written", soft_wrap=True)
         return
-    done = flash_shown(out, plan, seed, first_boot_of(first_boot), yes=yes)
+    view.ask_first(plan, yes=yes)
+    with view.flashing(out, plan) as progress:
+        done = write_image(plan, progress, seed, view.first_boot_of(first_boot))
+    view.show_flashed(out, plan, done)
     if json:
-        print_json(flashed_object(plan, done))
+        print_json(view.flashed_object(plan, done))
 
 
-def _say_what_next(name: str, mesh: str, claim_expires_at: object) -> None:
+def _make(
+    mesh: MeshFolder,
+    options: SeedOptions,
+    outputs: Outputs,
+    authority: MeshAuthority | None,
+    *,
+    yes: bool,
+    json: bool,
+) -> None:
+    from edge_agent.cli.durations import iso
+    from edge_agent.cli.provision import view
+    from edge_agent.cli.terminal import console, print_json
+    from edge_agent.operator.seeds import make_seed, prepare_seed
+
+    out = console(stderr=json)
+    prepared = prepare_seed(mesh, options, outputs)
+    if prepared.plan is not None:
+        view.show_plan(prepared.plan)
+        view.ask_first(prepared.plan, yes=yes)
+    with view.flashing(out, prepared.plan) as progress:
+        made = make_seed(prepared, progress, authority)
+    if prepared.plan is not None and made.flashed is not None:
+        view.show_flashed(out, prepared.plan, made.flashed)
+    lines, claim_expires_at = view.written_lines(prepared, made), iso(made.claim_expires_at)
+    if json:
+        shown = {"device_id": options.name, "mesh": mesh.name, "instance_id": made.instance_id}
+        print_json({**shown, "claim_expires_at": claim_expires_at, "written": lines})
+        return
+    for line in lines:
+        out.print(line, soft_wrap=True, markup=False)
+    if outputs.folder is not None:
+        out.print(view.put_by_hand_line(outputs.folder), style="quiet", soft_wrap=True, markup=False)
+    _say_what_next(options.name, mesh.name, claim_expires_at)
+
+
+def _say_what_next(name: str, mesh: str, claim_expires_at: str | None) -> None:
     from edge_agent.cli.terminal import console, styled
 
     out = console()

@@ -1,4 +1,4 @@
-"""Writing images for `moamesh provision`: the question before, the bars while, the words after."""
+"""What `moamesh provision` shows: the question before an image is written, the bars while it is, the words after."""
 
 from __future__ import annotations
 
@@ -15,16 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from edge_agent.cli.exits import INTERRUPTED
 from edge_agent.cli.results import JsonObject
 from edge_agent.core.errors import SettingsError
-from provisioning.image import (
-    FirstBoot,
-    Flashed,
-    ImageError,
-    Plan,
-    ProgressCallback,
-    SeedFiles,
-    flash,
-    plan_flash,
-)
+from edge_agent.operator.seeds import MadeSeed, PreparedSeed
+from provisioning.image import FirstBoot, Flashed, Plan, ProgressCallback
 
 _WORDS = {"writing": "writing", "verifying": "reading back", "seed": "putting the seed in"}
 _GB = 1e9
@@ -35,13 +27,8 @@ def first_boot_of(choice: StrEnum | None) -> FirstBoot | None:
     return None if choice is None else FirstBoot(choice.value)
 
 
-def planned(image: Path, target: Path) -> Plan:
-    """Checks image and target and says on stderr what would be written where.
-
-    Raises:
-        ImageError: one of them is not fit.
-    """
-    plan = plan_flash(image, target)
+def show_plan(plan: Plan) -> None:
+    """Says on stderr what would be written where."""
     size = f"{plan.unpacked_bytes / _GB:.2f} GB" if plan.unpacked_bytes is not None else "size unknown"
     where = str(plan.target.path)
     if plan.target.is_disk:
@@ -51,31 +38,38 @@ def planned(image: Path, target: Path) -> Plan:
         where += f" ({facts})"
     elif not plan.target.exists:
         where += " (a new file)"
-    print(f"{image} ({plan.compression}, {size}) -> {where}", file=sys.stderr)
-    return plan
+    print(f"{plan.image} ({plan.compression}, {size}) -> {where}", file=sys.stderr)
 
 
-def flash_shown(
-    console: Console, plan: Plan, seed: SeedFiles | None, first_boot: FirstBoot | None, *, yes: bool
-) -> Flashed:
-    """Asks, writes with a bar for each step, and says what was done or what to do now.
+def ask_first(plan: Plan, *, yes: bool) -> None:
+    """Asks whether what is on the target may be lost.
 
     Raises:
         SettingsError: there is something to lose and nobody to ask.
-        ImageError: writing failed; the message says how to go on.
+        typer.Abort: it may not.
     """
     if plan.target.exists and not yes:
         if not sys.stdin.isatty():
             raise SettingsError(f"everything on {plan.target.path} would be lost: say --yes")
         typer.confirm(f"Everything on {plan.target.path} is lost. Write?", abort=True, err=True)
+
+
+@contextmanager
+def flashing(console: Console, plan: Plan | None) -> Iterator[ProgressCallback]:
+    """Shows a bar for each step; call what it gives. After Ctrl-C it says what to do now. No plan: nothing to show."""
+    if plan is None:
+        yield lambda _step, _done, _total: None
+        return
     try:
         with _bars(console) as progress:
-            done = flash(plan, progress, seed, first_boot)
-    except ImageError as error:
-        raise ImageError(f"{error}. {_advice(plan)}") from None
+            yield progress
     except KeyboardInterrupt:
-        print(f"\nmoamesh: stopped. {_advice(plan)}", file=sys.stderr)
+        print(f"\nmoamesh: stopped. {plan.way_out}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+
+
+def show_flashed(console: Console, plan: Plan, done: Flashed) -> None:
+    """Says what was written."""
     console.print(f"written and read back: {done.size:,} bytes to {plan.target.path}", soft_wrap=True, markup=False)
     if done.seed is not None:
         console.print(
@@ -83,7 +77,20 @@ def flash_shown(
             soft_wrap=True,
             markup=False,
         )
-    return done
+
+
+def written_lines(prepared: PreparedSeed, made: MadeSeed) -> list[str]:
+    """Where a seed is now, a line for each place."""
+    outputs, lines = prepared.outputs, []
+    if outputs.folder is not None:
+        lines.append(f"seed in the folder {outputs.folder}")
+    if outputs.iso is not None:
+        lines.append(f"seed in the ISO {outputs.iso}")
+    if prepared.plan is not None:
+        lines.append(f"image with seed on {prepared.plan.target.path}")
+    if made.put is not None:
+        lines.append(f"seed in {outputs.image}, partition {made.put.partition}, read by {made.put.first_boot}")
+    return lines
 
 
 def plan_object(plan: Plan) -> JsonObject:
@@ -117,13 +124,6 @@ def put_by_hand_line(folder: Path) -> str:
         "firstrun.sh also needs its words in cmdline.txt); moamesh provision flash IMAGE --to CARD "
         f"--seed-dir {folder} does all of it"
     )
-
-
-def _advice(plan: Plan) -> str:
-    target = plan.target.path
-    if not plan.target.is_disk and not plan.target.exists:
-        return f"{target} was removed; run the command again"
-    return f"{target} has no partition table, so that nothing takes it for whole; run the command again to start over"
 
 
 @contextmanager
