@@ -15,14 +15,14 @@ from edge_agent.wire.checks import SHORT_TEXT_LENGTH_MAX
 URLS_MAX = 8  # nodes of one cluster that a device knows
 
 
-def _split(urls: Any) -> Any:
+def split(texts: Any) -> Any:
     """In the environment, and for those who have one only, a text does: with commas between."""
-    return tuple(part.strip() for part in urls.split(",")) if isinstance(urls, str) else urls
+    return tuple(part.strip() for part in texts.split(",")) if isinstance(texts, str) else texts
 
 
 HostText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
-Hosts = Annotated[tuple[HostText, ...], NoDecode, BeforeValidator(_split)]
-BrokerUrls = Annotated[tuple[BrokerUrlText, ...], NoDecode, BeforeValidator(_split)]
+Hosts = Annotated[tuple[HostText, ...], NoDecode, BeforeValidator(split)]
+BrokerUrls = Annotated[tuple[BrokerUrlText, ...], NoDecode, BeforeValidator(split)]
 
 
 class BrokerSection(Section):

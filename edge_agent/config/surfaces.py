@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
-from edge_agent.config.broker import URLS_MAX, BrokerUrls
+from edge_agent.config.broker import URLS_MAX, BrokerUrls, split
 from edge_agent.config.sections import FilePath, Section
 
 ORIGINS_MAX = 32  # web pages elsewhere that may call the API
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 _WEB_BROKER_URL = re.compile(r"wss?://[^\s@?#]+")
-
-
-def _split(texts: Any) -> Any:
-    return tuple(text.strip() for text in texts.split(",")) if isinstance(texts, str) else texts
 
 
 def _check_origin(origin: str) -> str:
@@ -35,7 +31,7 @@ def _check_web_broker(url: str) -> str:
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_check_origin)], ...],
     NoDecode,
-    BeforeValidator(_split),
+    BeforeValidator(split),
     Field(max_length=ORIGINS_MAX),
 ]
 
