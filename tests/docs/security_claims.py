@@ -123,7 +123,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/core/test_shares.py::test_no_user_is_taken_for_a_device",
         "tests/provisioning/test_authority.py::test_names_that_mean_somebody_else_or_nobody_are_refused",
     ),
-    "Whoever connects with another's MQTT client id": (
+    "A client that connects with another's MQTT client id": (
         "tests/broker/test_client_ids.py::test_a_user_with_a_guessed_client_id_throws_no_device_out",
         "tests/broker/test_client_ids.py::test_ejabberd_counts_client_ids_for_each_login_apart",
     ),
@@ -155,10 +155,10 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "Nobody else on the machine comes in": (
         "tests/broker/test_per_device.py::test_who_is_on_the_device_and_may_read_its_file_has_a_users_rights_and_nobody_else_comes_in",
     ),
-    "Nothing is signed there either: whoever reaches": (
+    "Nothing is signed there either: anyone who reaches": (
         "tests/runtime/test_entries.py::test_without_certificates_the_lie_lands_and_is_outdone",
     ),
-    "A device outdoes what it hears of that": (
+    "A device outdoes such news of itself": (
         "tests/runtime/test_entries.py::test_without_certificates_the_lie_lands_and_is_outdone",
     ),
     "The same is so in a mesh whose certificates": (
@@ -293,7 +293,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/core/test_shares.py::test_bytes_and_work_are_shared_as_places_are",
         "tests/core/test_queue.py::test_others_pass_who_has_more_than_its_share_for_a_few_turns_at_a_time",
     ),
-    "Who is refused is told": (
+    "A refused user or device gets the reason": (
         "tests/runtime/test_flood.py::test_who_comes_after_a_flood_is_served_before_all_but_a_few_of_it",
         "tests/core/test_peer_service.py::test_an_origin_is_refused_over_its_share_and_others_are_not",
     ),
