@@ -46,7 +46,7 @@ OTHERS = {
         "edge_agent/models/store.py locked",
     },
     "a card, a disk or an image of one, which is told whole by its partition table": {
-        "provisioning/image/flash.py flash",
+        "provisioning/image/flash.py _write",
         "provisioning/image/targets.py _disk",
         "provisioning/image/targets.py opened",
         "provisioning/image/writing.py _sync",
