@@ -1,4 +1,4 @@
-"""What the commands about a mesh and its members share: which mesh is meant, and its passphrase."""
+"""What the commands about a mesh and its members share: the options that say which, and its passphrase."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_agent.cli.mesh_options import MESH_VARIABLE
-from edge_agent.operator.meshes import open_mesh
 from provisioning.errors import ProvisioningError
 
 if TYPE_CHECKING:  # they bring cryptography along, which every command would otherwise load
     from provisioning.authority import MeshAuthority
     from provisioning.mesh import MeshFolder
-
-
-__all__ = ["MeshName", "PassphraseFile", "ca_passphrase", "open_authority", "open_mesh", "read_passphrase", "say_room"]
 
 MeshName = Annotated[
     str | None,

@@ -10,6 +10,7 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.operator.meshes import open_mesh
 
 app = typer.Typer(help="Run what carries the messages, write its configuration, check it.", no_args_is_help=True)
 
@@ -156,7 +157,7 @@ def run(
         loaded = load_config(config)
         run_async(keep_running(out, device_broker(loaded), lambda broker: own_told(loaded, broker), json=json))
     else:
-        opened = member.open_mesh(mesh)
+        opened = open_mesh(mesh)
         options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
         server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
         if mode is Mode.MOSQUITTO:
@@ -197,7 +198,7 @@ def render(
     from edge_agent.operator.broker.render import render_files
     from edge_agent.operator.broker.setup import BrokerOptions, server_files
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
     server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
     rendered = render_files(opened, engine.value, options, server, folder, at.absolute(), user)
@@ -232,7 +233,7 @@ def check(
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.broker.check import check_broker
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     authority = member.open_authority(opened, passphrase_file)
     out = console(stderr=json)
     with out.status(f"trying {url}"):

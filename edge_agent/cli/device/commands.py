@@ -9,6 +9,7 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.operator.meshes import open_mesh
 
 app = typer.Typer(help="Invite devices to a mesh, list them, shut them out.", no_args_is_help=True)
 
@@ -35,7 +36,7 @@ def invite(
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.devices import claim_object, invite_device
 
-    opened, lifetime_s = member.open_mesh(mesh), parse_duration(expires)
+    opened, lifetime_s = open_mesh(mesh), parse_duration(expires)
     invitation = invite_device(opened, name, lifetime_s=lifetime_s, ip_addresses=address or (), claim_file=output)
     shown = claim_object(invitation)
     if output is not None:
@@ -91,7 +92,7 @@ def list_devices(mesh: member.MeshName = None, json: opt.Json = False) -> None:
     from edge_agent.cli.mesh.view import device_object, devices_table
     from edge_agent.cli.terminal import console, print_json
 
-    opened, now = member.open_mesh(mesh), time.time()
+    opened, now = open_mesh(mesh), time.time()
     with opened.inventory() as inventory:
         devices, unlisted = inventory.devices(), opened.unlisted(inventory)
     if unlisted:
@@ -112,7 +113,7 @@ def show(name: DeviceName, mesh: member.MeshName = None, json: opt.Json = False)
     from edge_agent.cli.mesh.view import certificate_object, certificates_table, device_object, devices_table
     from edge_agent.cli.terminal import console, print_json
 
-    opened, now = member.open_mesh(mesh), time.time()
+    opened, now = open_mesh(mesh), time.time()
     with opened.inventory() as inventory:
         row, certificates = inventory.device(name), inventory.certificates(name)
     if json:
@@ -137,7 +138,7 @@ def revoke(
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.devices import clear_traces
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     serials = opened.revoke(name, member.open_authority(opened, passphrase_file))
     member.say_room(opened)
     traces, topics = run_async(clear_traces(opened, name))

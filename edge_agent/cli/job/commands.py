@@ -10,6 +10,7 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.operator.meshes import open_mesh
 
 if TYPE_CHECKING:
     from provisioning.jobs import Action, Value
@@ -126,7 +127,7 @@ def list_jobs(device: Devices = None, mesh: member.MeshName = None, json: opt.Js
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.jobs import open_desk
 
-    with closing(open_desk(member.open_mesh(mesh))) as desk:
+    with closing(open_desk(open_mesh(mesh))) as desk:
         rows = [row for row in desk.rows() if not device or row.job.device_id in device]
     if json:
         print_json({"jobs": [job_object(row) for row in rows]})
@@ -145,7 +146,7 @@ def cancel(
     from edge_agent.core.errors import SettingsError
     from edge_agent.operator.jobs import open_desk
 
-    with closing(open_desk(member.open_mesh(mesh))) as desk:
+    with closing(open_desk(open_mesh(mesh))) as desk:
         cancelled = desk.cancel(job_id)
     if not cancelled:
         raise SettingsError(f"{job_id}: no such job, or its device has it already")
@@ -167,7 +168,7 @@ def _ask(
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.jobs import ask_and_watch, choose_devices, open_desk
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     devices = choose_devices(opened, device or [], everybody)
     out = console()
     live = live_table(out) if wait_s > 0 and not json and out.is_terminal else None

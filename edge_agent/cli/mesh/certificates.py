@@ -9,6 +9,7 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.operator.meshes import open_mesh
 
 
 class Listed(StrEnum):
@@ -41,7 +42,7 @@ def certificates(
     from edge_agent.operator.mesh_setup import all_certificates
     from provisioning.records import CertificateKind
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     rows = all_certificates(opened, None if kind is None else CertificateKind(kind.value))
     room = opened.revocation_room()
     if json:
@@ -71,7 +72,7 @@ def revoke(
 
     if re.fullmatch(r"[0-9a-fA-F]{1,40}", serial) is None:
         raise ProvisioningError("a certificate's number is 1 to 40 of 0-9 and a-f; see moamesh mesh certificates")
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     authority = member.open_authority(opened, passphrase_file)
     replaced = opened.revoke_certificate(CertificateKind(kind.value), int(serial, 16), authority)
     if json:

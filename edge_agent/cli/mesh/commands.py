@@ -9,6 +9,7 @@ import typer
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
 from edge_agent.cli.mesh import certificates, files
+from edge_agent.operator.meshes import open_mesh
 
 app = typer.Typer(help="Make and run a mesh: its CA, its settings, its service.", no_args_is_help=True)
 
@@ -78,7 +79,7 @@ def show(name: MeshArgument = None, json: opt.Json = False) -> None:
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.mesh_setup import overview
 
-    mesh = member.open_mesh(name)
+    mesh = open_mesh(name)
     shown = mesh_object(overview(mesh))
     if json:
         print_json(shown)
@@ -108,7 +109,7 @@ def serve(name: MeshArgument = None, broker: Brokers = None, passphrase_file: me
     from edge_agent.cli.terminal import log_to_stderr
     from edge_agent.operator.mesh_service import serve_mesh
 
-    mesh = member.open_mesh(name)
+    mesh = open_mesh(name)
     authority = member.open_authority(mesh, passphrase_file)
     log_to_stderr()
     run_async(serve_mesh(mesh, authority, broker or mesh.settings.brokers))
@@ -127,7 +128,7 @@ def rotate(
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.mesh_setup import overview, rotate_mesh
 
-    mesh = member.open_mesh(name)
+    mesh = open_mesh(name)
     waiting = rotate_mesh(mesh, member.open_authority(mesh, passphrase_file), finish=finish, force=force)
     if json:
         print_json({**mesh_object(overview(mesh)), "waiting": waiting})

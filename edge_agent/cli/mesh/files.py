@@ -9,6 +9,7 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.operator.meshes import open_mesh
 
 MeshArgument = Annotated[str | None, typer.Argument(metavar="[MESH]", help="Not needed where there is only one.")]
 
@@ -36,7 +37,7 @@ def ca(
     from edge_agent.operator.web_certificates import web_ca
     from provisioning.files import PUBLIC, read_file, write_atomically
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     if own_brokers:
         content = read_file(opened.ca_file)
     else:
@@ -78,7 +79,7 @@ def server_cert(
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.web_certificates import issue_web_server
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     made = issue_web_server(
         opened, lambda: member.open_authority(opened, passphrase_file), name or (), output, new_ca=new_ca
     )

@@ -10,6 +10,7 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.operator.meshes import open_mesh
 
 if TYPE_CHECKING:
     from edge_agent.operator.seed_contents import SeedOptions
@@ -196,7 +197,7 @@ def device(
         own_broker=own_broker,
         lifetime_s=parse_duration(expires),
     )
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     authority = member.open_authority(opened, passphrase_file) if offline else None
     _make(opened, options, outputs, authority, yes=yes, json=json)
 

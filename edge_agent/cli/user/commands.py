@@ -9,6 +9,7 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.operator.meshes import open_mesh
 
 app = typer.Typer(help="Give people passwords for a mesh's devices, list and remove them.", no_args_is_help=True)
 
@@ -36,7 +37,7 @@ def add(
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.users import add_user
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     added = run_async(add_user(opened, name, device, password_file=output))
     if json:
         shown = {"name": name, "login": added.login, "devices": device, "mesh": opened.name, "problem": added.problem}
@@ -76,7 +77,7 @@ def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False)
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.users import remove_user
 
-    problem = run_async(remove_user(member.open_mesh(mesh), name))
+    problem = run_async(remove_user(open_mesh(mesh), name))
     if json:
         print_json({"name": name, "removed": True, "problem": problem})
         return
@@ -106,7 +107,7 @@ def sync(
     from edge_agent.core.errors import SettingsError
     from edge_agent.operator.user_sync import bring_users, remember_broker
 
-    opened = member.open_mesh(mesh)
+    opened = open_mesh(mesh)
     if broker is not None:
         if device is None or len(device) != 1:
             raise SettingsError("--broker is of one device: name it with --device")
