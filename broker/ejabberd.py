@@ -25,7 +25,7 @@ from broker.health import TlsHealth
 from broker.mosquitto_acl import password_file
 from broker.mosquitto_config import Limits, Listeners
 from broker.mosquitto_files import Change, ServerFiles, write_folder
-from broker.supervised import Supervised
+from edge_agent.children import Supervised
 from edge_agent.tasks import Keeper, Voices, unheard, unless
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class EjabberdNode(FollowingBroker):
 
         Raises:
             BrokerFilesError: a certificate, key or revocation list is missing or broken.
-            BrokerStartError: it did not start.
+            ChildStartError: it did not start.
             OSError: its folder cannot be written, or the cookie not be read.
         """
         await unless(super().start(), self._wake())

@@ -17,7 +17,7 @@ from broker.embedded_web import BUILT_WITHOUT, BUILT_WITHOUT_HINT, HINT, WebSide
 from broker.kinds import choose
 from broker.loopback import answers_connect, free_port, port_is_free
 from broker.mosquitto_files import Change
-from broker.supervised import BrokerStartError, Supervised
+from edge_agent.children import ChildStartError, Supervised
 from edge_agent.tasks import Keeper
 from edge_agent.wire.topics import ANY
 
@@ -127,7 +127,7 @@ class EmbeddedBroker:
         """Starts it; returns when it has answered an MQTT CONNECT. From then on it follows who may come in.
 
         Raises:
-            BrokerStartError: it ended, or hangs.
+            ChildStartError: it ended, or hangs.
             ValueError: a password hash of `people` is none.
         """
         async with self._changing:
@@ -156,7 +156,7 @@ class EmbeddedBroker:
         """Takes over who may come in, now; by itself it does so within `FOLLOW_S`.
 
         Raises:
-            BrokerStartError: it did not come back after a restart.
+            ChildStartError: it did not come back after a restart.
             ValueError: a password hash is none; everything stays as it was.
             OSError: its folder cannot be written.
         """
@@ -188,7 +188,7 @@ class EmbeddedBroker:
                 self._web_port = self._web_port or free_port(self._web.host)
             try:
                 await self._start_once(folder)
-            except BrokerStartError as error:
+            except ChildStartError as error:
                 await self._kill()
                 if self._web is not None and BUILT_WITHOUT in str(error):
                     self._web, self._web_hint = None, BUILT_WITHOUT_HINT  # everything else works without
@@ -233,10 +233,10 @@ class EmbeddedBroker:
 
     async def _start_once(self, folder: Path) -> None:
         if not port_is_free(self._host, self._port):  # else the check below might be answered by whoever has it
-            raise BrokerStartError(f"{self.kind} did not start: port {self._port} is taken")
+            raise ChildStartError(f"{self.kind} did not start: port {self._port} is taken")
         if self._web is not None:
             if not port_is_free(self._web.host, self._web_port):
-                raise BrokerStartError(f"{self.kind} did not start: port {self._web_port} (WebSockets) is taken")
+                raise ChildStartError(f"{self.kind} did not start: port {self._web_port} (WebSockets) is taken")
             await asyncio.to_thread(self._web.write, folder)
         listener = self._web.listener(self._web_port) if self._web is not None else None
         command = self._kind.command(folder, self._host, self._port, listener)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from edge_agent.children import Child, Words
 from edge_agent.stillness import StandsStillError, Stillness
 from edge_agent.tasks import unless
 
@@ -75,28 +76,18 @@ class Erlang:
         name = f"control-{secrets.token_hex(4)}@{self.name.partition('@')[2]}"
         code = f"Node = '{self.name}', io:format(\"~0p\", [begin {expression} end]), halt()."
         command = ["erl", "-noinput", "-hidden", "-dist_listen", "false", *self._naming(name), "-eval", code]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self.environment(),
-            cwd=self.folder,
-        )
-        self.calls.add(process.pid)
-        stillness = Stillness(lambda: [process.pid, self.pid()], CALL_STILL_S, computed_max_s=CALL_COMPUTED_MAX_S)
-        try:
-            output, _ = await unless(process.communicate(), stillness.found())
-        except StandsStillError as error:
-            raise NodeUnreachableError(f"{self.name} does not answer: it {error}") from None
-        finally:
-            self.calls.discard(process.pid)
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        text = output[:ANSWER_BYTES_MAX].decode(errors="replace").strip()
-        if process.returncode or "badrpc" in text:
+        words = Words(ANSWER_BYTES_MAX)
+        async with await Child.start(command, environment=self.environment(), folder=self.folder) as process:
+            self.calls.add(process.pid)
+            stillness = Stillness(lambda: [process.pid, self.pid()], CALL_STILL_S, computed_max_s=CALL_COMPUTED_MAX_S)
+            try:
+                status = await unless(process.hear(words.add), stillness.found())
+            except StandsStillError as error:
+                raise NodeUnreachableError(f"{self.name} does not answer: it {error}") from None
+            finally:
+                self.calls.discard(process.pid)
+        text = words.get().decode(errors="replace").strip()
+        if status or "badrpc" in text:
             raise NodeUnreachableError(f"{self.name}: {' '.join(text.split())[:200] or 'no answer'}")
         return text
 

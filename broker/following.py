@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from broker.mosquitto_files import Change, HalfWrittenError
-from broker.supervised import BrokerStartError, Supervised
+from edge_agent.children import ChildStartError, Supervised
 from edge_agent.tasks import Keeper, Voices
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class FollowingBroker(ABC):
 
         Raises:
             BrokerFilesError: a certificate, key or revocation list is missing or broken.
-            BrokerStartError: it did not start.
+            ChildStartError: it did not start.
             OSError: its folder cannot be written.
         """
         await asyncio.to_thread(self._write)
@@ -97,7 +97,7 @@ class FollowingBroker(ABC):
 
         Raises:
             BrokerFilesError: a new file is broken; the running broker keeps the old one.
-            BrokerStartError: the broker did not come back; it is tried again, with pauses.
+            ChildStartError: the broker did not come back; it is tried again, with pauses.
             NodeUnreachableError: a node of ejabberd did not say that it has them; it is tried again, with pauses.
             OSError: its folder cannot be written.
         """
@@ -111,7 +111,7 @@ class FollowingBroker(ABC):
             if change is Change.RESTART:
                 try:
                     await self._child.restart()
-                except BrokerStartError:
+                except ChildStartError:
                     self._owed = Change.NOTHING  # whenever it starts, it starts with what is written
                     raise
             elif change is Change.RELOAD:

@@ -9,7 +9,7 @@ from broker.following import FollowingBroker
 from broker.health import TlsHealth
 from broker.mosquitto_config import mosquitto_command
 from broker.mosquitto_files import BrokerFilesError, Change, MosquittoFiles
-from broker.supervised import Supervised
+from edge_agent.children import Supervised
 from edge_agent.tasks import Told, Voices, unheard
 
 

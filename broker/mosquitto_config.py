@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import final
 
 from broker.kinds import PACKET_BYTES_MAX, QUEUED_MESSAGES_MAX, WEB_HEADER_BYTES_MAX, find_mosquitto
+from edge_agent.children import run
 from edge_agent.hosts import address_of
 
 DEVICE_PORT = 8883
@@ -92,10 +92,8 @@ def installed_program() -> Program:
     if path is None:
         raise RuntimeError("mosquitto is not installed: `apt install mosquitto`")
     try:
-        said = subprocess.run(  # noqa: S603 - the path comes from the search path, the argument is fixed
-            [path, "-h"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
+        said = run([path, "-h"], timeout_s=VERSION_TIMEOUT_S).text
+    except OSError as error:
         raise RuntimeError(f"{path} does not run: {error}") from None
     found = re.search(r"version (\d+)\.(\d+)\.(\d+)", said)
     if found is None:

@@ -96,7 +96,7 @@ class DeviceBroker:
 
         Raises:
             BrokerFilesError: a certificate, key or revocation list is missing or broken.
-            BrokerStartError: it did not start; the message has its last words.
+            ChildStartError: it did not start; the message has its last words.
             OSError: its folder cannot be written.
         """
         if self._local is not None:
@@ -119,7 +119,7 @@ class DeviceBroker:
 
         Raises:
             BrokerFilesError: it is no revocation list; the old one stays in force.
-            BrokerStartError: the broker did not come back; it is tried again, with pauses.
+            ChildStartError: the broker did not come back; it is tried again, with pauses.
             OSError: a file cannot be written.
         """
         if crl is not None and crl != self._crl:

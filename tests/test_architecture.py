@@ -48,6 +48,14 @@ MQTT_HOMES = {
     "broker/probe_client.py": "`broker check` speaks MQTT as a stranger would, blocking, refusals and all",
 }
 """Who may know the libraries behind our connections, and why."""
+CHILD_MAKERS = {"create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell", "prctl"}
+CHILD_MAKERS_OF_OS = {f"os.{name}" for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "popen", "system")}
+PARENTS = {
+    "edge_agent/children/": "the owner itself",
+    "edge_agent/confinement/": "what tries whether it can get out, and what sees to it that it can't",
+    "edge_agent/lab/": "pools of multiprocessing, which end with the block that has them",
+}
+"""Who may start processes, and why they end."""
 TOPIC_ROOT = "moamesh/v2"
 TOPICS_HOME = ROOT / "edge_agent" / "wire" / "topics.py"
 
@@ -140,6 +148,20 @@ def mqtt_imports(text: str) -> list[str]:
     return [f"line {line}: {name}" for line, name in imports_of(text) if name.partition(".")[0] in MQTT_LIBRARIES]
 
 
+def ownerless_children(text: str) -> list[str]:
+    """Processes that `edge_agent.children` does not start, hear and end."""
+    bad = [
+        f"line {line}: {name}"
+        for line, name in imports_of(text)
+        if name.partition(".")[0] in ("subprocess", "multiprocessing")
+    ]
+    return bad + [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute) and (node.attr in CHILD_MAKERS or ast.unparse(node) in CHILD_MAKERS_OF_OS)
+    ]
+
+
 def reasonless(text: str) -> list[str]:
     """What a linter is told to pass over without a word beside it that says why."""
     comments = [
@@ -198,6 +220,11 @@ def test_one_room_alone_knows_the_libraries_behind_mqtt():
         assert breaches(mqtt_imports, sources(home) if home.endswith("/") else [ROOT / home]) != []
 
 
+def test_child_processes_have_one_home():
+    others = [path for path in sources(*PACKAGES) if not str(path.relative_to(ROOT)).startswith(tuple(PARENTS))]
+    assert breaches(ownerless_children, others) == []
+
+
 @pytest.mark.parametrize(
     ("checker", "breach"),
     [
@@ -214,6 +241,11 @@ def test_one_room_alone_knows_the_libraries_behind_mqtt():
         (mqtt_imports, "import aiomqtt"),
         (mqtt_imports, "def f():\n    from paho.mqtt.client import Client"),
         (mqtt_imports, "import paho.mqtt.client as mqtt"),
+        (ownerless_children, "import subprocess"),
+        (ownerless_children, "from subprocess import run"),
+        (ownerless_children, "asyncio.create_subprocess_exec('true')"),
+        (ownerless_children, "pid = os.fork()"),
+        (ownerless_children, "os.system('true')"),
         (impure_imports, "import time"),
         (impure_imports, "def f():\n    from random import Random"),
         (impure_imports, "import os.path"),
@@ -245,6 +277,7 @@ def test_each_checker_catches_its_breach(checker, breach):
             impure_imports,
             "import math\nfrom edge_agent.core.states import advance\nfrom typing import final",
         ),
+        (ownerless_children, "import os\nstdin = asyncio.subprocess.PIPE\nself.system = os.kill(pid, 9)"),
         (long_functions, "def f():\n" + "    pass\n" * 69),
         (reasonless, "x = f()  # type: ignore[misc]  # bound now\nimport os  # noqa: F401 - a fixture"),
         (reasonless, "x = '# type: ignore[misc]'"),

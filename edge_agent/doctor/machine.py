@@ -6,13 +6,13 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from broker.kinds import choose
+from edge_agent.children import run
 from edge_agent.core.errors import SettingsError
 from edge_agent.doctor.findings import Check, Finding
 from edge_agent.folders import state_folder
@@ -61,18 +61,15 @@ def check_llama() -> Check:
     code = "import llama_cpp; print(llama_cpp.__version__)"
     mend = 'pip install "moamesh[llama]"'
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter with a fixed text
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = run([sys.executable, "-c", code], timeout_s=IMPORT_TIMEOUT_S)
+    except TimeoutError:
         return Check("llama.cpp", Finding.MISSING, "its import hangs", f"{mend} --force-reinstall --no-cache-dir")
-    if done.returncode == 0:
-        return Check("llama.cpp", Finding.OK, f"llama-cpp-python {done.stdout.strip()}")
-    if done.returncode < 0:
-        detail = f"its import dies of signal {-done.returncode}: built for another CPU?"
+    if done.status == 0:
+        return Check("llama.cpp", Finding.OK, f"llama-cpp-python {done.text.strip()}")
+    if done.status < 0:
+        detail = f"its import dies of signal {-done.status}: built for another CPU?"
         return Check("llama.cpp", Finding.MISSING, detail, f"{mend} --force-reinstall --no-cache-dir")
-    last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-    return Check("llama.cpp", Finding.MISSING, last[0], mend)
+    return Check("llama.cpp", Finding.MISSING, done.reason, mend)
 
 
 def check_model() -> Check:

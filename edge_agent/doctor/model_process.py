@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from edge_agent.children import run
 from edge_agent.confinement import confined_environment
 from edge_agent.confinement.probe import ATTEMPTS, PERMITTED
 from edge_agent.doctor.findings import Check, Finding
@@ -33,7 +33,7 @@ def model_process_checks() -> list[Check]:
     """Returns a finding for each part of the confinement."""
     try:
         tries = _try_all()
-    except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return [Check(_NAME, Finding.NOTE, f"whether it is shut in can't be tried: {error}")]
     checks = [_of_part(part, tries) for part in ATTEMPTS]
     broken = [word for word in PERMITTED if tries[word]]
@@ -53,15 +53,9 @@ def _try_all() -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="moamesh-") as folder:
         for name in ("key", "model", "to-be-removed"):
             (Path(folder) / name).write_bytes(b"x")
-        done = subprocess.run(  # noqa: S603 -- our own interpreter and module
-            [sys.executable, "-P", "-m", PROBE_MODULE, str(Path(folder) / "key")],
-            capture_output=True,
-            env=confined_environment(),
-            timeout=PROBE_TIMEOUT_S,
-            check=False,
-        )
-    if done.returncode != 0:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise ValueError(last[0])
-    tries: dict[str, str] = json.loads(done.stdout)["tries"]
+        command = [sys.executable, "-P", "-m", PROBE_MODULE, str(Path(folder) / "key")]
+        done = run(command, timeout_s=PROBE_TIMEOUT_S, environment=confined_environment())
+    if done.status != 0:
+        raise ValueError(done.reason)
+    tries: dict[str, str] = json.loads(done.output)["tries"]
     return tries

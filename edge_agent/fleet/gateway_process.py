@@ -9,10 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from broker.child import STOP_STILL_S
 from broker.embedded import PORT_ATTEMPTS
 from broker.loopback import free_port, port_is_free
-from broker.supervised import BrokerStartError, Supervised
+from edge_agent.children import STOP_STILL_S, ChildStartError, Supervised
 from edge_agent.fleet.device_process import child_environment
 
 KEYS_FILE = "api-keys.json"
@@ -96,7 +95,7 @@ class GatewayProcess:
         )
         try:
             await self._child.start()
-        except BrokerStartError as error:
+        except ChildStartError as error:
             taken = os.strerror(errno.EADDRINUSE) in str(error)
             raise (PortTakenError if taken else GatewayStartError)(str(error)) from None
 

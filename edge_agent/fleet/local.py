@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Self
 
 from broker.embedded import EmbeddedBroker
 from broker.embedded_web import ALL_INTERFACES
-from broker.supervised import BrokerStartError
 from broker.web_login import NotAdmittedError, until_admitted, web_door
+from edge_agent.children import ChildStartError
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import MoameshError
 from edge_agent.fleet.device_config import write_device_config
@@ -149,7 +150,7 @@ class LocalFleet:
                 await self._start_devices()
             reached = {"web": self.web_url, "gateway": self.gateway_url}
             announce(self.folder, self.url, self.mesh, tuple(self.devices), **reached, lan=self.plan.lan)
-        except BrokerStartError as error:
+        except ChildStartError as error:
             await self.stop()
             raise FleetError(f"the broker did not start: {error}") from None
         except GatewayStartError as error:
@@ -179,7 +180,7 @@ class LocalFleet:
 
     def kill(self, device_id: str) -> None:
         """Kills a device as a power cut would."""
-        self.devices[device_id].kill()
+        self.devices[device_id].send_signal(signal.SIGKILL)
 
     async def restart(self, device_id: str) -> None:
         """Starts a device again that has ended, on its old configuration and journal, and waits until it is online.
@@ -195,7 +196,7 @@ class LocalFleet:
     async def _follow_people(self) -> None:
         try:
             await self.broker.follow()
-        except (BrokerStartError, ValueError, OSError) as error:
+        except (ChildStartError, ValueError, OSError) as error:
             raise FleetError(f"the broker: {error}") from None
 
     async def _start_gateway(self) -> None:

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 from typing import final
 
+from edge_agent.children import Child, Words
 from edge_agent.core.errors import MoameshError
 
 PACKAGE = "moamesh"
@@ -144,21 +145,14 @@ def _check_installed() -> None:
 
 async def _pip(*arguments: str, what: str) -> None:
     command = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q", *arguments)
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(INSTALL_TIMEOUT_S):
-            _, errors = await process.communicate()
-    except TimeoutError:
-        raise UpgradeError(f"pip was not done in {INSTALL_TIMEOUT_S:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        lines = [line for line in errors.decode(errors="replace").splitlines() if line.startswith("ERROR")]
-        raise UpgradeError(f"pip could not install {what}: {lines[-1] if lines else process.returncode}")
+    words = Words()
+    # If we are killed it goes on: better a new version that nobody saw arrive than half a version.
+    async with await Child.start(command, with_us=None) as pip:
+        try:
+            async with asyncio.timeout(INSTALL_TIMEOUT_S):
+                status = await pip.hear(words.add)
+        except TimeoutError:
+            raise UpgradeError(f"pip was not done in {INSTALL_TIMEOUT_S:g} s") from None
+    if status:
+        lines = [line for line in words.lines() if line.startswith("ERROR")]
+        raise UpgradeError(f"pip could not install {what}: {lines[-1] if lines else status}")

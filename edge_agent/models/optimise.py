@@ -13,13 +13,13 @@ and for Gemma 3 270M: Q4_K_M 547 and 87, Q8_0 551 and 84. So forms without fast 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from edge_agent.children import helper, lines
 from edge_agent.confinement import confined_environment
 from edge_agent.files import put_in_place
 from edge_agent.models.errors import ModelError
@@ -79,26 +79,17 @@ def requantise(source: Path, target: Path, file_type: str, progress: ProgressCal
     command = [sys.executable, "-P", "-m", WORKER_MODULE, str(source), str(part), file_type, str(_cores())]
     _make_empty(part)
     last_lines: deque[str] = deque(maxlen=LOG_LINES_KEPT)
-    with subprocess.Popen(  # noqa: S603 -- arguments of our own, no shell
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=confined_environment(),
-        text=True,
-        errors="replace",
-    ) as child:
-        try:
-            for line in child.stdout or ():
-                done, _, total = line.strip().partition("/")
+    try:
+        with helper(command, environment=confined_environment()) as child:
+            for line in lines(child):
+                done, _, total = line.partition("/")
                 if done.isdigit() and total.isdigit():
                     progress(Stage.OPTIMISE, int(done), int(total))
-                elif line.strip():
-                    last_lines.append(line.strip())
-        except BaseException:
-            child.kill()
-            part.unlink(missing_ok=True)
-            raise
+                elif line:
+                    last_lines.append(line)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     if child.returncode != 0:
         part.unlink(missing_ok=True)
         why = last_lines[-1] if last_lines else f"status {child.returncode}"

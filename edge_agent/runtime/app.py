@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from broker.mosquitto_files import BrokerFilesError
 from broker.per_device import DeviceBroker
-from broker.supervised import BrokerStartError
 from edge_agent.adapters.mqtt import MqttTransport
+from edge_agent.children import ChildStartError
 from edge_agent.config import AgentConfig
 from edge_agent.core.health import Part
 from edge_agent.ports import Steward
@@ -125,7 +125,7 @@ class DeviceLine:
         if self._broker is not None:
             try:
                 await self._broker.apply_crl()
-            except (BrokerFilesError, BrokerStartError, OSError) as error:
+            except (BrokerFilesError, ChildStartError, OSError) as error:
                 log.error("this device's own broker: %s", error)
         self._transport.renew()
 

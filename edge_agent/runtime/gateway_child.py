@@ -15,9 +15,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from broker.child import STOP_STILL_S
 from broker.loopback import port_is_free
-from broker.supervised import BrokerStartError, Supervised
+from edge_agent.children import STOP_STILL_S, ChildStartError, Supervised
 from edge_agent.config import AgentConfig, EngineSection, TelemetrySection, write_config
 from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS
 from edge_agent.config.sections import Section
@@ -70,7 +69,7 @@ async def _keep(child: Supervised, config: AgentConfig, told: Told) -> None:
             _check_port(config)
             await asyncio.to_thread(_write_settings, config)
             await child.start()
-        except (BrokerStartError, OSError) as error:
+        except (ChildStartError, OSError) as error:
             why = f"gateway: {_settings_path(config)}: {reason(error)}" if isinstance(error, OSError) else str(error)
             if why != said:
                 log.error("%s; this device goes on without it, and tries again", why)
@@ -90,11 +89,11 @@ def _check_port(config: AgentConfig) -> None:
     """Whoever has the port already would be taken for our child.
 
     Raises:
-        BrokerStartError: somebody has it.
+        ChildStartError: somebody has it.
     """
     section = config.gateway
     if not port_is_free(section.host, section.port):
-        raise BrokerStartError(f"gateway: cannot listen on {section.host}:{section.port}, another program does")
+        raise ChildStartError(f"gateway: cannot listen on {section.host}:{section.port}, another program does")
 
 
 def _command(config: AgentConfig) -> list[str]:

@@ -14,7 +14,7 @@ from typing import final
 from broker.mosquitto_files import BrokerFilesError
 from broker.people_file import USERS_FILE, PeopleFile
 from broker.per_device import DeviceBroker
-from broker.supervised import BrokerStartError
+from edge_agent.children import ChildStartError
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
 from edge_agent.tasks import Told, unheard
@@ -102,7 +102,7 @@ async def own_broker(config: AgentConfig, told: Told = unheard) -> AsyncIterator
             told=told,
         )
         await broker.start()
-    except (BrokerFilesError, BrokerStartError, RuntimeError, OSError, ValueError) as error:
+    except (BrokerFilesError, ChildStartError, RuntimeError, OSError, ValueError) as error:
         raise SettingsError(f"this device's own broker: {error}") from None
     try:
         yield broker

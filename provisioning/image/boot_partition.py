@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import final
 
+from edge_agent.children import run
 from provisioning.image.errors import ImageError
 from provisioning.image.partitions import Partition
 
@@ -60,7 +60,7 @@ class BootPartition:
         Raises:
             ImageError: there is no such file.
         """
-        return self._run("mcopy", "-n", f"::/{name}", "-")[:_READ_BYTES_MAX]
+        return self._run("mcopy", "-n", f"::/{name}", "-")
 
     def write(self, name: str, content: bytes | Path) -> None:
         """Writes a file over what may be there, and reads it back. Its folder must exist.
@@ -70,7 +70,7 @@ class BootPartition:
         """
         data = content if isinstance(content, bytes) else content.read_bytes()
         self._run("mcopy", "-o", "-", f"::/{name}", data=data)
-        if self._run("mcopy", "-n", f"::/{name}", "-") != data:
+        if self._run("mcopy", "-n", f"::/{name}", "-", output_bytes_max=len(data) + 1) != data:
             raise ImageError(f"{self._path}: {name} read back is not what was written: the card is bad; use another")
 
     def make_folder(self, name: str) -> None:
@@ -89,24 +89,22 @@ class BootPartition:
         """
         self._run("mdeltree", f"::/{name}")
 
-    def _run(self, program: str, *arguments: str, data: bytes = b"") -> bytes:
+    def _run(self, program: str, *arguments: str, data: bytes = b"", output_bytes_max: int = _READ_BYTES_MAX) -> bytes:
         found = shutil.which(program)
         if found is None:
             raise ImageError("a seed is put into an image by mtools: `apt install mtools`, or copy it by hand")
         # the environment: a user's own mtoolsrc and language must not change what we read
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MTOOLSRC": "/dev/null"}
         try:
-            done = subprocess.run(  # noqa: S603  # a fixed program; file names are ours
+            done = run(
                 [found, "-i", f"{self._path}@@{self.partition.offset}", *arguments],
-                input=data,
-                capture_output=True,
-                env=environment,
-                timeout=_MTOOLS_TIMEOUT_S,
-                check=False,
+                timeout_s=_MTOOLS_TIMEOUT_S,
+                data=data,
+                environment=environment,
+                output_bytes_max=output_bytes_max,
             )
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             raise ImageError(f"{self._path}: {program} did not end in {_MTOOLS_TIMEOUT_S:g} s") from None
-        if done.returncode != 0 or b"Disk full" in done.stderr:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
-            raise ImageError(f"{self._path}: boot partition: {said[-1]}")
-        return done.stdout
+        if done.status != 0 or b"Disk full" in done.errors:
+            raise ImageError(f"{self._path}: boot partition: {done.reason}")
+        return done.output

@@ -252,7 +252,7 @@ async def test_home_assistant_shows_a_real_device_by_itself_and_forgets_it_when_
                 assert seen.entities.states(TOPIC)["overloaded"] == "off"
                 (body,) = [body for topic, body, _ in seen.got if topic == TOPIC]
                 assert problems(TOPIC, body) == []
-                device.kill()
+                await device.kill()
                 await until(lambda: seen.entities.states(TOPIC)["state"] == "offline", "the last will")
                 assert seen.entities.states(TOPIC)["waiting"] == "unavailable"
                 await device.wait()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.child import ChildProcess
 from broker.kinds import find_mosquitto
+from edge_agent.children import ChildProcess
 from edge_agent.core import messages as m
 from edge_agent.core.events import Event, PeerMessageReceived
 from edge_agent.mqtt import TlsFiles

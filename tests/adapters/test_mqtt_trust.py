@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from broker.child import ChildProcess
 from broker.embedded import EmbeddedBroker
 from broker.kinds import find_mosquitto
+from edge_agent.children import ChildProcess
 from edge_agent.client import Access, BrokerUnreachableError, ClientSettings, MeshClient
 from edge_agent.core.events import PeerMessageReceived, SendFailed
 from edge_agent.mqtt import TlsFiles

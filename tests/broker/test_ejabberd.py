@@ -182,7 +182,7 @@ async def test_nodes_that_were_parted_find_each_other_again(tmp_path: Path, monk
     monkeypatch.setattr("broker.erlang.TICK_S", 4)
     monkeypatch.setattr("broker.ejabberd_config.TICK_S", 4)
     monkeypatch.setattr("broker.ejabberd.CLUSTER_CHECK_S", 2.0)
-    monkeypatch.setattr("broker.supervised.HEALTH_INTERVAL_S", PATIENCE_S)  # what hangs here is meant to
+    monkeypatch.setattr("edge_agent.children.supervised.HEALTH_INTERVAL_S", PATIENCE_S)  # what hangs here is meant to
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
         first, second = cluster.nodes

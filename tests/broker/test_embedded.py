@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from broker import child, kinds
+from broker import kinds
 from broker.embedded import EmbeddedBroker
 from broker.loopback import answers_connect
-from broker.supervised import BrokerStartError
+from edge_agent.children import ChildStartError
 from edge_agent.mqtt import open_client
 from tests.support.patience import PATIENCE_S
 
@@ -77,14 +77,14 @@ async def test_a_taken_port_is_said_in_one_line(kind: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(BrokerStartError, match=f"{kind} did not start: port {port} is taken") as caught:
+        with pytest.raises(ChildStartError, match=f"{kind} did not start: port {port} is taken") as caught:
             await EmbeddedBroker(kind=kind, port=port).start()
         assert "\n" not in str(caught.value)
 
 
 async def test_a_port_taken_by_another_broker_is_not_mistaken_for_ones_own(mosquitto: EmbeddedBroker) -> None:
     second = EmbeddedBroker(kind="mosquitto", port=mosquitto.port)
-    with pytest.raises(BrokerStartError):
+    with pytest.raises(ChildStartError):
         await second.start()
     assert not second.running
     assert mosquitto.running
@@ -116,21 +116,6 @@ async def test_it_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) 
         await parent.wait()
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=PATIENCE_S)
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-async def test_its_log_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "LOG_CHECK_S", 0.01)
-    log = tmp_path / "log"
-    loud = child.ChildProcess([sys.executable, "-c", "while True: print('x' * 10_000, flush=True)"], log)
-    await loud.start()
-    try:
-        sizes: list[int] = []
-        async with asyncio.timeout(PATIENCE_S):
-            while not (len(sizes) > 2 and sizes[-1] < sizes[-2]):
-                await asyncio.sleep(0.005)
-                sizes.append((await asyncio.to_thread(log.stat)).st_size)
-    finally:
-        await loud.kill()
 
 
 def test_the_better_broker_is_taken_first_and_a_missing_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from broker.embedded import EmbeddedBroker
 from broker.loopback import answers_connect
 from broker.passwords import hash_password
 from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
-from broker.supervised import BrokerStartError
 from broker.web_login import NotAdmittedError, until_admitted, web_door
+from edge_agent.children import ChildStartError
 from edge_agent.wire.topics import Channel, build, user_login
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
@@ -171,7 +171,7 @@ async def test_what_a_broken_source_says_leaves_the_broker_as_it_is(web: Web, ca
 
 async def test_a_taken_web_port_is_said_in_one_line(web: Web, tmp_path: Path) -> None:
     port = web.door.port
-    with pytest.raises(BrokerStartError, match=rf"port {port} \(WebSockets\) is taken"):
+    with pytest.raises(ChildStartError, match=rf"port {port} \(WebSockets\) is taken"):
         await EmbeddedBroker(kind="mosquitto", web_port=port, run_dir=tmp_path).start()
 
 

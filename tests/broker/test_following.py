@@ -11,7 +11,7 @@ from broker import mosquitto_files
 from broker.erlang import NodeUnreachableError
 from broker.following import FollowingBroker
 from broker.mosquitto_files import Change, write_folder
-from broker.supervised import Supervised
+from edge_agent.children import Supervised
 from edge_agent.tasks import Voices
 from tests.support.polling import until
 

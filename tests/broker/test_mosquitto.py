@@ -220,8 +220,8 @@ def test_what_is_no_hash_gets_into_no_file(mesh: SecuredMesh, tmp_path: Path, no
 async def test_it_is_started_again_when_it_crashes_or_hangs(
     mesh: SecuredMesh, broker: MosquittoBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.supervised.HEALTH_INTERVAL_S", 0.1)
-    monkeypatch.setattr("broker.supervised.RUN_STILL_S", 2.0)  # none that is only slow is taken for hung
+    monkeypatch.setattr("edge_agent.children.supervised.HEALTH_INTERVAL_S", 0.1)
+    monkeypatch.setattr("edge_agent.children.supervised.RUN_STILL_S", 2.0)  # none that is only slow is taken for hung
     assert broker.pid is not None
     os.kill(broker.pid, signal.SIGKILL)
     await until(lambda: broker.restarts == 1 and broker.running, "it came back from a crash")

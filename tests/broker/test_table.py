@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.child import ChildProcess
 from broker.loopback import answers_connect
 from broker.probe import Attempt, Character, Findings, Probe
 from broker.probe_client import Badge, Door
+from edge_agent.children import ChildProcess
 from tests.broker.by_hand import BASE, DEVICES, LOGINS, NAMED, PLAIN, is_own_inbox, may_read, may_write
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_ports

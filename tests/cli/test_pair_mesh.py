@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from broker.passwords import hash_password
+from edge_agent.children.parent import with_parent
 from edge_agent.core import messages as m
 from provisioning.identity_store import IdentityStore
 from tests.provisioning.home import HOST, Home
@@ -71,9 +73,10 @@ class Agent:
         with (self.folder / "agent.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "edge_agent.fleet.agent_process"),
-                *("--config", str(self.folder / "agent.toml"), "--parent", str(os.getpid())),
+                *("--config", str(self.folder / "agent.toml")),
                 stdout=log,
                 stderr=log,
+                preexec_fn=with_parent(signal.SIGTERM),
             )
         try:
             yield process

@@ -17,7 +17,6 @@ from broker.web_login import try_login, web_door
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import Answer, PromptOptions
-from edge_agent.fleet.device_process import LOG_BYTES_MAX, DeviceProcess
 from edge_agent.fleet.local import FleetError, LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from tests.support.patience import PATIENCE_S
@@ -86,20 +85,6 @@ async def test_a_taken_port_is_one_clear_error(tmp_path: Path) -> None:
         port = fleet.broker.port
         with pytest.raises(FleetError, match=f"port {port}"):
             await LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC, port=port), folder=tmp_path / "b").start()
-
-
-async def test_the_log_of_a_device_is_bounded(tmp_path: Path) -> None:
-    device = DeviceProcess("device-1", tmp_path / "agent.toml", tmp_path / "agent.log")
-    source = asyncio.StreamReader()
-    line = b"x" * 1023 + b"\n"
-    for _ in range(3 * LOG_BYTES_MAX // len(line)):
-        source.feed_data(line)
-    source.feed_eof()
-    await device._copy_log(source)
-    sizes = await asyncio.to_thread(lambda: [path.stat().st_size for path in tmp_path.iterdir()])
-    assert len(sizes) == 2
-    assert max(sizes) <= LOG_BYTES_MAX
-    assert device.log_tail().endswith("x" * 1023)
 
 
 def test_devices_die_with_the_process_that_started_them(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from broker.mosquitto import MosquittoBroker
+from edge_agent.children.parent import with_parent
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.core import messages as m
 from edge_agent.core.states import Outcome
@@ -83,9 +85,10 @@ class Device:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "edge_agent.fleet.agent_process"),
-                *("--config", str(self._config), "--parent", str(os.getpid())),
+                *("--config", str(self._config)),
                 stdout=log,
                 stderr=log,
+                preexec_fn=with_parent(signal.SIGTERM),
             )
 
     @property

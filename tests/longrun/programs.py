@@ -14,6 +14,7 @@ from typing import Protocol
 
 import pytest
 
+from edge_agent.children.parent import with_parent
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
@@ -130,6 +131,7 @@ async def program(
             stdout=file,
             stderr=file,
             env={**os.environ, **(env or {})},
+            preexec_fn=with_parent(signal.SIGKILL),
             start_new_session=True,
         )
     try:

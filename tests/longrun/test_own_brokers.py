@@ -115,7 +115,7 @@ async def three(home: Home) -> AsyncIterator[dict[str, Device]]:
         for device in devices:
             path = device.configure(devices)
             command = (sys.executable, "-m", "edge_agent.fleet.agent_process")
-            arguments = ("--config", str(path), "--parent", str(os.getpid()))
+            arguments = ("--config", str(path))
             await stack.enter_async_context(program(device.name, device.folder, *arguments, command=command))
         yield {device.name: device for device in devices}
 

@@ -17,15 +17,14 @@ from typing import Any, ClassVar
 import pytest
 
 from broker.access import People
-from broker.child import ChildProcess
 from broker.embedded import EmbeddedBroker
 from broker.following import FollowingBroker
-from broker.supervised import Supervised
 from edge_agent.adapters import discovery
 from edge_agent.adapters.discovery import MdnsDiscovery
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.mqtt.connection import Connection as HomeConnection
 from edge_agent.adapters.mqtt.raw import RawInbox
+from edge_agent.children import Supervised
 from edge_agent.client import MeshClient
 from edge_agent.client.connection import Connection
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection
@@ -149,7 +148,6 @@ Start = Callable[[Path], AbstractAsyncContextManager[None]]
 
 TASKS: dict[str, tuple[type, str, Start]] = {
     "a child that is kept running": (Supervised, "_keep", _embedded),
-    "a child's log": (ChildProcess, "_bound_log", _embedded),
     "who may come to the embedded broker": (EmbeddedBroker, "_follow", _embedded),
     "a broker's files": (FollowingBroker, "_follow", _secured),
     "mDNS: interfaces": (MdnsDiscovery, "_keep_open", _discovery),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 
 from edge_agent import __version__
+from edge_agent.children.parent import with_parent
 from edge_agent.operator.jobs import ask_and_watch, open_desk
 from edge_agent.tasks import within
 from provisioning.claiming import claim
@@ -60,9 +61,10 @@ class Device:
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "edge_agent.fleet.agent_process"),
-                *("--config", str(self.folder / "agent.toml"), "--parent", str(os.getpid())),
+                *("--config", str(self.folder / "agent.toml")),
                 stdout=log,
                 stderr=log,
+                preexec_fn=with_parent(signal.SIGTERM),
             )
         try:
             yield process

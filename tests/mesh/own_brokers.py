@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import sys
 import time
@@ -137,7 +136,7 @@ class OwnBrokers:
         path = self._folder / name / "agent.toml"
         if not path.exists():
             self._provision(name, path, seeds)
-        command = (sys.executable, "-m", "edge_agent.fleet.agent_process", "--parent", str(os.getpid()))
+        command = (sys.executable, "-m", "edge_agent.fleet.agent_process")
         log = path.with_name("agent.log")
         self._processes[name] = await self.net.start(name, *command, "--config", str(path), log=log)
 

@@ -66,7 +66,7 @@ async def test_a_plain_subscriber_sees_birth_farewell_death_and_a_broker_that_fo
 
             await device.start()
             await until(lambda: seen[-1:] == [("online", False)], f"its second birth: {seen}")
-            device.kill()
+            await device.kill()
             await until(lambda: seen[-1:] == [("offline", False)], f"the broker's word: {seen}")
             await device.wait()
         async with watching(own_broker.url) as late:

@@ -11,9 +11,9 @@ from typing import Self
 
 import pytest
 
-from broker.child import ChildProcess
 from broker.embedded import EmbeddedBroker
 from broker.kinds import find_mosquitto
+from edge_agent.children import ChildProcess
 from tests.support.polling import until
 from tests.support.ports import free_ports
 

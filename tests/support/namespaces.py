@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from edge_agent.children.parent import with_parent
 from tests.conftest import missing
 from tests.support.patience import PATIENCE_S
 
@@ -115,6 +116,7 @@ class Network:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                preexec_fn=with_parent(signal.SIGKILL),
                 start_new_session=True,
             )
 

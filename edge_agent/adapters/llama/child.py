@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import final
 
+from edge_agent import children
 from edge_agent.adapters.llama.protocol import (
     MESSAGE_BYTES_MAX,
     Cancel,
@@ -23,6 +24,7 @@ from edge_agent.adapters.llama.protocol import (
     decode_from_child,
     encode,
 )
+from edge_agent.children import Words
 from edge_agent.confinement import confined_environment
 from edge_agent.core.errors import EngineError
 from edge_agent.stillness import LOOK_S, StandsStillError, Stillness
@@ -47,7 +49,7 @@ class LoadBounds:
 class Child:
     """A running model process. Made by `start`; whoever has one must `close` it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, stall_timeout_s: float) -> None:
+    def __init__(self, process: children.Child, stall_timeout_s: float) -> None:
         self._process = process
         self._stall_timeout_s = stall_timeout_s
         self._inbox: asyncio.Queue[FromChild | None] = asyncio.Queue()
@@ -55,7 +57,7 @@ class Child:
         self._owed_ids: set[int] = set()
         self._watchdog: asyncio.TimerHandle | None = None
         self._killed_for = ""
-        self._stderr_tail = b""
+        self._words = Words(STDERR_BYTES_KEPT)
         self._reading = asyncio.create_task(self._read(), name="llama-child")
         self._is_loaded = False
         self.ended = False
@@ -152,20 +154,17 @@ class Child:
         """How the process ended, in one line."""
         if self._killed_for:
             return f"the model process {self._killed_for} and was killed"
-        code = self._process.returncode
+        code = self._process.status
         how = f"was killed by {_signal_name(-code)}" if code is not None and code < 0 else f"ended with status {code}"
-        last_words = [
-            line.strip() for line in self._stderr_tail.decode("utf-8", "replace").splitlines() if line.strip()
-        ]
-        return f"the model process {how}" + (f": {last_words[-1]}" if last_words else "")
+        last_words = self._words.lines()
+        return f"the model process {how}" + (f": {last_words[-1].strip()}" if last_words else "")
 
     async def _read(self) -> None:
         """Reads all that comes, until the process is gone. However it ends, whoever waits for a word is told."""
-        errors = asyncio.create_task(self._read_stderr())
+        errors = asyncio.create_task(self._process.hear(self._words.add, self._process.errors))
         try:
-            if self._process.stdout is not None:
-                while line := await self._process.stdout.readline():
-                    self._heard(decode_from_child(line))
+            while line := await self._process.output.reader.readline():
+                self._heard(decode_from_child(line))
         except (
             ValueError,
             OSError,
@@ -179,6 +178,7 @@ class Child:
             await self._end_within(CLOSE_TIMEOUT_S)
             await errors
         finally:
+            self._process.close()
             self._stop_watchdog()
             self.ended = True
             self._inbox.put_nowait(None)
@@ -192,11 +192,6 @@ class Child:
             self._killed_for = self._killed_for or "closed its output"
             self._kill()
             await self._process.wait()
-
-    async def _read_stderr(self) -> None:
-        if self._process.stderr is not None:
-            while chunk := await self._process.stderr.read(STDERR_BYTES_KEPT):
-                self._stderr_tail = (self._stderr_tail + chunk)[-STDERR_BYTES_KEPT:]
 
     def _heard(self, message: FromChild) -> None:
         if isinstance(message, Ready | LoadFailed):
@@ -240,8 +235,7 @@ class Child:
 
     def _kill(self) -> None:
         self.ended = True  # nothing more is handed to it, though it takes a moment to die
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
 
     def _write(self, message: Load | Infer | Cancel) -> None:
         if self._process.stdin is not None and not self._process.stdin.is_closing():
@@ -252,18 +246,14 @@ class Child:
             await self._process.stdin.drain()
 
 
-async def _spawn() -> asyncio.subprocess.Process:
+async def _spawn() -> children.Child:
     try:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # whatever lies in the working directory is not ours to import
-            "-m",
-            WORKER_MODULE,
+        return await children.Child.start(
+            [sys.executable, "-P", "-m", WORKER_MODULE],  # -P: what lies in the working directory is not ours to import
+            environment=confined_environment(),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=MESSAGE_BYTES_MAX,
-            env=confined_environment(),
+            errors_apart=True,
+            line_bytes_max=MESSAGE_BYTES_MAX,
         )
     except OSError as error:  # no memory or no process left just now
         raise EngineError(f"the model process does not start: {error.strerror}", retryable=True) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -223,7 +222,7 @@ class LlamaEngine:
             reading_s = _check_file(self._model_path) / LOAD_BYTES_PER_S_MIN
             await self._check_content()
             child = await Child.start(
-                Load(str(self._model_path), self._threads, self._context_tokens, self._instruction, os.getpid()),
+                Load(str(self._model_path), self._threads, self._context_tokens, self._instruction),
                 loading=LoadBounds(LOAD_STILL_S, COMPUTED_MAX_S + reading_s, WAITED_MAX_S + reading_s),
                 stall_timeout_s=self._stall_timeout_s,
             )

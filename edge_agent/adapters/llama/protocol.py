@@ -18,7 +18,6 @@ class Load:
     threads: int
     context_tokens: int
     instruction: str
-    parent_pid: int
 
 
 @dataclass(frozen=True, slots=True)

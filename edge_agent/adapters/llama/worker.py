@@ -1,16 +1,14 @@
 """The child process: `python -m edge_agent.adapters.llama.worker`. Loads one model and serves one parent over pipes.
 
-It dies with its parent: by the kernel's parent-death signal, and by the end of its standard input. Before it looks at
-the model, which a stranger made, it shuts itself in: see `edge_agent.confinement`.
+It dies with its parent: by the signal that `edge_agent.children` asks for, and by the end of its standard input. Before
+it looks at the model, which a stranger made, it shuts itself in: see `edge_agent.confinement`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import queue
-import signal
 import sys
 import threading
 from functools import partial
@@ -32,7 +30,6 @@ from edge_agent.adapters.llama.protocol import (
 )
 from edge_agent.confinement import Room, confine
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OOM_SCORE_ADJUSTMENT = "500"  # of 1000: when memory runs out, this process goes and the agent stays
 NICENESS = 5  # the agent's answers to peers, due within two seconds, come before a token
 MODEL_PARTS_MAX = 1_000  # models have some dozens
@@ -89,7 +86,6 @@ class Outbox:
 
 def main() -> None:
     """Runs until the parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the agent ends us when it is done
     # The protocol gets a descriptor of its own: whatever a library prints must not land in it.
     outbox = Outbox(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
@@ -98,7 +94,6 @@ def main() -> None:
     first = decode_to_child(line) if line else None
     if not isinstance(first, Load):
         _end("the first message must say what to load", status=2)
-    _die_with_parent(first.parent_pid)
     _yield_to_agent()
     memory = OwnMemory()
     open_doors = confine(Room(model_files(Path(first.model_path))))  # before there are threads
@@ -136,13 +131,6 @@ def model_files(path: Path) -> list[Path]:
         path,
         *(path.with_name(f"{stem[:-5]}{number:05}-of-{count}{path.suffix}") for number in range(1, parts + 1)),
     ]
-
-
-def _die_with_parent(parent_pid: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere the end of stdin has to do
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before the signal was set
-        _end("", status=0)
 
 
 def _yield_to_agent() -> None:

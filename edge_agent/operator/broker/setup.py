@@ -15,7 +15,7 @@ from cryptography import x509
 from broker.ejabberd import NodeSettings, new_cookie
 from broker.mosquitto_config import WEB_PORT, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import BrokerFilesError, MosquittoFiles, ServerFiles
-from broker.supervised import BrokerStartError
+from edge_agent.children import ChildStartError
 from edge_agent.core.errors import SettingsError
 from edge_agent.operator.broker.people import broker_folder
 from provisioning.authority import MeshAuthority, utc_now
@@ -48,7 +48,7 @@ def one_line_errors() -> Iterator[None]:
     """What goes wrong with brokers, as an error of one line."""
     try:
         yield
-    except (BrokerFilesError, BrokerStartError, RuntimeError, OSError, ValueError) as error:
+    except (BrokerFilesError, ChildStartError, RuntimeError, OSError, ValueError) as error:
         raise SettingsError(str(error)) from error
 
 

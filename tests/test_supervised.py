@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import supervised
-from broker.child import ChildProcess
-from broker.supervised import BrokerStartError, Supervised
+from edge_agent.children import ChildProcess, ChildStartError, Supervised, supervised
 from tests.support.polling import until
 
 
@@ -194,7 +192,7 @@ async def test_a_start_that_stands_still_fails_with_its_reason(tmp_path: Path, m
     doctor = Doctor()
     doctor.takes_s = float("inf")
     child = Supervised("cook", ["sleep", "1000"], tmp_path / "cook.log", doctor.answers)
-    with pytest.raises(BrokerStartError, match="cook does not answer: it did nothing for 1 s: no word in its log"):
+    with pytest.raises(ChildStartError, match="cook does not answer: it did nothing for 1 s: no word in its log"):
         await child.start()
     assert not child.running
 
@@ -202,17 +200,18 @@ async def test_a_start_that_stands_still_fails_with_its_reason(tmp_path: Path, m
 async def test_one_that_is_about_its_end_may_finish_and_one_that_is_not_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.child.STOP_STILL_S", 1.0)
     saved = tmp_path / "saved"
     saves = "import signal,sys,time\ndef end(*_):\n while time.process_time() < 2: pass\n"
     saves += f" open({str(saved)!r}, 'w'); sys.exit()\n"
     saves += "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\nwhile True: time.sleep(0.01)"
-    child = ChildProcess([sys.executable, "-c", saves], tmp_path / "saves.log")
+    child = ChildProcess([sys.executable, "-c", saves], tmp_path / "saves.log", stop_still_s=1.0)
     await child.start()
     await until(lambda: child.tail() == "up", "it runs")
     await child.stop()
     assert saved.exists()
-    deaf = ChildProcess(["/bin/sh", "-c", "trap '' TERM; echo up; sleep 1000 & wait; wait"], tmp_path / "deaf.log")
+    deaf = ChildProcess(
+        ["/bin/sh", "-c", "trap '' TERM; echo up; sleep 1000 & wait; wait"], tmp_path / "deaf.log", stop_still_s=1.0
+    )
     await deaf.start()
     await until(lambda: deaf.tail() == "up", "it runs")
     await deaf.stop()

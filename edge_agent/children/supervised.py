@@ -12,7 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
-from broker.child import ChildProcess
+from edge_agent.children.process import ChildProcess
 from edge_agent.stillness import StandsStillError, Stillness
 from edge_agent.tasks import Keeper, Told, unheard, unless
 
@@ -33,7 +33,7 @@ PAUSE_MAX_S = 10.0  # longest pause, for one that ends again and again
 STEADY_S = 30.0  # a child that ran this long is not one that ends at once
 
 
-class BrokerStartError(RuntimeError):
+class ChildStartError(RuntimeError):
     """A child did not come up. The message is one line with the last of its own words."""
 
 
@@ -90,7 +90,7 @@ class Supervised:
         """Starts it, and returns when it answers.
 
         Raises:
-            BrokerStartError: it ended, or did not answer in time; nothing is left running.
+            ChildStartError: it ended, or did not answer in time; nothing is left running.
         """
         async with self._lock:
             await self._start()
@@ -110,7 +110,7 @@ class Supervised:
         """Ends it and starts it again: every session is cut.
 
         Raises:
-            BrokerStartError: it did not come back; it is tried again, with pauses.
+            ChildStartError: it did not come back; it is tried again, with pauses.
         """
         async with self._lock:
             await self._child.stop()
@@ -125,7 +125,7 @@ class Supervised:
         try:
             await self._child.start()
         except OSError as error:
-            raise BrokerStartError(f"{self._name} did not start: {error}") from None
+            raise ChildStartError(f"{self._name} did not start: {error}") from None
         stillness = Stillness(lambda: [self.pid, *self._helpers()], START_STILL_S)
         try:
             answered = await unless(self._answered(), stillness.found())
@@ -135,10 +135,12 @@ class Supervised:
         if not (answered and self._child.running):  # it ran, and answered? then another process has the port
             raise await self._failed("ended at once")
 
-    async def _failed(self, how: str) -> BrokerStartError:
-        tail = self._child.tail()
-        await self._child.kill()
-        return BrokerStartError(f"{self._name} {how}: {tail or 'no word in its log'}")
+    async def _failed(self, how: str) -> ChildStartError:
+        await self._child.kill()  # first: then all that it said is heard
+        return ChildStartError(f"{self._name} {how}: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        return self._child.tail() or "no word in its log"
 
     async def _answered(self) -> bool:
         """Asks until it answers; not, if it ended before."""
@@ -171,7 +173,7 @@ class Supervised:
             steady = loop.time() - began > STEADY_S
             _log.warning("%s %s: starting it again", self._name, how)
             if not steady:
-                self._say(f"{self._name} {how} again and again: {self._child.tail() or 'no word in its log'}")
+                self._say(f"{self._name} {how} again and again: {self._last_words()}")
             pause = PAUSE_MIN_S if steady else min(PAUSE_MAX_S, pause * 2)
             await asyncio.sleep(pause)
             try:
@@ -181,7 +183,7 @@ class Supervised:
                     await self._child.kill()
                     await self._start()
                     self.restarts += 1
-            except BrokerStartError as error:  # the next round tries again
+            except ChildStartError as error:  # the next round tries again
                 self._say(f"{error}; it is tried again")
 
     async def _trouble(self, began: float) -> tuple[int, str]:
@@ -195,6 +197,7 @@ class Supervised:
                 continue
             start = self._starts
             if not self._child.running:
+                await self._child.wait()  # until its last words are heard
                 return start, "ended"
             if self._ill and loop.time() - began > STEADY_S:
                 self._say("")
