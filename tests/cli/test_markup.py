@@ -15,7 +15,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from edge_agent.adapters.telemetry.server import ServerIdentity, ServerKind, TelemetryServer
-from edge_agent.adapters.telemetry.setup import Step, StepResult
+from edge_agent.adapters.telemetry.setup_plan import Step, StepResult
 from edge_agent.cli.doctor.view import print_checks
 from edge_agent.cli.main import app
 from edge_agent.cli.telemetry.setup_view import setup_view

@@ -14,7 +14,8 @@ import pytest
 
 from edge_agent.adapters.telemetry.downsampling import DOWNSAMPLED, WINDOW_S, select_into
 from edge_agent.adapters.telemetry.server import TelemetryServer
-from edge_agent.adapters.telemetry.setup import SetupPlan, set_up
+from edge_agent.adapters.telemetry.setup import set_up
+from edge_agent.adapters.telemetry.setup_plan import SetupPlan
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from edge_agent.lab.experiments.live_run import Crowd, LiveLoad

@@ -16,7 +16,8 @@ from edge_agent.adapters.telemetry.downsampling import (
     select_into,
 )
 from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, TelemetryServerError
-from edge_agent.adapters.telemetry.setup import SetupPlan, StepResult, set_up
+from edge_agent.adapters.telemetry.setup import set_up
+from edge_agent.adapters.telemetry.setup_plan import SetupPlan, StepResult
 from edge_agent.core.errors import SettingsError
 from tests.monitoring.conftest import write
 from tests.support.databases import DATABASE, DatabaseServer, running

@@ -10,7 +10,8 @@ import pytest
 
 from edge_agent.adapters.telemetry.downsampling import DOWNSAMPLED, flux_backfill, flux_task
 from edge_agent.adapters.telemetry.server import TelemetryServer, TelemetryServerError
-from edge_agent.adapters.telemetry.setup import SetupPlan, StepResult, set_up
+from edge_agent.adapters.telemetry.setup import set_up
+from edge_agent.adapters.telemetry.setup_plan import SetupPlan, StepResult
 from edge_agent.core.errors import SettingsError
 from tests.monitoring.recorder import TOKEN, Recorder, recording
 from tests.support.databases import DatabaseServer

@@ -17,7 +17,7 @@ from edge_agent.adapters.telemetry.downsampling import (
     select_into,
 )
 from edge_agent.adapters.telemetry.server import TelemetryServer, TelemetryServerError, open_http, unreachable
-from edge_agent.adapters.telemetry.setup import SetupPlan, Step, StepResult, older_points_error
+from edge_agent.adapters.telemetry.setup_plan import SetupPlan, Step, StepResult, older_points_error
 
 if TYPE_CHECKING:
     import httpx

@@ -55,7 +55,8 @@ def setup(
     from dataclasses import replace
 
     from edge_agent.adapters.telemetry.downsampling import MEANS_DAYS, RAW_DAYS
-    from edge_agent.adapters.telemetry.setup import SetupPlan, set_up
+    from edge_agent.adapters.telemetry.setup import set_up
+    from edge_agent.adapters.telemetry.setup_plan import SetupPlan
     from edge_agent.cli.telemetry.setup_view import setup_json, setup_view, statements
     from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
     from edge_agent.cli.terminal import console, print_json

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_agent.adapters.telemetry.server import ServerIdentity, TelemetryServer
-from edge_agent.adapters.telemetry.setup import Step, StepResult
+from edge_agent.adapters.telemetry.setup_plan import Step, StepResult
 
 _COLOURS = {StepResult.CREATED: "green", StepResult.CHANGED: "yellow", StepResult.DONE: "green"}
 
