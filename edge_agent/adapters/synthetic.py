@@ -11,8 +11,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from edge_agent.core.effects import StartInference
-from edge_agent.core.service_time import ServiceTime
 from edge_agent.ports import InferenceResult, ModelCard
+from edge_agent.service_time import ServiceTime
 
 STREAM_CHUNKS_MAX = 1_000  # more would measure the event loop instead of the declared service time
 

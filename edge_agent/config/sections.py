@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.service_time import parse_service
+from edge_agent.service_time import parse_service
 from edge_agent.wire.topics import check_id
 
 _BROKER_URL = re.compile(r"mqtts?://[^\s/@?#]+/?")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edge_agent.core.figures import told
 from edge_agent.core.stability import mean_requests_waiting
 
 _LOAD_WINDOW_S = 60.0  # least time constant of the smoothed load: what people watch need not be quicker
@@ -58,7 +57,7 @@ class ServiceVariation:
 
 @dataclass(frozen=True, slots=True)
 class IntervalFigures:
-    """The load of a device over an interval. Seconds and hertz, as they are told (`core.figures`).
+    """The load of a device over an interval. Seconds and hertz.
 
     `requests_waiting_mean` and `utilisation` (the share of time the engine was busy) are exact over the interval.
     `offered_load` is the work of all items that asked for a place, accepted or not, per second, smoothed over a minute
@@ -157,15 +156,15 @@ class LoadMeter:
         load = self._load / self._load_weight if self._load_weight else 0.0
         scv = self._variation.read()
         figures = IntervalFigures(
-            interval_s=0.0 if math.isinf(interval) else told(interval),
-            requests_waiting_mean=told(self._area_waiting / interval),
-            requests_waiting_predicted=told(min(mean_requests_waiting(load, scv), float(queue_capacity))),
-            arrival_rate_hz=told(self._prompts / interval),
-            service_time_s_mean=told(mean or 0.0),
-            service_time_scv=told(scv),
-            utilisation=told(self._area_running / interval),
-            offered_load=told(load),
-            stability_margin=told(stability_target - load),
+            interval_s=0.0 if math.isinf(interval) else interval,
+            requests_waiting_mean=self._area_waiting / interval,
+            requests_waiting_predicted=min(mean_requests_waiting(load, scv), float(queue_capacity)),
+            arrival_rate_hz=self._prompts / interval,
+            service_time_s_mean=mean or 0.0,
+            service_time_scv=scv,
+            utilisation=self._area_running / interval,
+            offered_load=load,
+            stability_margin=stability_target - load,
         )
         if figures.interval_s > 0:
             self._begin(now)

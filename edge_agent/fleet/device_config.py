@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, TelemetrySection, write_config
-from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.service_time import parse_service
 
 CONFIG_FILE = "agent.toml"
 

@@ -21,7 +21,6 @@ from edge_agent.core.context import RandomStreams
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.health import Part
 from edge_agent.core.policies import make_policies
-from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.mqtt import TlsFiles, parse_home
 from edge_agent.policies_plugins import installed_policies
@@ -31,6 +30,7 @@ from edge_agent.runtime.home import Home, discovery_module
 from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.installation import installation
 from edge_agent.runtime.reports import HealthReports
+from edge_agent.service_time import parse_service
 from edge_agent.tasks import Told
 from edge_agent.tls import TlsFileError, client_context
 from edge_agent.wire import client_ids

@@ -30,6 +30,7 @@ from edge_agent.core.messages import Answer
 from edge_agent.ports import Discovery, Engine, Journal, JournalEffect, ModelCard, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
 from edge_agent.tasks import Keeper
+from edge_agent.wire.figures import as_told
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +167,9 @@ class AgentHost:
                 if effect.aside_s is not None:
                     self._transport.stand_aside(effect.aside_s)
             case fx.PublishStatus():
-                self._transport.publish_status(effect.status)
-                self._telemetry.record_status(effect.status)
+                status = as_told(effect.status)
+                self._transport.publish_status(status)
+                self._telemetry.record_status(status)
             case fx.RecordRequest():
                 self._telemetry.record_request(effect)
             case fx.RecordSession():

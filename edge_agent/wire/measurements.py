@@ -11,8 +11,8 @@ from dataclasses import fields
 from typing import TypeAlias, get_type_hints
 
 from edge_agent.core.effects import RecordRequest, RecordSession
-from edge_agent.core.figures import told
 from edge_agent.core.messages import DeviceStatus
+from edge_agent.wire.figures import told
 from edge_agent.wire.line_protocol import Point
 
 Record: TypeAlias = DeviceStatus | RecordRequest | RecordSession

@@ -5,7 +5,7 @@ import pytest
 from edge_agent.adapters.synthetic import SyntheticEngine
 from edge_agent.core.effects import StartInference
 from edge_agent.core.messages import ChatMessage, Role, Sampling
-from edge_agent.core.service_time import parse_service
+from edge_agent.service_time import parse_service
 
 
 def request(references: tuple[str, ...] = (), stream: bool = False) -> StartInference:

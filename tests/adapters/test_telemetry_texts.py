@@ -20,7 +20,7 @@ from edge_agent.adapters.telemetry import TelemetryServer
 from edge_agent.adapters.telemetry.progress import ShippingFigures
 from edge_agent.adapters.telemetry.shipper import Shipper
 from edge_agent.adapters.telemetry.spool import Spool
-from edge_agent.core.figures import told
+from edge_agent.wire.figures import told
 from edge_agent.wire.line_protocol import encode, tag_text
 from edge_agent.wire.measurements import TAGS, to_point
 from tests.adapters.telemetry_samples import HURRIED, REQUEST, until

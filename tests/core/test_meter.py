@@ -184,10 +184,3 @@ def test_a_slow_device_is_smoothed_over_several_of_its_items() -> None:
         figures = meter.read(5.0 * interval, 1.0, 32)
         if interval > 500:
             assert figures.offered_load == pytest.approx(0.47, abs=0.1)
-
-
-def test_figures_are_told_with_as_many_digits_as_every_store_keeps() -> None:
-    meter = LoadMeter()
-    meter.start(0.0)
-    meter.advance(1.0, 1, 0)
-    assert meter.read(3.0, 1.0, 32).requests_waiting_mean == 0.3333333333

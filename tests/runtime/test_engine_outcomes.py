@@ -16,9 +16,9 @@ from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.events import Event, HealthChanged, InferenceCompleted, InferenceFailed
 from edge_agent.core.health import Part
-from edge_agent.core.service_time import parse_service
 from edge_agent.ports import InferenceResult, ModelCard
 from edge_agent.runtime.engine_health import EngineHealth
+from edge_agent.service_time import parse_service
 from tests.runtime.inferences import INBOX_MAX, driven, request
 from tests.support.polling import until
 

@@ -16,10 +16,10 @@ from edge_agent.adapters.synthetic import SyntheticEngine
 from edge_agent.adapters.telemetry import FileTelemetrySink
 from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
-from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.ports import Engine, TelemetrySink
 from edge_agent.runtime.host import AgentHost
+from edge_agent.service_time import parse_service
 from edge_agent.wire import client_ids
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until

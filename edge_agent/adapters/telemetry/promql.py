@@ -13,7 +13,7 @@ from edge_agent.adapters.telemetry.questions import Parameters, Questions
 from edge_agent.adapters.telemetry.restoring import choose_mesh, restore
 from edge_agent.adapters.telemetry.server import TelemetryServer
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.figures import told
+from edge_agent.wire.figures import told
 from edge_agent.wire.line_protocol import Point
 from edge_agent.wire.measurements import FIELDS, TAGS
 

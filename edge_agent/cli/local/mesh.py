@@ -18,9 +18,9 @@ from edge_agent.cli.terminal import styled
 from edge_agent.cli.watch.watching import watch_client
 from edge_agent.client import MeshClient
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.service_time import parse_service
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
+from edge_agent.service_time import parse_service
 
 GATEWAY_PORT = 8080  # where README and most servers of this kind are
 GATEWAY_NEEDS = ("fastapi", "uvicorn")

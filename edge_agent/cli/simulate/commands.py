@@ -44,10 +44,10 @@ def simulate(
     Exit status 3: a crash, 4: something happened that must not (safety), 5: something that must did not (liveness).
     """
     from edge_agent.cli.simulate.run import simulate_faults, simulate_load
-    from edge_agent.core.service_time import parse_service
     from edge_agent.lab.simulator.load.scenario import Scenario
     from edge_agent.lab.simulator.load.words import parse_burst, parse_capacity
     from edge_agent.lab.simulator.workload import read_arrivals
+    from edge_agent.service_time import parse_service
 
     if faults is not None or seeds is not None or without is not None:
         raise typer.Exit(simulate_faults(faults or "all", seeds or f"{seed}", without, jobs, go_on=go_on, json=json))

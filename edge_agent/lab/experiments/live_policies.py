@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from edge_agent.core.service_time import parse_service
 from edge_agent.core.stability import items_per_prompt
 from edge_agent.lab.analysis.series import DeviceRecords
 from edge_agent.lab.experiments.live_run import LiveLoad, LiveResult, run_live
@@ -15,6 +14,7 @@ from edge_agent.lab.experiments.machine import machine
 from edge_agent.lab.experiments.sections import Progress, Section
 from edge_agent.lab.experiments.simulated import simulate
 from edge_agent.lab.simulator.load.scenario import Scenario
+from edge_agent.service_time import parse_service
 
 DEVICES, SLOW_DEVICES, SLOW_FACTOR, LAYERS, FANOUT = 8, 2, 3.0, 2, 2
 SERVICE_S = 0.1

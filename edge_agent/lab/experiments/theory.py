@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 
 from edge_agent.core import stability
-from edge_agent.core.service_time import Distribution, ServiceTime
 from edge_agent.lab.analysis.figures import Curve, Panel
 from edge_agent.lab.analysis.overload import excess_hz, queue_growth_hz
 from edge_agent.lab.experiments.sections import Progress
 from edge_agent.lab.experiments.simulated import Simulated, simulate_all
 from edge_agent.lab.experiments.stable import prompts_at
 from edge_agent.lab.simulator.load.scenario import EXPONENTIAL_1S, Scenario
+from edge_agent.service_time import Distribution, ServiceTime
 
 LOADS = tuple(at / 10 for at in range(1, 13))
 _CONSTANT_1S = ServiceTime(Distribution.DETERMINISTIC, 1.0)

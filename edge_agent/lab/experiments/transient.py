@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import final
 
 from edge_agent.core.effects import RecordRequest
-from edge_agent.core.service_time import Distribution, ServiceTime
 from edge_agent.lab.experiments.sections import Progress
 from edge_agent.lab.experiments.table import ARRIVAL_RATE_HZ, DEVICES, PROMPTS, ROWS, SERVICE_TIME_S, PaperRow
 from edge_agent.lab.simulator.load.run import LoadRun
 from edge_agent.lab.simulator.load.scenario import Scenario
 from edge_agent.lab.simulator.load.statistics import Estimate, mean
+from edge_agent.service_time import Distribution, ServiceTime
 
 SEEDS = 1_000
 SEEDS_QUICK = 100

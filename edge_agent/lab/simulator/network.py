@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.events import Event
-from edge_agent.core.service_time import ServiceTime
+from edge_agent.service_time import ServiceTime
 
 BROKER_QUEUE_MAX = 256  # messages a broker keeps for one that is away; beyond that it drops in silence, as brokers do
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.service_time import Distribution, ServiceTime
+from edge_agent.service_time import Distribution, ServiceTime
 
 
 class Service(Protocol):

@@ -12,12 +12,12 @@ from edge_agent.core.effects import RecordSession
 from edge_agent.core.load import SMOOTHING_SERVICES, OfferedLoad
 from edge_agent.core.policies import make_policies
 from edge_agent.core.policies.layer_plan import LayerPlan, Load
-from edge_agent.core.service_time import Distribution, ServiceTime
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.stability import items_per_prompt
 from edge_agent.lab.simulator.load.run import LoadRun
 from edge_agent.lab.simulator.load.scenario import Scenario
 from edge_agent.lab.simulator.workload import Burst
+from edge_agent.service_time import Distribution, ServiceTime
 
 BURST_BEGINS, BURST_ENDS, CALM_AGAIN = 400.0, 600.0, 660.0
 """In mean service times; issue: back within 60 of the burst's end."""

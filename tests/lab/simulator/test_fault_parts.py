@@ -27,7 +27,6 @@ from edge_agent.core.messages import (
     Sampling,
 )
 from edge_agent.core.provenance import Contribution, Provenance
-from edge_agent.core.service_time import parse_service
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
 from edge_agent.core.sizes import fit_answer
 from edge_agent.core.states import ItemOutcome, Outcome
@@ -42,6 +41,7 @@ from edge_agent.lab.simulator.faults.transport import Outgoing, Transport
 from edge_agent.lab.simulator.randomness import stream
 from edge_agent.lab.simulator.service import DeclaredService
 from edge_agent.lab.simulator.trace import Trace
+from edge_agent.service_time import parse_service
 from edge_agent.wire.codec import BODY_BYTES_MAX, encode
 
 ROUTE = ev.ReplyRoute("u1")

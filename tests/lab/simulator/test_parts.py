@@ -13,7 +13,6 @@ from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.events import Event, StopRequested
 from edge_agent.core.messages import Sampling
-from edge_agent.core.service_time import parse_service
 from edge_agent.core.stability import end_to_end_latency_s, mean_requests_waiting
 from edge_agent.lab.simulator.faults.journal import DeviceClock
 from edge_agent.lab.simulator.load.latency import LatencyLaw
@@ -25,6 +24,7 @@ from edge_agent.lab.simulator.network import Network, NetworkSettings
 from edge_agent.lab.simulator.randomness import stream
 from edge_agent.lab.simulator.service import DeclaredService, TokenService
 from edge_agent.lab.simulator.workload import Burst, Poisson
+from edge_agent.service_time import parse_service
 
 PLAIN = StartInference("i", (), (), Sampling(), stream=False)
 WITH_TWO = StartInference("i", (), ("a", "b"), Sampling(), stream=False)

@@ -10,12 +10,12 @@ import random
 from dataclasses import dataclass, replace
 from typing import final
 
-from edge_agent.core.service_time import Distribution, ServiceTime
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, RECORD_BYTES
 from edge_agent.lab.simulator.faults.kinds import FaultKind
 from edge_agent.lab.simulator.network import NetworkSettings
 from edge_agent.lab.simulator.randomness import stream
+from edge_agent.service_time import Distribution, ServiceTime
 
 FAULTS_S = 60.0  # how long faults go on: enough for each fault to meet sessions in every stage
 _KIND_CHANCE = 0.5

@@ -9,11 +9,11 @@ from typing import final
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX
 from edge_agent.core.policies import make_policies
-from edge_agent.core.service_time import Distribution, ServiceTime
 from edge_agent.core.settings import UNBOUNDED, AgentSettings
 from edge_agent.core.stability import items_per_prompt, mean_service_time_s
 from edge_agent.lab.simulator.service import DeclaredService, Service
 from edge_agent.lab.simulator.workload import Burst, Recorded, Workload
+from edge_agent.service_time import Distribution, ServiceTime
 
 PROMPTS_MIN = 10_000  # by default: gives 95 % intervals of a few per cent at a moderate load
 PROMPTS_PER_DEVICE = 20

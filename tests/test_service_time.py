@@ -4,7 +4,7 @@ import statistics
 import pytest
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.service_time import Distribution, ServiceTime, parse_service
+from edge_agent.service_time import Distribution, ServiceTime, parse_service
 
 
 @pytest.mark.parametrize(
