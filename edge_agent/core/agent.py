@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_agent.core.context import Context, Counters, RandomStreams
-from edge_agent.core.effects import Effect, PublishPresence, PublishStatus
-from edge_agent.core.ends import TIMER as OWED_TIMER
+from edge_agent.core.effects import Effect, PublishPresence
+from edge_agent.core.ends import Ends
 from edge_agent.core.events import (
     AnswerSent,
     AnswersQueryReceived,
@@ -39,12 +39,10 @@ from edge_agent.core.events import (
     TextGenerated,
 )
 from edge_agent.core.health import Problem
-from edge_agent.core.inference import TIMER as ITEM_TIMER
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.lookup import Lookup
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import (
-    DeviceStatus,
     Presence,
     PresenceState,
     ProposalRequest,
@@ -59,12 +57,12 @@ from edge_agent.core.policies import Policies, make_policies
 from edge_agent.core.queue import InferenceQueue
 from edge_agent.core.reception import Reception
 from edge_agent.core.refusals import Refusals
-from edge_agent.core.requests import TIMER as REQUEST_TIMER
+from edge_agent.core.requests import Requests
+from edge_agent.core.session import Session
 from edge_agent.core.sessions import Sessions
 from edge_agent.core.settings import AgentSettings, DeviceIdentity
-from edge_agent.core.twins import TWIN_TIMER
-
-_STATUS = ("status", "")
+from edge_agent.core.status import StatusReports
+from edge_agent.core.timers import TimerKind
 
 
 class Agent:
@@ -80,7 +78,8 @@ class Agent:
     """
 
     __slots__ = (
-        *("_context", "_handlers", "_membership", "_peer_handlers", "_peers", "_reception", "_server", "_sessions"),
+        *("_context", "_due", "_ends", "_handlers", "_membership", "_peer_handlers", "_peers", "_reception"),
+        *("_requests", "_server", "_sessions", "_status"),
     )
 
     def __init__(
@@ -98,17 +97,21 @@ class Agent:
         self._membership = Membership(
             context, view, self._server, seeds, self._peer_lost, self._peers_found, self._peer_suspected
         )
-        self._sessions = Sessions(context, self._server, self._membership)
+        self._requests = Requests(context, self._membership, self._server.queue.shares.crowds)
+        self._ends = Ends(context)
+        self._sessions = Sessions(context, self._server, self._membership, self._requests, self._ends)
+        self._status = StatusReports(context, self._server, self._sessions, view)
         self._peers = PeerService(context, self._server)
         refusals = Refusals()
-        reception = Reception(context, self._server, self._membership, self._sessions, refusals)
+        lookup = Lookup(context, self._membership, self._sessions, self._ends, refusals)
+        reception = Reception(context, self._server, self._membership, self._sessions, self._ends, refusals)
         self._reception = reception
-        server, requests = self._server, self._sessions.requests
+        server, requests = self._server, self._requests
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             Started: self._started,
             PromptReceived: reception.prompt_received,
             PromptCancelReceived: reception.cancel_received,
-            AnswersQueryReceived: Lookup(context, self._membership, self._sessions, refusals).query_received,
+            AnswersQueryReceived: lookup.query_received,
             PeerMessageReceived: self._peer_message,
             OwnPresenceReceived: self._own_presence,
             PeerDiscovered: lambda event, now: self._membership.discovered(event.device_id, event.home_broker),
@@ -134,6 +137,7 @@ class Agent:
             ViewExchange: self._membership.view_received,
             Presence: self._membership.presence_received,
         }
+        self._due = self._what_is_due()
 
     @property
     def counters(self) -> Counters:
@@ -164,12 +168,12 @@ class Agent:
         """Returns how much of each kind is still to end; all zero when nothing is left to do."""
         return {
             "sessions": len(self._sessions),
-            "requests": len(self._sessions.requests),
+            "requests": len(self._requests),
             "work for others": len(self._peers),
             "places": self._server.queue.places_used,
             "waiting": len(self._server.queue.waiting),
             "running": len(self._server.queue.running),
-            "ends to tell": self._sessions.ends.outstanding,
+            "ends to tell": self._ends.outstanding,
         }
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -196,14 +200,13 @@ class Agent:
         self._server.check_invariants()
         self._peers.check_invariants()
         self._sessions.check_invariants(now)
+        self._requests.check_invariants(self._sessions)
+        self._ends.check_invariants()
         self._membership.view.check_invariants()
 
     def _started(self, event: Started, now: float) -> None:
-        self._server.meter.start(now)
         self._membership.start(event.incarnation, now)
-        interval = self._context.settings.status_interval_s
-        if interval is not None:
-            self._context.timers.set(_STATUS, now + interval)
+        self._status.start(now)
 
     def _own_presence(self, event: OwnPresenceReceived, now: float) -> None:
         self._membership.twins.heard(event.presence, event.retained, now)
@@ -228,8 +231,8 @@ class Agent:
             self._context.broker_bytes_max = event.message_bytes_max
         self._membership.connection_changed(event.connected, now)
         if event.connected:
-            self._sessions.requests.reconnected(now)
-            self._sessions.ends.send_owed()
+            self._requests.reconnected(now)
+            self._ends.send_owed()
 
     def _health_changed(self, event: HealthChanged, now: float) -> None:
         health = self._context.health
@@ -245,77 +248,42 @@ class Agent:
         self._context.stopping = True
         self._context.out.append(PublishPresence(self._membership.presence(PresenceState.STOPPED)))
 
+    def _what_is_due(self) -> dict[TimerKind, Callable[[str, float], None]]:
+        """What is done at a deadline of each kind, given its id and the time."""
+        membership, stages = self._membership, self._sessions.stages
+
+        def of_session(handle: Callable[[Session, float], None]) -> Callable[[str, float], None]:
+            def due(key: str, now: float) -> None:
+                session = self._sessions.find(key)
+                if session is not None:
+                    handle(session, now)
+
+            return due
+
+        return {
+            TimerKind.GOSSIP: lambda _, now: membership.tick(now),
+            TimerKind.STATUS: lambda _, now: self._status.due(now),
+            TimerKind.TWIN: lambda _, now: membership.twins.due(),
+            TimerKind.OWED: lambda _, now: self._ends.send_owed(),
+            TimerKind.REQUEST: self._requests.timer_due,
+            TimerKind.ITEM: self._server.item_due,
+            TimerKind.RESUME: of_session(stages.resume),
+            TimerKind.LAYER: of_session(stages.layers.layer_due),
+            TimerKind.JUDGE: of_session(stages.judging.due),
+            TimerKind.SESSION: of_session(self._sessions.deadline_reached),
+        }
+
     def _deadline_reached(self, event: DeadlineReached, now: float) -> None:
-        requests = self._sessions.requests
         while (key := self._context.timers.pop_due(now)) is not None:
             kind, name = key
-            if kind == REQUEST_TIMER:
-                requests.timer_due(name, now)
-            elif kind == ITEM_TIMER:
-                self._server.item_due(name, now)
-            elif kind == OWED_TIMER[0]:
-                self._sessions.ends.send_owed()
-            elif kind == "gossip":
-                self._membership.tick(now)
-            elif kind == "status":
-                self._report_status(now)
-            elif kind == TWIN_TIMER[0]:
-                self._membership.twins.due()
-            else:
-                self._session_due(kind, name, now)
-
-    def _session_due(self, kind: str, key: str, now: float) -> None:
-        session = self._sessions.find(key)
-        if session is None:
-            return
-        if kind == "layer":
-            self._sessions.layers.layer_due(session, now)
-        elif kind == "session":
-            self._sessions.deadline_reached(session, now)
-        elif kind == "judge":
-            self._sessions.judge_due(session, now)
-        else:
-            self._sessions.resume(session, now)
-
-    def _report_status(self, now: float) -> None:
-        settings, identity, queue = self._context.settings, self._context.identity, self._server.queue
-        if settings.status_interval_s is None:
-            return
-        self._context.timers.set(_STATUS, now + settings.status_interval_s)
-        self._server.advance(now)
-        figures = self._server.meter.read(now, settings.stability_target, settings.queue_capacity)
-        status = DeviceStatus(
-            device_id=identity.device_id,
-            model=identity.model,
-            synthetic=identity.synthetic,
-            requests_waiting=len(queue.waiting),
-            requests_running=len(queue.running),
-            queue_capacity=settings.queue_capacity,
-            sessions_active=len(self._sessions),
-            peers_alive=len(self._membership.view),
-            bad_input=self._context.counters.bad_input,
-            able=self._context.health.able,
-            durable=self._context.health.durable,
-            problems=self._context.health.problems(),
-            interval_s=figures.interval_s,
-            requests_waiting_mean=figures.requests_waiting_mean,
-            requests_waiting_predicted=figures.requests_waiting_predicted,
-            arrival_rate_hz=figures.arrival_rate_hz,
-            service_time_s_mean=figures.service_time_s_mean,
-            service_time_scv=figures.service_time_scv,
-            utilisation=figures.utilisation,
-            offered_load=figures.offered_load,
-            stability_margin=figures.stability_margin,
-            **self._server.meter.totals,
-        )
-        self._context.out.append(PublishStatus(status))
+            self._due[kind](name, now)
 
     def _peer_lost(self, device_id: str, now: float) -> None:
-        self._sessions.requests.peer_lost(device_id, now)
+        self._requests.peer_lost(device_id, now)
         self._peers.origin_lost(device_id, now)
 
     def _peer_suspected(self, device_id: str, now: float) -> None:
-        self._sessions.requests.peer_suspected(device_id, now)
+        self._requests.peer_suspected(device_id, now)
 
     def _peers_found(self, now: float) -> None:
         self._sessions.peers_found(now)

@@ -21,7 +21,7 @@ from edge_agent.core.messages import (
     Prompt,
     Sampling,
 )
-from edge_agent.core.states import ItemOutcome
+from edge_agent.core.states import ItemOutcome, ItemRole
 
 
 @final
@@ -136,7 +136,7 @@ class JournalDelivered:
 class RecordRequest:
     """The `agent_request` measurement: one item of the inference queue has ended."""
 
-    role: str
+    role: ItemRole
     """`proposer` or `aggregator`, and `peer` for a proposal made for another device."""
     outcome: ItemOutcome
     waiting_time_s: float

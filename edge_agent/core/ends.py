@@ -17,8 +17,9 @@ from edge_agent.core.events import ReplyRoute, RestoredAnswer
 from edge_agent.core.kept import End, EndState, Kept
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
 from edge_agent.core.sizes import answer_size
+from edge_agent.core.timers import TimerKind
 
-TIMER = ("owed", "")
+TIMER = (TimerKind.OWED, "")
 SENDING_MAX = 64  # answers on their way to the broker at once: far below what an outbox holds
 RETRY_S = 5.0  # after one was dropped on its way, by a full outbox or a broker that refuses it
 

@@ -7,12 +7,12 @@ from edge_agent.core.effects import CancelInference, RecordRequest, StartInferen
 from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import InferenceCompleted, InferenceFailed, TextGenerated
 from edge_agent.core.health import Part
-from edge_agent.core.load import OfferedLoad
+from edge_agent.core.load import Load, LoadMeter
 from edge_agent.core.messages import BusyReason
-from edge_agent.core.meter import LoadMeter
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.shares import Shortage
 from edge_agent.core.states import ItemOutcome, ItemState
+from edge_agent.core.timers import TimerKind
 
 _NEVER = float("inf")
 _ENDS = {
@@ -23,24 +23,21 @@ _ENDS = {
 }
 
 
-TIMER = "item"
-
-
 class InferenceServer:
-    """First come, first served; `servers` items at once. Each item that came in ends once, and its owner is told."""
+    """First come, first served; `settings.servers` items at once. Each item that came in ends once, and its owner is
+    told."""
 
-    __slots__ = ("_context", "_servers", "_starting", "load", "meter", "queue")
+    __slots__ = ("_context", "_servers", "_starting", "meter", "queue")
 
-    def __init__(self, context: Context, servers: int = 1) -> None:
+    def __init__(self, context: Context) -> None:
         settings = context.settings
         self._context = context
-        self._servers = servers
+        self._servers = settings.servers
         self._starting = False
         self.queue = InferenceQueue(
             settings.queue_capacity, settings.queue_bytes_max, settings.queue_work_max, settings.principal_share
         )
         self.meter = LoadMeter()
-        self.load = OfferedLoad()
 
     def refusal(
         self, holder: str, size_bytes: int, work: int, expires_in_s: float | None, now: float
@@ -80,12 +77,16 @@ class InferenceServer:
         total += (count - long_ones) * (times.expected(False) or 0.0)
         return total / self._servers
 
+    def load_at_prompt(self, now: float) -> Load:
+        """Returns the load that a prompt which comes in now meets."""
+        return self.meter.at_prompt(now, self.expected_wait_s(now))
+
     def submit(self, item: Item, now: float) -> None:
         """Puts an item in line; it starts at once if the engine is free."""
         self.advance(now)
         self.queue.push(item)
         if item.expires_at < _NEVER:
-            self._context.timers.set((TIMER, item.item_id), item.expires_at)
+            self._context.timers.set((TimerKind.ITEM, item.item_id), item.expires_at)
         self._offered(bool(item.references), accepted=True, now=now)
         self._start_waiting(now)
 
@@ -153,10 +154,8 @@ class InferenceServer:
         self.meter.advance(now, len(self.queue.waiting), len(self.queue.running))
 
     def _offered(self, with_references: bool, *, accepted: bool, now: float) -> None:
-        times = self.meter.service_times
-        work_s = times.expected(with_references)
-        self.meter.item_offered(accepted, work_s)
-        self.load.add(now, work_s, times.expected(True))
+        work_s = self.meter.service_times.expected(with_references)
+        self.meter.item_offered(accepted=accepted, work_s=work_s, now=now)
 
     def _end(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         self._leave(item, outcome, result, now)
@@ -189,7 +188,7 @@ class InferenceServer:
 
     def _leave(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         started = item.attempts > 0
-        self._context.timers.clear((TIMER, item.item_id))
+        self._context.timers.clear((TimerKind.ITEM, item.item_id))
         self.queue.end(item, _ENDS[outcome])
         self.meter.totals[outcome] += 1  # an outcome is its own name
         self._context.out.append(
@@ -211,7 +210,7 @@ class InferenceServer:
         if self.queue.waiting and len(self.queue.running) < self._servers:
             raise InvariantError("items wait while the engine is free")
         for item in (*self.queue.waiting.values(), *self.queue.running.values()):
-            if item.expires_at < _NEVER and (TIMER, item.item_id) not in self._context.timers:
+            if item.expires_at < _NEVER and (TimerKind.ITEM, item.item_id) not in self._context.timers:
                 raise InvariantError(f"nothing would end item {item.item_id} at its deadline")
 
 

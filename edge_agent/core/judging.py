@@ -1,27 +1,58 @@
 """What becomes of a layer's responses: which go on, and whether that was enough. Asks the policies, writes down why.
 
-Pure decisions on a session; `sessions` moves it and queues the judge's item.
+Where a judge is asked it is one LLM call at the origin after a layer: which responses are best, and is more work
+needed? (SMoA, arXiv 2411.03284) If it fails, is too late or says something else than asked, all responses stay and the
+layers go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from edge_agent.core.aggregation import cut_references
 from edge_agent.core.context import Context
-from edge_agent.core.messages import Contribution, Decision
-from edge_agent.core.policies.judge import Judge, JudgeStop, judge_chat, judge_sampling, read_verdict
+from edge_agent.core.inference import InferenceServer
+from edge_agent.core.messages import FANOUT_MAX, ChatMessage, Contribution, Decision, Role, Sampling
+from edge_agent.core.policies.judge import Judge, JudgeStop
 from edge_agent.core.queue import Item
 from edge_agent.core.session import Session
+from edge_agent.core.states import SessionState
+from edge_agent.core.timers import TimerKind
+
+JUDGE_INSTRUCTION = """\
+You are a judge. Below are a message and numbered answers to it by several assistants. Reply with a single line: the
+numbers of the best answers, the best first, separated by commas; then the word DONE if the best answer is correct and
+complete, else the word MORE. Do not write anything else.
+How many numbers: {picks}"""
+"""The judge's wording, with `{picks}` for the number of responses to keep."""
+
+JUDGED_CHARACTERS_MAX = 6_000  # of all answers together: about 1,500 tokens, which leaves room in a context of 4,096
+QUESTION_CHARACTERS_MAX = 2_000  # of the user's last message, its end: what is asked mostly stands there
+_SAMPLING = Sampling(max_output_tokens=4 * (FANOUT_MAX + 1), temperature=0.0)  # a line of numbers; no dice
+_NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the judge said: indices of responses, the best first, and whether the best needs no more work."""
+
+    ranking: tuple[int, ...]
+    done: bool
 
 
 class Judging:
-    """Between a joined layer and what comes after it."""
+    """Between a joined layer and what comes after it. `on_judged(session, now)` is called once for each `start`, if
+    the session lives so long."""
 
-    __slots__ = ("_context", "_judge", "_judge_stops")
+    __slots__ = ("_context", "_judge", "_judge_stops", "_on_judged", "_server")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, server: InferenceServer, on_judged: Callable[[Session, float], None]) -> None:
         policies = context.policies
         self._context = context
+        self._server = server
+        self._on_judged = on_judged
         self._judge = policies.response_selection if isinstance(policies.response_selection, Judge) else None
         self._judge_stops = isinstance(policies.early_stop, JudgeStop)
 
@@ -51,16 +82,38 @@ class Judging:
         picks = self._judge is not None and responses > self._judge.picks
         return picks or (self._judge_stops and layer < session.layer_count)
 
-    def prepare(self, session: Session, item: Item, now: float) -> None:
-        """Makes `item` the judge's: its own chat, and its share of the time left."""
+    def start(self, session: Session, item: Item, now: float) -> None:
+        """Has the last layer judged: `item` gets a chat of its own, and its share of the time left."""
+        session.move(SessionState.JUDGING)
         texts = [text for text, _ in session.responses]
         item.messages = judge_chat(session.prompt.messages[-1].content, texts, self._judge.picks if self._judge else 1)
         item.references = ()
-        item.sampling = judge_sampling()
+        item.sampling = _SAMPLING
         stages_left = session.layer_count - len(session.layers) + 2  # the judge, the layers left, the aggregation
         item.expires_at = now + (session.deadline - now) / stages_left
+        if item.expires_at < _NEVER:
+            self._context.timers.set((TimerKind.JUDGE, session.key), item.expires_at)
+        session.item_id = item.item_id
+        self._server.submit(item, now)
 
-    def decide(self, session: Session, said: str | None, reason: str, work: Contribution | None) -> None:
+    def due(self, session: Session, now: float) -> None:
+        """The judge's share of the time is used up: goes on without a verdict."""
+        if session.state is SessionState.JUDGING and session.item_id is not None:
+            item_id, session.item_id = session.item_id, None
+            self._server.cancel(item_id, now)
+            self._judged(session, None, "too late", None, now)
+
+    def ended(self, session: Session, said: str | None, reason: str, work: Contribution, now: float) -> None:
+        """The judge's item has ended: it said something, or nothing for `reason`."""
+        session.item_id = None
+        self._judged(session, said, reason, work, now)
+
+    def _judged(self, session: Session, said: str | None, reason: str, work: Contribution | None, now: float) -> None:
+        self._context.timers.clear((TimerKind.JUDGE, session.key))
+        self._decide(session, said, reason, work)
+        self._on_judged(session, now)
+
+    def _decide(self, session: Session, said: str | None, reason: str, work: Contribution | None) -> None:
         """Acts on what the judge said; `None`, for `reason`, or anything unreadable leaves all responses in."""
         session.judged = len(session.layers)
         responses = session.responses
@@ -84,3 +137,32 @@ class Judging:
     ) -> None:
         devices = tuple(session.responses[index][1].device_id for index in chosen)
         session.decisions.append(Decision(len(session.layers), kind, devices, session.stops, detail, work))
+
+
+def judge_chat(
+    question: str, texts: Sequence[str], picks: int, instruction: str = JUDGE_INSTRUCTION
+) -> tuple[ChatMessage, ...]:
+    """Returns the chat for the judge's inference; one message, since every chat template takes that."""
+    shortened = cut_references([text.strip() for text in texts], JUDGED_CHARACTERS_MAX, len).texts
+    listed = "\n\n".join(f"{number}. {text}" for number, text in enumerate(shortened, start=1))
+    asked = instruction.format(picks=min(picks, len(texts)))
+    message = f"{asked}\n\nMessage:\n{question[-QUESTION_CHARACTERS_MAX:].strip()}\n\nAnswers:\n{listed}"
+    return (ChatMessage(Role.USER, message),)
+
+
+def read_verdict(text: str, count: int) -> Verdict | None:
+    """Reads the judge's first line of text; `None` if it is not what was asked for.
+
+    Strict: a number that stands for no response, or a word beside DONE and MORE, makes the whole line worthless. A
+    model that chats about "answer 2 because of 3 reasons" must not choose answer 3.
+    """
+    line = next((line for line in text.casefold().splitlines() if line.strip()), "")
+    parts = re.findall(r"\d+|[^\W\d_]+", line)
+    words = [part for part in parts if not part.isdigit()]
+    numbers = [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) <= 3]
+    if len(words) + len(numbers) != len(parts) or not set(words) <= {"done", "more"} or len(words) > 1:
+        return None
+    if not numbers or not all(1 <= number <= count for number in numbers):
+        return None
+    ranking = tuple(dict.fromkeys(number - 1 for number in numbers))
+    return Verdict(ranking, words == ["done"])

@@ -15,6 +15,7 @@ from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
 from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
 from edge_agent.core.states import SessionState
+from edge_agent.core.timers import TimerKind
 
 _NEVER = float("inf")
 
@@ -49,7 +50,7 @@ class LayerRunner:
         )
         session.round = layer
         if deadline < _NEVER:
-            self._context.timers.set(("layer", session.key), deadline)
+            self._context.timers.set((TimerKind.LAYER, session.key), deadline)
         for entry in self._membership.choose(session.fanout, layer.asked):
             self._requests.ask(session, layer, entry, now)
         reason = "no_peer_known" if len(self._membership.view) < session.fanout else "no_peer_chosen"
@@ -113,7 +114,7 @@ class LayerRunner:
 
     def _close(self, session: Session, layer: LayerRound, reason: str, now: float) -> None:
         """Nothing more is waited for: the rest is cancelled, so that nobody works for nothing."""
-        self._context.timers.clear(("layer", session.key))
+        self._context.timers.clear((TimerKind.LAYER, session.key))
         for request in list(layer.requests.values()):
             self._requests.cancel(request, now)
             session.missing.append(Missing(layer.number, request.device_id, reason))

@@ -1,12 +1,58 @@
-"""How much work this device is asked for, on the time scale of its own inferences."""
+"""How much work this device is asked for and does: measured in one place, read in two ways.
+
+At any moment, on the time scale of its own inferences, for the layer plan (`Load`); and over an interval, in the terms
+of theory, for people and databases (`IntervalFigures`).
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+from edge_agent.core.served import ServiceTimes, ServiceVariation
+from edge_agent.core.stability import mean_requests_waiting
 
 SMOOTHING_SERVICES = 10.0
 """Mean service times over which the load is smoothed: more than the items of one prompt, less than a prompt takes under
 load. With 20 a burst of ten times the load was met too late and queues of 32 places overflowed (docs/POLICIES.md)."""
+_WINDOW_MIN_S = 60.0  # over which figures for people are smoothed at least: what is watched need not be quicker
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """This device's load when a prompt comes in, in units of its mean service time: the same for fast and slow models.
+
+    offered: items asking this device for a place in a mean service time, accepted or not, smoothed
+        (`OfferedLoad`); above 1 no queue can bear it for long.
+    backlog: mean service times until an item that came now would start.
+    elapsed: mean service times since the prompt before; infinite at the first.
+    """
+
+    offered: float = 0.0
+    backlog: float = 0.0
+    elapsed: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalFigures:
+    """The load of a device over an interval. Seconds and hertz.
+
+    `requests_waiting_mean` and `utilisation` (the share of time the engine was busy) are exact over the interval.
+    `offered_load` is the work of all items that asked for a place, accepted or not, per second, smoothed over a minute
+    or ten mean service times, whichever is longer: unlike the busy share it goes on rising when the queue is full.
+    `stability_margin` is the target less this load. `requests_waiting_predicted` is what theory says of it: M/G/1 with
+    the measured squared variation, never more than the queue's capacity, which is where an unstable one ends.
+    """
+
+    interval_s: float
+    requests_waiting_mean: float
+    requests_waiting_predicted: float
+    arrival_rate_hz: float
+    service_time_s_mean: float
+    service_time_scv: float
+    utilisation: float
+    offered_load: float
+    stability_margin: float
 
 
 class OfferedLoad:
@@ -40,3 +86,102 @@ class OfferedLoad:
         if now > self._at:
             self._work_s *= math.exp((self._at - now) / (SMOOTHING_SERVICES * service_time_s))
             self._at = now
+
+
+class LoadMeter:
+    """Counts and integrates over an interval; `read` ends it and begins the next. `at_prompt` may come at any time.
+
+    The caller calls `advance(now, ...)` before every change of the number waiting or running.
+    """
+
+    __slots__ = (
+        *("_area_running", "_area_waiting", "_begun_at", "_last_at", "_load", "_load_weight", "_offered"),
+        *("_offered_work_s", "_planned_at", "_prompts", "_service_count", "_service_sum", "_variation"),
+        *("service_times", "totals"),
+    )
+
+    def __init__(self) -> None:
+        self.service_times = ServiceTimes()
+        self._variation = ServiceVariation()
+        self._offered = OfferedLoad()
+        self._planned_at = -math.inf
+        self.totals = {"accepted": 0, "completed": 0, "rejected": 0, "expired": 0, "cancelled": 0, "failed": 0}
+        self._load = 0.0
+        self._load_weight = 0.0
+        self._begin(0.0)
+
+    def _begin(self, now: float) -> None:
+        self._begun_at = self._last_at = now
+        self._area_waiting = self._area_running = 0.0
+        self._prompts = self._service_count = 0
+        self._offered_work_s = self._service_sum = 0.0
+
+    def start(self, now: float) -> None:
+        """Begins the first interval."""
+        self._begin(now)
+
+    def advance(self, now: float, waiting: int, running: int) -> None:
+        """Integrates up to `now` with the numbers that held until now."""
+        elapsed = now - self._last_at
+        if elapsed > 0:
+            self._area_waiting += waiting * elapsed
+            self._area_running += running * elapsed
+            self._last_at = now
+
+    def item_offered(self, *, accepted: bool, work_s: float | None, now: float) -> None:
+        """An item asked for a place; `work_s` is its expected service time, `None` before any is known."""
+        self._offered.add(now, work_s, self.service_times.expected(True))
+        self._offered_work_s += work_s or 0.0
+        self.totals["accepted" if accepted else "rejected"] += 1
+
+    def prompt_offered(self) -> None:
+        """A user's prompt arrived (accepted or not): this is what λ counts."""
+        self._prompts += 1
+
+    def item_served(self, with_references: bool, service_time_s: float) -> None:
+        """An inference completed."""
+        self.service_times.add(with_references, service_time_s)
+        self._variation.add(service_time_s)
+        self._service_sum += service_time_s
+        self._service_count += 1
+
+    def at_prompt(self, now: float, wait_s: float | None) -> Load:
+        """Returns the load as a layer plan sees it when a prompt comes in; nothing is known before the first inference.
+
+        wait_s: seconds until an item that came now would start.
+        """
+        elapsed_s, self._planned_at = now - self._planned_at, now
+        service_time_s = self.service_times.expected(True)
+        if not service_time_s:
+            return Load()
+        offered = self._offered.read(now, service_time_s)
+        return Load(offered, (wait_s or 0.0) / service_time_s, elapsed_s / service_time_s)
+
+    def read(self, now: float, stability_target: float, queue_capacity: int) -> IntervalFigures:
+        """Returns the figures of the interval that ends now, and begins the next."""
+        interval = now - self._begun_at
+        mean = self.service_times.expected(False)
+        if self._service_count:
+            mean = self._service_sum / self._service_count
+        if interval > 0:
+            gain = -math.expm1(-interval / max(_WINDOW_MIN_S, SMOOTHING_SERVICES * (mean or 0.0)))
+            self._load += gain * (self._offered_work_s / interval - self._load)
+            self._load_weight += gain * (1.0 - self._load_weight)
+        else:
+            interval = math.inf  # nothing can be said of no time: every rate is zero
+        load = self._load / self._load_weight if self._load_weight else 0.0
+        scv = self._variation.read()
+        figures = IntervalFigures(
+            interval_s=0.0 if math.isinf(interval) else interval,
+            requests_waiting_mean=self._area_waiting / interval,
+            requests_waiting_predicted=min(mean_requests_waiting(load, scv), float(queue_capacity)),
+            arrival_rate_hz=self._prompts / interval,
+            service_time_s_mean=mean or 0.0,
+            service_time_scv=scv,
+            utilisation=self._area_running / interval,
+            offered_load=load,
+            stability_margin=stability_target - load,
+        )
+        if figures.interval_s > 0:
+            self._begin(now)
+        return figures

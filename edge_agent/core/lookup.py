@@ -13,6 +13,7 @@ from heapq import merge
 from edge_agent.core.context import Context
 from edge_agent.core.cursor import Cursor, Place, read_cursor
 from edge_agent.core.effects import SendToUser
+from edge_agent.core.ends import Ends
 from edge_agent.core.events import AnswersQueryReceived, ReplyRoute
 from edge_agent.core.kept import End
 from edge_agent.core.membership import Membership
@@ -61,24 +62,27 @@ class Lookup:
     """Answers queries. A list costs a look at as many of the asking user's newest ends as are on its page, one prompt
     a look at those of its id."""
 
-    __slots__ = ("_context", "_membership", "_refusals", "_sessions")
+    __slots__ = ("_context", "_ends", "_membership", "_refusals", "_sessions")
 
-    def __init__(self, context: Context, membership: Membership, sessions: Sessions, refusals: Refusals) -> None:
+    def __init__(
+        self, context: Context, membership: Membership, sessions: Sessions, ends: Ends, refusals: Refusals
+    ) -> None:
         self._context = context
         self._membership = membership
         self._sessions = sessions
+        self._ends = ends
         self._refusals = refusals
 
     def query_received(self, event: AnswersQueryReceived, now: float) -> None:
         """Sends one page, or a refusal where the place to go on from means nothing here."""
         query, reply = event.query, event.reply
-        self._sessions.ends.forget_old(now)
+        self._ends.forget_old(now)
         page = self._one(query, reply, now) if query.prompt_id else self._page(query, reply, now)
         self._context.out.append(SendToUser(reply, page))
 
     def _one(self, query: AnswersQuery, reply: ReplyRoute, now: float) -> AnswersPage:
         """The prompt that was asked for: the asking client's own before another client's of the same id."""
-        whole_s = self._sessions.ends.whole_s(reply.holder, now, of_crowd=reply.principal == ANYBODY)
+        whole_s = self._ends.whole_s(reply.holder, now, of_crowd=reply.principal == ANYBODY)
         found = [
             prompt
             for prompt in self._of_id(reply.principal, query.prompt_id, now)
@@ -116,7 +120,7 @@ class Lookup:
                 break
             lines.append(line)
             last = Cursor(cursor.began, prompt.place)
-        whole_s = self._sessions.ends.whole_s(reply.holder, now)
+        whole_s = self._ends.whole_s(reply.holder, now)
         return replace(self._make(query, tuple(lines), whole_s), next=following)
 
     def _make(self, query: AnswersQuery, lines: tuple[AnswerSummary, ...], whole_s: float) -> AnswersPage:
@@ -137,7 +141,7 @@ class Lookup:
         for session in self._sessions.of(principal):
             if session.prompt.prompt_id == prompt_id:
                 yield _running(session)
-        for end in self._sessions.ends.of_id(principal, prompt_id, now):
+        for end in self._ends.of_id(principal, prompt_id, now):
             yield _ended(end, now)
         for refused in self._refusals.of(principal):
             if refused.refusal.prompt_id == prompt_id:
@@ -150,7 +154,7 @@ class Lookup:
             ran = [prompt for prompt in self._ran(holder, began, now) if behind is None or prompt.place < behind]
             yield from sorted(ran, key=_place, reverse=True)
         start = (began,) if behind is None or behind[0] else behind[1:]
-        ends = (_ended(end, began) for end in self._sessions.ends.newest(holder, now, start))
+        ends = (_ended(end, began) for end in self._ends.newest(holder, now, start))
         refused = [_refused(one, began) for one in self._refusals_of(holder) if (one.at, *_whose(one)) < start]
         yield from merge(ends, sorted(refused, key=_place, reverse=True), key=_place, reverse=True)
 
@@ -159,7 +163,7 @@ class Lookup:
         for session in self._sessions.of(holder.partition("/")[0]):
             if session.reply.holder == holder and session.accepted_at <= began:
                 yield _running(session)
-        for end in self._sessions.ends.newest(holder, now):
+        for end in self._ends.newest(holder, now):
             if end.ended_at < began:
                 break
             if end.accepted_at <= began:

@@ -15,9 +15,10 @@ from edge_agent.core.inference import InferenceServer
 from edge_agent.core.messages import PeerEntry, Presence, PresenceState, ViewExchange
 from edge_agent.core.peers import PeerView
 from edge_agent.core.policies.peer_selection import sample_distinct
+from edge_agent.core.timers import TimerKind
 from edge_agent.core.twins import Twins
 
-_GOSSIP = ("gossip", "")
+_GOSSIP = (TimerKind.GOSSIP, "")
 _SEED_EVERY = 10  # gossips between two with a seed: halves of a mesh that buried each other meet again there
 _DISCOVERED_MAX = 64  # devices seen in the local network that are kept as seeds; anybody there can make up more
 

@@ -298,7 +298,7 @@ class Presence:
 class DeviceStatus:
     """The live queue and load figures of a device, to the digit the numbers that telemetry records for the interval.
 
-    What each means is said at `core.meter.IntervalFigures`.
+    What each means is said at `core.load.IntervalFigures`.
     """
 
     device_id: str

@@ -24,7 +24,7 @@ from edge_agent.core.messages import (
 from edge_agent.core.queue import Item
 from edge_agent.core.shares import device_holder
 from edge_agent.core.sizes import size_of
-from edge_agent.core.states import ItemOutcome
+from edge_agent.core.states import ItemOutcome, ItemRole
 from edge_agent.core.work import contribution_of
 
 _NEVER = float("inf")
@@ -152,7 +152,7 @@ class PeerService:
                 messages=request.messages,
                 references=request.references,
                 sampling=request.sampling,
-                role="peer",
+                role=ItemRole.PEER,
                 size_bytes=size,
                 enqueued_at=now,
                 expires_at=_NEVER if request.expires_in_s is None else now + request.expires_in_s,

@@ -17,7 +17,7 @@ from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import InferenceCompleted
 from edge_agent.core.messages import ChatMessage, Sampling
 from edge_agent.core.shares import Shares, Shortage
-from edge_agent.core.states import ITEM_TRANSITIONS, ItemOutcome, ItemState, advance
+from edge_agent.core.states import ITEM_TRANSITIONS, ItemOutcome, ItemRole, ItemState, advance
 
 
 class ItemOwner(Protocol):
@@ -47,7 +47,7 @@ class Item:
     messages: tuple[ChatMessage, ...]
     references: tuple[str, ...]
     sampling: Sampling
-    role: str
+    role: ItemRole
     size_bytes: int
     enqueued_at: float
     expires_at: float
@@ -110,7 +110,7 @@ class InferenceQueue:
         """Puts an item at the end. The caller has asked `shortage` (of other devices' items) or holds a reservation."""
         if item.item_id in self.waiting or item.item_id in self.running:
             raise InvariantError(f"item {item.item_id} is in the queue already")
-        if item.role == "peer":
+        if item.role is ItemRole.PEER:
             self.shares.take(item.holder, item.size_bytes, item.sampling.max_output_tokens)
         elif item.owner_key not in self._reserved:
             raise InvariantError(f"session {item.owner_key} has no place")
@@ -163,7 +163,7 @@ class InferenceQueue:
         item.state = advance(ITEM_TRANSITIONS, item.state, state)
         if self.running.pop(item.item_id, None) is None and self.waiting.pop(item.item_id, None) is not None:
             self.waiting_with_references -= bool(item.references)
-        if item.role == "peer":
+        if item.role is ItemRole.PEER:
             self.shares.give_back(item.holder, item.size_bytes, item.sampling.max_output_tokens)
 
     def check_invariants(self) -> None:
@@ -171,13 +171,13 @@ class InferenceQueue:
         if contradiction := self.shares.contradiction():
             raise InvariantError(contradiction)
         items = [*self.waiting.values(), *self.running.values()]
-        held = Counter(item.holder for item in items if item.role == "peer")
+        held = Counter(item.holder for item in items if item.role is ItemRole.PEER)
         held.update(holder for holder, _, _ in self._reserved.values())
         if held.total() != self.places_used or any(self.shares.holds(holder) != held[holder] for holder in held):
             raise InvariantError("the places that are taken are not those of sessions and items")
         if self.places_used > max(self.shares.places, len(self._reserved)):
             raise InvariantError("more places are used than there are")
-        owners = [item.owner_key for item in items if item.role != "peer"]
+        owners = [item.owner_key for item in items if item.role is not ItemRole.PEER]
         if len(owners) != len(set(owners)) or any(key not in self._reserved for key in owners):
             raise InvariantError("a session has more than one item, or no place for it")
         if sum(bool(item.references) for item in self.waiting.values()) != self.waiting_with_references:

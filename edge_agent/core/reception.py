@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edge_agent.core.context import Context
 from edge_agent.core.effects import SendToUser
+from edge_agent.core.ends import Ends
 from edge_agent.core.events import (
     AnswerSent,
     BadInputReceived,
@@ -28,6 +29,7 @@ from edge_agent.core.sessions import Sessions
 from edge_agent.core.shares import Shortage
 from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size, size_of
 from edge_agent.core.states import Outcome
+from edge_agent.core.timers import TimerKind
 
 _NEVER = float("inf")
 _SHORT_OF = {
@@ -40,7 +42,7 @@ _UNABLE_RETRY_S = 10.0  # a model that is loaded again takes seconds
 class Reception:
     """The user's side of a session's beginning."""
 
-    __slots__ = ("_context", "_membership", "_refusals", "_server", "_sessions")
+    __slots__ = ("_context", "_ends", "_membership", "_refusals", "_server", "_sessions")
 
     def __init__(
         self,
@@ -48,18 +50,20 @@ class Reception:
         server: InferenceServer,
         membership: Membership,
         sessions: Sessions,
+        ends: Ends,
         refusals: Refusals,
     ) -> None:
         self._context = context
         self._server = server
         self._membership = membership
         self._sessions = sessions
+        self._ends = ends
         self._refusals = refusals
 
     def prompt_received(self, event: PromptReceived, now: float) -> None:
         """Takes a prompt, or refuses it in words. A repeat gets its receipt again, or its answer if that is there."""
         key = _session_key(event.prompt.prompt_id, event.reply)
-        if self._sessions.ends.repeat(key, event.reply, now):
+        if self._ends.repeat(key, event.reply, now):
             self._context.counters.prompts_repeated += 1
             return
         active = self._sessions.find(key)
@@ -83,13 +87,13 @@ class Reception:
             self._sessions.journal(session, now)
         else:
             self._send_receipt(session.reply, session.prompt.prompt_id, False, now)
-        self._sessions.next_stage(session, now)
+        self._sessions.stages.begin_next(session, now)
 
     def record_written(self, event: RecordWritten, now: float) -> None:
         """The journal has done what it can with a prompt or an end: now its user may be told."""
         key = _session_key(event.prompt_id, event.reply)
         if event.record is JournalRecord.ANSWER:
-            self._sessions.ends.written(key, kept=not event.error)
+            self._ends.written(key, kept=not event.error)
             return
         session, durable = self._sessions.find(key), not event.error
         if session is not None:
@@ -97,12 +101,12 @@ class Reception:
             if not session.receipted:
                 self._send_receipt(session.reply, event.prompt_id, durable, now)
                 self._context.out += session.released()
-        elif self._sessions.ends.is_known(key):  # a quick one: its end is written next
+        elif self._ends.is_known(key):  # a quick one: its end is written next
             self._send_receipt(event.reply, event.prompt_id, durable, now)
 
     def answer_sent(self, event: AnswerSent, now: float) -> None:
         """An answer has reached the broker, or was dropped on its way."""
-        self._sessions.ends.sent(_session_key(event.prompt_id, event.reply), event.delivered, now)
+        self._ends.sent(_session_key(event.prompt_id, event.reply), event.delivered, now)
 
     def cancel_received(self, event: PromptCancelReceived, now: float) -> None:
         """Ends a session that its user no longer wants; a finished one's answer is sent again."""
@@ -111,7 +115,7 @@ class Reception:
         if session is not None:
             self._sessions.end(session, Outcome.CANCELLED, "", "cancelled by the user", now)
             return
-        if not self._sessions.ends.repeat(key, event.reply, now):
+        if not self._ends.repeat(key, event.reply, now):
             self._refuse(event.reply, event.prompt_id, RefusalReason.INVALID, "no prompt of that id is known here")
 
     def bad_input_received(self, event: BadInputReceived) -> None:
@@ -126,7 +130,7 @@ class Reception:
         Of a prompt that was taken it was a repeat, and a refusal would be taken for the end of that.
         """
         key = _session_key(prompt_id, reply)
-        if self._sessions.find(key) is not None or self._sessions.ends.holds(key):
+        if self._sessions.find(key) is not None or self._ends.holds(key):
             return
         settings = self._context.settings
         said = f"more than {settings.message_rate_hz:g} messages a second: not read"
@@ -137,9 +141,9 @@ class Reception:
         """Takes up what the journal kept: unfinished sessions from their last joined layer, and finished answers."""
         for kept in sorted(event.answers, key=lambda kept: -kept.age_s):  # the oldest first: it would go first
             key = _session_key(kept.answer.prompt_id, kept.reply)
-            self._sessions.ends.restore(key, kept, now)
-        self._sessions.ends.restored(now)
-        self._sessions.ends.send_owed()
+            self._ends.restore(key, kept, now)
+        self._ends.restored(now)
+        self._ends.send_owed()
         for restored in event.sessions:
             self._restore(restored, now)
 
@@ -174,7 +178,7 @@ class Reception:
 
     def _restore(self, restored: RestoredSession, now: float) -> None:
         key = _session_key(restored.prompt.prompt_id, restored.reply)
-        if self._sessions.find(key) is not None or self._sessions.ends.is_known(key):
+        if self._sessions.find(key) is not None or self._ends.is_known(key):
             return  # a disk that could not be read at the start: meanwhile the prompt was asked again
         session = self._sessions.open(key, restored.prompt, restored.reply, now, restored)
         if isinstance(session, Shortage):
@@ -185,7 +189,7 @@ class Reception:
             session.join(layer.responses)
             session.missing += layer.missing
             session.substitutes += layer.substitutes
-            self._sessions.choose_references(session)
+            self._sessions.stages.judging.choose(session)
         if restored.restarts > self._context.settings.session_restarts_max:
             self._sessions.given_up(session, f"given up after {restored.restarts} restarts", now)
             return
@@ -193,9 +197,9 @@ class Reception:
             self._sessions.deadline_reached(session, now)
             return
         # its peers are found again within moments; without them every layer would be this device's alone
-        self._context.timers.set(("resume", key), now + self._context.settings.resume_grace_s)
+        self._context.timers.set((TimerKind.RESUME, key), now + self._context.settings.resume_grace_s)
         if len(self._membership.view) >= session.fanout:
-            self._sessions.resume(session, now)
+            self._sessions.stages.resume(session, now)
 
     def _send_receipt(self, reply: ReplyRoute, prompt_id: str, durable: bool, now: float) -> None:
         wait_s = self._server.expected_wait_s(now, reply.holder)

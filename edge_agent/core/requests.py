@@ -27,8 +27,8 @@ from edge_agent.core.receipt_times import ReceiptTimes
 from edge_agent.core.session import LayerRound, PeerRequest, Session, time_left
 from edge_agent.core.sizes import fit_references
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
+from edge_agent.core.timers import TimerKind
 
-TIMER = "request"
 _NEVER = float("inf")
 _PROBE_STRETCH_MAX = 20  # probe intervals: a peer's word on its wait must not put off the question for ever
 
@@ -87,7 +87,7 @@ class Requests:
             return
         request.state = advance(REQUEST_TRANSITIONS, request.state, RequestState.QUEUED)
         request.sends = 0
-        timer, probe_s = (TIMER, request.request_id), self._context.settings.probe_interval_s
+        timer, probe_s = (TimerKind.REQUEST, request.request_id), self._context.settings.probe_interval_s
         if probe_s < _NEVER:
             wait = max(probe_s, min(2 * (receipt.expected_wait_s or 0.0), _PROBE_STRETCH_MAX * probe_s))
             self._context.timers.set(timer, now + wait)
@@ -170,7 +170,7 @@ class Requests:
             raise InvariantError("requests and layers disagree on what is outstanding")
         if self._context.connected and self._context.settings.probe_interval_s < _NEVER:
             for request_id in self._open:
-                if (TIMER, request_id) not in self._context.timers:
+                if (TimerKind.REQUEST, request_id) not in self._context.timers:
                     raise InvariantError(f"nothing would ever end request {request_id}")
 
     def _send(self, request: PeerRequest, now: float) -> None:
@@ -192,7 +192,7 @@ class Requests:
             yields=self._yields(session),
         )
         context.out.append(SendToDevice(request.device_id, request.home_broker, message, expires_in_s))
-        context.timers.set((TIMER, request.request_id), now + self._receipt_times.timeout_s)
+        context.timers.set((TimerKind.REQUEST, request.request_id), now + self._receipt_times.timeout_s)
 
     def _yields(self, session: Session) -> bool:
         return self._crowds(session.reply.holder)
@@ -220,7 +220,7 @@ class Requests:
         request.state = advance(REQUEST_TRANSITIONS, request.state, state)
         del self._open[request.request_id]
         del request.layer.requests[request.request_id]
-        self._context.timers.clear((TIMER, request.request_id))
+        self._context.timers.clear((TimerKind.REQUEST, request.request_id))
 
     def _tell_cancelled(self, request: PeerRequest) -> None:
         request.session.messages_sent += 1

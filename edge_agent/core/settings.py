@@ -94,6 +94,12 @@ class AgentSettings:
     status_interval_s: float | None = 5.0  # None: no status (simulations that count for themselves)
     stability_target: float = 1.0  # utilisation at which the margin is zero
 
+    @property
+    def servers(self) -> int:
+        """How many items the engine works on at once: one, as `runtime.engine_driver` has engines do and as all that
+        theory says here is of one server. Nothing to turn: two would need another driver, and other formulas."""
+        return 1
+
     def __post_init__(self) -> None:
         positive = (
             "message_rate_hz message_burst"

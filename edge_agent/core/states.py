@@ -49,6 +49,15 @@ class ItemOutcome(StrEnum):
     FAILED = "failed"
 
 
+class ItemRole(StrEnum):
+    """What an inference is for: a stage of this device's own session, or a proposal for another's."""
+
+    PROPOSER = "proposer"
+    JUDGE = "judge"
+    AGGREGATOR = "aggregator"
+    PEER = "peer"
+
+
 class SessionState(StrEnum):
     """Where a session stands."""
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
-TimerKey: TypeAlias = tuple[str, str]
-"""What a deadline is for: (kind, id), such as ("request", request id)."""
+
+class TimerKind(StrEnum):
+    """What is done when a deadline comes, and by whom: `Agent` has the list."""
+
+    GOSSIP = "gossip"
+    STATUS = "status"
+    TWIN = "twin"
+    OWED = "owed"
+    """An end that was dropped on its way is sent again."""
+    REQUEST = "request"
+    """No receipt came, or it is time to ask after a queued request."""
+    ITEM = "item"
+    RESUME = "resume"
+    """A restored session has waited long enough for its peers."""
+    LAYER = "layer"
+    JUDGE = "judge"
+    SESSION = "session"
+
+
+TimerKey: TypeAlias = tuple[TimerKind, str]
+"""What a deadline is for: its kind, and the id of what it ends; "" where there is one of the kind."""
 
 _STALE_MAX = 64  # replaced and cleared deadlines left in the heap before it is built anew
 

@@ -18,8 +18,9 @@ from edge_agent.core.context import Context
 from edge_agent.core.effects import PublishPresence, TwinFound
 from edge_agent.core.health import Part
 from edge_agent.core.messages import Presence, PresenceState
+from edge_agent.core.timers import TimerKind
 
-TWIN_TIMER = ("twin", "")
+_TIMER = (TimerKind.TWIN, "")
 _SURE = 2  # findings: one said live, or two that the broker kept
 _FORGOTTEN_S = 900.0  # without a further finding it is over
 _ASIDE_MIN_S = 60.0
@@ -60,7 +61,7 @@ class Twins:
         self._findings += 1 if retained else _SURE
         if self._findings < _SURE:
             return
-        self._context.timers.set(TWIN_TIMER, now + _FORGOTTEN_S)
+        self._context.timers.set(_TIMER, now + _FORGOTTEN_S)
         later = _order(own.run) > _order(other.run)
         self._name(own, other, later=later)
         if not later and not retained and now - self._answered_at >= _ANSWER_EVERY_S:

@@ -50,7 +50,7 @@ def to_point(record: Record, *, mesh: str, device_id: str, model: str, time_ns: 
         tags["model"] = record.model
     elif isinstance(record, RecordRequest):
         measurement = "agent_request"
-        tags |= {"model": model, "role": record.role, "outcome": str(record.outcome)}
+        tags |= {"model": model, "role": str(record.role), "outcome": str(record.outcome)}
     else:
         measurement = "agent_session"
         tags["outcome"] = record.outcome

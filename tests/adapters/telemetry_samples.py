@@ -11,7 +11,7 @@ from edge_agent.adapters.telemetry.pace import Pace
 from edge_agent.core.effects import RecordRequest, RecordSession
 from edge_agent.core.errors import MoameshError
 from edge_agent.core.messages import DeviceStatus
-from edge_agent.core.states import ItemOutcome
+from edge_agent.core.states import ItemOutcome, ItemRole
 from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ STATUS = DeviceStatus(
     sessions_active=2,
     peers_alive=3,
 )
-REQUEST = RecordRequest("proposer", ItemOutcome.COMPLETED, 0.5, 1.0, 1.5, 0.125, 40, 50)
+REQUEST = RecordRequest(ItemRole.PROPOSER, ItemOutcome.COMPLETED, 0.5, 1.0, 1.5, 0.125, 40, 50)
 SESSION = RecordSession("answered", 2, 2, 12.0, 6, 5, 1)
 
 

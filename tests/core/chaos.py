@@ -73,7 +73,7 @@ def check_timers(agent: Agent) -> None:
     for kind, name in agent._context.timers._live:
         owners: Container[str] = ("",) if kind in ("gossip", "status") else sessions._active
         if kind == "request":
-            owners = sessions.requests._open
+            owners = agent._requests._open
         elif kind == "item":
             owners = [*agent.queue.waiting, *agent.queue.running]
         elif kind == "owed":
@@ -282,12 +282,12 @@ class Chaos(Mesh):
         server, sessions = agent._server, agent._sessions
         held: dict[str, object] = {
             "sessions": list(sessions._active),
-            "requests": list(sessions.requests._open),
+            "requests": list(agent._requests._open),
             "peer items": list(agent._peers._open),
             "waiting": list(server.queue.waiting),
             "running": list(server.queue.running),
             "places": server.queue.places_used,
-            "ends to tell": sessions.ends.outstanding,
+            "ends to tell": agent._ends.outstanding,
             "bytes": server.queue.held_bytes,
             "shares": server.queue.shares._held,
             "timers": [key for key in agent._context.timers._live if key[0] not in ("gossip", "status")],

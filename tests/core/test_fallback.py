@@ -150,7 +150,7 @@ def test_what_a_frozen_peer_holds_in_its_queue_is_asked_after_as_soon_as_it_is_s
     mesh.ask("d0", layers=1, fanout=2, prompt_id="p2", deadline_s=10_000.0)  # brings no receipt from d1
     mesh.run(until=silent_at + 2 * 2 * QUIET.receipt_timeout_s + 0.1)
     assert mesh.agents["d0"].outstanding()["sessions"] == 2
-    waiting = [request.device_id for request in mesh.agents["d0"]._sessions.requests._open.values()]
+    waiting = [request.device_id for request in mesh.agents["d0"]._requests._open.values()]
     assert "d1" not in waiting, "what was queued at d1 was asked after when the new request found it silent"
     mesh.run()
     assert [lost.device_id for lost in mesh.answer(first).provenance.missing] == ["d1"]

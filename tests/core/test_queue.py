@@ -12,7 +12,7 @@ from edge_agent.core.events import InferenceCompleted
 from edge_agent.core.messages import ChatMessage, Role, Sampling
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.shares import Shortage
-from edge_agent.core.states import ItemOutcome, ItemState
+from edge_agent.core.states import ItemOutcome, ItemRole, ItemState
 
 TOKENS = 8
 
@@ -25,7 +25,7 @@ class Nobody:
         raise AssertionError("the queue tells nobody; its server does")
 
 
-def item(item_id: str, origin: str = "d1", role: str = "peer", size_bytes: int = 10) -> Item:
+def item(item_id: str, origin: str = "d1", role: ItemRole = ItemRole.PEER, size_bytes: int = 10) -> Item:
     return Item(
         item_id=item_id,
         owner=Nobody(),
@@ -72,7 +72,7 @@ def test_a_session_has_its_place_between_its_items_too() -> None:
     queue = queue_of(capacity=1)
     queue.reserve("s1", "u/", 10, TOKENS)
     for _ in range(3):
-        own = item("s1", role="proposer", size_bytes=0)
+        own = item("s1", role=ItemRole.PROPOSER, size_bytes=0)
         queue.push(own)
         assert queue.shortage("d1", 10, TOKENS) is Shortage.FULL
         popped = queue.pop()
@@ -203,7 +203,7 @@ def test_misuse_by_our_own_code_is_an_invariant_error() -> None:
     with pytest.raises(InvariantError, match="has a place already"):
         queue.reserve("s1", "u/", 10, TOKENS)
     with pytest.raises(InvariantError, match="has no place"):
-        queue.push(item("s9", role="proposer"))
+        queue.push(item("s9", role=ItemRole.PROPOSER))
     queue.push(item("a"))
     with pytest.raises(InvariantError, match="in the queue already"):
         queue.push(item("a"))
@@ -242,7 +242,7 @@ def _remember_who_is_gone(queue: InferenceQueue) -> None:
 
 
 def _put_a_session_in_twice(queue: InferenceQueue) -> None:
-    second = item("other", role="aggregator", size_bytes=0)
+    second = item("other", role=ItemRole.AGGREGATOR, size_bytes=0)
     second.owner_key = "s1"
     queue.waiting["other"] = second
 
@@ -272,7 +272,7 @@ CORRUPTIONS: list[tuple[Callable[[InferenceQueue], None], str]] = [
 def test_a_queue_that_contradicts_itself_is_noticed(corrupt: Callable[[InferenceQueue], None], words: str) -> None:
     queue = queue_of(capacity=5, share=0.4)
     queue.reserve("s1", "u/", 10, TOKENS)
-    own = item("s1", role="proposer", size_bytes=0)
+    own = item("s1", role=ItemRole.PROPOSER, size_bytes=0)
     queue.push(own)
     queue.push(item("a"))
     queue.check_invariants()

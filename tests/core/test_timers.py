@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from edge_agent.core.timers import _STALE_MAX, Timers
+from edge_agent.core.timers import _STALE_MAX, TimerKind, Timers
+from tests.core.mesh import Mesh
 
 
 def drain(timers: Timers, now: float) -> list[str]:
@@ -85,3 +86,7 @@ def test_any_mix_of_setting_and_clearing_agrees_with_a_plain_dictionary() -> Non
                 del model[name]
         assert len(timers) == len(model)
         assert timers.next_deadline() == min((at for at, _ in model.values()), default=None)
+
+
+def test_somebody_acts_on_every_kind_of_deadline() -> None:
+    assert set(Mesh(1).agents["d0"]._due) == set(TimerKind)

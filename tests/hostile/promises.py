@@ -81,7 +81,7 @@ class Promises:
         """To be called before each event: notes whether a prompt is one whose end must still be known."""
         self._remembered = ""
         if isinstance(event, ev.PromptReceived):
-            key, ends = key_of(event.prompt.prompt_id, event.reply), agent._sessions.ends
+            key, ends = key_of(event.prompt.prompt_id, event.reply), agent._ends
             end = ends._kept.get(key)
             if end is not None and not ends._is_past(end, now):
                 self._remembered = key

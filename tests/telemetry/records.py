@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from edge_agent.core.effects import RecordRequest, RecordSession
 from edge_agent.core.messages import DeviceStatus
-from edge_agent.core.states import ItemOutcome
+from edge_agent.core.states import ItemOutcome, ItemRole
 from edge_agent.wire.line_protocol import Point
 from edge_agent.wire.measurements import Record, to_point
 
@@ -54,7 +54,7 @@ def _status(draw: random.Random, device: str, model: str) -> Record:
 
 
 def _request(draw: random.Random, device: str, model: str) -> Record:
-    role, outcome = draw.choice(("proposer", "aggregator", "peer")), draw.choice(list(ItemOutcome))
+    role, outcome = draw.choice(list(ItemRole)), draw.choice(list(ItemOutcome))
     times = [_figure(draw) for _ in range(4)]
     return RecordRequest(role, outcome, *times, draw.randrange(4096), draw.randrange(4096))
 

@@ -235,7 +235,7 @@ export interface Problem {
 /**
  * The live queue and load figures of a device, to the digit the numbers that telemetry records for the interval.
  *
- * What each means is said at `core.meter.IntervalFigures`.
+ * What each means is said at `core.load.IntervalFigures`.
  */
 export interface DeviceStatus {
   device_id: string;

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from edge_agent.core.load import SMOOTHING_SERVICES
+from edge_agent.core.load import SMOOTHING_SERVICES, Load
 from edge_agent.core.policies.arguments import parse_number
-from edge_agent.core.policies.layer_plan import Load
 from edge_agent.core.stability import items_per_prompt
 
 TARGET_DEFAULT = "1"  # utilisation: the stability condition itself; what a queue has grown to meanwhile lowers it

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from edge_agent.core.load import Load
 from edge_agent.core.policies.arguments import expect_none
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """This device's load when a prompt comes in, in units of its mean service time: the same for fast and slow models.
-
-    offered: items asking this device for a place in a mean service time, accepted or not, smoothed
-        (`core.load.OfferedLoad`); above 1 no queue can bear it for long.
-    backlog: mean service times until an item that came now would start.
-    elapsed: mean service times since the prompt before; infinite at the first.
-    """
-
-    offered: float = 0.0
-    backlog: float = 0.0
-    elapsed: float = float("inf")
 
 
 class LayerPlan(Protocol):

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.core.effects import RecordSession
-from edge_agent.core.load import SMOOTHING_SERVICES, OfferedLoad
+from edge_agent.core.load import SMOOTHING_SERVICES, Load, OfferedLoad
 from edge_agent.core.policies import make_policies
-from edge_agent.core.policies.layer_plan import LayerPlan, Load
+from edge_agent.core.policies.layer_plan import LayerPlan
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.stability import items_per_prompt
 from edge_agent.lab.simulator.load.run import LoadRun

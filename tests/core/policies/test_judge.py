@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from edge_agent.core import effects as fx
 from edge_agent.core import events as ev
-from edge_agent.core.messages import Answer
-from edge_agent.core.policies.judge import (
+from edge_agent.core.judging import (
     JUDGE_INSTRUCTION,
     JUDGED_CHARACTERS_MAX,
     Verdict,
     judge_chat,
     read_verdict,
 )
+from edge_agent.core.messages import Answer
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.states import Outcome
 from tests.core.mesh import QUIET, Mesh

@@ -10,6 +10,7 @@ from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt
 from edge_agent.core.events import Event, SessionsRestored
 from edge_agent.core.messages import PromptOptions
 from edge_agent.core.settings import AgentSettings
+from edge_agent.core.states import ItemRole
 from edge_agent.lab.simulator.checkers.base import Checker
 
 
@@ -48,7 +49,7 @@ class Bounds(Checker):
     def _check_queue(self, device: int, agent: Agent) -> None:
         capacity, sessions = self._settings.queue_capacity, len(self._sessions[device])
         items = [*agent.queue.waiting.values(), *agent.queue.running.values()]
-        peers = sum(item.role == "peer" for item in items)
+        peers = sum(item.role is ItemRole.PEER for item in items)
         # sessions of before a restart keep their places, however few there are
         if peers + sessions > max(capacity, self._restored[device]):
             raise self.broken(f"d{device} has {sessions} sessions and {peers} items of others on {capacity} places")

@@ -10,6 +10,7 @@ from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt, SendTo
 from edge_agent.core.events import Event, ReplyRoute, SessionsRestored
 from edge_agent.core.messages import Prompt, ProposalRequest
 from edge_agent.core.settings import AgentSettings
+from edge_agent.core.states import ItemRole
 from edge_agent.lab.simulator.checkers.base import Checker
 
 Amount: TypeAlias = tuple[int, int]
@@ -75,7 +76,7 @@ class FairShares(Checker):
         held: dict[str, Amount] = {}
         queue = agent.queue
         for item in (*queue.waiting.values(), *queue.running.values()):
-            if item.role == "peer":
+            if item.role is ItemRole.PEER:
                 _add(held, item.holder, (1, item.sampling.max_output_tokens))
         for holder, work in self._sessions[device].values():
             _add(held, holder, (1, work))
@@ -126,7 +127,7 @@ class FairShares(Checker):
             raise self.broken(f"d{device} let {self._passed[device]} in a row pass {head}, which then never starts")
 
     def _check_yields(self, device: int, agent: Agent, message: ProposalRequest) -> None:
-        request = agent._sessions.requests._open.get(message.request_id)
+        request = agent._requests._open.get(message.request_id)
         if request is None or message.yields:
             return
         holder = self._sessions[device].get((request.session.reply.inbox, request.session.prompt.prompt_id), ("", 0))[0]

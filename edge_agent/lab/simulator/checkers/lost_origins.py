@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect
 from edge_agent.core.events import Event
+from edge_agent.core.states import ItemRole
 from edge_agent.lab.simulator.checkers.base import Checker
 
 
@@ -32,5 +33,5 @@ class LostOrigins(Checker):
         self._known[device] = rows
         if gone:
             for item in (*agent.queue.running.values(), *agent.queue.waiting.values()):
-                if item.role == "peer" and item.origin in gone:
+                if item.role is ItemRole.PEER and item.origin in gone:
                     raise self.broken(f"d{device} still holds an item of {item.origin}, which it takes for gone")

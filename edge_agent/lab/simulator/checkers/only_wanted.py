@@ -8,6 +8,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect
 from edge_agent.core.events import Event, PeerMessageReceived
 from edge_agent.core.messages import ProposalRequest, RequestCancel
+from edge_agent.core.states import ItemRole
 from edge_agent.lab.simulator.checkers.base import Checker
 
 
@@ -33,5 +34,5 @@ class OnlyWanted(Checker):
         elif type(message) is RequestCancel:
             self._cancelled.setdefault(device, set()).add((message.origin, message.request_id))
             for item in (*agent.queue.waiting.values(), *agent.queue.running.values()):
-                if item.role == "peer" and (item.origin, item.owner_key) in self._cancelled[device]:
+                if item.role is ItemRole.PEER and (item.origin, item.owner_key) in self._cancelled[device]:
                     raise self.broken(f"d{device} still holds request {item.owner_key}, which {item.origin} cancelled")

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, StartInference
 from edge_agent.core.events import Event, InferenceCompleted
+from edge_agent.core.states import ItemRole
 from edge_agent.lab.simulator.checkers.base import Checker
 
 Request: TypeAlias = tuple[str, str]
@@ -40,5 +41,5 @@ class ServedOnce(Checker):
         for effect in effects:
             if type(effect) is StartInference:
                 item = agent.queue.running.get(effect.item_id)
-                if item is not None and item.role == "peer":
+                if item is not None and item.role is ItemRole.PEER:
                     self._running[device, effect.item_id] = (item.origin, item.owner_key)

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from edge_agent.core.meter import _LOAD_WINDOW_S, LoadMeter, ServiceTimes
+from edge_agent.core.load import _WINDOW_MIN_S, LoadMeter
+from edge_agent.core.served import ServiceTimes
 
 
 def test_means_over_time_are_exact() -> None:
@@ -63,7 +64,7 @@ def test_lambda_counts_prompts_offered_not_items() -> None:
     for _ in range(5):
         meter.prompt_offered()
     for _ in range(9):
-        meter.item_offered(accepted=True, work_s=1.0)
+        meter.item_offered(accepted=True, work_s=1.0, now=0.0)
     assert meter.read(10.0, 1.0, 32).arrival_rate_hz == 0.5
     assert meter.totals["accepted"] == 9
 
@@ -71,7 +72,7 @@ def test_lambda_counts_prompts_offered_not_items() -> None:
 def offer(meter: LoadMeter, items: int, served: int, service_s: float) -> None:
     """`items` ask for a place, `served` of them are done, in one interval."""
     for number in range(items):
-        meter.item_offered(accepted=number < served, work_s=service_s)
+        meter.item_offered(accepted=number < served, work_s=service_s, now=0.0)
     for _ in range(served):
         meter.item_served(with_references=False, service_time_s=service_s)
 
@@ -113,7 +114,7 @@ def test_after_a_change_of_load_the_margin_follows_with_its_time_constant() -> N
     for second in range(1, 2_001):
         offer(meter, 1, 1, 0.5)
         meter.read(float(second), 1.0, 32)
-    for second in range(2_001, 2_001 + int(_LOAD_WINDOW_S)):  # nothing comes any more
+    for second in range(2_001, 2_001 + int(_WINDOW_MIN_S)):  # nothing comes any more
         figures = meter.read(float(second), 1.0, 32)
     assert figures.stability_margin == pytest.approx(1.0 - 0.5 / math.e, abs=1e-6)
 
@@ -160,7 +161,7 @@ def test_the_queue_predicted_is_that_of_theory_for_the_load_and_variation_measur
     meter.start(0.0)
     for interval in range(1, 201):  # 6 items of 0.5 s and 1.5 s in turn ask for a place in 10 s: load 0.6, C² = 0.25
         for number in range(6):
-            meter.item_offered(accepted=True, work_s=1.0)
+            meter.item_offered(accepted=True, work_s=1.0, now=0.0)
             meter.item_served(False, 0.5 + number % 2)
         figures = meter.read(10.0 * interval, 1.0, 32)
     assert figures.service_time_scv == pytest.approx(0.25, rel=0.02)
