@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_agent.core.context import Context
-from edge_agent.core.membership import Membership
-from edge_agent.core.messages import LAYERS_MAX, Missing, Substitute
+from edge_agent.core.messages import LAYERS_MAX
 from edge_agent.core.policies.text_similarity import similarities
 from edge_agent.core.requests import Requests
 from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
@@ -21,11 +20,10 @@ OnEnd = Callable[[Session, Response | None, str, float], None]
 class Fallback:
     """Asks peers, one after the other within `substitutes_max`, to aggregate; tells how that ended."""
 
-    __slots__ = ("_context", "_membership", "_on_end", "_requests")
+    __slots__ = ("_context", "_on_end", "_requests")
 
-    def __init__(self, context: Context, membership: Membership, requests: Requests, on_end: OnEnd) -> None:
+    def __init__(self, context: Context, requests: Requests, on_end: OnEnd) -> None:
         self._context = context
-        self._membership = membership
         self._requests = requests
         self._on_end = on_end
 
@@ -49,14 +47,7 @@ class Fallback:
         self._ask_next(request.session, request.layer, request.device_id, reason, now)
 
     def _ask_next(self, session: Session, layer: LayerRound, instead_of: str, reason: str, now: float) -> None:
-        may_ask = layer.substitutes_left and now < layer.deadline
-        peers = self._membership.choose(1, layer.asked) if may_ask else []
-        if peers:
-            layer.substitutes_left -= 1
-            session.substitutes.append(Substitute(layer.number, peers[0].device_id, instead_of, reason))
-            self._requests.ask(session, layer, peers[0], now)
-        else:
-            session.missing.append(Missing(layer.number, instead_of, reason))
+        if not self._requests.ask_instead(session, layer, instead_of, reason, now):
             session.round = None
             self._on_end(session, None, session.failure, now)
 

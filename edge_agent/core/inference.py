@@ -12,9 +12,8 @@ from edge_agent.core.messages import BusyReason
 from edge_agent.core.queue import InferenceQueue, Item
 from edge_agent.core.shares import Shortage
 from edge_agent.core.states import ItemOutcome, ItemState
-from edge_agent.core.timers import TimerKind
+from edge_agent.core.timers import NEVER, TimerKind
 
-_NEVER = float("inf")
 _ENDS = {
     ItemOutcome.COMPLETED: ItemState.COMPLETED,
     ItemOutcome.EXPIRED: ItemState.EXPIRED,
@@ -85,7 +84,7 @@ class InferenceServer:
         """Puts an item in line; it starts at once if the engine is free."""
         self.advance(now)
         self.queue.push(item)
-        if item.expires_at < _NEVER:
+        if item.expires_at < NEVER:
             self._context.timers.set((TimerKind.ITEM, item.item_id), item.expires_at)
         self._offered(bool(item.references), accepted=True, now=now)
         self._start_waiting(now)
@@ -210,7 +209,7 @@ class InferenceServer:
         if self.queue.waiting and len(self.queue.running) < self._servers:
             raise InvariantError("items wait while the engine is free")
         for item in (*self.queue.waiting.values(), *self.queue.running.values()):
-            if item.expires_at < _NEVER and (TimerKind.ITEM, item.item_id) not in self._context.timers:
+            if item.expires_at < NEVER and (TimerKind.ITEM, item.item_id) not in self._context.timers:
                 raise InvariantError(f"nothing would end item {item.item_id} at its deadline")
 
 

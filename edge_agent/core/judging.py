@@ -19,7 +19,7 @@ from edge_agent.core.policies.judge import Judge, JudgeStop
 from edge_agent.core.queue import Item
 from edge_agent.core.session import Session
 from edge_agent.core.states import SessionState
-from edge_agent.core.timers import TimerKind
+from edge_agent.core.timers import NEVER, TimerKind
 
 JUDGE_INSTRUCTION = """\
 You are a judge. Below are a message and numbered answers to it by several assistants. Reply with a single line: the
@@ -31,7 +31,6 @@ How many numbers: {picks}"""
 JUDGED_CHARACTERS_MAX = 6_000  # of all answers together: about 1,500 tokens, which leaves room in a context of 4,096
 QUESTION_CHARACTERS_MAX = 2_000  # of the user's last message, its end: what is asked mostly stands there
 _SAMPLING = Sampling(max_output_tokens=4 * (FANOUT_MAX + 1), temperature=0.0)  # a line of numbers; no dice
-_NEVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Judging:
         item.sampling = _SAMPLING
         stages_left = session.layer_count - len(session.layers) + 2  # the judge, the layers left, the aggregation
         item.expires_at = now + (session.deadline - now) / stages_left
-        if item.expires_at < _NEVER:
+        if item.expires_at < NEVER:
             self._context.timers.set((TimerKind.JUDGE, session.key), item.expires_at)
         session.item_id = item.item_id
         self._server.submit(item, now)

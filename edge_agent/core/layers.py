@@ -10,14 +10,12 @@ from collections.abc import Callable
 from edge_agent.core.context import Context
 from edge_agent.core.inference import InferenceServer
 from edge_agent.core.membership import Membership
-from edge_agent.core.messages import LayerProgress, Missing, Substitute
+from edge_agent.core.messages import LayerProgress, Missing
 from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
 from edge_agent.core.session import LayerRound, PeerRequest, Response, Session
 from edge_agent.core.states import SessionState
-from edge_agent.core.timers import TimerKind
-
-_NEVER = float("inf")
+from edge_agent.core.timers import NEVER, TimerKind
 
 
 class LayerRunner:
@@ -49,7 +47,7 @@ class LayerRunner:
             number, deadline, self._context.settings.substitutes_max, self, own_item=own_item.item_id, asked=[own_id]
         )
         session.round = layer
-        if deadline < _NEVER:
+        if deadline < NEVER:
             self._context.timers.set((TimerKind.LAYER, session.key), deadline)
         for entry in self._membership.choose(session.fanout, layer.asked):
             self._requests.ask(session, layer, entry, now)
@@ -80,14 +78,7 @@ class LayerRunner:
     def request_gone(self, request: PeerRequest, reason: str, now: float) -> None:
         """A peer will not respond: asks another while that is allowed, else goes on with one less."""
         session, layer = request.session, request.layer
-        may_ask = layer.substitutes_left and now < layer.deadline
-        substitutes = self._membership.choose(1, layer.asked) if may_ask else []
-        if substitutes:
-            layer.substitutes_left -= 1
-            session.substitutes.append(Substitute(layer.number, substitutes[0].device_id, request.device_id, reason))
-            self._requests.ask(session, layer, substitutes[0], now)
-        else:
-            session.missing.append(Missing(layer.number, request.device_id, reason))
+        if not self._requests.ask_instead(session, layer, request.device_id, reason, now):
             self._join_if_enough(session, layer, now)
 
     def layer_due(self, session: Session, now: float) -> None:

@@ -25,9 +25,8 @@ from edge_agent.core.queue import Item
 from edge_agent.core.shares import device_holder
 from edge_agent.core.sizes import size_of
 from edge_agent.core.states import ItemOutcome, ItemRole
+from edge_agent.core.timers import NEVER
 from edge_agent.core.work import contribution_of
-
-_NEVER = float("inf")
 
 
 class PeerService:
@@ -155,7 +154,7 @@ class PeerService:
                 role=ItemRole.PEER,
                 size_bytes=size,
                 enqueued_at=now,
-                expires_at=_NEVER if request.expires_in_s is None else now + request.expires_in_s,
+                expires_at=NEVER if request.expires_in_s is None else now + request.expires_in_s,
             ),
             now,
         )

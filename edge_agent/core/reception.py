@@ -31,7 +31,6 @@ from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size, size_of
 from edge_agent.core.states import Outcome
 from edge_agent.core.timers import TimerKind
 
-_NEVER = float("inf")
 _SHORT_OF = {
     Shortage.FULL: "the queue is full",
     Shortage.SHARE: "you have your share of this device's queue already; the rest is kept for others",

@@ -17,19 +17,20 @@ from edge_agent.core.events import SendFailed
 from edge_agent.core.membership import Membership
 from edge_agent.core.messages import (
     BusyReason,
+    Missing,
     PeerEntry,
     ProposalRequest,
     ProposalResponse,
     RequestCancel,
     RequestReceipt,
+    Substitute,
 )
 from edge_agent.core.receipt_times import ReceiptTimes
 from edge_agent.core.session import LayerRound, PeerRequest, Session, time_left
 from edge_agent.core.sizes import fit_references
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
-from edge_agent.core.timers import TimerKind
+from edge_agent.core.timers import NEVER, TimerKind
 
-_NEVER = float("inf")
 _PROBE_STRETCH_MAX = 20  # probe intervals: a peer's word on its wait must not put off the question for ever
 
 
@@ -61,6 +62,18 @@ class Requests:
         self._open[request.request_id] = request
         self._send(request, now)
 
+    def ask_instead(self, session: Session, layer: LayerRound, device_id: str, reason: str, now: float) -> bool:
+        """Asks a peer in the place of a device that will not respond, within bounds; returns whether there was one."""
+        may_ask = layer.substitutes_left and now < layer.deadline
+        substitutes = self._membership.choose(1, layer.asked) if may_ask else []
+        if not substitutes:
+            session.missing.append(Missing(layer.number, device_id, reason))
+            return False
+        layer.substitutes_left -= 1
+        session.substitutes.append(Substitute(layer.number, substitutes[0].device_id, device_id, reason))
+        self.ask(session, layer, substitutes[0], now)
+        return True
+
     def cancel(self, request: PeerRequest, now: float) -> None:
         """The response is not wanted any more; the peer is told, so that it does not work for nothing."""
         self._measure(request, now, finished=False)
@@ -88,7 +101,7 @@ class Requests:
         request.state = advance(REQUEST_TRANSITIONS, request.state, RequestState.QUEUED)
         request.sends = 0
         timer, probe_s = (TimerKind.REQUEST, request.request_id), self._context.settings.probe_interval_s
-        if probe_s < _NEVER:
+        if probe_s < NEVER:
             wait = max(probe_s, min(2 * (receipt.expected_wait_s or 0.0), _PROBE_STRETCH_MAX * probe_s))
             self._context.timers.set(timer, now + wait)
         else:
@@ -168,7 +181,7 @@ class Requests:
         theirs = {request_id for session in active if session.round for request_id in session.round.requests}
         if theirs != set(self._open):
             raise InvariantError("requests and layers disagree on what is outstanding")
-        if self._context.connected and self._context.settings.probe_interval_s < _NEVER:
+        if self._context.connected and self._context.settings.probe_interval_s < NEVER:
             for request_id in self._open:
                 if (TimerKind.REQUEST, request_id) not in self._context.timers:
                     raise InvariantError(f"nothing would ever end request {request_id}")

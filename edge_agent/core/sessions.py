@@ -23,9 +23,7 @@ from edge_agent.core.shares import Shortage
 from edge_agent.core.sizes import size_of
 from edge_agent.core.stages import Stages
 from edge_agent.core.states import Outcome, SessionState
-from edge_agent.core.timers import TimerKind
-
-_NEVER = float("inf")
+from edge_agent.core.timers import NEVER, TimerKind
 
 
 class Sessions:
@@ -76,7 +74,7 @@ class Sessions:
             if key != session.key:
                 raise InvariantError(f"session {session.key} is kept as {key}")
             session.check_invariants(now)
-            if session.deadline < _NEVER and (TimerKind.SESSION, key) not in self._context.timers:
+            if session.deadline < NEVER and (TimerKind.SESSION, key) not in self._context.timers:
                 raise InvariantError(f"session {key} has a deadline but no timer")
 
     def of(self, principal: str) -> Iterator[Session]:
@@ -106,12 +104,12 @@ class Sessions:
         deadline_s = settings.deadline_s if options.deadline_s is None else options.deadline_s
         if restored is not None:
             deadline_s = restored.remaining_s
-        deadline = _NEVER if deadline_s is None else now + deadline_s
+        deadline = NEVER if deadline_s is None else now + deadline_s
         session = Session(key, prompt, reply, layers, fanout, now, deadline)
         session.receipted = restored is not None or not settings.journal
         session.durable = restored is not None
         self._active[key] = session
-        if deadline < _NEVER:
+        if deadline < NEVER:
             self._context.timers.set((TimerKind.SESSION, key), deadline)
         return session
 

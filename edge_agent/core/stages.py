@@ -64,7 +64,7 @@ class Stages:
         self._items = 0
         self.judging = Judging(context, server, self.begin_next)
         self.layers = LayerRunner(context, server, membership, requests, self._layer_joined)
-        self._fallback = Fallback(context, membership, requests, self._fallback_ended)
+        self._fallback = Fallback(context, requests, self._fallback_ended)
 
     def begin_next(self, session: Session, now: float) -> None:
         """Begins the next layer, or the aggregation after the last; before that, what a judge is asked for."""

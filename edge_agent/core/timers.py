@@ -28,6 +28,8 @@ class TimerKind(StrEnum):
 TimerKey: TypeAlias = tuple[TimerKind, str]
 """What a deadline is for: its kind, and the id of what it ends; "" where there is one of the kind."""
 
+NEVER = float("inf")
+"""A deadline that does not come."""
 _STALE_MAX = 64  # replaced and cleared deadlines left in the heap before it is built anew
 
 
