@@ -18,7 +18,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -137,15 +137,21 @@ def reason(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keeps every other process that asks for the same lock file out, waiting if need be; a killed holder lets go.
+def locked(path: Path, waits: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Keeps all others who ask for the same lock file out, waiting if need be; a killed holder lets go.
+
+    waits: called once before it waits for another.
 
     Raises:
         OSError: the lock file can't be made or opened.
     """
     lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)

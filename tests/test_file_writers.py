@@ -43,14 +43,11 @@ OTHERS = {
         "edge_agent/models/fetch_pypi.py _download",
         "edge_agent/models/fetch_pypi.py _join",
         "edge_agent/models/optimise.py _make_empty",
-        "edge_agent/models/store.py locked",
     },
     "a card, a disk or an image of one, which is told whole by its partition table": {
-        "provisioning/image/flash.py _write",
-        "provisioning/image/targets.py _disk",
-        "provisioning/image/targets.py opened",
-        "provisioning/image/writing.py _sync",
-        "provisioning/image/writing.py _write_at",
+        "provisioning/image/flash.py",
+        "provisioning/image/targets.py",
+        "provisioning/image/writing.py",
     },
     "lives as long as its process: a broker's settings, a trial in a temporary folder, a pipe, the kernel's": {
         "broker/kinds.py _iotcore",

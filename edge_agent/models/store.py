@@ -7,15 +7,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_agent import files
 from edge_agent.core.errors import SettingsError
 from edge_agent.files import PUBLIC, is_there, read_if_there, reason, write_atomically
 from edge_agent.folders import data_folder
@@ -184,17 +184,12 @@ def locked(folder: Path, progress: ProgressCallback) -> Iterator[None]:
     Raises:
         ModelError: the folder can't be made or written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("wb")
-    except OSError as error:
-        raise ModelError(f"cannot write to {folder}: {error.strerror}") from error
-    with lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(Stage.WAIT, 0, 0)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(files.locked(folder / "lock", lambda: progress(Stage.WAIT, 0, 0)))
+        except OSError as error:
+            raise ModelError(f"cannot write to {folder}: {error.strerror}") from error
         yield
 
 

@@ -25,6 +25,7 @@ from edge_agent.models import (
     pull,
     resolve,
 )
+from edge_agent.models.store import locked
 from tests.conftest import missing
 from tests.models.tiny_gguf import tiny_gguf
 from tests.support.patience import PATIENCE_S
@@ -288,3 +289,26 @@ def test_another_form_is_made_when_asked_for(default_model: Path, home: Path) ->
     assert stages.count(Stage.OPTIMISE) > 10
     again = pull(model.name, optimisation=Optimisation.KEEP)
     assert again.path == original
+
+
+def test_who_waits_for_another_that_pulls_the_same_model_is_told(home: Path) -> None:
+    told: list[Stage] = []
+    waits, held = threading.Event(), threading.Event()
+
+    def say(stage: Stage, _done: int, _total: int) -> None:
+        told.append(stage)
+        waits.set()
+
+    def second() -> None:
+        with locked(home / "small", say):
+            held.set()
+
+    thread = threading.Thread(target=second)
+    with locked(home / "small", say):
+        assert told == []
+        thread.start()
+        assert waits.wait(PATIENCE_S)
+        assert not held.is_set()
+    thread.join(PATIENCE_S)
+    assert held.is_set()
+    assert told == [Stage.WAIT]
