@@ -29,13 +29,11 @@ OTHERS = {
         "provisioning/database.py _first_bytes",
     },
     "grows line by line: measurements, logs, the record of a run of prompts": {
-        "broker/child.py ChildProcess._bound_log",
-        "broker/child.py ChildProcess.start",
         "edge_agent/adapters/telemetry/refused.py RefusedFile.add",
         "edge_agent/adapters/telemetry/spool.py Spool._open_file",
         "edge_agent/adapters/telemetry/spool.py Spool._write",
+        "edge_agent/children/words.py",
         "edge_agent/cli/prompts/file.py ProvenanceFile.__init__",
-        "edge_agent/fleet/device_process.py DeviceProcess._copy_log",
         "edge_agent/lab/simulator/load/telemetry.py TelemetryWriter.__init__",
     },
     "a large download, in parts; `put_in_place` gives it its name once it is whole": {
@@ -54,6 +52,7 @@ OTHERS = {
         "broker/kinds.py _mosquitto",
         "edge_agent/adapters/llama/worker.py _yield_to_agent",
         "edge_agent/adapters/llama/worker.py main",
+        "edge_agent/children/helpers.py",
         "edge_agent/confinement/probe.py",
         "edge_agent/doctor/model_process.py",
         "edge_agent/management/upgrade.py upgrade",
