@@ -174,7 +174,8 @@ class Connection:
         try:
             self._on_connect()
             while True:
-                self._on_message(await link.receive())
+                message = await link.receive()
+                self._on_message(message)
         finally:
             self._link = None
             self.connected.clear()

@@ -42,7 +42,7 @@ def named(one: Device) -> str:
 def aside_s(one: Device) -> float:
     """How long it keeps away from now on; below 0 if it doesn't."""
     home = one.transport._home
-    return home._aside_until - asyncio.get_running_loop().time() if home is not None else -1.0
+    return home._tries._not_before - asyncio.get_running_loop().time() if home is not None else -1.0
 
 
 @contextlib.asynccontextmanager
