@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edge_agent.adapters.llama import chat_template
 from edge_agent.adapters.mqtt import MqttSettings, door, entries
+from edge_agent.adapters.mqtt.rates import CROWD, TELLS_HZ
 from edge_agent.confinement import limits
-from edge_agent.core.rates import CROWD, TELLS_HZ
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.shares import Shares
 from edge_agent.models import download_bounds, redirects
@@ -309,17 +309,17 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/core/test_shares.py::test_the_nameless_count_by_client_and_leave_the_reserve_all_together",
     ),
     "**Nobody is read without end**": (
-        "tests/core/test_rates.py::test_a_burst_is_taken_and_then_so_many_a_second",
+        "tests/adapters/test_mqtt_rates.py::test_a_burst_is_taken_and_then_so_many_a_second",
         "tests/runtime/test_flood.py::test_a_flood_is_not_read_beyond_its_rate_its_sender_is_told_and_others_are_served",
     ),
     "What is over it is dropped unread": (
         "tests/runtime/test_flood.py::test_a_flood_is_not_read_beyond_its_rate_its_sender_is_told_and_others_are_served",
-        "tests/core/test_rates.py::test_somebody_is_told_a_few_times_a_second",
-        "tests/core/test_rates.py::test_a_user_is_refused_in_words_and_a_device_told_that_this_one_is_busy",
+        "tests/adapters/test_mqtt_rates.py::test_somebody_is_told_a_few_times_a_second",
+        "tests/adapters/test_mqtt_rates.py::test_a_user_is_refused_in_words_and_a_device_told_that_this_one_is_busy",
     ),
     "Where names are only claims, all the nameless": (
-        "tests/core/test_rates.py::test_the_clients_of_a_user_have_one_bucket_and_those_without_a_name_one_each_and_one_together",
-        "tests/core/test_rates.py::test_what_one_spends_is_not_missing_to_another",
+        "tests/adapters/test_mqtt_rates.py::test_the_clients_of_a_user_have_one_bucket_and_those_without_a_name_one_each_and_one_together",
+        "tests/adapters/test_mqtt_rates.py::test_what_one_spends_is_not_missing_to_another",
     ),
     "Of revocation lists, which members bring": (
         "tests/adapters/test_mqtt_raw.py::test_revocation_lists_have_a_rate_of_their_own_for_each_sender",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edge_agent.adapters.mqtt.rates import MessageRates
 from edge_agent.adapters.mqtt.reader import CORRELATION_BYTES_MAX
 from edge_agent.core.events import OverRate, ReplyRoute
-from edge_agent.core.rates import MessageRates
 from edge_agent.mqtt import Incoming
 from edge_agent.wire import topics
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edge_agent.adapters.mqtt.rates import CROWD, PRINCIPALS_MAX, TELLS_HZ, MessageRates
 from edge_agent.core import events as ev
 from edge_agent.core.messages import BusyReason, PromptRefusal, RefusalReason, RequestReceipt
-from edge_agent.core.rates import CROWD, PRINCIPALS_MAX, TELLS_HZ, MessageRates
 from edge_agent.core.states import Outcome
 from tests.core.mesh import Mesh
 
