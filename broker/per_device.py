@@ -20,7 +20,7 @@ from edge_agent.files import PUBLIC, read_file, write_atomically
 from edge_agent.tasks import Told, unheard
 
 
-class DeviceBroker:
+class DeviceBroker(MosquittoBroker):
     """One device's broker as a supervised child: `start`, `stop`, `kill`, `apply_crl`. Use it in the main thread.
 
     Args:
@@ -65,31 +65,7 @@ class DeviceBroker:
         files = MosquittoFiles(config, mesh, server, home=device_id, local=self._local)
         here = host if host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
         health = TlsHealth(here, port, folder / "ca.pem", folder / "server.pem", folder / "server.key")
-        self._broker = MosquittoBroker(files, people, health=health, told=told)
-
-    @property
-    def port(self) -> int:
-        """Where other devices connect."""
-        return self._broker.port
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is alive."""
-        return self._broker.running
-
-    @property
-    def pid(self) -> int | None:
-        """Its process id while it runs."""
-        return self._broker.pid
-
-    @property
-    def restarts(self) -> int:
-        """How often it was started again because it had ended or hung."""
-        return self._broker.restarts
-
-    def log_tail(self) -> str:
-        """Returns the last of what it logged, as one line."""
-        return self._broker.log_tail()
+        super().__init__(files, people, health=health, told=told)
 
     async def start(self) -> None:
         """Starts it; returns when it answers.
@@ -101,15 +77,7 @@ class DeviceBroker:
         """
         if self._local is not None:
             await asyncio.to_thread(self._local.write)
-        await self._broker.start()
-
-    async def stop(self) -> None:
-        """Ends it. May be called at any time, also twice."""
-        await self._broker.stop()
-
-    async def kill(self) -> None:
-        """Kills it as a power cut would, and keeps it down until `start`."""
-        await self._broker.kill()
+        await super().start()
 
     async def apply_crl(self, crl: Path | None = None) -> Change:
         """Takes over the revocation list at once and cuts every session, so that who is revoked cannot come back.
@@ -125,7 +93,7 @@ class DeviceBroker:
         if crl is not None and crl != self._crl:
             await asyncio.to_thread(check_crl, crl)
             await asyncio.to_thread(_copy, crl, self._crl)
-        return await self._broker.follow()
+        return await self.follow()
 
 
 def _copy(crl: Path, to: Path) -> None:

@@ -154,7 +154,7 @@ async def test_a_full_disk_costs_the_log_and_not_the_child(tmp_path: Path) -> No
 def test_a_log_whose_folder_goes_away_stays_bounded(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    with Log(folder / "log", 100) as log:
+    with contextlib.closing(Log(folder / "log", 100)) as log:
         log.add(b"1" * 90)
         (folder / "log").unlink()
         folder.rmdir()

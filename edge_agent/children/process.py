@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,5 +123,5 @@ class ChildProcess:
             words.add(data)
             log.add(data)
 
-        with log:
+        with contextlib.closing(log):
             await child.hear(take)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self, final
+from typing import final
 
 WORDS_BYTES_MAX = 16 * 1024  # enough for the end of a traceback
 OLDER = ".1"  # ends the name of the log's older half
@@ -61,14 +60,6 @@ class Log:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open(self) -> None:
         # without a buffer, so that nothing is lost with us; what a child says may be nobody else's business

@@ -138,7 +138,7 @@ async def test_who_is_on_the_device_and_may_read_its_file_has_a_users_rights_and
     broker = mesh.device_broker("kitchen", plain=True)
     await broker.start()
     try:
-        port = broker._broker._files.config.listeners.plain
+        port = broker._files.config.listeners.plain
         assert port is not None
         door, own, here = mesh.door(broker.port), mesh.device("kitchen"), Door("127.0.0.1", port)
         secret = mesh.folder / LOCAL_SECRET_FILE
