@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,9 @@ from typing import Any
 import aiomqtt
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from edge_agent.cli.main import app as moamesh
 from edge_agent.core import messages as m
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
@@ -39,15 +39,9 @@ async def fleet(home: Path) -> AsyncIterator[LocalFleet]:
 
 
 async def run(*arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edge_agent.cli.main", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(os.environ),
-    )
-    out, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), errors.decode()
+    result = await asyncio.to_thread(CliRunner().invoke, moamesh, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
 
 
 async def told(*arguments: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,9 +14,11 @@ from typing import Any
 import aiomqtt
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from broker.passwords import hash_password
 from edge_agent.children.parent import with_parent
+from edge_agent.cli.main import app as moamesh
 from edge_agent.core import messages as m
 from provisioning.identity_store import IdentityStore
 from tests.provisioning.home import HOST, Home
@@ -87,15 +88,9 @@ class Agent:
 
 
 async def run(*arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edge_agent.cli.main", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(os.environ),
-    )
-    out, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), errors.decode()
+    result = await asyncio.to_thread(CliRunner().invoke, moamesh, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
 
 
 async def told(*arguments: str, status: int = 0) -> Any:
