@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import os
 import sys
@@ -13,11 +11,11 @@ from broker.embedded import PORT_ATTEMPTS
 from broker.loopback import free_port, port_is_free
 from edge_agent.children import STOP_STILL_S, ChildStartError, Supervised
 from edge_agent.fleet.device_process import child_environment
+from edge_agent.runtime.gateway_child import says_it_lives
 
 KEYS_FILE = "api-keys.json"
 LOG_FILE = "gateway.log"
 GRACE_S = STOP_STILL_S - 2.0  # for answers under way, before it tells the devices that nobody waits, and is killed
-HEALTH_PATH = "/healthz"
 
 
 class GatewayStartError(Exception):
@@ -90,7 +88,7 @@ class GatewayProcess:
             "gateway",
             [*(sys.executable, "-m", "edge_agent.cli.main", "gateway"), *self._arguments, "--port", str(self.port)],
             self._log,
-            self._answers,
+            lambda timeout_s: says_it_lives("127.0.0.1", self.port, timeout_s),
             environment=child_environment(),
         )
         try:
@@ -98,17 +96,3 @@ class GatewayProcess:
         except ChildStartError as error:
             taken = os.strerror(errno.EADDRINUSE) in str(error)
             raise (PortTakenError if taken else GatewayStartError)(str(error)) from None
-
-    async def _answers(self, timeout_s: float) -> bool:
-        try:
-            async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                try:
-                    writer.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-                    return b" 200 " in await reader.readline()
-                finally:
-                    writer.close()
-                    with contextlib.suppress(OSError):
-                        await writer.wait_closed()
-        except (OSError, TimeoutError, ValueError):  # ValueError: a line without end, from who is no web server
-            return False

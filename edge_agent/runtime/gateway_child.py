@@ -145,13 +145,18 @@ async def _answers(config: AgentConfig, timeout_s: float) -> bool:
         context = ssl.create_default_context()
         context.check_hostname = False  # this is our own child on our own address: alive or not is all we ask
         context.verify_mode = ssl.CERT_NONE
+    return await says_it_lives(host, section.port, timeout_s, context)
+
+
+async def says_it_lives(host: str, port: int, timeout_s: float, context: ssl.SSLContext | None = None) -> bool:
+    """Whether a gateway says in time that it lives."""
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, section.port, ssl=context)
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
             try:
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return b" 200 " in await reader.readline()
             finally:
                 writer.close()
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, ValueError):  # ValueError: a line without end, from who is no web server
         return False
