@@ -209,9 +209,8 @@ async def test_one_that_is_about_its_end_may_finish_and_one_that_is_not_is_kille
     await until(lambda: child.tail() == "up", "it runs")
     await child.stop()
     assert saved.exists()
-    deaf = ChildProcess(
-        ["/bin/sh", "-c", "trap '' TERM; echo up; sleep 1000 & wait; wait"], tmp_path / "deaf.log", stop_still_s=1.0
-    )
+    ignores = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\n"
+    deaf = ChildProcess([sys.executable, "-c", f"{ignores}time.sleep(1000)"], tmp_path / "deaf.log", stop_still_s=1.0)
     await deaf.start()
     await until(lambda: deaf.tail() == "up", "it runs")
     await deaf.stop()
