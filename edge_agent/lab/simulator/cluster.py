@@ -30,6 +30,9 @@ RESPONSE_TEXT = "a response"  # what every simulated inference says: only its ti
 class Observer(Protocol):
     """Looks at every event of every agent with the effects that were carried out."""
 
+    def cut_short(self, device: int) -> None:
+        """A device dies in the midst of the next event that it handles: not all of its effects are carried out."""
+
     def after(self, now: float, device: int, agent: Agent, event: ev.Event, effects: Sequence[fx.Effect]) -> None:
         """May raise `Violation`."""
         ...
@@ -225,6 +228,8 @@ class Cluster:
                 self.on_waiting(device, waiting, now)
         if self.observers:
             for observer in self.observers:
+                if dies:
+                    observer.cut_short(device)
                 observer.after(now, device, agent, event, effects)
         if dies:
             del self.crash_after[device]

@@ -62,6 +62,19 @@ def test_every_kind_of_fault_is_drawn_and_strikes(results: list[FaultResult]) ->
         assert word in told, f"no seed had: {word}"
 
 
+@pytest.mark.parametrize(
+    ("seed", "why"),
+    [
+        (1162, "a device that dies before its answer to a query is sent says nothing"),
+        (1380, "a prompt that a full disk refused is journalled again by a device that cannot infer any more"),
+        (1846, "a peer is asked that has just said that it is able again"),
+    ],
+)
+def test_what_a_checker_took_for_broken_once_holds(seed: int, why: str) -> None:
+    result = run_seed(seed, ALL)
+    assert result.verdict is Verdict.HELD, f"{why}; {result.checker}: {result.detail}"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("safeguard", ABLATIONS)
 def test_without_the_safeguard_some_seed_is_caught(safeguard: str) -> None:

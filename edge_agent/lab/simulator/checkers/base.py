@@ -51,6 +51,9 @@ class Checker:
     def held_up(self, device: int, now: float) -> None:
         """A device handled nothing for a while, until now: what it was to do meanwhile is late."""
 
+    def cut_short(self, device: int) -> None:
+        """A device dies in the midst of the next event that it handles: not all of its effects are carried out."""
+
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """A device has handled `event`, and `effects` were carried out."""
 

@@ -32,9 +32,15 @@ class OwnAnswers(Checker):
         self._asked: set[Key] = set()
         self._begun: dict[Key, Answer] = {}
         self._written: dict[Key, Answer] = {}
+        self._dying: set[int] = set()
+
+    def cut_short(self, device: int) -> None:
+        """It may not come to answering."""
+        self._dying.add(device)
 
     def restarted(self, device: int) -> None:
         """What it had written it is about to find."""
+        self._dying.discard(device)
         for ends in (self._begun, self._written):
             for key in [key for key in ends if key[0] == device]:
                 del ends[key]
@@ -55,7 +61,9 @@ class OwnAnswers(Checker):
                 self._begun[device, effect.reply.inbox, effect.answer.prompt_id] = effect.answer
             elif type(effect) is SendToUser and type(effect.message) is AnswersPage:
                 self._look(device, effect.reply, effect.message)
-        if type(event) is AnswersQueryReceived and not any(type(effect) is SendToUser for effect in effects):
+        if type(event) is not AnswersQueryReceived or device in self._dying:
+            return
+        if not any(type(effect) is SendToUser for effect in effects):
             raise self.broken(f"d{device} says nothing to query {event.query.query_id}")
 
     def _look(self, device: int, reader: ReplyRoute, page: AnswersPage) -> None:
