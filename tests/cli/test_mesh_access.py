@@ -109,8 +109,8 @@ async def test_a_command_with_the_revocation_list_tells_a_stolen_brokers_key_no_
     async with secured(tmp_path) as (mesh, where):
         login = ["--username", "user.alice", "--password-file", str(tmp_path / "password")]
         login += ["--crl-file", str(mesh.crl)]
-        looked = await _run(home, "status", "--once", *where, *login)
-        assert looked.returncode == 0, looked.stderr
+        asked = await _run(home, "ask", "why?", "--device", "kitchen", "--layers", "0", *where, *login)
+        assert asked.returncode == 0, asked.stderr
         mesh.revoke(mesh.server)
         refused = await _run(home, "status", "--once", *where, *login)
         assert refused.returncode == 2

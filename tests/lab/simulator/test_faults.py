@@ -67,6 +67,7 @@ def test_every_kind_of_fault_is_drawn_and_strikes(results: list[FaultResult]) ->
     [
         (1162, "a device that dies before its answer to a query is sent says nothing"),
         (1380, "a prompt that a full disk refused is journalled again by a device that cannot infer any more"),
+        (1632, "a session's next stage passes the line in the event that puts it there"),
         (1846, "a peer is asked that has just said that it is able again"),
     ],
 )

@@ -106,8 +106,11 @@ class FairShares(Checker):
         over_now = {item_id for item_id, over in line if over}
         still = {item_id for item_id, _ in line}
         fair = [item_id for item_id, over in before if item_id in still and not over and item_id not in over_now]
-        self._since[device] = self._since.get(device, 0) + sum(item_id not in still for item_id, _ in before)
         started = [effect.item_id for effect in effects if type(effect) is StartInference]
+        left = sum(item_id not in still for item_id, _ in before)
+        in_line = {item_id for item_id, _ in before}
+        left += sum(item_id not in in_line for item_id in started)  # a session's next stage comes and goes at once
+        self._since[device] = self._since.get(device, 0) + left
         for item_id, was_over in before:
             item = queue.running.get(item_id)
             if item_id in started and item is not None and item.attempts == 1:
