@@ -16,7 +16,7 @@ from edge_agent.core.errors import InvariantError
 from edge_agent.core.events import ReplyRoute, RestoredAnswer
 from edge_agent.core.kept import End, EndState, Kept
 from edge_agent.core.messages import DEADLINE_MAX_S, Answer
-from edge_agent.core.sizes import answer_size
+from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, answer_size
 from edge_agent.core.timers import TimerKind
 
 TIMER = (TimerKind.OWED, "")
@@ -27,7 +27,8 @@ RETRY_S = 5.0  # after one was dropped on its way, by a full outbox or a broker 
 class Ends:
     """Ends by session key, within `answers_bytes_max`, for `answers_kept_s` after they came, or a day while owed.
 
-    Over the bound, who keeps most gives first: its oldest delivered one is forgotten (`Kept.next_to_go`).
+    Over the bound, who keeps most gives first: its oldest delivered one is forgotten (`Kept.next_to_go`). So that none
+    that is owed has to go, whoever is owed something is not promised more than half of the bound holds (`has_room`).
     """
 
     __slots__ = ("_context", "_kept", "_sending")
@@ -41,6 +42,18 @@ class Ends:
     def outstanding(self) -> int:
         """Ends that no broker has taken yet."""
         return len(self._kept.open)
+
+    def has_room(self, holder: str, sessions: int) -> bool:
+        """Whether a prompt of a holder may be accepted beside so many sessions: its end can be kept until it is told.
+
+        Who is owed nothing always may. Then nothing owed is ever forgotten for want of room where `answers_bytes_max`
+        holds twice as many ends as the queue has places.
+        """
+        if not self._kept.owes(holder):
+            return True
+        settings = self._context.settings
+        promised = (sessions + 1) * (settings.response_bytes_max + MESSAGE_OVERHEAD_BYTES)
+        return self._kept.open_bytes + promised <= settings.answers_bytes_max // 2
 
     def add(self, key: str, answer: Answer, reply: ReplyRoute, accepted_at: float, now: float) -> None:
         """A prompt has ended: its end is journalled, then sent."""

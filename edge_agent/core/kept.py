@@ -82,12 +82,17 @@ class _Shelf:
 class Kept:
     """Ends, in the lines of those that no broker has taken yet and of those that are delivered, the oldest first."""
 
-    __slots__ = ("_crowd_whole_since", "_held", "_of_id", "_shelves", "_whole_since", "bytes", "delivered", "open")
+    __slots__ = (
+        *("_crowd_open_bytes", "_crowd_whole_since", "_held", "_of_id", "_shelves", "_whole_since"),
+        *("bytes", "delivered", "open", "open_bytes"),
+    )
 
     def __init__(self) -> None:
         self.open: OrderedDict[str, End] = OrderedDict()
         self.delivered: OrderedDict[str, End] = OrderedDict()
         self.bytes = 0
+        self.open_bytes = 0
+        self._crowd_open_bytes = 0  # of all together who have no name
         self._held: dict[str, int] = {}  # bytes by holder
         self._shelves: dict[str, _Shelf] = {}
         self._of_id: dict[tuple[str, str], dict[str, End]] = {}
@@ -110,14 +115,16 @@ class Kept:
         self._shelves[holder].insert(end)
         self._line(end.state)[end.key] = end
         self._of_id.setdefault((end.reply.principal, end.answer.prompt_id), {})[end.key] = end
-        self._count(holder, end.size)
+        self._count(end, end.size)
 
     def move(self, end: End, state: EndState) -> None:
         """An end is delivered, or is not any more: then it is the first of those to be told."""
         shelf = self._shelves[end.reply.holder]
         shelf.remove(end)
         del self._line(end.state)[end.key]
+        self._count(end, -end.size)
         end.state = state
+        self._count(end, end.size)
         shelf.insert(end)
         line = self._line(state)
         line[end.key] = end
@@ -126,7 +133,7 @@ class Kept:
 
     def resize(self, end: End, size: int) -> None:
         """An end has become shorter."""
-        self._count(end.reply.holder, size - end.size)
+        self._count(end, size - end.size)
         end.size = size
 
     def remove(self, end: End) -> None:
@@ -139,7 +146,7 @@ class Kept:
         del same_id[end.key]
         if not same_id:
             del self._of_id[end.reply.principal, end.answer.prompt_id]
-        self._count(holder, -end.size)
+        self._count(end, -end.size)
         if not shelf.open and not shelf.delivered:  # nobody is remembered for having had something
             self._whole_since = max(self._whole_since, shelf.whole_since)
             del self._shelves[holder], self._held[holder]
@@ -161,6 +168,13 @@ class Kept:
             if found is not None:
                 return found
         return None
+
+    def owes(self, holder: str) -> bool:
+        """Whether a holder has ends that no broker has taken yet; all who have no name are one here."""
+        if is_anybody(holder):
+            return self._crowd_open_bytes > 0
+        shelf = self._shelves.get(holder)
+        return shelf is not None and bool(shelf.open)
 
     def newest(self, holder: str, behind: tuple[float] | tuple[float, str, str]) -> Iterator[End]:
         """Yields a holder's ends, the newest first, from the first that stands before a place or time."""
@@ -193,6 +207,8 @@ class Kept:
         """Raises `InvariantError` if something is miscounted."""
         if sum([end.size for line in (self.open, self.delivered) for end in line.values()]) != self.bytes:
             raise InvariantError("the bytes of kept answers are miscounted")
+        if sum([end.size for end in self.open.values()]) != self.open_bytes:
+            raise InvariantError("the bytes of answers that are owed are miscounted")
         if sum(self._held.values()) != self.bytes or self._held.keys() != self._shelves.keys():
             raise InvariantError("the bytes that each holder keeps are miscounted")
         shelves = self._shelves.values()
@@ -212,8 +228,12 @@ class Kept:
     def _line(self, state: EndState) -> OrderedDict[str, End]:
         return self.delivered if state is EndState.DELIVERED else self.open
 
-    def _count(self, holder: str, size: int) -> None:
+    def _count(self, end: End, size: int) -> None:
+        holder = end.reply.holder
         self.bytes += size
+        if end.state is not EndState.DELIVERED:
+            self.open_bytes += size
+            self._crowd_open_bytes += size if is_anybody(holder) else 0
         self._held[holder] = self._held.get(holder, 0) + size
 
 

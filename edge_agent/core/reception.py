@@ -31,6 +31,7 @@ from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size, size_of
 from edge_agent.core.states import Outcome
 from edge_agent.core.timers import TimerKind
 
+_OWED = "answers of yours that no broker has taken yet fill the room for them: they are sent as soon as one takes them"
 _SHORT_OF = {
     Shortage.FULL: "the queue is full",
     Shortage.SHARE: "you have your share of this device's queue already; the rest is kept for others",
@@ -76,6 +77,9 @@ class Reception:
         refusal = self._refusal(event.prompt, event.size_bytes, now)
         if refusal is not None:
             self._turn_away(event, *refusal, now)
+            return
+        if not self._ends.has_room(event.reply.holder, len(self._sessions)):
+            self._turn_away(event, RefusalReason.OVERLOADED, _OWED, now)
             return
         session = self._sessions.open(key, event.prompt, event.reply, now)
         if isinstance(session, Shortage):

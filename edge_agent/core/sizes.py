@@ -111,8 +111,8 @@ def _names(contribution: Contribution) -> tuple[str, ...]:
 
 
 def answer_size(answer: Answer) -> int:
-    """Returns the bytes that an answer takes in memory and on disk, about."""
-    return _bytes_of(answer.text) + provenance_size(answer.provenance)
+    """Returns the bytes that an answer takes on disk, at most; in memory it is about that."""
+    return json_size(answer.text) + provenance_size(answer.provenance)
 
 
 def _bytes_of(text: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 from edge_agent.core import events as ev
 from edge_agent.core.crowding import Row, crowded_out, greatest
 from edge_agent.core.kept import End, Kept
-from edge_agent.core.messages import AnswersPage, Standing
+from edge_agent.core.messages import AnswersPage, PromptRefusal, RefusalReason, Standing
 from tests.core.mesh import QUIET, Mesh
 from tests.core.test_ends import answers_told, journalled_ends
 from tests.core.test_lookup import answered, ids, page_of
@@ -100,17 +100,30 @@ def test_what_is_owed_stays_while_a_busy_user_has_anything_delivered() -> None:
     assert len(answers_told(mesh, "quiet/0 owed")) == 1
 
 
-def test_where_nothing_is_delivered_who_has_most_to_be_told_loses_its_oldest() -> None:
-    mesh = busy_mesh()
+def test_who_is_owed_much_is_refused_before_anything_owed_has_to_go() -> None:
+    """A broker that takes nothing for a user whom it has shut out, say: what was accepted is told all the same."""
+    mesh = busy_mesh(response_bytes_max=512)
     mesh.broker_takes = lambda device: False
     mesh.ask("d0", layers=0, prompt_id="owed", user="quiet")
     mesh.run(until=0.1)
     ask_many(mesh, 100)
+    words = [message for number in range(100) for message in mesh.user_messages[f"busy/0 busy{number}"]]
+    refused = [word for word in words if isinstance(word, PromptRefusal)]
+    assert 0 < len(refused) < 100
+    assert {(word.reason, word.detail.split(":")[0]) for word in refused} == {
+        (RefusalReason.OVERLOADED, "answers of yours that no broker has taken yet fill the room for them")
+    }
+    mesh.ask("d0", layers=0, prompt_id="hers", user="another")  # to whom nothing is owed
+    mesh.run(until=mesh.now + 0.1)
     mesh.broker_takes = lambda device: True
     mesh.run(until=mesh.now + 60.0)
-    assert len(answers_told(mesh, "quiet/0 owed")) == 1
-    assert answers_told(mesh, "busy/0 busy0") == []
-    assert len(answers_told(mesh, "busy/0 busy99")) == 1
+    ids = {word.prompt_id for word in refused}
+    accepted = [f"busy{number}" for number in range(100) if f"busy{number}" not in ids]
+    for key in ("quiet/0 owed", "another/0 hers", *(f"busy/0 {prompt_id}" for prompt_id in accepted)):
+        assert len(answers_told(mesh, key)) == 1, key
+    ask_many(mesh, 1, "busy")
+    assert len(answers_told(mesh, "busy/0 busy0")) == 2, "asked again, it is told again"
+    answered("now", mesh=mesh, user="busy")
 
 
 def test_a_restart_keeps_the_shares_whatever_order_the_ends_come_in() -> None:

@@ -273,6 +273,11 @@ ABLATIONS = {
         ((Kept, "next_to_go", _oldest_of_all),),
         faults=(FaultKind.FLOOD, FaultKind.QUERIES),
     ),
+    "owed-room": Ablation(
+        "who is owed much is promised no more",
+        ((Ends, "has_room", lambda self, holder, sessions: True),),
+        faults=(FaultKind.FLOOD, FaultKind.SHUT_OUT),
+    ),
     "own-answers": Ablation("nobody is told what became of another's prompt", ((Kept, "newest", _everybodys),)),
     "answers-on-disk": Ablation(
         "what became of a prompt is told once it is on disk", ((End, "is_written", property(lambda self: True)),)

@@ -37,6 +37,7 @@ class FaultKind(StrEnum):
     FLOOD = "flood"
     QUERIES = "queries"
     LYING = "lying"
+    SHUT_OUT = "shut-out"
 
 
 EXPLANATIONS = {
@@ -67,6 +68,7 @@ EXPLANATIONS = {
     FaultKind.FLOOD: "a user, a crowd without names or a device asks for many times what there is room for",
     FaultKind.QUERIES: "users ask what became of prompts, at any time, also of others' and who never asked any",
     FaultKind.LYING: "a device lies: that it is idle, and about others where they live and how often they started",
+    FaultKind.SHUT_OUT: "the broker takes no answers for one user, until the faults end",
 }
 
 BY_NAME_ONLY: frozenset[FaultKind] = frozenset()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from edge_agent.core.settings import AgentSettings
+from edge_agent.core.shares import ANYBODY
 from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, RECORD_BYTES
 from edge_agent.lab.simulator.faults.kinds import FaultKind
 from edge_agent.lab.simulator.network import NetworkSettings
@@ -26,6 +27,7 @@ _SHARED_KINDS = 25  # up to these the later ones share a stream; each that came 
 _KEPT_ENDS = 8  # that there is room for where there are floods, or as many as places: so few that one fills it
 _LONG_OWED = frozenset((FaultKind.SIZES, FaultKind.JOURNAL, FaultKind.CARD, FaultKind.REPEATS))
 """With these ends are large, many, or wait for a disk: they need more room, or some would go untold."""
+_SHUT_OUT = ("user.u0", "user.flood", ANYBODY)
 _REPEATED_PROMPTS = (280, 400)  # more than the 256 answers that were once kept
 
 
@@ -66,6 +68,8 @@ class Plan:
     """The device that lies."""
     signed: bool
     """Whether the mesh has certificates, with which devices sign what they say of themselves."""
+    shut_out: str
+    """The user for whom the broker takes no answers; "" if it takes all."""
 
     @property
     def clones(self) -> int:
@@ -90,7 +94,9 @@ def draw_plan(seed: int, allowed: tuple[FaultKind, ...], rng: random.Random) -> 
     drawn |= {kind: later.random() < _LATER_KIND_CHANCE for kind in every[_FIRST_KINDS:_SHARED_KINDS]}
     drawn |= {kind: stream(seed, f"plan, {kind}").random() < _LATER_KIND_CHANCE for kind in every[_SHARED_KINDS:]}
     kinds = frozenset(allowed if len(allowed) <= _FEW else (kind for kind in allowed if drawn[kind]))
-    return _with_liar(_with_later_kinds(_draw(seed, kinds, rng), later), stream(seed, "plan, liar"))
+    plan = _with_liar(_with_later_kinds(_draw(seed, kinds, rng), later), stream(seed, "plan, liar"))
+    shut_out = stream(seed, "plan, shut out").choice(_SHUT_OUT)
+    return replace(plan, shut_out=shut_out) if FaultKind.SHUT_OUT in kinds else plan
 
 
 def _draw(seed: int, kinds: frozenset[FaultKind], rng: random.Random) -> Plan:
@@ -133,6 +139,7 @@ def _draw(seed: int, kinds: frozenset[FaultKind], rng: random.Random) -> Plan:
         packet_bytes_later=None,
         liar=None,
         signed=False,
+        shut_out="",
     )
 
 
@@ -173,9 +180,9 @@ def _with_later_kinds(plan: Plan, rng: random.Random) -> Plan:
 
 
 def _bytes_of_few_ends(settings: AgentSettings) -> int:
-    """As many ends may be on their way at once as there are places: with less room they would go untold."""
+    """Twice as many ends as there are places: with less room they may go untold (`Ends.has_room`)."""
     records = settings.layers * (settings.prompt_fanout_max + 1) + 1
-    return max(_KEPT_ENDS, settings.queue_capacity) * (MESSAGE_OVERHEAD_BYTES + records * RECORD_BYTES)
+    return max(_KEPT_ENDS, 2 * settings.queue_capacity) * (MESSAGE_OVERHEAD_BYTES + records * RECORD_BYTES)
 
 
 def _with_liar(plan: Plan, rng: random.Random) -> Plan:

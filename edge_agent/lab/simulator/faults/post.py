@@ -21,7 +21,7 @@ from edge_agent.lab.simulator.cluster import FOREVER, Cluster
 from edge_agent.lab.simulator.faults.broker import Broker
 from edge_agent.lab.simulator.faults.kinds import FaultKind
 from edge_agent.lab.simulator.faults.liars import Liars
-from edge_agent.lab.simulator.faults.plan import Plan
+from edge_agent.lab.simulator.faults.plan import FAULTS_S, Plan
 from edge_agent.lab.simulator.faults.sizes import body_size, is_too_large
 from edge_agent.lab.simulator.faults.transport import Outgoing, Transport
 from edge_agent.lab.simulator.faults.users import Users
@@ -92,6 +92,10 @@ class Post:
 
     def _to_user(self, device: int, effect: fx.SendToUser) -> None:
         item = Outgoing(effect, effect.message)
+        shut_out = effect.reply.principal == self._plan.shut_out and self._cluster.now < FAULTS_S
+        if shut_out and isinstance(effect.message, Answer):
+            self.dropped(device, item)
+            return
         if self._limited and isinstance(effect.message, Answer):
             size = len(encode(effect.message, effect.reply.body_id))
             if is_too_large(size, self._broker.packet_bytes_max):
