@@ -18,7 +18,7 @@ def between(begin: str, end: str) -> str:
 
 
 def test_every_kind_of_fault_is_explained() -> None:
-    told = re.findall(r"^- `([a-z]+)`: ", between("## Faults", "`--faults list`"), re.MULTILINE)
+    told = re.findall(r"^- `([a-z-]+)`: ", between("## Faults", "`--faults list`"), re.MULTILINE)
     assert told == [str(kind) for kind in ALL_KINDS]
 
 
@@ -29,7 +29,7 @@ def test_every_promise_that_is_watched_has_a_row() -> None:
 
 
 def test_every_safeguard_is_listed_with_the_faults_that_it_is_for() -> None:
-    told = re.findall(r"^- `([a-z-]+)`(?: \(`([a-z,]+)`\))?: (.+)$", between("**Is the watch", "\n## "), re.MULTILINE)
+    told = re.findall(r"^- `([a-z-]+)`(?: \(`([a-z,-]+)`\))?: (.+)$", between("**Is the watch", "\n## "), re.MULTILINE)
     assert told == [
         (name, "" if one.faults == ALL_KINDS else ",".join(one.faults), one.safeguard)
         for name, one in ABLATIONS.items()
