@@ -24,7 +24,7 @@ def main() -> int:
     if arguments.inside is not None:
         return _inside(arguments)
     try:
-        check_needs(("mosquitto", "influxd"))
+        check_needs(("mosquitto", "influxd"), arguments.keep)
         if not FAKETIME:
             raise CannotRunError("libfaketime is not installed: make programs")
     except CannotRunError as error:

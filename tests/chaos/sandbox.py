@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.chaos.programs import remove_groups
 
 MARK = "moamesh-chaos-"
+_OWN_MEMORY = "/dev/shm"
 # An init that reaps orphans until its one child has ended. The mounts hide what others on this machine have there.
 _INIT = """\
 mkdir -p /run/netns && mount -t tmpfs none /run/netns && mount -t tmpfs none /dev/shm && ip link set lo up && "$@"
@@ -26,8 +27,10 @@ class CannotRunError(Exception):
     """Something that is needed is not here. One line."""
 
 
-def check_needs(programs: Sequence[str]) -> None:
-    """Raises `CannotRunError` unless namespaces can be made here and the programs are installed."""
+def check_needs(programs: Sequence[str], keep: Path | None = None) -> None:
+    """Raises `CannotRunError` unless namespaces can be made here, the programs are installed and `keep` can be seen."""
+    if keep is not None and keep.resolve().is_relative_to(_OWN_MEMORY):
+        raise CannotRunError(f"{keep}: a run has a {_OWN_MEMORY} of its own; name a folder elsewhere")
     search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     if os.geteuid() != 0:
         raise CannotRunError("root is needed, for namespaces and small disks")

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,17 +22,24 @@ SEED, KILLS = 2026, 40
 the run ends with the last fault, not with a time."""
 
 
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """Not `tmp_path`, which may lie in /dev/shm: of that each run has one of its own."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.long
 @pytest.mark.broker
 @pytest.mark.timeout(3600)  # only a hang runs into it
-def test_everything_accepted_is_ended_and_told_whatever_is_killed_stopped_filled_or_cut(tmp_path: Path) -> None:
+def test_everything_accepted_is_ended_and_told_whatever_is_killed_stopped_filled_or_cut(on_disk: Path) -> None:
     try:
         check_needs(("mosquitto", "influxd"))
     except CannotRunError as error:
         missing(str(error))
     if not FAKETIME:
         missing("libfaketime is not installed: `make programs` as root on Debian")
-    command = [sys.executable, "-m", "tests.chaos", "--json", "--keep", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.chaos", "--json", "--keep", str(on_disk)]
     command += ["--seed", str(SEED), "--kills", str(KILLS)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr[-4000:]
@@ -40,3 +49,8 @@ def test_everything_accepted_is_ended_and_told_whatever_is_killed_stopped_filled
     assert summary["faults"]["kill -9"] + summary["faults_missed"]["kill -9"] == KILLS
     assert summary["accepted"] == summary["ended"] == summary["told"] > 0
     assert sum(summary["outcomes"].values()) > 0
+
+
+def test_a_folder_that_a_run_would_not_see_is_refused() -> None:
+    with pytest.raises(CannotRunError, match="name a folder elsewhere"):
+        check_needs((), Path("/dev/shm/kept"))

@@ -66,11 +66,9 @@ class Site:
         assert await self._gateway.ends_on_sigterm() == 0
         assert await self._service.ends_on_sigterm() == 143
         for device in self.mesh.devices.values():
-            process = device._process
-            assert process is not None
-            process.terminate()
+            device.send_signal(signal.SIGTERM)
             async with asyncio.timeout(END_S):
-                assert await process.wait() == 0, device.log_tail()
+                assert await device.wait() == 0, device.log_tail()
 
 
 @contextlib.asynccontextmanager
