@@ -53,7 +53,7 @@ CHILD_MAKERS_OF_OS = {f"os.{name}" for name in ("fork", "forkpty", "posix_spawn"
 PARENTS = {
     "edge_agent/children/": "the owner itself",
     "edge_agent/confinement/": "what tries whether it can get out, and what sees to it that it can't",
-    "edge_agent/lab/": "pools of multiprocessing, which end with the block that has them",
+    "edge_agent/lab/workers.py": "a pool of multiprocessing, whose processes end with us",
 }
 """Who may start processes, and why they end."""
 TOPIC_ROOT = "moamesh/v2"

@@ -28,3 +28,11 @@ def with_parent(number: signal.Signals | None) -> Callable[[], None] | None:
             os._exit(1)
 
     return before_exec
+
+
+def end_with(parent: int) -> None:
+    """Has this very process killed when its `parent` (the thread that began it) ends: for those of multiprocessing."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it ended in between
+            os._exit(1)

@@ -207,7 +207,9 @@ class Kept:
         """Raises `InvariantError` if something is miscounted."""
         if sum([end.size for line in (self.open, self.delivered) for end in line.values()]) != self.bytes:
             raise InvariantError("the bytes of kept answers are miscounted")
-        if sum([end.size for end in self.open.values()]) != self.open_bytes:
+        owed = sum([end.size for end in self.open.values()])
+        nameless = sum([end.size for end in self.open.values() if is_anybody(end.reply.holder)])
+        if (owed, nameless) != (self.open_bytes, self._crowd_open_bytes):
             raise InvariantError("the bytes of answers that are owed are miscounted")
         if sum(self._held.values()) != self.bytes or self._held.keys() != self._shelves.keys():
             raise InvariantError("the bytes that each holder keeps are miscounted")

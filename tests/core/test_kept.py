@@ -11,6 +11,8 @@ from edge_agent.core import events as ev
 from edge_agent.core.crowding import Row, crowded_out, greatest
 from edge_agent.core.kept import End, Kept
 from edge_agent.core.messages import AnswersPage, PromptRefusal, RefusalReason, Standing
+from edge_agent.core.settings import AgentSettings
+from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES
 from tests.core.mesh import QUIET, Mesh
 from tests.core.test_ends import answers_told, journalled_ends
 from tests.core.test_lookup import answered, ids, page_of
@@ -100,14 +102,16 @@ def test_what_is_owed_stays_while_a_busy_user_has_anything_delivered() -> None:
     assert len(answers_told(mesh, "quiet/0 owed")) == 1
 
 
-def test_who_is_owed_much_is_refused_before_anything_owed_has_to_go() -> None:
+@pytest.mark.parametrize(("user", "clients"), [("busy", False), ("me", True)])
+def test_who_is_owed_much_is_refused_before_anything_owed_has_to_go(user: str, clients: bool) -> None:
     """A broker that takes nothing for a user whom it has shut out, say: what was accepted is told all the same."""
     mesh = busy_mesh(response_bytes_max=512)
     mesh.broker_takes = lambda device: False
     mesh.ask("d0", layers=0, prompt_id="owed", user="quiet")
     mesh.run(until=0.1)
-    ask_many(mesh, 100)
-    words = [message for number in range(100) for message in mesh.user_messages[f"busy/0 busy{number}"]]
+    ask_many(mesh, 100, user, clients=clients)
+    keys = [f"{user}/{f'c{number}' if clients else 0} {user}{number}" for number in range(100)]
+    words = [message for key in keys for message in mesh.user_messages[key]]
     refused = [word for word in words if isinstance(word, PromptRefusal)]
     assert 0 < len(refused) < 100
     assert {(word.reason, word.detail.split(":")[0]) for word in refused} == {
@@ -118,12 +122,17 @@ def test_who_is_owed_much_is_refused_before_anything_owed_has_to_go() -> None:
     mesh.broker_takes = lambda device: True
     mesh.run(until=mesh.now + 60.0)
     ids = {word.prompt_id for word in refused}
-    accepted = [f"busy{number}" for number in range(100) if f"busy{number}" not in ids]
-    for key in ("quiet/0 owed", "another/0 hers", *(f"busy/0 {prompt_id}" for prompt_id in accepted)):
+    accepted = [key for key in keys if key.partition(" ")[2] not in ids]
+    for key in ("quiet/0 owed", "another/0 hers", *accepted):
         assert len(answers_told(mesh, key)) == 1, key
-    ask_many(mesh, 1, "busy")
-    assert len(answers_told(mesh, "busy/0 busy0")) == 2, "asked again, it is told again"
-    answered("now", mesh=mesh, user="busy")
+    answered("now", mesh=mesh, user=user)  # nothing is owed any more
+
+
+def test_what_is_set_by_default_has_room_for_all_that_may_be_owed() -> None:
+    """The condition of `Ends.has_room`: twice as many ends as there are places."""
+    default = AgentSettings()
+    end_bytes = default.response_bytes_max + MESSAGE_OVERHEAD_BYTES
+    assert 2 * default.queue_capacity * end_bytes <= default.answers_bytes_max
 
 
 def test_a_restart_keeps_the_shares_whatever_order_the_ends_come_in() -> None:

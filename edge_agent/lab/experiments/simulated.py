@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import final
 
@@ -13,6 +11,7 @@ from edge_agent.lab.simulator.load.prediction import Prediction, predict
 from edge_agent.lab.simulator.load.run import LoadRun
 from edge_agent.lab.simulator.load.scenario import Scenario
 from edge_agent.lab.simulator.load.statistics import Estimate
+from edge_agent.lab.workers import worker_pool
 
 
 @final
@@ -64,7 +63,7 @@ def _each(scenarios: Sequence[Scenario], jobs: int) -> Iterator[Simulated]:
     if jobs == 1:
         yield from map(simulate, scenarios)
         return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(jobs) as pool:
         yield from pool.map(simulate, scenarios)
 
 

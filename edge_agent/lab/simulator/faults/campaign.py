@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from typing import Any, final
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.lab.simulator.faults.ablations import without
 from edge_agent.lab.simulator.faults.kinds import FaultKind
 from edge_agent.lab.simulator.faults.run import FaultResult, Verdict, run_seed
+from edge_agent.lab.workers import worker_pool
 
 EXIT_CODES = {Verdict.HELD: 0, Verdict.CRASH: 3, Verdict.SAFETY: 4, Verdict.LIVENESS: 5}
 """How `moamesh simulate --faults` ends; 2 is for wrong input."""
@@ -186,8 +185,7 @@ def _tallies(seeds: range, run: Callable[[range], Tally], jobs: int) -> Iterator
         yield from (run(seeds[at : at + 1]) for at in range(len(seeds)))
         return
     chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
-    # spawned, not forked: a bar has a thread of its own, and a fork with threads may hang
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with worker_pool(jobs) as pool:
         try:
             yield from pool.map(run, chunks)
         finally:
