@@ -28,9 +28,10 @@ class CannotRunError(Exception):
 
 
 def check_needs(programs: Sequence[str], keep: Path | None = None) -> None:
-    """Raises `CannotRunError` unless namespaces can be made here, the programs are installed and `keep` can be seen."""
-    if keep is not None and keep.resolve().is_relative_to(_OWN_MEMORY):
-        raise CannotRunError(f"{keep}: a run has a {_OWN_MEMORY} of its own; name a folder elsewhere")
+    """Raises `CannotRunError` unless namespaces can be made here, the programs are there and a run sees its files."""
+    where = keep or Path(tempfile.gettempdir())
+    if where.resolve().is_relative_to(_OWN_MEMORY):
+        raise CannotRunError(f"{where}: a run has a {_OWN_MEMORY} of its own; name a folder elsewhere")
     search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     if os.geteuid() != 0:
         raise CannotRunError("root is needed, for namespaces and small disks")

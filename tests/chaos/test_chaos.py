@@ -54,3 +54,9 @@ def test_everything_accepted_is_ended_and_told_whatever_is_killed_stopped_filled
 def test_a_folder_that_a_run_would_not_see_is_refused() -> None:
     with pytest.raises(CannotRunError, match="name a folder elsewhere"):
         check_needs((), Path("/dev/shm/kept"))
+
+
+def test_nor_may_the_folder_for_temporary_files_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/dev/shm")
+    with pytest.raises(CannotRunError, match="name a folder elsewhere"):
+        check_needs(())

@@ -10,7 +10,8 @@ from edge_agent.lab.simulator.faults.ablations import ABLATIONS
 from edge_agent.lab.simulator.faults.kinds import ALL_KINDS
 from edge_agent.lab.simulator.faults.run import every_checker
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "SIMULATOR.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "SIMULATOR.md").read_text()
 
 
 def between(begin: str, end: str) -> str:
@@ -20,6 +21,12 @@ def between(begin: str, end: str) -> str:
 def test_every_kind_of_fault_is_explained() -> None:
     told = re.findall(r"^- `([a-z-]+)`: ", between("## Faults", "`--faults list`"), re.MULTILINE)
     assert told == [str(kind) for kind in ALL_KINDS]
+
+
+def test_the_other_pages_count_as_many() -> None:
+    pages = [(ROOT / name).read_text() for name in ("README.md", "CHANGELOG.md")]
+    assert [re.findall(r"(\d+) kinds of faults", page) for page in pages] == 2 * [[str(len(ALL_KINDS))]]
+    assert re.findall(r"with (\d+) checkers", pages[1]) == [str(len(every_checker(AgentSettings())))]
 
 
 def test_every_promise_that_is_watched_has_a_row() -> None:
