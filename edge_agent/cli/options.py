@@ -32,7 +32,7 @@ Fanout = Annotated[
 Deadline = Annotated[
     float | None,
     typer.Option(
-        "--deadline", "-d", metavar="SECONDS", rich_help_panel=_PROMPT, help="The answer is worth nothing after this."
+        "--deadline", metavar="SECONDS", rich_help_panel=_PROMPT, help="The answer is worth nothing after this."
     ),
 ]
 Join = Annotated[

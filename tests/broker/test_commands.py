@@ -100,7 +100,7 @@ async def test_a_mesh_s_mosquitto_runs_and_passes_its_check_with_guests_that_lea
 
 
 async def test_a_cluster_node_runs_and_passes_the_same_check(operator: Operator) -> None:
-    node = ("--node", f"one@{HOSTS[0]}", "--join", f"two@{HOSTS[1]}", "--node-port", str(operator.node_port))
+    node = ("--node", f"one@{HOSTS[0]}", "--cluster-node", f"two@{HOSTS[1]}", "--node-port", str(operator.node_port))
     async with operator.running("--mode", "cluster", "--host", HOST, "--no-web", *node) as shown:
         assert shown["running"] == f"one@{HOSTS[0]}"
         status, report = await operator.check(operator.url)

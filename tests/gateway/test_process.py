@@ -146,7 +146,7 @@ def test_a_device_whose_gateway_cannot_start_answers_all_the_same(tmp_path: Path
         try:
             eventually(lambda: "goes on without it" in log.read_text(), "the log says that the gateway did not start")
             assert "cannot listen on" in log.read_text()
-            asked = moamesh("ask", "--broker", mesh.broker, "--mesh", "local", "-D", "kitchen", "--json", "hi")
+            asked = moamesh("ask", "--broker", mesh.broker, "--mesh", "local", "-d", "kitchen", "--json", "hi")
             assert asked.returncode == 0, asked.stderr
             assert json.loads(asked.stdout)["outcome"] == "answered"
         finally:

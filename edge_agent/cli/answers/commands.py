@@ -19,12 +19,12 @@ def answers(
         str | None, typer.Option(metavar="TIME", help="Only what ended in the last 30m, 1h, ... and what still runs.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", "-D", metavar="ID", help="The device to ask; by default every one online.")
+        str | None, typer.Option("--device", "-d", metavar="ID", help="The device to ask; by default every one online.")
     ] = None,
     client: Annotated[
         str, typer.Option("--client", metavar="NAME", help="Only prompts of this client of yours, such as 0.")
     ] = "",
-    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, max=1_000, help="Lines at most.")] = 20,
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, max=1_000, help="Lines at most.")] = 20,
     json: opt.Json = False,
     *,
     where: MeshOptions,

@@ -14,7 +14,7 @@ from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
 def ask(
     prompt: Annotated[str | None, typer.Argument(help='What to ask; "-" or nothing reads standard input.')] = None,
     device: Annotated[
-        str | None, typer.Option("--device", "-D", metavar="ID", help="The device to ask; by default the least busy.")
+        str | None, typer.Option("--device", "-d", metavar="ID", help="The device to ask; by default the least busy.")
     ] = None,
     system: Annotated[
         str,

@@ -88,10 +88,10 @@ Node = Annotated[
     str | None,
     typer.Option("--node", metavar="NAME@HOST", rich_help_panel=_CLUSTER, help="This node; others reach it by HOST."),
 ]
-Join = Annotated[
+ClusterNodes = Annotated[
     list[str] | None,
     typer.Option(
-        "--join",
+        "--cluster-node",
         metavar="NAME@HOST",
         rich_help_panel=_CLUSTER,
         help="Another node of the cluster, whether it runs already or not; repeatable.",
@@ -131,7 +131,7 @@ def run(
     kind: Kind = None,
     config: DeviceConfig = None,
     node: Node = None,
-    join: Join = None,
+    other_nodes: ClusterNodes = None,
     node_port: NodePort = 5210,
     cookie_file: CookieFile = None,
     passphrase_file: member.PassphraseFile = None,
@@ -166,8 +166,8 @@ def run(
             run_async(keep_running(out, mosquitto_broker(opened, files), lambda _: told, json=json))
             return
         if node is None:
-            raise SettingsError("--mode cluster needs this node's name: --node NAME@HOST, and --join for the others")
-        settings = node_settings(opened, options, server, node, tuple(join or ()), node_port, cookie_file)
+            raise SettingsError("--mode cluster needs --node NAME@HOST, and --cluster-node for each other node")
+        settings = node_settings(opened, options, server, node, tuple(other_nodes or ()), node_port, cookie_file)
         run_async(
             keep_running(out, cluster_node(opened, settings), lambda nodes: node_told(settings, nodes), json=json)
         )

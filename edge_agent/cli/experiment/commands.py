@@ -23,7 +23,9 @@ def paper(
             "--part", "-p", metavar="a|b|c|d", help="a: Table I, b: stable regime, c: live load, d: live LLM."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For the report.")] = Path("paper-report"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For the report.")] = Path(
+        "paper-report"
+    ),
     quick: Quick = False,
     jobs: Jobs = 1,
     prompts: Annotated[
@@ -41,12 +43,12 @@ def paper(
     from edge_agent.cli.experiment.run import LiveLlm, run_paper
 
     wanted = LiveLlm(prompts, limit, max_tokens, tuple(model or ()))
-    run_paper(part or (["a", "b"] if quick else ["a", "b", "c", "d"]), out, wanted, quick=quick, jobs=jobs)
+    run_paper(part or (["a", "b"] if quick else ["a", "b", "c", "d"]), output, wanted, quick=quick, jobs=jobs)
 
 
 @app.command()
 def policies(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For the report.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For the report.")] = Path(
         "policies-report"
     ),
     quick: Quick = False,
@@ -54,16 +56,16 @@ def policies(
     """Run every policy on a live mesh of two speeds, beside the simulator's figures; four minutes."""
     from edge_agent.cli.experiment.run import run_policies
 
-    run_policies(out, quick=quick)
+    run_policies(output, quick=quick)
 
 
 @app.command()
 def theory(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For the plots (SVG).")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For the plots (SVG).")],
     quick: Quick = False,
     jobs: Jobs = 1,
 ) -> None:
     """Simulate every formula of docs/THEORY.md for ρ from 0.1 to 1.2 and draw it beside its prediction."""
     from edge_agent.cli.experiment.run import run_theory
 
-    run_theory(out, quick=quick, jobs=jobs)
+    run_theory(output, quick=quick, jobs=jobs)

@@ -16,7 +16,7 @@ Config = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", "-D", metavar="ID", help="Ask this device only; by default the one with the smallest expected wait."
+        "--device", "-d", metavar="ID", help="Ask this device only; by default the one with the smallest expected wait."
     ),
 ]
 Host = Annotated[

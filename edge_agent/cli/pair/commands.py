@@ -19,7 +19,7 @@ def pair(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            "--device", "-D", metavar="ID", help="May ask this device; repeatable. Without: as before, or all."
+            "--device", "-d", metavar="ID", help="May ask this device; repeatable. Without: as before, or all."
         ),
     ] = None,
     mesh: MeshName = None,

@@ -12,7 +12,7 @@ from edge_agent.cli import options as opt
 _DATABASE = "Database"
 Telemetry = Annotated[
     Path | None,
-    typer.Option("--telemetry", "-t", metavar="FOLDER", help="Line-protocol files, or a folder of folders."),
+    typer.Option("--telemetry", metavar="FOLDER", help="Line-protocol files, or a folder of folders."),
 ]
 Influx = Annotated[
     str | None,

@@ -20,7 +20,7 @@ UserName = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -.")]
 def add(
     name: UserName,
     device: Annotated[
-        list[str] | None, typer.Option("--device", metavar="NAME", help="May use this device; without: all.")
+        list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="May use this device; without: all.")
     ] = None,
     mesh: member.MeshName = None,
     output: Annotated[
@@ -89,7 +89,7 @@ def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False)
 @app.command()
 def sync(
     device: Annotated[
-        list[str] | None, typer.Option("--device", metavar="NAME", help="This device; without: all that are known.")
+        list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="This device; without: all known ones.")
     ] = None,
     broker: Annotated[
         str | None,

@@ -51,7 +51,7 @@ def test_the_stable_regime_has_every_plan_of_the_table_at_every_load():
 
 @pytest.mark.long
 def test_the_quick_report_has_both_simulated_parts_on_both_pages(tmp_path: Path):
-    status, _, said = invoke("paper", "--quick", "--out", str(tmp_path))
+    status, _, said = invoke("paper", "--quick", "--output", str(tmp_path))
     assert status == 0, said
     page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert page.count("<svg") == 2
@@ -65,8 +65,8 @@ def test_the_quick_report_has_both_simulated_parts_on_both_pages(tmp_path: Path)
 
 @pytest.mark.long
 def test_a_later_part_joins_what_the_folder_has(tmp_path: Path):
-    assert invoke("paper", "--quick", "--part", "b", "--out", str(tmp_path))[0] == 0
-    assert invoke("paper", "--quick", "--part", "a", "--out", str(tmp_path))[0] == 0
+    assert invoke("paper", "--quick", "--part", "b", "--output", str(tmp_path))[0] == 0
+    assert invoke("paper", "--quick", "--part", "a", "--output", str(tmp_path))[0] == 0
     assert [section.key for section in kept(tmp_path, ("a", "b", "c", "d"))] == ["a", "b"]
     assert (tmp_path / "report.md").read_text().count("\n## (") == 2
 
@@ -74,12 +74,12 @@ def test_a_later_part_joins_what_the_folder_has(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("paper", "--part", "e", "--out", "{}"), "--part must be one of"),
-        (("paper", "--part", "d", "--prompts", "{}/none.json", "--out", "{}"), "cannot read"),
-        (("paper", "--part", "d", "--out", "{}"), "give --prompts FILE"),
-        (("paper", "--out", "{}"), "give --prompts FILE"),  # all four parts, and before the first of them
-        (("paper", "--part", "a", "--out", "{}/file/below"), "cannot write"),
-        (("theory", "--out", "{}/file"), "cannot write"),
+        (("paper", "--part", "e", "--output", "{}"), "--part must be one of"),
+        (("paper", "--part", "d", "--prompts", "{}/none.json", "--output", "{}"), "cannot read"),
+        (("paper", "--part", "d", "--output", "{}"), "give --prompts FILE"),
+        (("paper", "--output", "{}"), "give --prompts FILE"),  # all four parts, and before the first of them
+        (("paper", "--part", "a", "--output", "{}/file/below"), "cannot write"),
+        (("theory", "--output", "{}/file"), "cannot write"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, arguments: tuple[str, ...], says: str):
@@ -92,6 +92,6 @@ def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, arguments: tuple
 
 def test_a_damaged_part_is_named(tmp_path: Path):
     (tmp_path / "part-b.json").write_text("{}")
-    status, _, said = invoke("paper", "--quick", "--part", "a", "--out", str(tmp_path))
+    status, _, said = invoke("paper", "--quick", "--part", "a", "--output", str(tmp_path))
     assert status == 2
     assert "part-b.json" in said
