@@ -26,10 +26,12 @@ VERSION_TIMEOUT_S = 10.0  # `mosquitto -h` answers in milliseconds; a busy memor
 PLUGINS_SINCE = (2, 1)
 """From here on access and password files belong to plugins, and the options that did the same go away with 3.0."""
 
-_PLUGIN_FOLDERS = (
+_LIBRARY_FOLDERS = (
     *("/usr/lib", "/usr/local/lib", "/usr/lib64", "/opt/homebrew/lib"),
     *("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib/arm-linux-gnueabihf"),
 )
+_SUBFOLDERS = ("", "mosquitto")
+"""Upstream installs its plugins among the libraries, Debian from 2.1 on in a folder below."""
 
 
 @final
@@ -98,7 +100,7 @@ def installed_program() -> Program:
     found = re.search(r"version (\d+)\.(\d+)\.(\d+)", said)
     if found is None:
         raise RuntimeError(f"{path} does not say which version of mosquitto it is")
-    folders = [Path(folder) for folder in _PLUGIN_FOLDERS]
+    folders = [Path(folder, below) for folder in _LIBRARY_FOLDERS for below in _SUBFOLDERS]
     plugins = next((folder for folder in folders if (folder / "mosquitto_acl_file.so").exists()), None)
     return Program(path, (int(found[1]), int(found[2]), int(found[3])), plugins)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from broker import mosquitto_config
 from broker.access import People
 from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import Limits, Listeners, MosquittoConfig, Program, installed_program
@@ -310,14 +311,14 @@ def test_its_files_are_for_its_owner_alone(mesh: SecuredMesh, tmp_path: Path) ->
 
 
 def test_every_limit_stands_in_the_configuration_and_2_1_gets_its_own_words(mesh: SecuredMesh, tmp_path: Path) -> None:
-    files = mesh.broker_files(tmp_path / "broker", web=True)
-    old = files.config.text()
+    config = mesh.broker_files(tmp_path / "broker", web=True).config
+    old = replace(config, program=Program("mosquitto", (2, 0, 11))).text()
     for line in ("per_listener_settings true", "max_packet_size 2000000", "max_queued_messages 10000"):
         assert f"\n{line}\n" in old
     assert old.count("max_connections 1000") == 3
     assert old.count("\nallow_anonymous false") == 3
     plugins = tmp_path / "lib"
-    new = replace(files.config, program=Program("mosquitto", (2, 1, 2), plugins)).text()
+    new = replace(config, program=Program("mosquitto", (2, 1, 2), plugins)).text()
     for gone in ("per_listener_settings", "\nacl_file ", "\npassword_file ", "\nallow_anonymous"):
         assert gone not in new
     assert (
@@ -326,8 +327,25 @@ def test_every_limit_stands_in_the_configuration_and_2_1_gets_its_own_words(mesh
     )
     assert new.count("listener_allow_anonymous false") == 3
     assert new.count("plugin_use people_passwords") == 2
-    without = replace(files.config, program=Program("mosquitto", (2, 1, 2))).text()
+    without = replace(config, program=Program("mosquitto", (2, 1, 2))).text()
     assert without == old, "where the plugins are not installed 2.1 still knows the old options"
+
+
+@pytest.mark.parametrize("below", ["", "mosquitto"], ids=["upstream", "debian"])
+def test_the_access_plugins_are_found_where_upstream_and_debian_install_them(
+    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho mosquitto version 2.1.2\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(mosquitto_config, "find_mosquitto", lambda: str(program))
+    monkeypatch.setattr(mosquitto_config, "_LIBRARY_FOLDERS", (str(tmp_path / "lib"),))
+    assert not installed_program().uses_plugins
+    plugins = tmp_path / "lib" / below
+    plugins.mkdir(parents=True)
+    (plugins / "mosquitto_acl_file.so").touch()
+    found = installed_program()
+    assert (found.version, found.plugins, found.uses_plugins) == ((2, 1, 2), plugins, True)
 
 
 @pytest.mark.parametrize("host", ["a b", "x\nallow_anonymous true", "::1#"])
