@@ -35,15 +35,15 @@ async def revoked_device(folder: Path) -> float:
     """Seconds from the revocation to the end of the live session, and until others are let in again."""
     mesh = SecuredMesh(folder)
     async with mesh.broker(folder / "broker") as broker:
-        door, friend = mesh.door(broker.port), mesh.device("kitchen")
-        live = ProbeClient("thief", door, mesh.device("garage"))
+        endpoint, friend = mesh.endpoint(broker.port), mesh.device("kitchen")
+        live = ProbeClient("thief", endpoint, mesh.device("garage"))
         await asyncio.to_thread(live.connect)
         began = time.perf_counter()
         mesh.revoke(mesh.device("garage"))
         assert await asyncio.to_thread(live.wait_until_ended, 60.0)
         while True:
             try:
-                await asyncio.to_thread(ProbeClient("friend", door, friend).__enter__)
+                await asyncio.to_thread(ProbeClient("friend", endpoint, friend).__enter__)
                 return time.perf_counter() - began
             except ConnectRefusedError:
                 continue
@@ -54,7 +54,7 @@ async def removed_user(folder: Path) -> float:
     mesh = SecuredMesh(folder)
     alice = mesh.user("alice")
     async with mesh.broker(folder / "broker") as broker:
-        live = ProbeClient("alice", mesh.door(broker._files.config.listeners.passwords), alice)
+        live = ProbeClient("alice", mesh.endpoint(broker._files.config.listeners.passwords), alice)
         await asyncio.to_thread(live.connect)
         began = time.perf_counter()
         mesh.people = People()

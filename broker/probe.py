@@ -1,6 +1,6 @@
 """Finds out what a broker lets through: everybody publishes everywhere, everybody listens to everything.
 
-The verdict is by messages received. A broker may grant a subscription and then deliver nothing, or acknowledge a
+It is judged by the messages received. A broker may grant a subscription and then deliver nothing, or acknowledge a
 message and drop it, so neither a SUBACK nor a PUBACK says what somebody can really read or write.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient, Received
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient, Received
 from edge_agent.wire import client_ids
 from edge_agent.wire.topics import ROOT
 
@@ -35,12 +35,12 @@ WIDE_FILTERS = (
 
 @final
 @dataclass(frozen=True, slots=True)
-class Character:
+class Actor:
     """Somebody who tries, under a name for the report."""
 
     name: str
-    door: Door
-    badge: Badge
+    endpoint: Endpoint
+    credentials: Credentials
 
 
 @final
@@ -75,12 +75,12 @@ class Findings:
 @final
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A set of characters, the topics that each tries, and for each who listens the (writer, topic) that ends it.
+    """A set of actors, the topics that each tries, and for each who listens the (writer, topic) that ends it.
 
     An end must be something the table allows.
     """
 
-    characters: Sequence[Character]
+    actors: Sequence[Actor]
     topics: Sequence[str]
     ends: Mapping[str, tuple[str, str]]
 
@@ -92,7 +92,7 @@ class Probe:
             ears = dict(self._connect(open_now, "ear", findings))
             anybody = bool(set(ears) - set(self.ends))  # may come in: then everybody hears everything
             sharers = {} if anybody else dict(self._connect(open_now, "share", Findings()))
-            mouths = {name: _Mouth(self._character(name)) for name in ears}
+            mouths = {name: _Mouth(self._actor(name)) for name in ears}
             for mouth in mouths.values():
                 open_now.callback(mouth.close)
             try:
@@ -117,8 +117,8 @@ class Probe:
                     mouth.clear([attempt.topic for attempt in self._attempts([name]) if attempt.retain])
         return findings
 
-    def _character(self, name: str) -> Character:
-        return next(one for one in self.characters if one.name == name)
+    def _actor(self, name: str) -> Actor:
+        return next(one for one in self.actors if one.name == name)
 
     def _attempts(self, names: Iterable[str]) -> Iterator[Attempt]:
         for name in names:
@@ -127,8 +127,8 @@ class Probe:
                 yield Attempt(name, topic, retain=True)
 
     def _connect(self, stack: contextlib.ExitStack, what: str, findings: Findings) -> Iterator[tuple[str, ProbeClient]]:
-        for one in self.characters:
-            client = ProbeClient(_client_id(what), one.door, one.badge)
+        for one in self.actors:
+            client = ProbeClient(_client_id(what), one.endpoint, one.credentials)
             try:
                 client.connect()
             except ConnectRefusedError as error:
@@ -171,10 +171,10 @@ class Probe:
 
 
 class _Mouth:
-    """Publishes for one character. A broker may cut who tries something forbidden: then one at a time, over again."""
+    """Publishes for one actor. A broker may cut who tries something forbidden: then one at a time, over again."""
 
-    def __init__(self, character: Character) -> None:
-        self._character = character
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
         self._client: ProbeClient | None = None
         self._planned: list[tuple[Attempt, bytes]] = []
 
@@ -205,7 +205,7 @@ class _Mouth:
     def _connected(self) -> ProbeClient:
         if self._client is None or self._client.ended:
             self.close()
-            self._client = ProbeClient(_client_id("mouth"), self._character.door, self._character.badge)
+            self._client = ProbeClient(_client_id("mouth"), self._actor.endpoint, self._actor.credentials)
             self._client.connect()
         return self._client
 

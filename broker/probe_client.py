@@ -36,8 +36,8 @@ _REFUSED_FROM = 0x80  # MQTT 5 reason codes from here on are failures
 
 @final
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where to knock. `ca` None is without TLS. `shared`: only a broker's certificate will do, and no device's."""
+class Endpoint:
+    """Where to connect. `ca` None is without TLS. `shared`: only a broker's certificate will do, and no device's."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ class Door:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Badge:
+class Credentials:
     """Who one says one is: PEM files, or a user name and password, or nothing."""
 
     certificate: Path | None = None
@@ -96,8 +96,8 @@ class ProbeClient:
     def __init__(
         self,
         client_id: str,
-        door: Door,
-        badge: Badge,
+        endpoint: Endpoint,
+        credentials: Credentials,
         *,
         will: tuple[str, bytes, bool] | None = None,
         session_expiry_s: int = 0,
@@ -105,7 +105,7 @@ class ProbeClient:
         self.received: list[Received] = []
         self.connack: Any = None
         """The properties with which the broker let it in, once connected."""
-        self._door = door
+        self._endpoint = endpoint
         self._session_expiry_s = session_expiry_s
         self._reason: str | None = None
         self._connected = threading.Event()
@@ -119,23 +119,23 @@ class ProbeClient:
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
-            transport="websockets" if door.websockets else "tcp",
+            transport="websockets" if endpoint.websockets else "tcp",
             reconnect_on_failure=False,
         )
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(1_000)  # a probe sends all it has at once
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=will[2])
-        if badge.username is not None:
-            self._client.username_pw_set(badge.username, badge.password)
-        if door.ca is not None:
-            context = ssl.create_default_context(cafile=str(door.ca))
+        if credentials.username is not None:
+            self._client.username_pw_set(credentials.username, credentials.password)
+        if endpoint.ca is not None:
+            context = ssl.create_default_context(cafile=str(endpoint.ca))
             context.sslsocket_class = ClosingSocket
-            if door.shared:
+            if endpoint.shared:
                 context.check_hostname = False  # the socket does it, and looks at the certificate's kind
-                context.sslsocket_class = checking_socket((Host.of_settings(door.host),))
-            if badge.certificate is not None:
-                context.load_cert_chain(badge.certificate, badge.key)
+                context.sslsocket_class = checking_socket((Host.of_settings(endpoint.host),))
+            if credentials.certificate is not None:
+                context.load_cert_chain(credentials.certificate, credentials.key)
             self._client.tls_set_context(context)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
@@ -166,7 +166,7 @@ class ProbeClient:
         try:
             fresh = self._session_expiry_s == 0
             self._client.connect(
-                self._door.host, self._door.port, KEEPALIVE_S, clean_start=fresh, properties=properties
+                self._endpoint.host, self._endpoint.port, KEEPALIVE_S, clean_start=fresh, properties=properties
             )
         except (OSError, ssl.SSLError, ValueError) as error:
             self._client.close_socket()

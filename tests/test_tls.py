@@ -54,14 +54,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SecuredMesh:
 
 @pytest.fixture
 def files(made: SecuredMesh, tmp_path: Path) -> Files:
-    badge, other = made.server, made.device("kitchen")
-    assert badge.certificate is not None
-    assert badge.key is not None
+    credentials, other = made.server, made.device("kitchen")
+    assert credentials.certificate is not None
+    assert credentials.key is not None
     assert other.key is not None
     copies = {
         "ca": made.ca,
-        "certificate": badge.certificate,
-        "key": badge.key,
+        "certificate": credentials.certificate,
+        "key": credentials.key,
         "crl": made.crl,
         "other_key": other.key,
     }

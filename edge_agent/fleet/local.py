@@ -13,7 +13,7 @@ from typing import Self
 
 from broker.embedded import EmbeddedBroker
 from broker.embedded_web import ALL_INTERFACES
-from broker.web_login import NotAdmittedError, until_admitted, web_door
+from broker.web_login import NotAdmittedError, until_admitted, web_endpoint
 from edge_agent.children import ChildStartError
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import MoameshError
@@ -113,7 +113,7 @@ class LocalFleet:
         secret, _ = await asyncio.to_thread(self.people.put, name, devices)
         await self._follow_people()
         try:
-            await until_admitted(web_door(self.web_url), user_login(name), secret)
+            await until_admitted(web_endpoint(self.web_url), user_login(name), secret)
         except NotAdmittedError as error:
             raise FleetError(str(error)) from None
         return secret

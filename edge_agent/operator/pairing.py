@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 from broker.embedded_web import HINT
 from broker.mosquitto_config import WEB_PORT
 from broker.passwords import hash_password
-from broker.web_login import ADMITTED_WITHIN_S, NotAdmittedError, until_admitted, web_door
+from broker.web_login import ADMITTED_WITHIN_S, NotAdmittedError, until_admitted, web_endpoint
 from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.people import FleetPeople
@@ -184,7 +184,7 @@ def _as_before(options: PairingOptions, devices: Sequence[str] | None) -> bool:
 async def _why_not_admitted(url: str, ca: Path | None, user: str, secret: str, within_s: float = CHECK_S) -> str:
     """Tries a broker as the app does; returns why it does not let the user in, "" if it does."""
     try:
-        await until_admitted(web_door(url, ca), user_login(user), secret, within_s=within_s)
+        await until_admitted(web_endpoint(url, ca), user_login(user), secret, within_s=within_s)
     except NotAdmittedError as error:
         return str(error)
     return ""

@@ -14,7 +14,7 @@ import pytest
 
 from broker.access import People
 from broker.mosquitto import MosquittoBroker
-from broker.probe_client import Badge
+from broker.probe_client import Credentials
 from edge_agent.adapters.home_assistant import ANNOUNCED_FILE, Announced, DeviceCard, discovery_message
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.config.surfaces import HomeAssistantSection
@@ -204,20 +204,20 @@ def mesh(tmp_path: Path) -> SecuredMesh:
     return SecuredMesh(tmp_path)
 
 
-def files_of(mesh: SecuredMesh, badge: Badge) -> TlsFiles:
-    return TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key), str(mesh.crl))
+def files_of(mesh: SecuredMesh, credentials: Credentials) -> TlsFiles:
+    return TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key), str(mesh.crl))
 
 
 def write_device(mesh: SecuredMesh, folder: Path, port: int, *, discovery: bool) -> DeviceProcess:
-    badge = mesh.device("kitchen")
+    credentials = mesh.device("kitchen")
     written = AgentConfig(
         device=DeviceSection(id="kitchen", mesh=mesh.name, data_dir=folder / "data"),
         broker=BrokerSection(
             urls=(f"mqtts://{HOST}:{port}",),
             ca_file=mesh.ca,
             crl_file=mesh.crl,
-            cert_file=badge.certificate,
-            key_file=badge.key,
+            cert_file=credentials.certificate,
+            key_file=credentials.key,
         ),
         engine=EngineSection(kind="synthetic", service="deterministic:0.05"),
         agent=AgentSettings(status_interval_s=0.3),

@@ -61,18 +61,18 @@ async def test_a_broker_that_refuses_the_subscription_does_not_keep_the_device_f
     )  # and no login for Home Assistant: ejabberd refuses what mosquitto grants and leaves empty
     (tmp_path / "cluster").mkdir()
     async with running_cluster(mesh, tmp_path / "cluster") as cluster:
-        badge = mesh.device("kitchen")
+        credentials = mesh.device("kitchen")
         device = Device(
             "kitchen",
             cluster.urls[0],
             mesh="home",
             username="kitchen",
-            tls=TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key)),
+            tls=TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key)),
         )
         device.transport.advertise([Advert("x/config", b"hello", "x/status", b"online")])
         await device.transport.start(device.emit, presence("kitchen", PresenceState.OFFLINE))
         client = open_client(
-            f"mqtts://{cluster.password_door(0).host}:{cluster.password_port}",
+            f"mqtts://{cluster.password_endpoint(0).host}:{cluster.password_port}",
             client_id="alice",
             username=alice.username,
             password=alice.password,

@@ -108,8 +108,8 @@ async def test_over_tls_and_access_rules_devices_move_to_the_other_address_of_th
     files = mesh.broker_files(tmp_path / "broker")
     tls = {}
     for name in ("a", "b"):
-        badge = mesh.device(name)
-        tls[name] = TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key), str(mesh.crl))
+        credentials = mesh.device(name)
+        tls[name] = TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key), str(mesh.crl))
     async with MosquittoBroker(files), doorways(files.config.listeners.devices, 2) as doors:
         home = home_of(doors).replace("mqtt:", "mqtts:")
         async with device("a", home, tls=tls["a"]) as a, device("b", home, tls=tls["b"]) as b:

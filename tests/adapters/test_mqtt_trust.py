@@ -183,8 +183,8 @@ async def test_a_certificate_that_is_no_brokers_is_nobodys_shared_broker(
                 url, "test", access=Access("user.alice", "secret", TlsFiles(str(ca))), settings=BRIEF
             ):
                 pass
-        for badge in ({"username": "claim.b", "password": "secret"}, {"certificate_file": tmp_path / "a.pem"}):
-            access = BrokerAccess(url, "test.x", ca, key_file=tmp_path / "a.key", **badge)  # type: ignore[arg-type]  # two ways in
+        for credentials in ({"username": "claim.b", "password": "secret"}, {"certificate_file": tmp_path / "a.pem"}):
+            access = BrokerAccess(url, "test.x", ca, key_file=tmp_path / "a.key", **credentials)  # type: ignore[arg-type]  # two ways in
             with pytest.raises(LinkError):
                 async with mqtt_connect(access)():
                     pass

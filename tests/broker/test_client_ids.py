@@ -13,7 +13,7 @@ import pytest
 
 from broker.loopback import answers_connect
 from broker.mosquitto import MosquittoBroker
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
 from edge_agent.adapters.mqtt import MqttSettings
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.core.events import ConnectionChanged, PromptReceived
@@ -38,16 +38,16 @@ GUESSES = ("device-1", "test.device-1", "test.device-1.device-1", "test.device-1
 
 
 def files(mesh: SecuredMesh, name: str) -> TlsFiles:
-    badge = mesh.device(name)
-    return TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key))
+    credentials = mesh.device(name)
+    return TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key))
 
 
-async def connects_as(client_id: str, door: Door, badge: Badge) -> bool:
+async def connects_as(client_id: str, endpoint: Endpoint, credentials: Credentials) -> bool:
     """Whether somebody gets in with this client id. They leave at once."""
 
     def knock() -> bool:
         try:
-            with ProbeClient(client_id, door, badge):
+            with ProbeClient(client_id, endpoint, credentials):
                 return True
         except ConnectRefusedError:
             return False
@@ -55,12 +55,12 @@ async def connects_as(client_id: str, door: Door, badge: Badge) -> bool:
     return await asyncio.to_thread(knock)
 
 
-async def still_hears(one: Device, door: Door, alice: Badge, number: int) -> None:
+async def still_hears(one: Device, endpoint: Endpoint, alice: Credentials, number: int) -> None:
     """A prompt of alice's reaches the device."""
     prompt = Prompt(f"p{number}", (ChatMessage(Role.USER, "still there?"),))
 
     def ask() -> None:
-        with ProbeClient(client_ids.passing("test", "alice"), door, alice) as client:
+        with ProbeClient(client_ids.passing("test", "alice"), endpoint, alice) as client:
             client.publish([(topics.build("test", "device-1", Channel.PROMPTS, "user.alice"), encode(prompt), False)])
 
     await asyncio.to_thread(ask)
@@ -73,17 +73,17 @@ async def test_a_user_with_a_guessed_client_id_throws_no_device_out(tmp_path: Pa
     broker_files = mesh.broker_files(tmp_path / "broker")
     listeners = broker_files.config.listeners
     assert listeners.passwords is not None
-    door = mesh.door(listeners.passwords)
+    endpoint = mesh.endpoint(listeners.passwords)
     async with (
         MosquittoBroker(broker_files, lambda: mesh.people),
         device("device-1", f"mqtts://{HOST}:{listeners.devices}", tls=files(mesh, "device-1")) as one,
     ):
         for number, guess in enumerate(GUESSES, 1):
-            assert await connects_as(guess, door, alice)
-            await still_hears(one, door, alice, number)
+            assert await connects_as(guess, endpoint, alice)
+            await still_hears(one, endpoint, alice, number)
         assert one.of(ConnectionChanged) == [ConnectionChanged(True)]
         # what makes the guess worth making: this mosquitto does not count ids for each login apart
-        assert await connects_as(one.transport._settings.client_id, door, alice)
+        assert await connects_as(one.transport._settings.client_id, endpoint, alice)
         await one.connection(False)
 
 
@@ -95,8 +95,8 @@ async def test_ejabberd_counts_client_ids_for_each_login_apart(tmp_path: Path) -
         # ejabberd wants the name beside the certificate
         async with device("device-1", url, tls=files(mesh, "device-1"), username="device-1") as one:
             for number, guess in enumerate((*GUESSES, one.transport._settings.client_id), 1):
-                assert await connects_as(guess, cluster.password_door(0), alice)
-                await still_hears(one, cluster.password_door(0), alice, number)
+                assert await connects_as(guess, cluster.password_endpoint(0), alice)
+                await still_hears(one, cluster.password_endpoint(0), alice, number)
             assert one.of(ConnectionChanged) == [ConnectionChanged(True)]
 
 

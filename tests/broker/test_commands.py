@@ -89,7 +89,7 @@ async def test_a_mesh_s_mosquitto_runs_and_passes_its_check_with_guests_that_lea
         assert (status, report["ok"], report["untried"]) == (0, True, [])
         assert report["counts"]["allowed"] > 75
         assert report["counts"]["leak"] == report["counts"]["missing"] == 0
-        who = {verdict["who"] for verdict in report["verdicts"]}
+        who = {result["who"] for result in report["results"]}
         assert {"device", "operator", "user", "user of one device", "unclaimed device"} < who
         people = await asyncio.to_thread(operator.do, "broker", "check", operator.url)
         assert people.returncode == 0

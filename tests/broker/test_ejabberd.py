@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from broker.cast import CLAIMANT, FIRST, GUEST, SECOND, USER, Check, Identities
+from broker.access_check import CLAIMANT, FIRST, GUEST, SECOND, USER, Check, Identities
+from broker.access_results import CheckResult, Kind
 from broker.ejabberd import NodeSettings
 from broker.erlang import Erlang, NodeUnreachableError
 from broker.extauth import PasswordFile, answer
 from broker.mosquitto_acl import password_file
 from broker.probe_client import ConnectRefusedError, ProbeClient
-from broker.verdict import Kind, Verdict
 from edge_agent.wire.topics import OPERATOR_ID, Channel, topic_filter
 from tests.broker.by_hand import is_own_inbox, may_read, may_write
 from tests.support.ejabberd import HOSTS, Cluster, running_cluster
@@ -33,8 +33,8 @@ def crosses(cluster: Cluster, sender: int, reader: int, wait_s: float = PATIENCE
     mesh = cluster.mesh
     topic = topic_filter(mesh.name, "garage", Channel.REPLIES, "kitchen")
     with (
-        ProbeClient("garage", cluster.door(reader), mesh.device("garage")) as ear,
-        ProbeClient("kitchen", cluster.door(sender), mesh.device("kitchen")) as mouth,
+        ProbeClient("garage", cluster.endpoint(reader), mesh.device("garage")) as ear,
+        ProbeClient("kitchen", cluster.endpoint(sender), mesh.device("kitchen")) as mouth,
     ):
         ear.subscribe([topic])
         mouth.publish([(topic, b"across", False)])
@@ -55,13 +55,13 @@ WHO = {
 }
 
 
-def is_as_designed(verdict: Verdict) -> bool:
+def is_as_designed(result: CheckResult) -> bool:
     """Whether what was seen is what the design says by hand, not only by the table that the rules are made of."""
-    who = WHO.get(verdict.who, "")
-    if verdict.action == "connect" or verdict.kind is Kind.UNSEEN or is_own_inbox(who, verdict.topic):
+    who = WHO.get(result.who, "")
+    if result.action == "connect" or result.kind is Kind.UNSEEN or is_own_inbox(who, result.topic):
         return True
-    may = may_write if verdict.action == "write" else may_read
-    return may(who, verdict.topic) == (verdict.kind in (Kind.ALLOWED, Kind.LEAK))
+    may = may_write if result.action == "write" else may_read
+    return may(who, result.topic) == (result.kind in (Kind.ALLOWED, Kind.LEAK))
 
 
 async def test_both_nodes_carry_each_others_messages_and_let_through_what_the_table_says(tmp_path: Path) -> None:
@@ -77,17 +77,19 @@ async def test_both_nodes_carry_each_others_messages_and_let_through_what_the_ta
             *(devices, mesh.operator(), mesh.server, stranger.device("kitchen")),
             *(("alice", alice), ("bob", bob), ("attic", claim)),
         )
-        check = Check(mesh.name, cluster.door(1), cluster.password_door(0), identities)  # users at the other node
-        _, verdicts = await asyncio.to_thread(check.run)
-        assert [one for one in verdicts if one.kind in (Kind.LEAK, Kind.MISSING)] == []
-        assert [one for one in verdicts if not is_as_designed(one)] == []
-        assert sum(one.kind is Kind.ALLOWED for one in verdicts) > 70
+        check = Check(
+            mesh.name, cluster.endpoint(1), cluster.password_endpoint(0), identities
+        )  # users at the other node
+        _, results = await asyncio.to_thread(check.run)
+        assert [one for one in results if one.kind in (Kind.LEAK, Kind.MISSING)] == []
+        assert [one for one in results if not is_as_designed(one)] == []
+        assert sum(one.kind is Kind.ALLOWED for one in results) > 70
 
 
 async def test_who_is_shut_out_loses_the_live_session_and_every_right(tmp_path: Path) -> None:
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
-        live = ProbeClient("live", cluster.door(0), mesh.device("garage"))
+        live = ProbeClient("live", cluster.endpoint(0), mesh.device("garage"))
         await asyncio.to_thread(live.connect)
         cluster.revoked = ("garage",)
         mesh.revoke(mesh.device("garage"))
@@ -96,7 +98,7 @@ async def test_who_is_shut_out_loses_the_live_session_and_every_right(tmp_path: 
         await until(lambda: all(node.revision for node in cluster.nodes), "both nodes took it over", PATIENCE_S)
 
         def publish(who: str) -> list[bool]:
-            with ProbeClient("again", cluster.door(0), mesh.device(who)) as client:
+            with ProbeClient("again", cluster.endpoint(0), mesh.device(who)) as client:
                 return client.publish([(topic_filter(mesh.name, "attic", Channel.REPLIES, who), b"", False)])
 
         assert await asyncio.to_thread(publish, "kitchen") == [True]
@@ -106,15 +108,15 @@ async def test_who_is_shut_out_loses_the_live_session_and_every_right(tmp_path: 
 async def test_a_new_user_gets_in_with_their_rights_or_not_yet(tmp_path: Path) -> None:
     mesh = SecuredMesh(tmp_path)
     async with running_cluster(mesh, tmp_path) as cluster:
-        badge = mesh.user("alice")
+        credentials = mesh.user("alice")
         answers = topic_filter(mesh.name, "kitchen", Channel.ANSWERS, "user.alice", "0")
 
         def reads_as_soon_as_let_in() -> bool:
             while True:
                 try:
-                    with ProbeClient("alice", cluster.password_door(0), badge) as alice:
+                    with ProbeClient("alice", cluster.password_endpoint(0), credentials) as alice:
                         alice.subscribe([answers])
-                        with ProbeClient("kitchen", cluster.door(0), mesh.device("kitchen")) as kitchen:
+                        with ProbeClient("kitchen", cluster.endpoint(0), mesh.device("kitchen")) as kitchen:
                             kitchen.publish([(answers, b"answer", False)])
                         return alice.wait_for(b"answer", PATIENCE_S)
                 except ConnectRefusedError:
@@ -138,14 +140,14 @@ async def test_a_user_gets_in_though_the_node_did_not_answer_at_first(
             return await run(self, expression)
 
         monkeypatch.setattr(Erlang, "run", fail_at_first)
-        badge = mesh.user("alice")
+        credentials = mesh.user("alice")
         live = tmp_path / "node1" / "passwords.live"
         await until(lambda: failures[0] < 3, "the first try failed", PATIENCE_S)
         assert b"alice" not in live.read_bytes() or not failures[0], "nobody gets in before their rights are in force"
 
         def let_in() -> bool:
             try:
-                with ProbeClient("alice", cluster.password_door(0), badge):
+                with ProbeClient("alice", cluster.password_endpoint(0), credentials):
                     return True
             except ConnectRefusedError:
                 return False
@@ -163,14 +165,14 @@ async def test_a_node_that_was_killed_comes_back_and_one_alone_goes_on_after_bot
         first, second = cluster.nodes
         for dying, other in ((first, second), (second, first)):
             await dying.kill()
-            with ProbeClient("k", cluster.door(cluster.nodes.index(other)), mesh.device("kitchen")):
+            with ProbeClient("k", cluster.endpoint(cluster.nodes.index(other)), mesh.device("kitchen")):
                 pass  # the other one lets clients in meanwhile
             await dying.start()
             assert set(await other.running_nodes()) == NAMES
         await first.kill()
         await second.kill()
         await first.start()  # it was not the last to die, and the last one is not there
-        with ProbeClient("k", cluster.door(0), mesh.device("kitchen")):
+        with ProbeClient("k", cluster.endpoint(0), mesh.device("kitchen")):
             pass
         await second.start()
         assert set(await first.running_nodes()) == NAMES
@@ -209,7 +211,7 @@ async def test_a_crash_is_mended_without_being_asked(tmp_path: Path) -> None:
 
         def let_in() -> bool:
             try:
-                with ProbeClient("k", cluster.door(1), mesh.device("kitchen")):
+                with ProbeClient("k", cluster.endpoint(1), mesh.device("kitchen")):
                     return True
             except ConnectRefusedError:
                 return False
@@ -224,8 +226,8 @@ def test_passwords_are_checked_against_the_file_as_it_is_now(tmp_path: Path) -> 
     mesh, path = SecuredMesh(tmp_path), tmp_path / "passwords"
     passwords = PasswordFile(path)
     assert not answer(passwords, b"auth:user.alice:localhost:secret of alice")
-    badge = mesh.user("alice")
-    assert (badge.username, badge.password) == ("user.alice", "secret of alice")
+    credentials = mesh.user("alice")
+    assert (credentials.username, credentials.password) == ("user.alice", "secret of alice")
     path.write_text(password_file(mesh.people))
     assert answer(passwords, b"auth:user.alice:localhost:secret of alice")
     assert answer(passwords, b"isuser:user.alice:localhost")

@@ -14,8 +14,8 @@ from broker.access import People, UserLogin
 from broker.embedded import EmbeddedBroker
 from broker.loopback import answers_connect
 from broker.passwords import hash_password
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
-from broker.web_login import NotAdmittedError, until_admitted, web_door
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
+from broker.web_login import NotAdmittedError, until_admitted, web_endpoint
 from edge_agent.children import ChildStartError
 from edge_agent.wire.topics import Channel, build, user_login
 from tests.support.patience import PATIENCE_S
@@ -38,20 +38,20 @@ class Web:
         self.people = People(users)
 
     @property
-    def door(self) -> Door:
-        return web_door(self.broker.web_url)
+    def endpoint(self) -> Endpoint:
+        return web_endpoint(self.broker.web_url)
 
     @property
-    def plain(self) -> Door:
-        return Door("127.0.0.1", self.broker.port)
+    def plain(self) -> Endpoint:
+        return Endpoint("127.0.0.1", self.broker.port)
 
 
 def user(name: str, devices: tuple[str, ...] | None = None) -> UserLogin:
     return UserLogin(name, HASHES[name], devices)
 
 
-def badge(name: str) -> Badge:
-    return Badge(username=user_login(name), password=SECRETS[name])
+def credentials(name: str) -> Credentials:
+    return Credentials(username=user_login(name), password=SECRETS[name])
 
 
 @pytest.fixture
@@ -62,28 +62,32 @@ async def web() -> AsyncIterator[Web]:
 
 
 async def test_nobody_gets_in_without_a_secret_even_while_there_are_no_users(web: Web) -> None:
-    strangers = [Badge(), Badge(username="user.alice"), Badge(username="user.alice", password="wrong")]
+    strangers = [
+        Credentials(),
+        Credentials(username="user.alice"),
+        Credentials(username="user.alice", password="wrong"),
+    ]
 
     def knock() -> None:
         for stranger in strangers:
             with pytest.raises(ConnectRefusedError):
-                ProbeClient("stranger", web.door, stranger).connect()
+                ProbeClient("stranger", web.endpoint, stranger).connect()
 
     await asyncio.to_thread(knock)
     web.let_in(user("alice"))
-    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     await asyncio.to_thread(knock)
 
 
 async def test_users_read_their_own_answers_and_reach_their_own_devices_only(web: Web) -> None:
     web.let_in(user("alice"), user("bob", ("kitchen",)))
-    await until_admitted(web.door, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
 
     def share() -> None:
         with (
-            ProbeClient("device", web.plain, Badge()) as device,
-            ProbeClient("a-1", web.door, badge("alice")) as alice,
-            ProbeClient("b-1", web.door, badge("bob")) as bob,
+            ProbeClient("device", web.plain, Credentials()) as device,
+            ProbeClient("a-1", web.endpoint, credentials("alice")) as alice,
+            ProbeClient("b-1", web.endpoint, credentials("bob")) as bob,
         ):
             device.subscribe(["moamesh/v2/home/devices/+/prompts/+"])
             alice.subscribe(["#", "$SYS/#", "moamesh/v2/home/devices/+/answers/+/+"])
@@ -118,19 +122,19 @@ async def test_users_read_their_own_answers_and_reach_their_own_devices_only(web
 
 async def test_a_removed_user_loses_the_live_session_and_a_new_one_is_let_in_without_a_restart(web: Web) -> None:
     web.let_in(user("alice"))
-    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     pid = web.broker.pid
     web.let_in(user("alice"), user("bob"))
-    await until_admitted(web.door, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
     assert web.broker.pid == pid
 
-    alice = ProbeClient("a-1", web.door, badge("alice"))
+    alice = ProbeClient("a-1", web.endpoint, credentials("alice"))
     await asyncio.to_thread(alice.connect)
     web.let_in(user("bob"))
     assert await asyncio.to_thread(alice.wait_until_ended, PATIENCE_S)
-    await until_admitted(web.door, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.bob", SECRETS["bob"], within_s=PATIENCE_S)
     with pytest.raises(NotAdmittedError, match=r"user\.alice does not get in"):
-        await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=0.0)
+        await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=0.0)
 
 
 async def test_it_listens_on_loopback_unless_the_network_is_asked_for() -> None:
@@ -142,7 +146,7 @@ async def test_it_listens_on_loopback_unless_the_network_is_asked_for() -> None:
                 for c in psutil.Process(broker.pid).net_connections("inet")
                 if c.status == psutil.CONN_LISTEN
             }
-            web_port = web_door(broker.web_url).port
+            web_port = web_endpoint(broker.web_url).port
             hosts = {ip for ip, port in listening if port == web_port}
             assert hosts in ({shown}, {"0.0.0.0"} if shown == "::" else {shown})
             assert ("127.0.0.1", broker.port) in listening
@@ -154,23 +158,23 @@ async def test_a_restart_keeps_the_web_port_and_its_people(web: Web) -> None:
     url = web.broker.web_url
     await web.broker.restart()
     assert web.broker.web_url == url
-    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     await web.broker.kill()
     await web.broker.start()
     assert web.broker.web_url == url
-    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
 
 
 async def test_what_a_broken_source_says_leaves_the_broker_as_it_is(web: Web, caplog: pytest.LogCaptureFixture) -> None:
     web.let_in(user("alice"))
-    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
+    await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     web.let_in(UserLogin("alice", "no hash"))
     await until(lambda: "the broker goes on with its old users" in caplog.text, "it says so")
-    await until_admitted(web.door, "user.alice", SECRETS["alice"], within_s=0.0)
+    await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=0.0)
 
 
 async def test_a_taken_web_port_is_said_in_one_line(web: Web, tmp_path: Path) -> None:
-    port = web.door.port
+    port = web.endpoint.port
     with pytest.raises(ChildStartError, match=rf"port {port} \(WebSockets\) is taken"):
         await EmbeddedBroker(kind="mosquitto", web_port=port, run_dir=tmp_path).start()
 
@@ -204,4 +208,4 @@ async def test_a_mosquitto_without_websockets_carries_the_mesh_all_the_same(
 )
 def test_what_is_no_web_address_is_refused_in_one_line(url: str) -> None:
     with pytest.raises(ValueError, match="must be ws://host:port or wss://host:port"):
-        web_door(url)
+        web_endpoint(url)

@@ -21,7 +21,7 @@ from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import Limits, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import BrokerFilesError, Change, MosquittoFiles, ServerFiles
 from broker.passwords import hash_password, matches
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
 from edge_agent.wire.topics import Channel, topic_filter
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
@@ -42,76 +42,76 @@ async def broker(mesh: SecuredMesh, tmp_path: Path) -> AsyncIterator[MosquittoBr
         yield broker
 
 
-def passwords(mesh: SecuredMesh, broker: MosquittoBroker, *, web: bool = False) -> Door:
+def passwords(mesh: SecuredMesh, broker: MosquittoBroker, *, web: bool = False) -> Endpoint:
     listeners = broker._files.config.listeners
-    return mesh.door((listeners.web if web else listeners.passwords) or 0, websockets=web)
+    return mesh.endpoint((listeners.web if web else listeners.passwords) or 0, websockets=web)
 
 
 def topic(device: str, channel: Channel, name: str = "user.alice") -> str:
     return topic_filter("home", device, channel, name, "0")
 
 
-def let_in(door: Door, badge: Badge) -> bool:
+def let_in(endpoint: Endpoint, credentials: Credentials) -> bool:
     try:
-        with ProbeClient(f"try-{time.monotonic_ns()}", door, badge):
+        with ProbeClient(f"try-{time.monotonic_ns()}", endpoint, credentials):
             return True
     except ConnectRefusedError:
         return False
 
 
-async def until_let_in(door: Door, badge: Badge) -> None:
+async def until_let_in(endpoint: Endpoint, credentials: Credentials) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await asyncio.to_thread(let_in, door, badge):
+        while not await asyncio.to_thread(let_in, endpoint, credentials):
             pass
 
 
 async def test_a_revoked_device_loses_its_session_and_cannot_come_back(
     mesh: SecuredMesh, broker: MosquittoBroker
 ) -> None:
-    door, thief, friend = mesh.door(broker.port), mesh.device("garage"), mesh.device("kitchen")
-    live = ProbeClient("thief", door, thief)
+    endpoint, thief, friend = mesh.endpoint(broker.port), mesh.device("garage"), mesh.device("kitchen")
+    live = ProbeClient("thief", endpoint, thief)
     await asyncio.to_thread(live.connect)
     mesh.revoke(thief)  # all that an operator does
     assert await asyncio.to_thread(live.wait_until_ended, PATIENCE_S)
     await asyncio.to_thread(live.close)
-    await until_let_in(door, friend)
-    assert not await asyncio.to_thread(let_in, door, thief)
+    await until_let_in(endpoint, friend)
+    assert not await asyncio.to_thread(let_in, endpoint, thief)
 
 
 async def test_a_new_user_gets_in_without_a_restart_and_a_removed_one_is_cut(
     mesh: SecuredMesh, broker: MosquittoBroker
 ) -> None:
-    door, pid = passwords(mesh, broker), broker.pid
+    endpoint, pid = passwords(mesh, broker), broker.pid
     alice = mesh.user("alice")
-    await until_let_in(door, alice)
+    await until_let_in(endpoint, alice)
     assert broker.pid == pid
-    live = ProbeClient("alice", door, alice)
+    live = ProbeClient("alice", endpoint, alice)
     await asyncio.to_thread(live.connect)
     mesh.people = People()
     assert await asyncio.to_thread(live.wait_until_ended, PATIENCE_S)
     await asyncio.to_thread(live.close)
     await until(lambda: broker.revision == 2, "both changes were taken over")
-    assert not await asyncio.to_thread(let_in, door, alice)
+    assert not await asyncio.to_thread(let_in, endpoint, alice)
 
 
 async def test_a_used_claim_cuts_nobody_off_and_gets_nobody_in(mesh: SecuredMesh, broker: MosquittoBroker) -> None:
-    door, pid = passwords(mesh, broker), broker.pid
+    endpoint, pid = passwords(mesh, broker), broker.pid
     claim = mesh.claim("kitchen")
-    await until_let_in(door, claim)
+    await until_let_in(endpoint, claim)
     mesh.people = People()
     await until(lambda: broker.revision == 2, "both changes were taken over")
     async with asyncio.timeout(PATIENCE_S):
-        while await asyncio.to_thread(let_in, door, claim):
+        while await asyncio.to_thread(let_in, endpoint, claim):
             pass
     assert broker.pid == pid
 
 
 async def test_a_user_of_one_device_gets_another_when_it_is_granted(mesh: SecuredMesh, broker: MosquittoBroker) -> None:
-    door, alice = passwords(mesh, broker), mesh.user("alice", ("kitchen",))
-    await until_let_in(door, alice)
+    endpoint, alice = passwords(mesh, broker), mesh.user("alice", ("kitchen",))
+    await until_let_in(endpoint, alice)
 
     def asks(device: str) -> bool:
-        with ProbeClient("alice", door, alice) as user:
+        with ProbeClient("alice", endpoint, alice) as user:
             return user.publish([(topic(device, Channel.PROMPTS), b"{}", False)])[0]
 
     assert await asyncio.to_thread(asks, "kitchen")
@@ -127,12 +127,12 @@ async def test_a_user_of_one_device_gets_another_when_it_is_granted(mesh: Secure
 async def test_a_browser_gets_in_by_websockets_with_the_same_rights(mesh: SecuredMesh, broker: MosquittoBroker) -> None:
     alice, web = mesh.user("alice"), passwords(mesh, broker, web=True)
     await until_let_in(web, alice)
-    assert not await asyncio.to_thread(let_in, web, Badge(username=alice.username, password="guess"))
-    assert not await asyncio.to_thread(let_in, web, Badge())
+    assert not await asyncio.to_thread(let_in, web, Credentials(username=alice.username, password="guess"))
+    assert not await asyncio.to_thread(let_in, web, Credentials())
 
     def talk() -> tuple[bool, list[bool]]:
         with (
-            ProbeClient("kitchen", mesh.door(broker.port), mesh.device("kitchen")) as device,
+            ProbeClient("kitchen", mesh.endpoint(broker.port), mesh.device("kitchen")) as device,
             ProbeClient("alice", web, alice) as user,
         ):
             device.subscribe([topic("kitchen", Channel.PROMPTS), topic("kitchen", Channel.PROPOSALS)])
@@ -150,14 +150,14 @@ async def test_a_browser_gets_in_by_websockets_with_the_same_rights(mesh: Secure
 
 
 async def test_a_last_will_cannot_say_what_its_client_may_not(mesh: SecuredMesh, broker: MosquittoBroker) -> None:
-    door = mesh.door(broker.port)
+    endpoint = mesh.endpoint(broker.port)
 
     def wills_that_arrive() -> list[bytes]:
-        with ProbeClient("ear", door, mesh.device("attic")) as ear:
+        with ProbeClient("ear", endpoint, mesh.device("attic")) as ear:
             ear.subscribe([topic(name, Channel.PRESENCE) for name in ("kitchen", "garage")])
             for victim in ("garage", "kitchen"):
                 will = (topic(victim, Channel.PRESENCE), f"{victim} is dead".encode(), True)
-                dying = ProbeClient("dying", door, mesh.device("kitchen"), will=will)
+                dying = ProbeClient("dying", endpoint, mesh.device("kitchen"), will=will)
                 try:
                     dying.connect()
                 except ConnectRefusedError:
@@ -176,18 +176,18 @@ async def test_who_takes_anothers_client_id_gets_none_of_its_messages(
     await until_let_in(passwords(mesh, broker), mallory)
 
     def steal() -> tuple[bool, list[bytes]]:
-        door, inbox = mesh.door(broker.port), topic("kitchen", Channel.PROPOSALS, "garage")
-        victim = ProbeClient("kitchen", door, mesh.device("kitchen"), session_expiry_s=600)
+        endpoint, inbox = mesh.endpoint(broker.port), topic("kitchen", Channel.PROPOSALS, "garage")
+        victim = ProbeClient("kitchen", endpoint, mesh.device("kitchen"), session_expiry_s=600)
         victim.connect()
         victim.subscribe([inbox])
         victim.drop()
-        with ProbeClient("garage", door, mesh.device("garage")) as peer:
+        with ProbeClient("garage", endpoint, mesh.device("garage")) as peer:
             peer.publish([(inbox, b"queued for the kitchen", False)])
             thief = ProbeClient("kitchen", passwords(mesh, broker), mallory, session_expiry_s=600)
             thief.connect()
             thief.subscribe([topic("kitchen", Channel.PRESENCE)])
             peer.publish([(inbox, b"more for the kitchen", False)])
-            owner = ProbeClient("kitchen-itself", door, mesh.device("kitchen"))
+            owner = ProbeClient("kitchen-itself", endpoint, mesh.device("kitchen"))
             owner.connect()
             owner.publish([(topic("kitchen", Channel.PRESENCE), b"end", False)])
             heard = thief.wait_for(b"end", PATIENCE_S)
@@ -226,26 +226,26 @@ async def test_it_is_started_again_when_it_crashes_or_hangs(
     assert broker.pid is not None
     os.kill(broker.pid, signal.SIGKILL)
     await until(lambda: broker.restarts == 1 and broker.running, "it came back from a crash")
-    await until_let_in(mesh.door(broker.port), mesh.device("kitchen"))
+    await until_let_in(mesh.endpoint(broker.port), mesh.device("kitchen"))
     hung = broker.pid
     assert hung is not None
     os.kill(hung, signal.SIGSTOP)
     await until(lambda: broker.restarts == 2, "the hang was seen")
     await until(lambda: broker.running, "it came back from a hang")
-    await until_let_in(mesh.door(broker.port), mesh.device("kitchen"))
+    await until_let_in(mesh.endpoint(broker.port), mesh.device("kitchen"))
 
 
 async def test_what_is_retained_survives_the_restart_that_a_revocation_is(
     mesh: SecuredMesh, broker: MosquittoBroker
 ) -> None:
-    door, presence = mesh.door(broker.port), topic("kitchen", Channel.PRESENCE)
+    endpoint, presence = mesh.endpoint(broker.port), topic("kitchen", Channel.PRESENCE)
 
     def say() -> None:
-        with ProbeClient("kitchen", door, mesh.device("kitchen")) as kitchen:
+        with ProbeClient("kitchen", endpoint, mesh.device("kitchen")) as kitchen:
             kitchen.publish([(presence, b"online", True)])
 
     def hear() -> bool:
-        with ProbeClient("attic", door, mesh.device("attic")) as attic:
+        with ProbeClient("attic", endpoint, mesh.device("attic")) as attic:
             attic.subscribe([presence])
             return attic.wait_for(b"online", PATIENCE_S)
 
@@ -285,15 +285,15 @@ async def test_a_packet_over_the_limit_ends_its_connection_and_no_other(mesh: Se
     config = MosquittoConfig(
         tmp_path / "broker", Listeners(HOST, port, password_port, None), program, Limits(packet_bytes_max=10_000)
     )
-    badge = mesh.server
-    assert badge.certificate is not None
-    assert badge.key is not None
-    files = MosquittoFiles(config, "home", ServerFiles(badge.certificate, badge.key, mesh.ca, mesh.crl))
+    credentials = mesh.server
+    assert credentials.certificate is not None
+    assert credentials.key is not None
+    files = MosquittoFiles(config, "home", ServerFiles(credentials.certificate, credentials.key, mesh.ca, mesh.crl))
 
     def flood() -> tuple[bool, bool]:
         with (
-            ProbeClient("kitchen", mesh.door(port), mesh.device("kitchen")) as other,
-            ProbeClient("garage", mesh.door(port), mesh.device("garage")) as loud,
+            ProbeClient("kitchen", mesh.endpoint(port), mesh.device("kitchen")) as other,
+            ProbeClient("garage", mesh.endpoint(port), mesh.device("garage")) as loud,
         ):
             loud.publish([(topic("kitchen", Channel.REPLIES, "garage"), b"x" * 20_000, False)])
             return loud.wait_until_ended(PATIENCE_S), other.ended

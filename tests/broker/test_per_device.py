@@ -14,7 +14,7 @@ from broker.access import People
 from broker.local_login import LOCAL_SECRET_FILE, LocalLogin
 from broker.mosquitto_files import BrokerFilesError, Change
 from broker.per_device import DeviceBroker
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
 from broker.web_login import try_login, until_admitted
 from edge_agent.wire.topics import Channel, topic_filter
 from tests.support.patience import PATIENCE_S
@@ -42,30 +42,30 @@ def topic(channel: Channel, name: str = "garage") -> str:
     return topic_filter("home", "kitchen", channel, name, "0")
 
 
-def delivered(door: Door, sender: Badge, reader: Badge, where: str) -> bool:
+def delivered(endpoint: Endpoint, sender: Credentials, reader: Credentials, where: str) -> bool:
     """Whether a message of one reaches the other, told apart from a late one by a message that does."""
-    with ProbeClient("reader", door, reader) as ear, ProbeClient("sender", door, sender) as mouth:
+    with ProbeClient("reader", endpoint, reader) as ear, ProbeClient("sender", endpoint, sender) as mouth:
         ear.subscribe([where, topic(Channel.PRESENCE)])
         mouth.publish([(where, b"probe", False)])
-        with ProbeClient("kitchen-itself", door, reader) as end:
+        with ProbeClient("kitchen-itself", endpoint, reader) as end:
             end.publish([(topic(Channel.PRESENCE), b"end", False)])
         assert ear.wait_for(b"end", PATIENCE_S)
         return any(message.payload == b"probe" for message in ear.received)
 
 
 async def test_peers_write_its_inboxes_and_nothing_else(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:
-    door, own, peer = mesh.door(kitchen.port), mesh.device("kitchen"), mesh.device("garage")
+    endpoint, own, peer = mesh.endpoint(kitchen.port), mesh.device("kitchen"), mesh.device("garage")
     for channel in (Channel.PROPOSALS, Channel.REPLIES, Channel.GOSSIP, Channel.REVOCATIONS):
-        assert await asyncio.to_thread(delivered, door, peer, own, topic(channel)), channel
+        assert await asyncio.to_thread(delivered, endpoint, peer, own, topic(channel)), channel
         for other in ("attic", "kitchen", "operator", "me"):
-            assert not await asyncio.to_thread(delivered, door, peer, own, topic(channel, other)), (channel, other)
+            assert not await asyncio.to_thread(delivered, endpoint, peer, own, topic(channel, other)), (channel, other)
     for channel in (Channel.PROMPTS, Channel.JOBS, Channel.CERTIFICATES):
-        assert not await asyncio.to_thread(delivered, door, peer, own, topic(channel)), channel
+        assert not await asyncio.to_thread(delivered, endpoint, peer, own, topic(channel)), channel
 
 
 async def test_its_certificate_names_the_device_to_who_checks(mesh: SecuredMesh, kitchen: DeviceBroker) -> None:
     def connect() -> None:
-        ProbeClient("x", mesh.door(kitchen.port), mesh.device("garage")).__enter__().close()
+        ProbeClient("x", mesh.endpoint(kitchen.port), mesh.device("garage")).__enter__().close()
 
     await asyncio.to_thread(connect)
 
@@ -74,7 +74,7 @@ async def test_whoever_looks_for_the_shared_broker_does_not_take_a_devices_own_f
     mesh: SecuredMesh, kitchen: DeviceBroker
 ) -> None:
     def connect() -> None:
-        ProbeClient("x", mesh.door(kitchen.port, shared=True), mesh.device("garage")).__enter__().close()
+        ProbeClient("x", mesh.endpoint(kitchen.port, shared=True), mesh.device("garage")).__enter__().close()
 
     with pytest.raises(ConnectRefusedError, match="is of device kitchen, which may serve itself alone"):
         await asyncio.to_thread(connect)
@@ -83,25 +83,30 @@ async def test_whoever_looks_for_the_shared_broker_does_not_take_a_devices_own_f
 async def test_a_stranger_is_kept_out(mesh: SecuredMesh, kitchen: DeviceBroker, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    for badge in (Badge(), Badge(username="kitchen", password="x"), SecuredMesh(other).device("kitchen"), mesh.server):
+    for credentials in (
+        Credentials(),
+        Credentials(username="kitchen", password="x"),
+        SecuredMesh(other).device("kitchen"),
+        mesh.server,
+    ):
         with pytest.raises(ConnectRefusedError):
-            await asyncio.to_thread(ProbeClient("x", mesh.door(kitchen.port), badge).connect)
+            await asyncio.to_thread(ProbeClient("x", mesh.endpoint(kitchen.port), credentials).connect)
 
 
 async def test_who_is_revoked_loses_the_live_session_and_cannot_come_back(
     mesh: SecuredMesh, kitchen: DeviceBroker
 ) -> None:
     thief, friend = mesh.device("garage"), mesh.device("attic")
-    door = mesh.door(kitchen.port)
-    live = ProbeClient("thief", door, thief)
+    endpoint = mesh.endpoint(kitchen.port)
+    live = ProbeClient("thief", endpoint, thief)
     await asyncio.to_thread(live.connect)
     mesh.revoke(thief)
     assert await kitchen.apply_crl() is Change.RESTART
     assert await asyncio.to_thread(live.wait_until_ended, PATIENCE_S)
     live.close()
     with pytest.raises(ConnectRefusedError):
-        await asyncio.to_thread(ProbeClient("thief", door, thief).connect)
-    await asyncio.to_thread(lambda: ProbeClient("friend", door, friend).__enter__().close())
+        await asyncio.to_thread(ProbeClient("thief", endpoint, thief).connect)
+    await asyncio.to_thread(lambda: ProbeClient("friend", endpoint, friend).__enter__().close())
 
 
 async def test_a_broken_revocation_list_leaves_the_old_one_in_force(
@@ -115,7 +120,7 @@ async def test_a_broken_revocation_list_leaves_the_old_one_in_force(
         await kitchen.apply_crl(broken)
     assert kitchen.running
     with pytest.raises(ConnectRefusedError):
-        await asyncio.to_thread(ProbeClient("x", mesh.door(kitchen.port), mesh.device("garage")).connect)
+        await asyncio.to_thread(ProbeClient("x", mesh.endpoint(kitchen.port), mesh.device("garage")).connect)
 
 
 async def test_it_comes_back_by_itself_when_it_crashes_and_stays_down_when_killed(
@@ -127,8 +132,8 @@ async def test_it_comes_back_by_itself_when_it_crashes_and_stays_down_when_kille
     await kitchen.kill()
     assert not kitchen.running
     await kitchen.start()
-    door = mesh.door(kitchen.port)
-    await asyncio.to_thread(lambda: ProbeClient("x", door, mesh.device("garage")).__enter__().close())
+    endpoint = mesh.endpoint(kitchen.port)
+    await asyncio.to_thread(lambda: ProbeClient("x", endpoint, mesh.device("garage")).__enter__().close())
 
 
 async def test_who_is_on_the_device_and_may_read_its_file_has_a_users_rights_and_nobody_else_comes_in(
@@ -140,23 +145,23 @@ async def test_who_is_on_the_device_and_may_read_its_file_has_a_users_rights_and
     try:
         port = broker._files.config.listeners.plain
         assert port is not None
-        door, own, here = mesh.door(broker.port), mesh.device("kitchen"), Door("127.0.0.1", port)
+        endpoint, own, here = mesh.endpoint(broker.port), mesh.device("kitchen"), Endpoint("127.0.0.1", port)
         secret = mesh.folder / LOCAL_SECRET_FILE
         assert secret.stat().st_mode & 0o777 == 0o600
-        me = Badge(username="me", password=secret.read_text().strip())
+        me = Credentials(username="me", password=secret.read_text().strip())
         strangers = (
-            Badge(),
-            Badge(username="me"),
-            Badge(username="me", password="guess"),
+            Credentials(),
+            Credentials(username="me"),
+            Credentials(username="me", password="guess"),
             replace(alice, password="x"),
         )
-        for stranger in (*strangers, Badge(username="kitchen", password=me.password)):
+        for stranger in (*strangers, Credentials(username="kitchen", password=me.password)):
             with pytest.raises(ConnectRefusedError):
                 await asyncio.to_thread(ProbeClient("x", here, stranger).connect)
 
         def talk() -> list[list[bytes]]:
             with (
-                ProbeClient("k", door, own) as device,
+                ProbeClient("k", endpoint, own) as device,
                 ProbeClient("local", here, me) as user,
                 ProbeClient("another user of this machine", here, alice) as other,
             ):
@@ -209,17 +214,17 @@ async def test_its_private_key_is_for_nobody_else_to_read(mesh: SecuredMesh, kit
     assert {path.name for path in folder.iterdir() if path.stat().st_mode & 0o077} == set()
 
 
-async def test_its_web_door_opens_with_the_first_user_and_closes_with_the_last(mesh: SecuredMesh) -> None:
+async def test_its_web_endpoint_opens_with_the_first_user_and_closes_with_the_last(mesh: SecuredMesh) -> None:
     (web_port,) = free_ports(1)
     broker = mesh.device_broker("kitchen", web_port=web_port)
-    door = mesh.door(web_port, websockets=True)
+    endpoint = mesh.endpoint(web_port, websockets=True)
     await broker.start()
     try:
         with pytest.raises(ConnectRefusedError):
-            await asyncio.to_thread(try_login, door, "user.alice", "secret of alice")
+            await asyncio.to_thread(try_login, endpoint, "user.alice", "secret of alice")
         mesh.user("alice", ("kitchen",))
-        await until_admitted(door, "user.alice", "secret of alice", within_s=PATIENCE_S)
-        live = ProbeClient("alice", door, Badge(username="user.alice", password="secret of alice"))
+        await until_admitted(endpoint, "user.alice", "secret of alice", within_s=PATIENCE_S)
+        live = ProbeClient("alice", endpoint, Credentials(username="user.alice", password="secret of alice"))
         await asyncio.to_thread(live.connect)
         mesh.people = People()
         assert await asyncio.to_thread(live.wait_until_ended, PATIENCE_S)
@@ -243,7 +248,7 @@ async def test_a_taken_web_port_keeps_users_out_and_leaves_the_device_its_broker
             mesh.user("alice")
             await until(lambda: "users cannot come in there" in caplog.text, "it says so")
             assert broker.pid == pid
-            assert await asyncio.to_thread(let_in, mesh.door(broker.port), mesh.device("garage"))
+            assert await asyncio.to_thread(let_in, mesh.endpoint(broker.port), mesh.device("garage"))
         finally:
             await broker.stop()
 
@@ -253,6 +258,6 @@ def is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def let_in(door: Door, badge: Badge) -> bool:
-    with ProbeClient("garage", door, badge):
+def let_in(endpoint: Endpoint, credentials: Credentials) -> bool:
+    with ProbeClient("garage", endpoint, credentials):
         return True

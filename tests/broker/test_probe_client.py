@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
 from provisioning.authority import MeshAuthority
 
 
@@ -25,8 +25,8 @@ async def test_a_connect_that_is_cut_off_leaves_no_socket_behind(tmp_path: Path,
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        door = Door("127.0.0.1", port, ca=tmp_path / "ca" / "ca.pem" if tls else None, websockets=websockets)
-        client = ProbeClient("probe", door, Badge())
+        endpoint = Endpoint("127.0.0.1", port, ca=tmp_path / "ca" / "ca.pem" if tls else None, websockets=websockets)
+        client = ProbeClient("probe", endpoint, Credentials())
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             with pytest.raises(ConnectRefusedError):

@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from broker.probe_client import Badge, Door, ProbeClient
+from broker.probe_client import Credentials, Endpoint, ProbeClient
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.core.events import BadInputReceived, ConnectionChanged, Event
 from edge_agent.core.messages import PeerEntry, Presence, PresenceState
@@ -23,7 +23,7 @@ PROMPT = b'{"v":2,"type":"prompt","id":"x","text":"hi"}'
 
 async def test_a_device_refuses_what_was_left_in_its_inboxes(mosquitto: EmbeddedBroker) -> None:
     def leave() -> None:
-        with ProbeClient("leaver", Door("127.0.0.1", mosquitto.port), Badge()) as client:
+        with ProbeClient("leaver", Endpoint("127.0.0.1", mosquitto.port), Credentials()) as client:
             left = [(topic_filter("home", "kitchen", channel, "me"), PROMPT, True) for channel in INBOXES]
             assert client.publish(left) == [True] * len(left)
 

@@ -16,7 +16,7 @@ from broker.ejabberd import EjabberdNode, NodeSettings, new_cookie
 from broker.mosquitto_config import Listeners
 from broker.mosquitto_files import ServerFiles
 from broker.per_device import DeviceBroker
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
 from edge_agent.operator.broker.people import MeshPeople
 from edge_agent.wire.topics import Channel, topic_filter
 from provisioning import service
@@ -40,21 +40,21 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-def member(home: Home, device: str) -> Badge:
+def member(home: Home, device: str) -> Credentials:
     store = home.joined(device)
-    return Badge(store.identity_file, store.identity_file, username=device)
+    return Credentials(store.identity_file, store.identity_file, username=device)
 
 
-def stolen_operator(home: Home) -> Badge:
+def stolen_operator(home: Home) -> Credentials:
     certificate, key = home.folder / "stolen.pem", home.folder / "stolen.key"
     for path, content in zip((certificate, key), home.mesh.operator.read(), strict=True):
         path.write_bytes(content)
-    return Badge(certificate, key, username="operator")
+    return Credentials(certificate, key, username="operator")
 
 
-async def shut_out(door: Door, thief: Badge, friend: Badge, revoke: object) -> None:
+async def shut_out(endpoint: Endpoint, thief: Credentials, friend: Credentials, revoke: object) -> None:
     """The thief is in, is revoked, is cut off and does not come back; the friend does."""
-    live = ProbeClient("thief", door, thief)
+    live = ProbeClient("thief", endpoint, thief)
     await asyncio.to_thread(live.connect)
     assert callable(revoke)
     await asyncio.to_thread(revoke)
@@ -63,7 +63,7 @@ async def shut_out(door: Door, thief: Badge, friend: Badge, revoke: object) -> N
 
     def comes_in() -> bool:
         try:
-            with ProbeClient("friend", door, friend):
+            with ProbeClient("friend", endpoint, friend):
                 return True
         except ConnectRefusedError:
             return False
@@ -72,7 +72,7 @@ async def shut_out(door: Door, thief: Badge, friend: Badge, revoke: object) -> N
         while not await asyncio.to_thread(comes_in):
             pass
     with pytest.raises(ConnectRefusedError):
-        await asyncio.to_thread(ProbeClient("thief", door, thief).connect)
+        await asyncio.to_thread(ProbeClient("thief", endpoint, thief).connect)
 
 
 def revoke_operator(home: Home) -> None:
@@ -85,14 +85,14 @@ def revoke_operator(home: Home) -> None:
 async def test_at_a_mosquitto_that_all_share(home: Home, who: str) -> None:
     friend = member(home, "kitchen")
     async with home.broker() as broker:
-        door = Door(HOST, broker.port, home.mesh.ca_file)
+        endpoint = Endpoint(HOST, broker.port, home.mesh.ca_file)
         if who == "a device":
             thief = member(home, "garage")
-            await shut_out(door, thief, friend, lambda: home.mesh.revoke("garage", home.authority))
+            await shut_out(endpoint, thief, friend, lambda: home.mesh.revoke("garage", home.authority))
         else:
-            await shut_out(door, stolen_operator(home), friend, lambda: revoke_operator(home))
-            own = Badge(home.mesh.operator_certificate, home.mesh.operator_key)
-            await asyncio.to_thread(lambda: ProbeClient("operator", door, own).__enter__().close())
+            await shut_out(endpoint, stolen_operator(home), friend, lambda: revoke_operator(home))
+            own = Credentials(home.mesh.operator_certificate, home.mesh.operator_key)
+            await asyncio.to_thread(lambda: ProbeClient("operator", endpoint, own).__enter__().close())
 
 
 @pytest.mark.parametrize("who", ["a device", "the operator"])
@@ -106,12 +106,12 @@ async def test_at_a_devices_own_broker(home: Home, who: str) -> None:
     broker = DeviceBroker(home.folder / "own", "attic", MESH, *files, HOST, port)
     await broker.start()
     try:
-        door = Door(HOST, port, home.mesh.ca_file)
+        endpoint = Endpoint(HOST, port, home.mesh.ca_file)
         if who == "a device":
             thief = member(home, "garage")
-            await shut_out(door, thief, friend, lambda: home.mesh.revoke("garage", home.authority))
+            await shut_out(endpoint, thief, friend, lambda: home.mesh.revoke("garage", home.authority))
         else:
-            await shut_out(door, stolen_operator(home), friend, lambda: revoke_operator(home))
+            await shut_out(endpoint, stolen_operator(home), friend, lambda: revoke_operator(home))
     finally:
         await broker.stop()
 
@@ -137,16 +137,16 @@ async def test_at_a_cluster_also_when_somebody_would_give_its_name_to_a_new_card
         node_port,
     )
     people = MeshPeople(home.mesh)
-    door = Door(HOSTS[0], device_port, home.mesh.ca_file)
+    endpoint = Endpoint(HOSTS[0], device_port, home.mesh.ca_file)
 
-    def may_write(badge: Badge) -> bool:
-        name = badge.username or ""
-        with ProbeClient("again", door, badge) as client:
+    def may_write(credentials: Credentials) -> bool:
+        name = credentials.username or ""
+        with ProbeClient("again", endpoint, credentials) as client:
             return client.publish([(topic_filter(MESH, "attic", Channel.REPLIES, name), b"", False)]) == [True]
 
     async with EjabberdNode(settings, people, people.revoked) as node:
         assert await asyncio.to_thread(may_write, thief)
-        live = ProbeClient("thief", door, thief)
+        live = ProbeClient("thief", endpoint, thief)
         await asyncio.to_thread(live.connect)
         home.mesh.revoke("garage", home.authority)
         assert await asyncio.to_thread(live.wait_until_ended, PATIENCE_S)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from broker.loopback import answers_connect
-from broker.probe import Attempt, Character, Findings, Probe
-from broker.probe_client import Badge, Door
+from broker.probe import Actor, Attempt, Findings, Probe
+from broker.probe_client import Credentials, Endpoint
 from edge_agent.children import ChildProcess
 from tests.broker.by_hand import BASE, DEVICES, LOGINS, NAMED, PLAIN, is_own_inbox, may_read, may_write
 from tests.support.patience import PATIENCE_S
@@ -61,7 +61,7 @@ def is_tolerated(attempt: Attempt) -> bool:
 
 @pytest.fixture(scope="module", params=["people over MQTT", "people over WebSockets"])
 def findings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    """Everything tried once on one broker, for each of the doors that people with passwords come in by."""
+    """Everything tried once on one broker, for each of the endpoints that people with passwords come in by."""
     return asyncio.run(_probe(tmp_path_factory.mktemp("table"), web="WebSockets" in request.param))
 
 
@@ -80,27 +80,27 @@ async def _probe(folder: Path, *, web: bool) -> Findings:
     await child.start()
     try:
         listeners = files.config.listeners
-        devices = mesh.door(listeners.devices)
-        passwords = mesh.door((listeners.web if web else listeners.passwords) or 0, websockets=web)
-        everything = Character("observer", Door("127.0.0.1", port), Badge())
-        characters = [
+        devices = mesh.endpoint(listeners.devices)
+        passwords = mesh.endpoint((listeners.web if web else listeners.passwords) or 0, websockets=web)
+        everything = Actor("observer", Endpoint("127.0.0.1", port), Credentials())
+        actors = [
             everything,
-            *(Character(name, devices, mesh.device(name)) for name in DEVICES),
-            Character("operator", devices, mesh.operator()),
-            Character("alice", passwords, alice),
-            Character("bob", passwords, bob),
-            Character("attic claiming", passwords, claim),
-            Character("shed, revoked", devices, mesh.device("shed")),
-            Character("without certificate", devices, Badge()),
-            Character("a name and no certificate", devices, Badge(username="kitchen", password="kitchen")),
-            Character("another CA's kitchen", devices, stranger.device("kitchen")),
-            Character("the broker's certificate", devices, mesh.server),
-            Character("a user without TLS", Door("127.0.0.1", devices.port), alice),
-            Character("no password", passwords, Badge()),
-            Character("wrong password", passwords, Badge(username=alice.username, password="guess")),
-            Character("no such user", passwords, Badge(username="user.mallory", password="guess")),
-            Character("a device's name as a user", passwords, Badge(username="kitchen", password="guess")),
-            Character("a certificate as a password", passwords, mesh.device("kitchen")),
+            *(Actor(name, devices, mesh.device(name)) for name in DEVICES),
+            Actor("operator", devices, mesh.operator()),
+            Actor("alice", passwords, alice),
+            Actor("bob", passwords, bob),
+            Actor("attic claiming", passwords, claim),
+            Actor("shed, revoked", devices, mesh.device("shed")),
+            Actor("without certificate", devices, Credentials()),
+            Actor("a name and no certificate", devices, Credentials(username="kitchen", password="kitchen")),
+            Actor("another CA's kitchen", devices, stranger.device("kitchen")),
+            Actor("the broker's certificate", devices, mesh.server),
+            Actor("a user without TLS", Endpoint("127.0.0.1", devices.port), alice),
+            Actor("no password", passwords, Credentials()),
+            Actor("wrong password", passwords, Credentials(username=alice.username, password="guess")),
+            Actor("no such user", passwords, Credentials(username="user.mallory", password="guess")),
+            Actor("a device's name as a user", passwords, Credentials(username="kitchen", password="guess")),
+            Actor("a certificate as a password", passwords, mesh.device("kitchen")),
         ]
         ends = {
             "observer": ("observer", "end"),
@@ -112,7 +112,7 @@ async def _probe(folder: Path, *, web: bool) -> Findings:
             "attic claiming": ("operator", f"{BASE}/attic/certificates"),
         }
         await _until_open(port)
-        return await asyncio.to_thread(Probe(characters, [*INSIDE, *NO_IDS, *OUTSIDE], ends).run)
+        return await asyncio.to_thread(Probe(actors, [*INSIDE, *NO_IDS, *OUTSIDE], ends).run)
     finally:
         await child.stop()
 

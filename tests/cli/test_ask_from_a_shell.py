@@ -189,7 +189,7 @@ async def test_with_a_name_and_a_password_only_the_own_inbox_is_readable_and_a_w
     tmp_path: Path,
 ) -> None:
     mesh = SecuredMesh(tmp_path)
-    badge, alice, bob = mesh.device("kitchen"), mesh.user("alice"), mesh.user("bob")
+    credentials, alice, bob = mesh.device("kitchen"), mesh.user("alice"), mesh.user("bob")
     files = mesh.broker_files(tmp_path / "broker")
     write_config(
         AgentConfig(
@@ -198,8 +198,8 @@ async def test_with_a_name_and_a_password_only_the_own_inbox_is_readable_and_a_w
                 urls=(f"mqtts://{HOST}:{files.config.listeners.devices}",),
                 ca_file=mesh.ca,
                 crl_file=mesh.crl,
-                cert_file=badge.certificate,
-                key_file=badge.key,
+                cert_file=credentials.certificate,
+                key_file=credentials.key,
             ),
             engine=EngineSection(kind="synthetic", service=SERVICE),
         ),

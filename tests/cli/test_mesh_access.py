@@ -28,15 +28,15 @@ pytestmark = pytest.mark.broker
 async def secured(folder: Path) -> AsyncIterator[tuple[SecuredMesh, list[str]]]:
     """A mesh of one device, and the options with which its broker is reached."""
     mesh = SecuredMesh(folder, "test")
-    badge, alice = mesh.device("kitchen"), mesh.user("alice")
+    credentials, alice = mesh.device("kitchen"), mesh.user("alice")
     files = mesh.broker_files(folder / "broker")
     (folder / "password").write_text(f"{alice.password}\n")
     device = BrokerSection(
         urls=(f"mqtts://{HOST}:{files.config.listeners.devices}",),
         ca_file=mesh.ca,
         crl_file=mesh.crl,
-        cert_file=badge.certificate,
-        key_file=badge.key,
+        cert_file=credentials.certificate,
+        key_file=credentials.key,
     )
     config = AgentConfig(
         device=DeviceSection(id="kitchen", mesh="test", data_dir=folder / "data"),

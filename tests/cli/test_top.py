@@ -183,8 +183,8 @@ async def test_a_user_of_one_device_sees_that_device_over_tls_and_no_other(
     login = ["--username", "user.bob", "--password-file", str(tmp_path / "password")]
     async with MosquittoBroker(files, lambda: mesh.people), contextlib.AsyncExitStack() as stack:
         for name in ("garage", "kitchen"):
-            badge = mesh.device(name)
-            tls = TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key))
+            credentials = mesh.device(name)
+            tls = TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key))
             device = await stack.enter_async_context(scripted_device(devices, mesh="home", device_id=name, tls=tls))
             await device.announce(presence(name))
             await device.announce(status(name))

@@ -40,10 +40,10 @@ async def refused(url: str, access: Access) -> str:
 async def secured(folder: Path) -> AsyncIterator[tuple[SecuredMesh, str, Access]]:
     """A mesh whose device answers: the mesh, where users connect, and how user alice gets in."""
     mesh = SecuredMesh(folder, "test")
-    badge, alice = mesh.device("device-1"), mesh.user("alice")
+    credentials, alice = mesh.device("device-1"), mesh.user("alice")
     files = mesh.broker_files(folder / "broker")
     listeners = files.config.listeners
-    tls = TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key))
+    tls = TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key))
     async with (
         MosquittoBroker(files, lambda: mesh.people),
         scripted_device(f"mqtts://{HOST}:{listeners.devices}", answers_well, tls=tls),

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from broker.probe_client import Badge, ConnectRefusedError, ProbeClient
-from broker.web_login import try_login, web_door
+from broker.probe_client import ConnectRefusedError, Credentials, ProbeClient
+from broker.web_login import try_login, web_endpoint
 from edge_agent.client import DeviceState, MeshClient
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import Answer, PromptOptions
@@ -123,15 +123,15 @@ async def test_a_user_gets_in_by_the_web_listener_until_removed(tmp_path: Path) 
         first = await fleet.add_user("alice")
         second = await fleet.add_user("alice", ["device-1"])
         assert first != second
-        door = web_door(fleet.web_url)
+        endpoint = web_endpoint(fleet.web_url)
         with pytest.raises(ConnectRefusedError):
-            await asyncio.to_thread(try_login, door, "user.alice", first)
-        alice = ProbeClient("alice-1", door, Badge(username="user.alice", password=second))
+            await asyncio.to_thread(try_login, endpoint, "user.alice", first)
+        alice = ProbeClient("alice-1", endpoint, Credentials(username="user.alice", password=second))
         await asyncio.to_thread(alice.connect)
         await fleet.remove_user("alice")
         assert await asyncio.to_thread(alice.wait_until_ended, PATIENCE_S)
         with pytest.raises(ConnectRefusedError):
-            await asyncio.to_thread(try_login, door, "user.alice", second)
+            await asyncio.to_thread(try_login, endpoint, "user.alice", second)
         with pytest.raises(SettingsError, match="no user is called 'alice'; nobody is paired"):
             await fleet.remove_user("alice")
     kept = (tmp_path / "users.json").read_text()

@@ -79,10 +79,10 @@ def test_a_stop_waits_no_longer_than_its_bound_and_tells_both_ends(
 
 def test_it_serves_https_with_the_meshs_own_authority(mesh: Mesh, tmp_path: Path) -> None:
     authority = MeshAuthority.create(tmp_path / "ca", "home")
-    badge = authority.issue_broker(["localhost", "127.0.0.1"])
+    identity = authority.issue_broker(["localhost", "127.0.0.1"])
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert.write_bytes(badge.certificate_pem)
-    key.write_bytes(badge.key_pem)
+    cert.write_bytes(identity.certificate_pem)
+    key.write_bytes(identity.key_pem)
     with gateway_of(mesh.broker, mesh.mesh, tmp_path, "--tls-cert", str(cert), "--tls-key", str(key)) as gateway:
         assert gateway.url.startswith("https://")
         trusted = ssl.create_default_context(cafile=str(tmp_path / "ca" / "ca.pem"))

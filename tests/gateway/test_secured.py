@@ -26,7 +26,7 @@ from tests.support.secured import HOST, SecuredMesh
 async def secured(folder: Path) -> AsyncIterator[str]:
     """A member of a mesh whose own gateway is user alice to the broker; yields the gateway's URL."""
     mesh = SecuredMesh(folder, "test")
-    badge, alice = mesh.device("kitchen"), mesh.user("alice")
+    credentials, alice = mesh.device("kitchen"), mesh.user("alice")
     files = mesh.broker_files(folder / "broker")
     (folder / "password").write_text(f"{alice.password}\n")
     ports = files.config.listeners
@@ -43,8 +43,8 @@ async def secured(folder: Path) -> AsyncIterator[str]:
             urls=(f"mqtts://{HOST}:{ports.devices}",),
             ca_file=mesh.ca,
             crl_file=mesh.crl,
-            cert_file=badge.certificate,
-            key_file=badge.key,
+            cert_file=credentials.certificate,
+            key_file=credentials.key,
         ),
         engine=EngineSection(kind="synthetic", service="deterministic:0.02"),
         gateway=gateway,

@@ -20,15 +20,15 @@ from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
 
-def write(folder: Path, badge: Identity) -> tuple[Path, Path]:
+def write(folder: Path, identity: Identity) -> tuple[Path, Path]:
     cert, key = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(badge.certificate_pem)
-    key.write_bytes(badge.key_pem)
+    cert.write_bytes(identity.certificate_pem)
+    key.write_bytes(identity.key_pem)
     return cert, key
 
 
-def serial(badge: Identity) -> int:
-    return x509.load_pem_x509_certificate(badge.certificate_pem).serial_number
+def serial(identity: Identity) -> int:
+    return x509.load_pem_x509_certificate(identity.certificate_pem).serial_number
 
 
 async def shown(port: int, ca: Path) -> int:

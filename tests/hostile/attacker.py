@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient, Received
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient, Received
 from edge_agent.adapters.notary import FileNotary, MemberFiles
 from edge_agent.core import messages as m
 from edge_agent.core.errors import ProtocolError
@@ -50,7 +50,7 @@ class Plan:
     others: list[str]
     """Principals in whose name it speaks as well."""
     ports: list[int]
-    door: int
+    endpoint: int
     ca: str
     rounds: int
     seed: str
@@ -89,7 +89,7 @@ class Attacker:
         """Does its rounds."""
         for number in range(self.plan.rounds):
             if self.plan.kind == "stranger":
-                self._stand_at_the_doors()
+                self._stand_at_the_endpoints()
                 continue
             self._publish([*self._lies(number)])
             self._publish([*self._everything_everywhere()])
@@ -290,12 +290,12 @@ class Attacker:
     def _connected(self) -> ProbeClient:
         if self._client is None or self._client.ended:
             plan = self.plan
-            badge = Badge(username=plan.username, password=plan.password)
+            credentials = Credentials(username=plan.username, password=plan.password)
             if plan.certificate:
-                badge = Badge(Path(plan.certificate), Path(plan.key), username=plan.name)
+                credentials = Credentials(Path(plan.certificate), Path(plan.key), username=plan.name)
             heard = self._client.received if self._client is not None else []
             self._client = ProbeClient(
-                f"hostile-{secrets.token_hex(4)}", Door("127.0.0.1", plan.door, Path(plan.ca)), badge
+                f"hostile-{secrets.token_hex(4)}", Endpoint("127.0.0.1", plan.endpoint, Path(plan.ca)), credentials
             )
             self._client.received += heard
             self._client.connect()
@@ -305,7 +305,7 @@ class Attacker:
 
     # --- without one ----------------------------------------------------------------------------------------------
 
-    def _stand_at_the_doors(self) -> None:
+    def _stand_at_the_endpoints(self) -> None:
         """Connections that say nothing, half a CONNECT, a CONNECT without rights, or noise, and are kept open."""
         context = ssl.create_default_context(cafile=self.plan.ca)
         context.check_hostname = False
@@ -323,10 +323,10 @@ class Attacker:
                     self.done.sent += 1
             for port in self.plan.ports:
                 for name in (*self.plan.others, "user.mallory", "operator", "%u", "#", ""):
-                    badge = Badge(username=name or None, password="guess")
+                    credentials = Credentials(username=name or None, password="guess")
                     with (
                         contextlib.suppress(ConnectRefusedError),
-                        ProbeClient(secrets.token_hex(4), Door("127.0.0.1", port, Path(self.plan.ca)), badge),
+                        ProbeClient(secrets.token_hex(4), Endpoint("127.0.0.1", port, Path(self.plan.ca)), credentials),
                     ):
                         self.done.leaked.append(f"let in at {port} as {name!r}")
 

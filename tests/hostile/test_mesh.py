@@ -69,13 +69,19 @@ class Device:
     """An honest device as a process."""
 
     def __init__(self, mesh: SecuredMesh, name: str, port: int) -> None:
-        badge = mesh.device(name)
+        credentials = mesh.device(name)
         self.name = name
         self.log = mesh.folder / f"{name}.log"
         self._config = mesh.folder / f"{name}.toml"
         self._config.write_text(
             AGENT.format(
-                name=name, host=HOST, port=port, ca=mesh.ca, crl=mesh.crl, certificate=badge.certificate, key=badge.key
+                name=name,
+                host=HOST,
+                port=port,
+                ca=mesh.ca,
+                crl=mesh.crl,
+                certificate=credentials.certificate,
+                key=credentials.key,
             )
         )
         self.process: asyncio.subprocess.Process | None = None

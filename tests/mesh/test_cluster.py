@@ -45,9 +45,9 @@ class User:
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        badge = cluster.mesh.user("alice")
-        assert badge.username is not None
-        self._name, self._login, self._password = "alice", badge.username, badge.password
+        credentials = cluster.mesh.user("alice")
+        assert credentials.username is not None
+        self._name, self._login, self._password = "alice", credentials.username, credentials.password
         self._cluster = cluster
         self._clients: dict[int, aiomqtt.Client] = {}
         self._sent: dict[str, tuple[str, bytes]] = {}
@@ -88,16 +88,16 @@ class User:
         return prompt.prompt_id
 
     async def _stay(self, node: int) -> None:
-        door = self._cluster.password_door(node)
+        endpoint = self._cluster.password_endpoint(node)
         answers = topics.topic_filter(self._cluster.mesh.name, topics.ANY, topics.Channel.ANSWERS, self._login)
         while True:
             with contextlib.suppress(aiomqtt.MqttError, OSError):
                 async with open_client(
-                    f"mqtts://{door.host}:{door.port}",
+                    f"mqtts://{endpoint.host}:{endpoint.port}",
                     client_id=f"alice-{secrets.token_hex(6)}",
                     username=self._login,
                     password=self._password,
-                    tls=TlsFiles(str(door.ca)),
+                    tls=TlsFiles(str(endpoint.ca)),
                 ) as client:
                     await client.subscribe(answers, qos=1)
                     self._clients[node] = client
@@ -126,15 +126,15 @@ async def devices_of(cluster: Cluster, folder: Path) -> AsyncIterator[list[Devic
     mesh = cluster.mesh
     processes = []
     for name in DEVICES:
-        badge = mesh.device(name)
+        credentials = mesh.device(name)
         home = folder / name
         home.mkdir()
         section = BrokerSection(
             urls=tuple(cluster.urls),
             ca_file=mesh.ca,
             crl_file=mesh.crl,
-            cert_file=badge.certificate,
-            key_file=badge.key,
+            cert_file=credentials.certificate,
+            key_file=credentials.key,
             username=name,
         )
         config = AgentConfig(

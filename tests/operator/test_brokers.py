@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from broker.access_results import Kind
 from broker.embedded import EmbeddedBroker
 from broker.passwords import hash_password
-from broker.verdict import Kind
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection
 from edge_agent.core.errors import SettingsError
 from edge_agent.operator.broker.check import Report, check_broker

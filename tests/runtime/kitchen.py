@@ -24,7 +24,7 @@ ALONE = PromptOptions(layers=0)
 async def kitchen_of(folder: Path) -> AsyncIterator[tuple[SecuredMesh, str, DeviceProcess]]:
     """A device with a broker that knows its users; yields the mesh, where users come in, and the device."""
     mesh = SecuredMesh(folder)
-    badge = mesh.device("kitchen")
+    credentials = mesh.device("kitchen")
     mesh.user("alice")
     mesh.user("bob")
     files = mesh.broker_files(folder / "broker")
@@ -33,8 +33,8 @@ async def kitchen_of(folder: Path) -> AsyncIterator[tuple[SecuredMesh, str, Devi
         urls=(f"mqtts://{HOST}:{listeners.devices}",),
         ca_file=mesh.ca,
         crl_file=mesh.crl,
-        cert_file=badge.certificate,
-        key_file=badge.key,
+        cert_file=credentials.certificate,
+        key_file=credentials.key,
     )
     device = DeviceSection(id="kitchen", mesh="home", data_dir=folder / "data")
     engine = EngineSection(kind="synthetic", service=f"deterministic:{SERVICE_S}")

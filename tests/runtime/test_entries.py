@@ -111,10 +111,12 @@ def word_of(device: Device, name: str) -> PeerEntry:
 
 
 def notary_of(mesh: SecuredMesh, name: str) -> FileNotary:
-    badge = mesh.device(name)
-    assert badge.certificate is not None
-    assert badge.key is not None
-    return FileNotary(mesh.name, name, MemberFiles(mesh.ca, mesh.ca.with_name("crl.pem"), badge.certificate, badge.key))
+    credentials = mesh.device(name)
+    assert credentials.certificate is not None
+    assert credentials.key is not None
+    return FileNotary(
+        mesh.name, name, MemberFiles(mesh.ca, mesh.ca.with_name("crl.pem"), credentials.certificate, credentials.key)
+    )
 
 
 @contextlib.asynccontextmanager
@@ -126,8 +128,8 @@ async def world_at(folder: Path) -> AsyncIterator[World]:
     notaries = {name: notary_of(mesh, name) for name in ("kitchen", "attic", "mallory")}
 
     def tls(name: str) -> TlsFiles:
-        badge = mesh.device(name)
-        return TlsFiles(str(mesh.ca), str(badge.certificate), str(badge.key), str(mesh.crl))
+        credentials = mesh.device(name)
+        return TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key), str(mesh.crl))
 
     def transport(settings: MqttSettings) -> MqttTransport:
         name = settings.device_id

@@ -30,9 +30,14 @@ from tests.support.secured import HOST, SecuredMesh
 
 def config_of(folder: Path, **broker: object) -> AgentConfig:
     mesh = SecuredMesh(folder, "test")
-    badge = mesh.device("kitchen")
+    credentials = mesh.device("kitchen")
     port, local_port = free_ports(2)
-    files = {"ca_file": mesh.ca, "crl_file": mesh.crl, "cert_file": badge.certificate, "key_file": badge.key}
+    files = {
+        "ca_file": mesh.ca,
+        "crl_file": mesh.crl,
+        "cert_file": credentials.certificate,
+        "key_file": credentials.key,
+    }
     given = {"mode": "own", "address": HOST, "port": port, "local_port": local_port, "mdns": False, **files, **broker}
     return AgentConfig(
         device=DeviceSection(id="kitchen", mesh="test", data_dir=folder / "data"),

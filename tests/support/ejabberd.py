@@ -11,7 +11,7 @@ from pathlib import Path
 from broker.ejabberd import EjabberdNode, NodeSettings, new_cookie
 from broker.mosquitto_config import Limits, Listeners
 from broker.mosquitto_files import ServerFiles
-from broker.probe_client import Door
+from broker.probe_client import Endpoint
 from tests.conftest import missing
 from tests.support.ports import free_ports
 from tests.support.secured import SecuredMesh
@@ -62,13 +62,13 @@ class Cluster:
         """Where devices connect."""
         return [f"mqtts://{host}:{self.device_port}" for host in HOSTS]
 
-    def door(self, node: int) -> Door:
+    def endpoint(self, node: int) -> Endpoint:
         """Where devices connect to one node."""
-        return Door(HOSTS[node], self.device_port, self.mesh.ca)
+        return Endpoint(HOSTS[node], self.device_port, self.mesh.ca)
 
-    def password_door(self, node: int) -> Door:
+    def password_endpoint(self, node: int) -> Endpoint:
         """Where users connect to one node."""
-        return Door(HOSTS[node], self.password_port, self.mesh.ca)
+        return Endpoint(HOSTS[node], self.password_port, self.mesh.ca)
 
 
 @contextlib.asynccontextmanager

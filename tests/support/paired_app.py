@@ -17,7 +17,7 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from broker.web_login import web_door
+from broker.web_login import web_endpoint
 from edge_agent.core import messages as m
 from edge_agent.wire import codec, topics
 from tests.support.patience import PATIENCE_S
@@ -90,11 +90,11 @@ async def paired_app(link: str, *, ca: Path | None = None, spies: bool = False) 
         aiomqtt.MqttCodeError: the broker does not let it in.
     """
     said = read_link(link)
-    door = web_door(said["brokers"][0])
+    endpoint = web_endpoint(said["brokers"][0])
     secure = said["brokers"][0].startswith("wss:")
     client = aiomqtt.Client(
-        door.host,
-        door.port,
+        endpoint.host,
+        endpoint.port,
         identifier=f"{said['user']}-{secrets.token_hex(4)}",
         username=topics.user_login(said["user"]),
         password=said["secret"],

@@ -11,7 +11,7 @@ from broker.mosquitto_config import Listeners, MosquittoConfig, installed_progra
 from broker.mosquitto_files import MosquittoFiles, ServerFiles
 from broker.passwords import hash_password
 from broker.per_device import DeviceBroker
-from broker.probe_client import Badge, Door
+from broker.probe_client import Credentials, Endpoint
 from provisioning.authority import Identity, MeshAuthority
 from tests.support.ports import free_ports
 
@@ -41,37 +41,37 @@ class SecuredMesh:
         """The revocation list."""
         return self.folder / "ca" / "crl.pem"
 
-    def device(self, name: str) -> Badge:
+    def device(self, name: str) -> Credentials:
         """A device's certificate, made at the first call."""
         path = self.folder / f"{name}.pem"
         if path.exists():
-            return Badge(path, path.with_suffix(".key"), username=name)
+            return Credentials(path, path.with_suffix(".key"), username=name)
         return self._files(self.authority.issue_device(name, [HOST]), name)
 
-    def operator(self) -> Badge:
+    def operator(self) -> Credentials:
         """The operator's certificate."""
         return self._files(self.authority.issue_operator(), "operator")
 
-    def user(self, name: str, devices: tuple[str, ...] | None = None) -> Badge:
+    def user(self, name: str, devices: tuple[str, ...] | None = None) -> Credentials:
         """A user with a password that the broker knows."""
         secret = f"secret of {name}"
         login = UserLogin(name, hash_password(secret), devices)
         self.people = People((*self.people.users, login), self.people.claims)
-        return Badge(username=login.login, password=secret)
+        return Credentials(username=login.login, password=secret)
 
-    def claim(self, device: str) -> Badge:
+    def claim(self, device: str) -> Credentials:
         """A device that has no certificate yet."""
         secret = f"claim of {device}"
         login = ClaimLogin(device, hash_password(secret))
         self.people = People(self.people.users, (*self.people.claims, login))
-        return Badge(username=login.login, password=secret)
+        return Credentials(username=login.login, password=secret)
 
-    def revoke(self, badge: Badge) -> None:
+    def revoke(self, credentials: Credentials) -> None:
         """Puts a certificate on the revocation list."""
         from cryptography import x509
 
-        assert badge.certificate is not None
-        self.authority.revoke([x509.load_pem_x509_certificate(badge.certificate.read_bytes()).serial_number])
+        assert credentials.certificate is not None
+        self.authority.revoke([x509.load_pem_x509_certificate(credentials.certificate.read_bytes()).serial_number])
 
     def broker(self, folder: Path, *, web: bool = False, plain: bool = False) -> MosquittoBroker:
         """A broker that all devices share, not started yet."""
@@ -82,23 +82,25 @@ class SecuredMesh:
         ports = free_ports(4)
         listeners = Listeners(HOST, ports[0], ports[1], ports[2] if web else None, ports[3] if plain else None)
         config = MosquittoConfig(folder, listeners, installed_program())
-        badge = self.server
-        assert badge.certificate is not None
-        assert badge.key is not None
-        return MosquittoFiles(config, self.name, ServerFiles(badge.certificate, badge.key, self.ca, self.crl))
+        credentials = self.server
+        assert credentials.certificate is not None
+        assert credentials.key is not None
+        return MosquittoFiles(
+            config, self.name, ServerFiles(credentials.certificate, credentials.key, self.ca, self.crl)
+        )
 
     def device_broker(self, name: str, *, plain: bool = False, web_port: int | None = None) -> DeviceBroker:
         """One device's own broker, not started yet."""
-        badge = self.device(name)
-        assert badge.certificate is not None
-        assert badge.key is not None
+        credentials = self.device(name)
+        assert credentials.certificate is not None
+        assert credentials.key is not None
         port, plain_port = free_ports(2)
         return DeviceBroker(
             self.folder / f"{name}-broker",
             name,
             self.name,
-            badge.certificate,
-            badge.key,
+            credentials.certificate,
+            credentials.key,
             self.ca,
             self.crl,
             HOST,
@@ -108,13 +110,13 @@ class SecuredMesh:
             people=lambda: self.people,
         )
 
-    def door(self, port: int, **options: bool) -> Door:
+    def endpoint(self, port: int, **options: bool) -> Endpoint:
         """Where to connect."""
-        return Door(HOST, port, self.ca, **options)
+        return Endpoint(HOST, port, self.ca, **options)
 
-    def _files(self, identity: Identity, name: str) -> Badge:
+    def _files(self, identity: Identity, name: str) -> Credentials:
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certificate.write_bytes(identity.certificate_pem)
         key.write_bytes(identity.key_pem)
         key.chmod(0o600)
-        return Badge(certificate, key, username=name)  # mosquitto overrides the name, ejabberd compares it
+        return Credentials(certificate, key, username=name)  # mosquitto overrides the name, ejabberd compares it

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker.verdict import Kind, Verdict
+from broker.access_results import CheckResult, Kind
 from edge_agent.cli.results import JsonObject
 from edge_agent.mqtt import BrokerLimits
 from edge_agent.operator.broker.check import Report
@@ -31,7 +31,7 @@ _STYLES = {
 
 def print_report(console: Console, report: Report) -> None:
     """A line for each who, a table of topics, and below it what should not have been."""
-    for one in report.verdicts:
+    for one in report.results:
         if one.action == "connect":
             style, word = _STYLES[one.kind], {"allowed": "let in", "refused": "kept out"}.get(one.kind, one.kind.value)
             detail = f"  {one.detail}" if one.detail else ""
@@ -50,11 +50,11 @@ def print_report(console: Console, report: Report) -> None:
         console.print(f"not tried: {line}", style="busy", soft_wrap=True, markup=False)
     counts = {kind: len(report.of_kind(kind)) for kind in Kind}
     summary = ", ".join(f"{count} {kind.value}" for kind, count in counts.items() if count)
-    console.print(f"{len(report.verdicts)} things tried: {summary}", style="good" if report.good else "bad")
+    console.print(f"{len(report.results)} things tried: {summary}", style="good" if report.good else "bad")
 
 
 def report_object(report: Report) -> JsonObject:
-    """The same for JSON, with every single verdict."""
+    """The same for JSON, with every single result."""
     return {
         "url": report.url,
         "password_url": report.password_url,
@@ -63,15 +63,15 @@ def report_object(report: Report) -> JsonObject:
         "counts": {kind.value: len(report.of_kind(kind)) for kind in Kind},
         "untried": list(report.untried),
         "limits": limits_object(report.limits),
-        "verdicts": [
+        "results": [
             {
                 "who": one.who,
                 "action": one.action,
                 "topic": report.names.get(one.topic, one.topic),
-                "verdict": one.kind.value,
+                "result": one.kind.value,
                 "detail": one.detail,
             }
-            for one in report.verdicts
+            for one in report.results
         ],
     }
 
@@ -87,9 +87,9 @@ def limits_object(limits: BrokerLimits) -> JsonObject:
 
 
 def _table(report: Report) -> Table:
-    whos = list(dict.fromkeys(one.who for one in report.verdicts if one.action in _LETTERS))
-    cells: dict[tuple[str, str], list[Verdict]] = {}
-    for one in report.verdicts:
+    whos = list(dict.fromkeys(one.who for one in report.results if one.action in _LETTERS))
+    cells: dict[tuple[str, str], list[CheckResult]] = {}
+    for one in report.results:
         if one.action in _LETTERS:
             cells.setdefault((one.topic, one.who), []).append(one)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -102,7 +102,7 @@ def _table(report: Report) -> Table:
 
 
 def _rows(
-    report: Report, whos: Sequence[str], cells: Mapping[tuple[str, str], list[Verdict]]
+    report: Report, whos: Sequence[str], cells: Mapping[tuple[str, str], list[CheckResult]]
 ) -> Iterator[tuple[str, str]]:
     """Yields (label, one topic) for each row: topics that differ in a name alone, and came out alike, are one."""
     alike: dict[tuple[str, object], list[tuple[str, str]]] = {}
@@ -115,9 +115,9 @@ def _rows(
         yield label, rows[0][1]
 
 
-def _cell(verdicts: list[Verdict]) -> Text:
+def _cell(results: list[CheckResult]) -> Text:
     text = Text()
-    for one in sorted(verdicts, key=lambda verdict: verdict.action, reverse=True):
+    for one in sorted(results, key=lambda result: result.action, reverse=True):
         mark = {Kind.REFUSED: "-", Kind.UNSEEN: "?"}.get(one.kind, _LETTERS[one.action])
         text.append(mark, style=_STYLES[one.kind])
     return text

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.access import ClaimLogin, People, UserLogin
-from broker.cast import Check, Identities, readable
+from broker.access_check import Check, Identities, readable
+from broker.access_results import CheckResult, Kind
 from broker.passwords import hash_password
-from broker.probe_client import Badge, ConnectRefusedError, Door, ProbeClient
-from broker.verdict import Kind, Verdict
+from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
 from edge_agent.core.errors import SettingsError
 from edge_agent.files import PRIVATE, PUBLIC, write_atomically
 from edge_agent.mqtt import BrokerLimits
@@ -38,14 +38,14 @@ class Report:
     url: str
     password_url: str
     mesh: str
-    verdicts: tuple[Verdict, ...]
+    results: tuple[CheckResult, ...]
     names: dict[str, str]
     untried: tuple[str, ...]
     limits: BrokerLimits
 
-    def of_kind(self, *kinds: Kind) -> list[Verdict]:
-        """The verdicts of some kinds."""
-        return [one for one in self.verdicts if one.kind in kinds]
+    def of_kind(self, *kinds: Kind) -> list[CheckResult]:
+        """The results of some kinds."""
+        return [one for one in self.results if one.kind in kinds]
 
     @property
     def good(self) -> bool:
@@ -60,11 +60,11 @@ def check_broker(mesh: MeshFolder, authority: MeshAuthority, url: str, password_
         SettingsError: nobody answers there.
         ProvisioningError: a URL is none, or the mesh's files can't be used.
     """
-    door = _door(mesh, url)
-    passwords = _door(mesh, password_url or mesh.settings.claim_broker)
+    endpoint = _endpoint(mesh, url)
+    passwords = _endpoint(mesh, password_url or mesh.settings.claim_broker)
     with tempfile.TemporaryDirectory(prefix="moamesh-check-") as folder:
         devices, operator, server, foreign = _certificates(Path(folder), authority)
-        limits = _must_answer(door, devices[0][1], url)
+        limits = _must_answer(endpoint, devices[0][1], url)
         with _guests(mesh, devices[0][0]) as (user, guest, claimant):
             untried: list[str] = []
             known = _knows(passwords, user[1])
@@ -75,43 +75,43 @@ def check_broker(mesh: MeshFolder, authority: MeshAuthority, url: str, password_
                 )
             people = (user, guest, claimant) if known else (None, None, None)
             identities = Identities(devices, operator, server, foreign, *people)
-            check = Check(mesh.name, door, passwords if known else None, identities)
-            topics, verdicts = check.run()
+            check = Check(mesh.name, endpoint, passwords if known else None, identities)
+            topics, results = check.run()
     names = dict(readable(topics, identities))
-    return Report(url, f"{passwords.host}:{passwords.port}", mesh.name, tuple(verdicts), names, tuple(untried), limits)
+    return Report(url, f"{passwords.host}:{passwords.port}", mesh.name, tuple(results), names, tuple(untried), limits)
 
 
-def _door(mesh: MeshFolder, url: str) -> Door:
+def _endpoint(mesh: MeshFolder, url: str) -> Endpoint:
     host, port, tls = check_url(url)
-    return Door(host, port, mesh.ca_file if tls else None, shared=tls)
+    return Endpoint(host, port, mesh.ca_file if tls else None, shared=tls)
 
 
 def _certificates(
     folder: Path, authority: MeshAuthority
-) -> tuple[tuple[tuple[str, Badge], tuple[str, Badge]], Badge, Badge, Badge]:
+) -> tuple[tuple[tuple[str, Credentials], tuple[str, Credentials]], Credentials, Credentials, Credentials]:
     """Returns two devices, the operator, a broker and a device of another mesh, all good for this check alone."""
     first, second = (f"check-{secrets.token_hex(4)}" for _ in range(2))
     stranger = MeshAuthority.create(folder / "stranger", authority.mesh)
     return (
         (
-            (first, _badge(folder, first, authority.issue_device(first, lifetime=_LIFETIME))),
-            (second, _badge(folder, second, authority.issue_device(second, lifetime=_LIFETIME))),
+            (first, _credentials(folder, first, authority.issue_device(first, lifetime=_LIFETIME))),
+            (second, _credentials(folder, second, authority.issue_device(second, lifetime=_LIFETIME))),
         ),
-        _badge(folder, OPERATOR_ID, authority.issue_operator(lifetime=_LIFETIME)),
-        _badge(folder, "broker", authority.issue_broker(["localhost"], lifetime=_LIFETIME)),
-        _badge(folder, first, stranger.issue_device(first), "foreign"),
+        _credentials(folder, OPERATOR_ID, authority.issue_operator(lifetime=_LIFETIME)),
+        _credentials(folder, "broker", authority.issue_broker(["localhost"], lifetime=_LIFETIME)),
+        _credentials(folder, first, stranger.issue_device(first), "foreign"),
     )
 
 
-def _badge(folder: Path, name: str, identity: Identity, file: str = "") -> Badge:
+def _credentials(folder: Path, name: str, identity: Identity, file: str = "") -> Credentials:
     certificate, key = folder / f"{file or name}.pem", folder / f"{file or name}.key"
     write_atomically(certificate, identity.certificate_pem, PUBLIC, durable=False)
     write_atomically(key, identity.key_pem, PRIVATE, durable=False)
-    return Badge(certificate, key, username=name)  # mosquitto overrides the name, ejabberd compares it
+    return Credentials(certificate, key, username=name)  # mosquitto overrides the name, ejabberd compares it
 
 
 @contextmanager
-def _guests(mesh: MeshFolder, device: str) -> Iterator[Sequence[tuple[str, Badge]]]:
+def _guests(mesh: MeshFolder, device: str) -> Iterator[Sequence[tuple[str, Credentials]]]:
     """A user of all devices, a user of one, and a device that may claim."""
     names = [f"check-{secrets.token_hex(4)}" for _ in range(3)]
     words = [new_secret() for _ in names]
@@ -121,26 +121,26 @@ def _guests(mesh: MeshFolder, device: str) -> Iterator[Sequence[tuple[str, Badge
     admit_guests(mesh, people, time.time())
     try:
         yield [
-            (name, Badge(username=login.login, password=word))
+            (name, Credentials(username=login.login, password=word))
             for name, login, word in zip(names, people.logins, words, strict=True)
         ]
     finally:
         admit_guests(mesh, People(), time.time())
 
 
-def _must_answer(door: Door, badge: Badge, url: str) -> BrokerLimits:
+def _must_answer(endpoint: Endpoint, credentials: Credentials, url: str) -> BrokerLimits:
     try:
-        with ProbeClient(f"check-{secrets.token_hex(6)}", door, badge) as client:
+        with ProbeClient(f"check-{secrets.token_hex(6)}", endpoint, credentials) as client:
             return BrokerLimits.of(client.connack)
     except ConnectRefusedError as error:
         raise SettingsError(f"{url} does not let a device of this mesh in: {error}") from None
 
 
-def _knows(door: Door, badge: Badge) -> bool:
+def _knows(endpoint: Endpoint, credentials: Credentials) -> bool:
     end = time.monotonic() + LOGIN_TIMEOUT_S
     while True:
         try:
-            with ProbeClient(f"check-{secrets.token_hex(6)}", door, badge):
+            with ProbeClient(f"check-{secrets.token_hex(6)}", endpoint, credentials):
                 return True
         except ConnectRefusedError:
             if time.monotonic() >= end:

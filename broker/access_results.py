@@ -10,7 +10,7 @@ from itertools import chain
 from typing import final
 
 from broker.access import Action, Grant
-from broker.probe import Attempt, Character, Findings
+from broker.probe import Actor, Attempt, Findings
 from edge_agent.mqtt import matches
 
 
@@ -29,10 +29,10 @@ class Kind(StrEnum):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A character and what the table grants them; `grants` None is somebody who must not even be let in."""
+class Expectation:
+    """Somebody who tries, and what the topic table grants them; `grants` None: they must not even be let in."""
 
-    character: Character
+    actor: Actor
     grants: tuple[Grant, ...] | None = None
     end: tuple[str, str] | None = None
     """For who listens: (writer, topic) of a message that they must receive, after which nothing more can come."""
@@ -44,7 +44,7 @@ class Member:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """One thing that was tried. `action` is "connect", "read" or "write"; for "connect" there is no topic."""
 
     who: str
@@ -54,33 +54,33 @@ class Verdict:
     detail: str = ""
 
 
-def judge(members: Sequence[Member], topics: Sequence[str], findings: Findings) -> list[Verdict]:
-    """Returns a verdict for everything that was tried."""
-    let_in = [member for member in members if member.character.name not in findings.refused]
+def judge(expected_access: Sequence[Expectation], topics: Sequence[str], findings: Findings) -> list[CheckResult]:
+    """Returns a result for everything that was tried."""
+    let_in = [expected for expected in expected_access if expected.actor.name not in findings.refused]
     heard = _Heard(findings)
-    verdicts = [_connection(member, findings) for member in members]
-    for member in let_in:
-        if member.grants is None:
+    results = [_connection(expected, findings) for expected in expected_access]
+    for expected in let_in:
+        if expected.grants is None:
             continue
         for topic in topics:
-            verdicts.append(_writing(member, topic, let_in, findings, heard))
-            verdicts.append(_reading(member, topic, let_in, heard))
-    verdicts += [
-        Verdict(who, "read", topic, Kind.LEAK, "a message that nobody here sent")
+            results.append(_writing(expected, topic, let_in, findings, heard))
+            results.append(_reading(expected, topic, let_in, heard))
+    results += [
+        CheckResult(who, "read", topic, Kind.LEAK, "a message that nobody here sent")
         for topic, who in sorted(findings.strange)
-        if not any(member.character.name == who and member.may(Action.READ, topic) for member in let_in)
+        if not any(expected.actor.name == who and expected.may(Action.READ, topic) for expected in let_in)
     ]
-    return verdicts
+    return results
 
 
-def _connection(member: Member, findings: Findings) -> Verdict:
-    name = member.character.name
+def _connection(expected: Expectation, findings: Findings) -> CheckResult:
+    name = expected.actor.name
     refused = name in findings.refused
-    if member.grants is None:
-        return Verdict(name, "connect", "", Kind.REFUSED if refused else Kind.LEAK, findings.refused.get(name, ""))
+    if expected.grants is None:
+        return CheckResult(name, "connect", "", Kind.REFUSED if refused else Kind.LEAK, findings.refused.get(name, ""))
     if name in findings.deaf:
-        return Verdict(name, "connect", "", Kind.MISSING, "let in, and received nothing, not even what it may read")
-    return Verdict(name, "connect", "", Kind.MISSING if refused else Kind.ALLOWED, findings.refused.get(name, ""))
+        return CheckResult(name, "connect", "", Kind.MISSING, "let in, and received nothing, not even what it may read")
+    return CheckResult(name, "connect", "", Kind.MISSING if refused else Kind.ALLOWED, findings.refused.get(name, ""))
 
 
 @final
@@ -97,30 +97,32 @@ class _Heard:
             self.writers[reader, attempt.topic].add(attempt.writer)
 
 
-def _writing(member: Member, topic: str, let_in: Sequence[Member], findings: Findings, heard: _Heard) -> Verdict:
-    name = member.character.name
+def _writing(
+    expected: Expectation, topic: str, let_in: Sequence[Expectation], findings: Findings, heard: _Heard
+) -> CheckResult:
+    name = expected.actor.name
     reached = heard.readers[name, topic]
-    wanted = member.may(Action.WRITE, topic)
+    wanted = expected.may(Action.WRITE, topic)
     if reached == {name} and not wanted:
         # A device that writes into its own inbox: rules of brokers know no "all but me", and it harms nobody.
-        return Verdict(name, "write", topic, Kind.REFUSED, "reached only itself")
+        return CheckResult(name, "write", topic, Kind.REFUSED, "reached only itself")
     if reached:
-        return Verdict(name, "write", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"reached {_names(reached)}")
+        return CheckResult(name, "write", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"reached {_names(reached)}")
     if any(one.may(Action.READ, topic) for one in let_in):
-        return Verdict(name, "write", topic, Kind.MISSING if wanted else Kind.REFUSED)
+        return CheckResult(name, "write", topic, Kind.MISSING if wanted else Kind.REFUSED)
     taken = any(Attempt(name, topic, retain) in findings.taken for retain in (False, True))
-    return Verdict(name, "write", topic, Kind.UNSEEN if taken else Kind.REFUSED, "acknowledged" if taken else "")
+    return CheckResult(name, "write", topic, Kind.UNSEEN if taken else Kind.REFUSED, "acknowledged" if taken else "")
 
 
-def _reading(member: Member, topic: str, let_in: Sequence[Member], heard: _Heard) -> Verdict:
-    name = member.character.name
+def _reading(expected: Expectation, topic: str, let_in: Sequence[Expectation], heard: _Heard) -> CheckResult:
+    name = expected.actor.name
     writers = heard.writers[name, topic]
-    wanted = member.may(Action.READ, topic)
+    wanted = expected.may(Action.READ, topic)
     if writers:
-        return Verdict(name, "read", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"from {_names(writers)}")
+        return CheckResult(name, "read", topic, Kind.ALLOWED if wanted else Kind.LEAK, f"from {_names(writers)}")
     if any(one.may(Action.WRITE, topic) for one in let_in):
-        return Verdict(name, "read", topic, Kind.MISSING if wanted else Kind.REFUSED)
-    return Verdict(name, "read", topic, Kind.UNSEEN)
+        return CheckResult(name, "read", topic, Kind.MISSING if wanted else Kind.REFUSED)
+    return CheckResult(name, "read", topic, Kind.UNSEEN)
 
 
 def _names(names: set[str]) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import final
 
 from broker.access import ClaimLogin, UserLogin, device_grants, login_grants, operator_grants
-from broker.probe import Character, Probe
-from broker.probe_client import Badge, Door
-from broker.verdict import Member, Verdict, judge
+from broker.access_results import CheckResult, Expectation, judge
+from broker.probe import Actor, Probe
+from broker.probe_client import Credentials, Endpoint
 from edge_agent.wire.topics import (
     ANY,
     ANYBODY,
@@ -24,6 +24,7 @@ from edge_agent.wire.topics import (
 )
 
 FIRST, SECOND = "device", "other device"
+WRONG_PASSWORD = "guess"  # noqa: S105 - wrong on purpose
 USER, GUEST, CLAIMANT = "user", "user of one device", "unclaimed device"
 
 
@@ -32,15 +33,15 @@ USER, GUEST, CLAIMANT = "user", "user of one device", "unclaimed device"
 class Identities:
     """Identities made for the check. `passwords` None leaves out who comes with a password."""
 
-    devices: tuple[tuple[str, Badge], tuple[str, Badge]]
-    operator: Badge
-    server: Badge | None
-    foreign: Badge
+    devices: tuple[tuple[str, Credentials], tuple[str, Credentials]]
+    operator: Credentials
+    server: Credentials | None
+    foreign: Credentials
     """A certificate in the first device's name from a CA that is not the mesh's."""
-    user: tuple[str, Badge] | None = None
-    guest: tuple[str, Badge] | None = None
+    user: tuple[str, Credentials] | None = None
+    guest: tuple[str, Credentials] | None = None
     """A user of the first device only."""
-    claimant: tuple[str, Badge] | None = None
+    claimant: tuple[str, Credentials] | None = None
 
 
 @final
@@ -49,42 +50,48 @@ class Check:
     """A broker to be checked: where devices come in, and where passwords do; `None` is not to be tried."""
 
     mesh: str
-    door: Door
-    password_door: Door | None
+    endpoint: Endpoint
+    password_endpoint: Endpoint | None
     identities: Identities
 
-    def run(self) -> tuple[list[str], list[Verdict]]:
-        """Tries everything; returns the topics tried and a verdict for each thing. Blocks for some seconds."""
-        members, topics = self.members(), self.topics()
-        ends = {one.character.name: one.end for one in members if one.end is not None}
-        findings = Probe([one.character for one in members], topics, ends).run()
-        return topics, judge(members, topics, findings)
+    def run(self) -> tuple[list[str], list[CheckResult]]:
+        """Tries everything; returns the topics tried and a result for each thing. Blocks for some seconds."""
+        expected_access, topics = self.expected_access(), self.topics()
+        ends = {one.actor.name: one.end for one in expected_access if one.end is not None}
+        findings = Probe([one.actor for one in expected_access], topics, ends).run()
+        return topics, judge(expected_access, topics, findings)
 
-    def members(self) -> list[Member]:
+    def expected_access(self) -> list[Expectation]:
         """Everybody, with what the table grants them."""
-        of, door = self.identities, self.door
-        (first, first_badge), (second, second_badge) = of.devices
+        of, endpoint = self.identities, self.endpoint
+        (first, first_credentials), (second, second_credentials) = of.devices
         to_first = written_by(second, self.mesh, first, Channel.REPLIES)
         to_second = written_by(first, self.mesh, second, Channel.REPLIES)
-        members = [
-            Member(Character(FIRST, door, first_badge), device_grants(self.mesh, first), (SECOND, to_first)),
-            Member(Character(SECOND, door, second_badge), device_grants(self.mesh, second), (FIRST, to_second)),
-            Member(
-                Character(OPERATOR_ID, door, of.operator),
+        expected_access = [
+            Expectation(Actor(FIRST, endpoint, first_credentials), device_grants(self.mesh, first), (SECOND, to_first)),
+            Expectation(
+                Actor(SECOND, endpoint, second_credentials), device_grants(self.mesh, second), (FIRST, to_second)
+            ),
+            Expectation(
+                Actor(OPERATOR_ID, endpoint, of.operator),
                 operator_grants(self.mesh),
                 (FIRST, topic_filter(self.mesh, first, Channel.RENEWALS)),
             ),
-            Member(Character("stranger without certificate", door, Badge())),
-            Member(Character("stranger with a device's name", door, Badge(username=first, password="guess"))),  # noqa: S106 - wrong on purpose
-            Member(Character("device of another CA", door, of.foreign)),
+            Expectation(Actor("stranger without certificate", endpoint, Credentials())),
+            Expectation(
+                Actor("stranger with a device's name", endpoint, Credentials(username=first, password=WRONG_PASSWORD))
+            ),
+            Expectation(Actor("device of another CA", endpoint, of.foreign)),
         ]
         if of.server is not None:
-            members.append(Member(Character("broker's certificate as a client", door, of.server)))
-        if door.ca is not None:
-            members.append(Member(Character("without TLS", Door(door.host, door.port), Badge())))
-        if self.password_door is not None:
-            members += self._password_members(self.password_door)
-        return members
+            expected_access.append(Expectation(Actor("broker's certificate as a client", endpoint, of.server)))
+        if endpoint.ca is not None:
+            expected_access.append(
+                Expectation(Actor("without TLS", Endpoint(endpoint.host, endpoint.port), Credentials()))
+            )
+        if self.password_endpoint is not None:
+            expected_access += self._password_expected_access(self.password_endpoint)
+        return expected_access
 
     def topics(self) -> list[str]:
         """Every topic of the devices tried, and some that no one may use."""
@@ -110,30 +117,32 @@ class Check:
         claims = [claim_login(of.claimant[0])] if of.claimant is not None else []
         return [*(name for name, _ in of.devices), OPERATOR_ID, *claims, ANYBODY, *people]
 
-    def _password_members(self, door: Door) -> list[Member]:
+    def _password_expected_access(self, endpoint: Endpoint) -> list[Expectation]:
         of, mesh = self.identities, self.mesh
         first = of.devices[0][0]
-        members = [Member(Character("stranger without password", door, Badge()))]
-        people: Sequence[tuple[str, tuple[str, Badge] | None, tuple[str, ...] | None]] = (
+        expected_access = [Expectation(Actor("stranger without password", endpoint, Credentials()))]
+        people: Sequence[tuple[str, tuple[str, Credentials] | None, tuple[str, ...] | None]] = (
             (USER, of.user, None),
             (GUEST, of.guest, (first,)),
         )
         for role, identity, devices in people:
             if identity is None:
                 continue
-            name, badge = identity
+            name, credentials = identity
             grants = login_grants(mesh, UserLogin(name, "", devices))
             answers = topic_filter(mesh, first, Channel.ANSWERS, user_login(name), CLIENT_DEFAULT)
-            members.append(Member(Character(role, door, badge), grants, (FIRST, answers)))
+            expected_access.append(Expectation(Actor(role, endpoint, credentials), grants, (FIRST, answers)))
         if of.user is not None:
-            wrong = Badge(username=of.user[1].username, password="guess")  # noqa: S106 - wrong on purpose
-            members.append(Member(Character("user with a wrong password", door, wrong)))
+            wrong = Credentials(username=of.user[1].username, password=WRONG_PASSWORD)
+            expected_access.append(Expectation(Actor("user with a wrong password", endpoint, wrong)))
         if of.claimant is not None:
-            device, badge = of.claimant
+            device, credentials = of.claimant
             certificates = topic_filter(mesh, device, Channel.CERTIFICATES)
             grants = login_grants(mesh, ClaimLogin(device, ""))
-            members.append(Member(Character(CLAIMANT, door, badge), grants, (OPERATOR_ID, certificates)))
-        return members
+            expected_access.append(
+                Expectation(Actor(CLAIMANT, endpoint, credentials), grants, (OPERATOR_ID, certificates))
+            )
+        return expected_access
 
 
 def readable(topics: Sequence[str], identities: Identities) -> Mapping[str, str]:
