@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 from edge_agent.tasks import together
 from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
 from provisioning.errors import ProvisioningError
-from provisioning.job_desk import RESEND_S, JobDesk
+from provisioning.job_store import RESEND_S, JobStore
 from provisioning.jobs import JobMessageError, decode_report
 from provisioning.link import Connect, Link, LinkError, Received
 
@@ -32,12 +32,12 @@ class JobService:
     def __init__(
         self,
         mesh: str,
-        desk: JobDesk,
+        job_store: JobStore,
         connect: Connect,
         devices: Container[str] | None = None,
     ) -> None:
         self._mesh = mesh
-        self._desk = desk
+        self._job_store = job_store
         self._connect = connect
         self._devices = devices
         self._asked_at: dict[str, float] = {}
@@ -70,7 +70,7 @@ class JobService:
             received = await link.receive()
             try:
                 self._take(received)
-            except ProvisioningError as error:  # the desk's disk, say; the device reports again when it is asked again
+            except ProvisioningError as error:  # the store's disk, say; the device reports again when it is asked again
                 _log.error("jobs: %s", error)
 
     async def _hand_out(self, link: Link) -> None:
@@ -84,10 +84,10 @@ class JobService:
 
     def _due(self) -> Iterator[tuple[str, bytes]]:
         now = time.monotonic()
-        for job in self._desk.due():
+        for job in self._job_store.due():
             if self._serves(job.device_id) and now - self._asked_at.get(job.job_id, -RESEND_S) >= RESEND_S:
                 self._asked_at[job.job_id] = now
-                yield build(self._mesh, job.device_id, Channel.JOBS), self._desk.body(job)
+                yield build(self._mesh, job.device_id, Channel.JOBS), self._job_store.body(job)
 
     def _serves(self, device_id: str) -> bool:
         return self._devices is None or device_id in self._devices
@@ -97,7 +97,7 @@ class JobService:
         if address is None or address.mesh != self._mesh or received.retained or not self._serves(address.device):
             return
         if address.channel is Channel.PRESENCE:  # it is there: what it has not ended is asked for at once
-            job = self._desk.next_for(address.device)
+            job = self._job_store.next_for(address.device)
             if job is not None:
                 self._asked_at.pop(job.job_id, None)
             return
@@ -106,4 +106,4 @@ class JobService:
         except JobMessageError as error:
             _log.warning("%s: report refused: %s", address.device, error)
             return
-        self._desk.take(report, address.device)
+        self._job_store.take(report, address.device)

@@ -36,7 +36,7 @@ from edge_agent.management.job_record import JobRecord
 from edge_agent.management.operator_settings import OperatorSettings
 from edge_agent.models.store import ModelFile, StoredFile, find, list_models, write_manifest
 from edge_agent.operator.broker.setup import cluster_secret
-from edge_agent.operator.jobs import open_desk
+from edge_agent.operator.jobs import open_job_store
 from provisioning.errors import ProvisioningError
 from provisioning.identity_store import IdentityStore
 from provisioning.jobs import Action, Job
@@ -86,9 +86,9 @@ def other_database(folder: Path) -> bytes:
     return content
 
 
-def rows_of_desk(world: World, _: Path) -> object:
-    with contextlib.closing(open_desk(world.mesh)) as desk:
-        return desk.rows()
+def rows_of_job_store(world: World, _: Path) -> object:
+    with contextlib.closing(open_job_store(world.mesh)) as job_store:
+        return job_store.rows()
 
 
 def unlisted(world: World, _: Path) -> object:
@@ -116,12 +116,12 @@ FILES = {
     "ca.pem": StateFile("mesh/ca.pem", lambda world, _: world.mesh.authority(), PEM_SHAPES),
     "ca.key": StateFile("mesh/ca.key", lambda world, _: world.mesh.authority(), PEM_SHAPES),
     "crl.pem": StateFile("mesh/crl.pem", unlisted, PEM_SHAPES),
-    "operator.pem": StateFile("mesh/operator.pem", rows_of_desk, PEM_SHAPES),
-    "operator.key": StateFile("mesh/operator.key", rows_of_desk, PEM_SHAPES),
+    "operator.pem": StateFile("mesh/operator.pem", rows_of_job_store, PEM_SHAPES),
+    "operator.key": StateFile("mesh/operator.key", rows_of_job_store, PEM_SHAPES),
     "web-ca.pem": StateFile("mesh/web-ca.pem", web_authority, PEM_SHAPES),
     "web-ca.key": StateFile("mesh/web-ca.key", web_authority, PEM_SHAPES),
     "inventory.sqlite3": StateFile("mesh/inventory.sqlite3", devices, ()),
-    "jobs.sqlite3": StateFile("mesh/jobs.sqlite3", rows_of_desk, ()),
+    "jobs.sqlite3": StateFile("mesh/jobs.sqlite3", rows_of_job_store, ()),
     "cluster.cookie": StateFile("mesh/cluster.cookie", cookie, (b"\xff\xfe",)),
     "identity.pem": StateFile("identity/identity.pem", lambda world, _: world.store.certificate(), PEM_SHAPES),
     "previous.pem": StateFile("identity/previous.pem", lambda world, _: world.store.roll_back(), PEM_SHAPES),
@@ -172,9 +172,9 @@ def _make(folder: Path) -> World:
     store.claim_request("x")
     (folder / "identity" / "previous.pem").write_bytes(store.identity_file.read_bytes())
     world = World(folder, mesh, store)
-    desk = open_desk(mesh)
-    desk.ask("kitchen", Action.RESTART)
-    desk.close()
+    job_store = open_job_store(mesh)
+    job_store.ask("kitchen", Action.RESTART)
+    job_store.close()
     cookie(world, folder)
     invitation = dict.fromkeys(("mesh", "device_id", "secret", "claim_broker", "bundle"), "x")
     (folder / "invitation.json").write_text(json.dumps(invitation))
@@ -404,7 +404,7 @@ def test_no_writer_loses_what_was_there_on_a_full_disk(tmp_path: Path, monkeypat
         monkeypatch.setenv("XDG_STATE_HOME", str(disk))
         world = _make(disk)
         authority = world.mesh.authority()
-        desk = open_desk(world.mesh)
+        job_store = open_job_store(world.mesh)
         record = JobRecord(world.data / "jobs.json")
         record.add(Job("job-1", "home", "kitchen", 1, Action.RESTART, {}))
         settings = OperatorSettings(disk / "agent.toml", {}, world.data)
@@ -415,7 +415,7 @@ def test_no_writer_loses_what_was_there_on_a_full_disk(tmp_path: Path, monkeypat
             "mesh.toml": world.mesh.save,
             "crl.pem": lambda: authority.revoke(range(1, 300)),
             "operator.pem": lambda: world.mesh.renew_operator(authority),
-            "jobs.sqlite3": lambda: desk.ask("kitchen", Action.SET, {f"agent.x{n}": "y" * 100 for n in range(60)}),
+            "jobs.sqlite3": lambda: job_store.ask("kitchen", Action.SET, {f"agent.x{n}": "y" * 100 for n in range(60)}),
             "jobs.json": lambda: record.add(Job("job-2", "home", "kitchen", 2, Action.RESTART, {})),
             "operator-settings.json": lambda: settings.change({"agent.layers": 0}),
             "api-keys.json": lambda: add_key(world.data / "api-keys.json", "phone"),
@@ -438,7 +438,7 @@ def test_no_writer_loses_what_was_there_on_a_full_disk(tmp_path: Path, monkeypat
         (disk / "filler").unlink()
         for write in writers.values():
             write()
-        desk.close()
+        job_store.close()
 
 
 def test_a_temporary_file_has_the_modes_of_the_file(tmp_path: Path) -> None:

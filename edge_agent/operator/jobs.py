@@ -14,15 +14,15 @@ from edge_agent.tasks import together, unless
 from edge_agent.tls import TlsFileError, load_identity
 from edge_agent.wire.topics import OPERATOR_ID
 from provisioning.errors import ProvisioningError
-from provisioning.job_desk import JobDesk, JobRow
 from provisioning.job_service import JobService
+from provisioning.job_store import JobRow, JobStore
 from provisioning.jobs import Action, Job, Value
 from provisioning.link import Connect, Link
 from provisioning.mesh import MeshFolder
 from provisioning.mqtt_link import BrokerAccess, check_url, mqtt_connect
 from provisioning.records import DeviceState
 
-POLL_S = 0.1  # of the desk's file, while somebody waits
+POLL_S = 0.1  # of the job store's file, while somebody waits
 
 OnRows = Callable[[list[JobRow]], None]
 
@@ -31,7 +31,7 @@ def _unwatched(_rows: list[JobRow]) -> None:
     """For those who only wait."""
 
 
-def open_desk(mesh: MeshFolder) -> JobDesk:
+def open_job_store(mesh: MeshFolder) -> JobStore:
     """Opens the operator's jobs of a mesh; the caller closes them.
 
     Raises:
@@ -41,7 +41,7 @@ def open_desk(mesh: MeshFolder) -> JobDesk:
         load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), mesh.operator_certificate, mesh.operator_key)
     except TlsFileError as error:
         raise ProvisioningError(f"{error}; put a copy back") from None
-    return JobDesk(mesh.folder / "jobs.sqlite3", mesh.name, mesh.operator.read)
+    return JobStore(mesh.folder / "jobs.sqlite3", mesh.name, mesh.operator.read)
 
 
 def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], what: str, *, broker_of: str = "") -> Connect:
@@ -68,7 +68,7 @@ def operator_connect(mesh: MeshFolder, broker_urls: Sequence[str], what: str, *,
 
 def job_service(
     mesh: MeshFolder,
-    desk: JobDesk,
+    job_store: JobStore,
     broker_urls: Sequence[str],
     home: str = "",
     devices: Container[str] | None = None,
@@ -82,11 +82,11 @@ def job_service(
         ProvisioningError: a URL is none.
     """
     connect = operator_connect(mesh, broker_urls, "jobs", broker_of=home)
-    return JobService(mesh.name, desk, connect, devices=[home] if home else devices)
+    return JobService(mesh.name, job_store, connect, devices=[home] if home else devices)
 
 
 def job_services(
-    mesh: MeshFolder, desk: JobDesk, devices: Sequence[str], broker_urls: Sequence[str]
+    mesh: MeshFolder, job_store: JobStore, devices: Sequence[str], broker_urls: Sequence[str]
 ) -> list[JobService]:
     """Returns what hands jobs to these devices: to each at its own broker, where it has one, else at the shared one.
 
@@ -95,8 +95,8 @@ def job_services(
     """
     own = {device: url for device, url in mesh.settings.own_brokers.items() if device in devices}
     others = [device for device in devices if device not in own]
-    services = [job_service(mesh, desk, [url], device) for device, url in own.items()]
-    return services + ([job_service(mesh, desk, broker_urls, devices=others)] if others else [])
+    services = [job_service(mesh, job_store, [url], device) for device, url in own.items()]
+    return services + ([job_service(mesh, job_store, broker_urls, devices=others)] if others else [])
 
 
 def choose_devices(mesh: MeshFolder, names: Sequence[str], everybody: bool) -> list[str]:
@@ -118,7 +118,7 @@ def choose_devices(mesh: MeshFolder, names: Sequence[str], everybody: bool) -> l
 
 async def ask_and_watch(
     mesh: MeshFolder,
-    desk: JobDesk,
+    job_store: JobStore,
     devices: Sequence[str],
     action: Action,
     arguments: Mapping[str, Value],
@@ -136,11 +136,11 @@ async def ask_and_watch(
     Raises:
         ProvisioningError: no broker of theirs could be reached in all that time, or the mesh's files can't be used.
     """
-    jobs = [desk.ask(device_id, action, dict(arguments)) for device_id in devices]
+    jobs = [job_store.ask(device_id, action, dict(arguments)) for device_id in devices]
     problem = ""
     if wait_s > 0:
-        problem = await hand_out(mesh, desk, jobs, broker_urls=broker_urls, wait_s=wait_s, on_rows=on_rows)
-    rows = rows_of(desk, jobs)
+        problem = await hand_out(mesh, job_store, jobs, broker_urls=broker_urls, wait_s=wait_s, on_rows=on_rows)
+    rows = rows_of(job_store, jobs)
     if problem and not any(row.told_at for row in rows):
         raise ProvisioningError(f"{problem}; the jobs are kept, and handed out by: moamesh mesh serve")
     return rows
@@ -148,33 +148,33 @@ async def ask_and_watch(
 
 async def hand_out(
     mesh: MeshFolder,
-    desk: JobDesk,
+    job_store: JobStore,
     jobs: Sequence[Job],
     *,
     broker_urls: Sequence[str],
     wait_s: float,
     on_rows: OnRows = _unwatched,
 ) -> str:
-    """Hands jobs of the desk to their devices until all have ended, for up to `wait_s` seconds; arguments as of
+    """Hands jobs in the store to their devices until all have ended, for up to `wait_s` seconds; arguments as of
     `ask_and_watch`. Returns why a broker could not be reached in the end, "" if none was missed.
 
     Raises:
         ProvisioningError: a URL is none, or the mesh's files can't be used.
     """
-    services = job_services(mesh, desk, [job.device_id for job in jobs], broker_urls)
+    services = job_services(mesh, job_store, [job.device_id for job in jobs], broker_urls)
 
     async def until_ended() -> None:
-        while not all(row.ended for row in rows_of(desk, jobs)):
-            on_rows(rows_of(desk, jobs))
+        while not all(row.ended for row in rows_of(job_store, jobs)):
+            on_rows(rows_of(job_store, jobs))
             await asyncio.sleep(POLL_S)
 
-    with contextlib.suppress(TimeoutError):  # the desk keeps them, and `mesh serve` goes on
+    with contextlib.suppress(TimeoutError):  # the store keeps them, and `mesh serve` goes on
         async with asyncio.timeout(wait_s):
             await unless(until_ended(), together(*(service.run() for service in services)))
-    on_rows(rows_of(desk, jobs))
+    on_rows(rows_of(job_store, jobs))
     return next((service.problem for service in services if service.problem), "")
 
 
-def rows_of(desk: JobDesk, jobs: Sequence[Job]) -> list[JobRow]:
+def rows_of(job_store: JobStore, jobs: Sequence[Job]) -> list[JobRow]:
     """Returns how far these jobs are; one that was cancelled meanwhile is left out."""
-    return [row for row in (desk.find(job.job_id) for job in jobs) if row is not None]
+    return [row for row in (job_store.find(job.job_id) for job in jobs) if row is not None]

@@ -12,13 +12,13 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from edge_agent.operator.jobs import job_service, open_desk, operator_connect
+from edge_agent.operator.jobs import job_service, open_job_store, operator_connect
 from edge_agent.tasks import Keeper
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.errors import ProvisioningError
 from provisioning.inventory import Inventory
-from provisioning.job_desk import JobDesk
+from provisioning.job_store import JobStore
 from provisioning.mesh import MeshFolder
 from provisioning.records import DeviceState
 from provisioning.registrar import Registrar
@@ -40,7 +40,7 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Se
     if operator_due(mesh, time.time(), RENEWAL_MARGIN.total_seconds()):
         mesh.renew_operator(authority)
     keeper = Keeper(f"mesh {mesh.name}")
-    with mesh.inventory() as inventory, contextlib.closing(open_desk(mesh)) as desk:
+    with mesh.inventory() as inventory, contextlib.closing(open_job_store(mesh)) as job_store:
         mesh.enter_known(inventory)
         mesh.list_revoked(inventory, authority)  # should a revocation have been cut off
         registrar = Registrar(authority, inventory)
@@ -48,8 +48,8 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Se
         shared = RegistrarService(mesh, registrar, inventory, connect, where=", ".join(broker_urls))
         # To everybody: who has moved to a broker of its own, or back, is asked at the wrong place once and is harmed
         # by nothing.
-        jobs = job_service(mesh, desk, broker_urls)
-        own = OwnBrokers(mesh, registrar, inventory, desk)
+        jobs = job_service(mesh, job_store, broker_urls)
+        own = OwnBrokers(mesh, registrar, inventory, job_store)
         try:
             keeper.keep("claims and renewals", shared.run)
             keeper.keep("jobs", jobs.run)
@@ -62,11 +62,11 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Se
 class OwnBrokers:
     """Serves each device that runs a broker of its own, at that broker; follows the mesh's settings."""
 
-    def __init__(self, mesh: MeshFolder, registrar: Registrar, inventory: Inventory, desk: JobDesk) -> None:
+    def __init__(self, mesh: MeshFolder, registrar: Registrar, inventory: Inventory, job_store: JobStore) -> None:
         self._mesh = mesh
         self._registrar = registrar
         self._inventory = inventory
-        self._desk = desk
+        self._job_store = job_store
         self._running: dict[str, tuple[str, Keeper]] = {}
 
     async def run(self) -> None:
@@ -100,7 +100,7 @@ class OwnBrokers:
         registrar = RegistrarService(
             self._mesh, self._registrar, self._inventory, connect, where=f"{device}'s own broker, {url}", home=device
         )
-        jobs = job_service(self._mesh, self._desk, [url], device)
+        jobs = job_service(self._mesh, self._job_store, [url], device)
         keeper = Keeper(f"mesh {self._mesh.name} at {device}'s own broker")
         keeper.keep("renewals and revocations", registrar.run)
         keeper.keep("jobs", jobs.run)

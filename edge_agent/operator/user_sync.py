@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edge_agent.operator.jobs import hand_out, open_desk
+from edge_agent.operator.jobs import hand_out, open_job_store
 from provisioning.errors import ProvisioningError
-from provisioning.job_desk import ASKED, JobDesk
+from provisioning.job_store import ASKED, JobStore
 from provisioning.jobs import ARGUMENTS_MAX, Action, Job, JobState
 from provisioning.mesh import MeshFolder
 from provisioning.mqtt_link import check_url
@@ -30,11 +30,11 @@ async def bring_users(mesh: MeshFolder, devices: Sequence[str], *, wait_s: float
     with mesh.inventory() as inventory:
         users = inventory.users()
         active = {row.device_id for row in inventory.devices() if row.state is DeviceState.ACTIVE}
-    with contextlib.closing(open_desk(mesh)) as desk:
-        jobs = [_ask(desk, device, hashes_for(device, users)) for device in devices if device in active]
+    with contextlib.closing(open_job_store(mesh)) as job_store:
+        jobs = [_ask(job_store, device, hashes_for(device, users)) for device in devices if device in active]
         if jobs:
-            await hand_out(mesh, desk, jobs, broker_urls=mesh.settings.brokers, wait_s=wait_s)
-        return "; ".join(filter(None, (_still(desk, job) for job in jobs)))
+            await hand_out(mesh, job_store, jobs, broker_urls=mesh.settings.brokers, wait_s=wait_s)
+        return "; ".join(filter(None, (_still(job_store, job) for job in jobs)))
 
 
 def touched(mesh: MeshFolder, devices: Sequence[str] | None, before: Sequence[str] | None) -> list[str]:
@@ -70,15 +70,15 @@ def hashes_for(device: str, users: Sequence[UserRow]) -> dict[str, str]:
     return hashes
 
 
-def _ask(desk: JobDesk, device: str, hashes: dict[str, str]) -> Job:
-    for row in desk.rows(device):
+def _ask(job_store: JobStore, device: str, hashes: dict[str, str]) -> Job:
+    for row in job_store.rows(device):
         if row.job.action is Action.USERS and row.state == ASKED:
-            desk.cancel(row.job.job_id)  # what is asked now replaces it
-    return desk.ask(device, Action.USERS, dict(hashes))
+            job_store.cancel(row.job.job_id)  # what is asked now replaces it
+    return job_store.ask(device, Action.USERS, dict(hashes))
 
 
-def _still(desk: JobDesk, job: Job) -> str:
-    row = desk.find(job.job_id)
+def _still(job_store: JobStore, job: Job) -> str:
+    row = job_store.find(job.job_id)
     if row is None or row.state == JobState.DONE:
         return ""
     if row.ended:

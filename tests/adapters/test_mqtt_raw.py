@@ -8,7 +8,7 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
-from edge_agent.adapters.mqtt.door import LISTS_BURST, LISTS_HZ, Door
+from edge_agent.adapters.mqtt.rate_limiter import LISTS_BURST, LISTS_HZ, RateLimiter
 from edge_agent.adapters.mqtt.raw import RawInbox
 from edge_agent.adapters.mqtt.settings import Counters
 from edge_agent.core import messages as m
@@ -106,9 +106,9 @@ async def test_who_floods_revocation_lists_keeps_out_neither_jobs_nor_what_other
 def test_revocation_lists_have_a_rate_of_their_own_for_each_sender() -> None:
     def turned_away(channel: Channel, sender: str, now: float) -> bool:
         topic = topics.build("test", "a", channel, sender)
-        return door.turns_away(Incoming(topic, b"", 1, False, 1, "", b""), now) is not None
+        return limiter.over_rate(Incoming(topic, b"", 1, False, 1, "", b""), now) is not None
 
-    door = Door("test", "a", 200.0, 1_000)
+    limiter = RateLimiter("test", "a", 200.0, 1_000)
     away = [turned_away(Channel.REVOCATIONS, "mallory", 0.0) for _ in range(LISTS_BURST + 3)]
     assert away == [False] * LISTS_BURST + [True] * 3
     assert not turned_away(Channel.REVOCATIONS, "operator", 0.0)

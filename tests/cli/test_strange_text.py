@@ -11,7 +11,7 @@ from rich.text import Text
 
 from edge_agent.cli.job.view import job_object, jobs_table
 from edge_agent.cli.terminal import THEME, _PlainConsole, print_json
-from provisioning.job_desk import JobRow
+from provisioning.job_store import JobRow
 from provisioning.jobs import Action, Job, JobReport, JobState, decode_report, encode
 
 ORDERS = {

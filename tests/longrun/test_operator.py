@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.operator.jobs import open_desk
+from edge_agent.operator.jobs import open_job_store
 from provisioning.claiming import claim
 from tests.longrun.programs import EVERY_TROUBLE, TROUBLES, WAIT_S, Program, program
 from tests.management.test_live import Device
@@ -70,8 +70,8 @@ async def test_a_job_that_is_waited_for_ends_though_the_broker_went(trouble: str
         device = Device(home, "kitchen")
         await device.claim()
         async with program("job", home.folder, *asking, env={"MOAMESH_HOME": str(home.folder)}) as job:
-            with contextlib.closing(open_desk(home.mesh)) as desk:
-                await until(lambda: bool(desk.rows("kitchen")), "it is asked, and waits for the device", WAIT_S)
+            with contextlib.closing(open_job_store(home.mesh)) as job_store:
+                await until(lambda: bool(job_store.rows("kitchen")), "it is asked, and waits for the device", WAIT_S)
             await TROUBLES[trouble](broker)
             async with device.running():
                 assert await job.ends() == 0, job.text

@@ -21,7 +21,7 @@ from edge_agent.operator import mesh_service
 from edge_agent.operator.user_sync import bring_users, remember_broker
 from provisioning import service
 from provisioning.identity_store import IdentityStore
-from provisioning.job_desk import RESEND_S
+from provisioning.job_store import RESEND_S
 from provisioning.revocation import serials_in
 from tests.longrun.programs import WAIT_S, Program, program
 from tests.provisioning.home import MESH, Home

@@ -14,7 +14,7 @@ from cryptography import x509
 
 from edge_agent import __version__
 from edge_agent.children.parent import with_parent
-from edge_agent.operator.jobs import ask_and_watch, open_desk
+from edge_agent.operator.jobs import ask_and_watch, open_job_store
 from edge_agent.tasks import within
 from provisioning.claiming import claim
 from provisioning.jobs import Action, Value
@@ -82,11 +82,11 @@ class Device:
         await until(lambda: self.log.read_text().count(text) >= times, f"{text!r} in {self.log.read_text()[-2000:]}")
 
     async def job(self, action: Action, arguments: dict[str, Value] | None = None) -> tuple[str, str]:
-        desk = open_desk(self.home.mesh)
+        job_store = open_job_store(self.home.mesh)
         try:
             (row,) = await ask_and_watch(
                 self.home.mesh,
-                desk,
+                job_store,
                 [self.device_id],
                 action,
                 arguments or {},
@@ -94,7 +94,7 @@ class Device:
                 wait_s=PATIENCE_S,
             )
         finally:
-            desk.close()
+            job_store.close()
         return row.state, row.detail
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.operator.jobs import ask_and_watch, choose_devices, job_services, open_desk, rows_of
+from edge_agent.operator.jobs import ask_and_watch, choose_devices, job_services, open_job_store, rows_of
 from edge_agent.operator.user_sync import remember_broker
 from provisioning.errors import ProvisioningError
-from provisioning.job_desk import JobDesk, JobRow
+from provisioning.job_store import JobRow, JobStore
 from provisioning.jobs import Action, JobReport, JobState
 from provisioning.mesh import MeshFolder, MeshSettings
 from tests.support.patience import PATIENCE_S
@@ -27,8 +27,8 @@ def mesh(tmp_path: Path) -> MeshFolder:
 
 
 @pytest.fixture
-def desk(mesh: MeshFolder) -> Iterator[JobDesk]:
-    with contextlib.closing(open_desk(mesh)) as opened:
+def job_store(mesh: MeshFolder) -> Iterator[JobStore]:
+    with contextlib.closing(open_job_store(mesh)) as opened:
         yield opened
 
 
@@ -41,25 +41,27 @@ def test_devices_are_named_or_all_and_each_is_asked_once(mesh: MeshFolder) -> No
 
 
 def test_a_device_with_its_own_broker_is_asked_there_and_the_others_at_the_shared_one(
-    mesh: MeshFolder, desk: JobDesk
+    mesh: MeshFolder, job_store: JobStore
 ) -> None:
-    assert len(job_services(mesh, desk, ["kitchen", "pantry"], mesh.settings.brokers)) == 1
+    assert len(job_services(mesh, job_store, ["kitchen", "pantry"], mesh.settings.brokers)) == 1
     remember_broker(mesh, "kitchen", "mqtts://kitchen.local:8883")
-    assert len(job_services(mesh, desk, ["kitchen", "pantry"], mesh.settings.brokers)) == 2
-    assert len(job_services(mesh, desk, ["kitchen"], mesh.settings.brokers)) == 1
+    assert len(job_services(mesh, job_store, ["kitchen", "pantry"], mesh.settings.brokers)) == 2
+    assert len(job_services(mesh, job_store, ["kitchen"], mesh.settings.brokers)) == 1
 
 
-async def test_whoever_watches_is_told_and_waits_no_longer_than_the_jobs_last(mesh: MeshFolder, desk: JobDesk) -> None:
-    """The devices' words come to the desk by another process here, as from `mesh serve`."""
+async def test_whoever_watches_is_told_and_waits_no_longer_than_the_jobs_last(
+    mesh: MeshFolder, job_store: JobStore
+) -> None:
+    """The devices' words come to the job_store by another process here, as from `mesh serve`."""
     seen: list[list[str]] = []
 
     def report(rows: list[JobRow]) -> None:
         seen.append([row.state for row in rows])
         for row in rows:
-            desk.take(JobReport(row.job.job_id, row.job.device_id, JobState.DONE), row.job.device_id)
+            job_store.take(JobReport(row.job.job_id, row.job.device_id, JobState.DONE), row.job.device_id)
 
     rows = await ask_and_watch(
-        *(mesh, desk, ["kitchen", "pantry"], Action.RESTART, {}),
+        *(mesh, job_store, ["kitchen", "pantry"], Action.RESTART, {}),
         broker_urls=mesh.settings.brokers,
         wait_s=PATIENCE_S,
         on_rows=report,
@@ -68,9 +70,9 @@ async def test_whoever_watches_is_told_and_waits_no_longer_than_the_jobs_last(me
     assert seen == [["asked", "asked"], ["done", "done"]]
 
 
-async def test_a_job_that_nobody_waits_for_is_kept_and_may_be_cancelled(mesh: MeshFolder, desk: JobDesk) -> None:
+async def test_a_job_that_nobody_waits_for_is_kept_and_may_be_cancelled(mesh: MeshFolder, job_store: JobStore) -> None:
     urls = mesh.settings.brokers
-    (row,) = await ask_and_watch(mesh, desk, ["kitchen"], Action.RESTART, {}, broker_urls=urls, wait_s=0)
-    assert (row.state, desk.rows()) == ("asked", [row])
-    assert desk.cancel(row.job.job_id)
-    assert rows_of(desk, [row.job]) == []
+    (row,) = await ask_and_watch(mesh, job_store, ["kitchen"], Action.RESTART, {}, broker_urls=urls, wait_s=0)
+    assert (row.state, job_store.rows()) == ("asked", [row])
+    assert job_store.cancel(row.job.job_id)
+    assert rows_of(job_store, [row.job]) == []

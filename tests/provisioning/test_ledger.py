@@ -140,17 +140,17 @@ def test_after_a_rotation_the_old_operators_key_is_believed_by_nobody(home: Home
 
 
 def test_jobs_are_signed_with_the_key_of_now_in_a_service_that_has_run_since_before(home: Home) -> None:
-    from edge_agent.operator.jobs import open_desk
+    from edge_agent.operator.jobs import open_job_store
 
-    desk = open_desk(home.mesh)
+    job_store = open_job_store(home.mesh)
     try:
-        job = desk.ask("kitchen", Action.RESTART)
+        job = job_store.ask("kitchen", Action.RESTART)
         home.authority.rotate()
         home.mesh.renew_operator(home.authority)
         home.authority.finish_rotation()
-        assert open_signed(desk.body(job), home.mesh.bundle().pem)
+        assert open_signed(job_store.body(job), home.mesh.bundle().pem)
     finally:
-        desk.close()
+        job_store.close()
 
 
 def test_while_a_rotation_is_under_way_the_operator_has_both_identities_each_with_its_key(home: Home) -> None:

@@ -95,7 +95,7 @@ def test_everything_that_can_go_in_goes_in(mesh: MeshFolder, tmp_path: Path) -> 
     wheels.mkdir()
     (wheels / "moamesh-0.1.0-py3-none-any.whl").write_bytes(b"wheel")
     model.write_bytes(b"GGUF")
-    key.write_text(f"{KEY} ada@desk\n")
+    key.write_text(f"{KEY} ada@job_store\n")
     password.write_text("correct horse battery\n")
     config, files = provisioned(
         *(mesh, tmp_path / "seed", "--wheelhouse", str(wheels), "--model", str(model), "--ssh-key", str(key)),

@@ -11,7 +11,7 @@ import pytest
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
-from edge_agent.adapters.mqtt.door import Door
+from edge_agent.adapters.mqtt.rate_limiter import RateLimiter
 from edge_agent.client import MeshClient
 from edge_agent.core import messages as m
 from edge_agent.core.effects import StartInference
@@ -85,13 +85,13 @@ async def test_a_flood_is_not_read_beyond_its_rate_its_sender_is_told_and_others
 
 @pytest.mark.parametrize("kind", [m.AnswersQuery("q1", "p1"), m.Prompt("p1", MESSAGES, ALONE), m.PromptCancel("p1")])
 def test_what_is_over_its_rate_is_refused_by_its_own_id(kind: m.Message) -> None:
-    door = Door(MESH, "d0", rate_hz=0.01, burst=1)
+    limiter = RateLimiter(MESH, "d0", rate_hz=0.01, burst=1)
     on = topics.build(MESH, "d0", Channel.PROMPTS, "user.flood")
     incoming = Incoming(on, encode(kind), 1, False, 1, "", b"")
-    assert door.turns_away(incoming, 0.0) is None
-    address = door.turns_away(incoming, 0.0)
+    assert limiter.over_rate(incoming, 0.0) is None
+    address = limiter.over_rate(incoming, 0.0)
     assert address is not None
-    word = door.word(address, incoming, 0.0)
+    word = limiter.word(address, incoming, 0.0)
     assert word is not None
     assert word.message_id == ("q1" if isinstance(kind, m.AnswersQuery) else "p1")
 

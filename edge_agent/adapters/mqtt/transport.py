@@ -13,11 +13,11 @@ from functools import partial
 from edge_agent.adapters.mqtt.adverts import Advert, Adverts
 from edge_agent.adapters.mqtt.bad_input import BadInputLog
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
-from edge_agent.adapters.mqtt.door import Door
 from edge_agent.adapters.mqtt.entries import PlainEntries, SignedEntries
 from edge_agent.adapters.mqtt.notices import Notices
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
 from edge_agent.adapters.mqtt.pool import AwayPool
+from edge_agent.adapters.mqtt.rate_limiter import RateLimiter
 from edge_agent.adapters.mqtt.raw import RawInbox, TakeRaw, check_watchable
 from edge_agent.adapters.mqtt.reader import Reader
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
@@ -77,7 +77,7 @@ class MqttTransport:
         self._emit: EmitEvent | None = None
         self._notices = Notices(self.counters)
         self._bad_input = BadInputLog()
-        self._door = Door(settings.mesh, settings.device_id, settings.message_rate_hz, settings.message_burst)
+        self._limiter = RateLimiter(settings.mesh, settings.device_id, settings.message_rate_hz, settings.message_burst)
         self._last_will: Presence | None = None
         self._entries: PlainEntries | SignedEntries = PlainEntries()
         if notary is not None:
@@ -242,9 +242,9 @@ class MqttTransport:
 
     async def _take(self, incoming: Incoming) -> None:
         now = asyncio.get_running_loop().time()
-        if (address := self._door.turns_away(incoming, now)) is not None:
+        if (address := self._limiter.over_rate(incoming, now)) is not None:
             self.counters.over_rate += 1
-            word = self._door.word(address, incoming, now)
+            word = self._limiter.word(address, incoming, now)
             if word is not None and self._emit is not None:
                 self._bad_input.note_over_rate(incoming.topic, now)
                 await self._emit(word)

@@ -125,10 +125,10 @@ def list_jobs(device: Devices = None, mesh: member.MeshName = None, json: opt.Js
     """Show the jobs, newest first: asked, accepted, running, done, failed or refused."""
     from edge_agent.cli.job.view import job_object, jobs_table
     from edge_agent.cli.terminal import console, print_json
-    from edge_agent.operator.jobs import open_desk
+    from edge_agent.operator.jobs import open_job_store
 
-    with closing(open_desk(open_mesh(mesh))) as desk:
-        rows = [row for row in desk.rows() if not device or row.job.device_id in device]
+    with closing(open_job_store(open_mesh(mesh))) as job_store:
+        rows = [row for row in job_store.rows() if not device or row.job.device_id in device]
     if json:
         print_json({"jobs": [job_object(row) for row in rows]})
     elif rows:
@@ -144,10 +144,10 @@ def cancel(
     """Forget a job that its device has not answered yet."""
     from edge_agent.cli.terminal import console
     from edge_agent.core.errors import SettingsError
-    from edge_agent.operator.jobs import open_desk
+    from edge_agent.operator.jobs import open_job_store
 
-    with closing(open_desk(open_mesh(mesh))) as desk:
-        cancelled = desk.cancel(job_id)
+    with closing(open_job_store(open_mesh(mesh))) as job_store:
+        cancelled = job_store.cancel(job_id)
     if not cancelled:
         raise SettingsError(f"{job_id}: no such job, or its device has it already")
     console().print(f"{job_id} is forgotten", markup=False)
@@ -166,16 +166,16 @@ def _ask(
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
     from edge_agent.cli.job.view import job_object, jobs_table, live_table
     from edge_agent.cli.terminal import console, print_json
-    from edge_agent.operator.jobs import ask_and_watch, choose_devices, open_desk
+    from edge_agent.operator.jobs import ask_and_watch, choose_devices, open_job_store
 
     opened = open_mesh(mesh)
     devices = choose_devices(opened, device or [], everybody)
     out = console()
     live = live_table(out) if wait_s > 0 and not json and out.is_terminal else None
-    with closing(open_desk(opened)) as desk, live or nullcontext(lambda _rows: None) as on_rows:
+    with closing(open_job_store(opened)) as job_store, live or nullcontext(lambda _rows: None) as on_rows:
         urls = [broker] if broker else opened.settings.brokers
         asked = ask_and_watch(
-            opened, desk, devices, action, arguments, broker_urls=urls, wait_s=wait_s, on_rows=on_rows
+            opened, job_store, devices, action, arguments, broker_urls=urls, wait_s=wait_s, on_rows=on_rows
         )
         rows = run_async(asked)
     if json:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from provisioning.job_desk import JobRow
+from provisioning.job_store import JobRow
 from provisioning.jobs import Job
 
 _STYLES = {"done": "good", "failed": "bad", "refused": "bad"}

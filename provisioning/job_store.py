@@ -51,7 +51,7 @@ class JobRow:
         return self.state != ASKED and JobState(self.state).ended
 
 
-class JobDesk:
+class JobStore:
     """The jobs of one mesh, in one file of the operator's.
 
     Args:

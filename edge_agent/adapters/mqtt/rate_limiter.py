@@ -15,7 +15,7 @@ LISTS_HZ = 1.0  # revocation lists of one sender: a peer sends one when it meets
 LISTS_BURST = 8  # to look at one costs a signature and up to 200 KiB
 
 
-class Door:
+class RateLimiter:
     """Counts who speaks how often to one device.
 
     rate_hz, burst: as `MessageRates`. Revocation lists, which members bring each other, have a rate of their own.
@@ -29,7 +29,7 @@ class Door:
         self.dropped = 0
         """Messages over their sender's rate, since the start."""
 
-    def turns_away(self, incoming: Incoming, now: float) -> Address | None:
+    def over_rate(self, incoming: Incoming, now: float) -> Address | None:
         """Returns where a message came that is over its sender's rate, `None` if it is to be read."""
         address = topics.parse(incoming.topic)
         if address is not None and address.channel is Channel.REVOCATIONS:
