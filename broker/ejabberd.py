@@ -26,7 +26,7 @@ from broker.mosquitto_acl import password_file
 from broker.mosquitto_config import Limits, Listeners
 from broker.mosquitto_files import Change, ServerFiles, write_folder
 from edge_agent.children import Supervised
-from edge_agent.tasks import Keeper, Voices, unheard, unless
+from edge_agent.tasks import HealthSources, TaskSupervisor, log_only, unless
 
 _log = logging.getLogger(__name__)
 
@@ -113,8 +113,8 @@ class EjabberdNode(FollowingBroker):
             environment=self._erlang.environment(),
             helpers=lambda: self._erlang.calls,
         )
-        super().__init__(child, Voices(unheard))
-        self._together = Keeper(f"ejabberd {settings.name}")
+        super().__init__(child, HealthSources(log_only))
+        self._together = TaskSupervisor(f"ejabberd {settings.name}")
 
     @property
     def port(self) -> int:

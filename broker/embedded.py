@@ -18,7 +18,7 @@ from broker.kinds import choose
 from broker.loopback import answers_connect, free_port, port_is_free
 from broker.mosquitto_files import Change
 from edge_agent.children import ChildStartError, Supervised
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.topics import ANY
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class EmbeddedBroker:
         self._web_hint = "" if self._kind.has_web else HINT
         self._wanted_web_port = web_port or 0
         self._web_port = self._wanted_web_port
-        self._tasks = Keeper("embedded broker")
+        self._tasks = TaskSupervisor("embedded broker")
         self._changing = asyncio.Lock()  # a restart that a removed user needs must not meet `stop` or `kill`
         self._host = host
         self._wanted_port = port

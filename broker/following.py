@@ -10,7 +10,7 @@ from typing import Self
 
 from broker.mosquitto_files import Change, HalfWrittenError
 from edge_agent.children import ChildStartError, Supervised
-from edge_agent.tasks import Keeper, Voices
+from edge_agent.tasks import HealthSources, TaskSupervisor
 
 _log = logging.getLogger(__name__)
 
@@ -24,12 +24,12 @@ class FollowingBroker(ABC):
     A subclass says what it writes and how a running broker takes it over.
     """
 
-    def __init__(self, child: Supervised, voices: Voices) -> None:
+    def __init__(self, child: Supervised, sources: HealthSources) -> None:
         self.revision = 0
         """Rises with every change that the running broker has taken over."""
         self._child = child
-        self._tasks = Keeper("broker's files", voices.voice())
-        self._files_told = voices.voice()
+        self._tasks = TaskSupervisor("broker's files", sources.source())
+        self._files_told = sources.source()
         self._applying = asyncio.Lock()
         self._owed = Change.NOTHING  # what is written and not in force: a reload that failed is tried again
         self._said = ""

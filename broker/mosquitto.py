@@ -10,7 +10,7 @@ from broker.health import TlsHealth
 from broker.mosquitto_config import mosquitto_command
 from broker.mosquitto_files import BrokerFilesError, Change, MosquittoFiles
 from edge_agent.children import Supervised
-from edge_agent.tasks import Told, Voices, unheard
+from edge_agent.tasks import HealthSources, ProblemListener, log_only
 
 
 class MosquittoBroker(FollowingBroker):
@@ -29,16 +29,16 @@ class MosquittoBroker(FollowingBroker):
         people: Callable[[], People] = People,
         *,
         health: TlsHealth | None = None,
-        told: Told = unheard,
+        on_problem: ProblemListener = log_only,
     ) -> None:
         self._files = files
         self._people = people
         folder = files.config.folder
         command = mosquitto_command(files.config.program, folder)
         answers = (health or _health(files)).answers
-        voices = Voices(told)
-        child = Supervised("mosquitto", command, folder / "mosquitto.log", answers, told=voices.voice())
-        super().__init__(child, voices)
+        sources = HealthSources(on_problem)
+        child = Supervised("mosquitto", command, folder / "mosquitto.log", answers, on_problem=sources.source())
+        super().__init__(child, sources)
 
     @property
     def port(self) -> int:

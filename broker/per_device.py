@@ -17,7 +17,7 @@ from broker.mosquitto import MosquittoBroker
 from broker.mosquitto_config import DEVICE_PORT, SMALL, Limits, Listeners, MosquittoConfig, Program, installed_program
 from broker.mosquitto_files import PEM_BYTES_MAX, Change, MosquittoFiles, ServerFiles, check_crl
 from edge_agent.files import PUBLIC, read_file, write_atomically
-from edge_agent.tasks import Told, unheard
+from edge_agent.tasks import ProblemListener, log_only
 
 
 class DeviceBroker(MosquittoBroker):
@@ -54,7 +54,7 @@ class DeviceBroker(MosquittoBroker):
         people: Callable[[], People] = People,
         limits: Limits = SMALL,
         program: Program | None = None,
-        told: Told = unheard,
+        on_problem: ProblemListener = log_only,
     ) -> None:
         self._crl = crl
         listeners = Listeners(host, port, password_port, web_port, plain_port)
@@ -65,7 +65,7 @@ class DeviceBroker(MosquittoBroker):
         files = MosquittoFiles(config, mesh, server, home=device_id, local=self._local)
         here = host if host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
         health = TlsHealth(here, port, folder / "ca.pem", folder / "server.pem", folder / "server.key")
-        super().__init__(files, people, health=health, told=told)
+        super().__init__(files, people, health=health, on_problem=on_problem)
 
     async def start(self) -> None:
         """Starts it; returns when it answers.

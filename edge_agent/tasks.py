@@ -1,8 +1,9 @@
 """Work that goes on beside other work, and who sees it end.
 
 A task that nobody awaits dies in silence: asyncio keeps its exception until the garbage collector finds it. So nothing
-in the product makes a bare task. What is to run for long belongs to a `Keeper`, which says how it ended and begins it
-anew; what is awaited where it is begun uses `together` or `unless`, which raise what was raised, never in a group.
+in the product makes a bare task. What is to run for long belongs to a `TaskSupervisor`, which says how it ended and
+begins it anew; what is awaited where it is begun uses `together` or `unless`, which raise what was raised, never in a
+group.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Makes the coroutine of a task: again each time that it is begun."""
-Told = Callable[[str], None]
+ProblemListener = Callable[[str], None]
 """Takes one line that says what is wrong, or "" once all is well again. Called on the loop; must not raise."""
 Result = TypeVar("Result")
 
@@ -61,24 +62,24 @@ def hear_callbacks(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(hear)
 
 
-def unheard(_detail: str) -> None:
-    """For a part that has nobody to tell: the log says it."""
+def log_only(_detail: str) -> None:
+    """For a part whose problems nobody else asks for: the log has them."""
 
 
 @final
-class Keeper:
+class TaskSupervisor:
     """Owns the long-lived tasks of one part of a process. Use it on one event loop; `stop` it in the end.
 
     Args:
         part: what the tasks belong to, for the log.
-        told: hears when one of them has ended unforeseen, and when all of them run steadily again.
+        on_problem: is called when one of them has ended unforeseen, and when all of them run steadily again.
     """
 
-    def __init__(self, part: str, told: Told = unheard, pauses: Pauses | None = None) -> None:
+    def __init__(self, part: str, on_problem: ProblemListener = log_only, pauses: Pauses | None = None) -> None:
         self.ends = 0
         """Unforeseen ends so far."""
         self._part = part
-        self._told = told
+        self._on_problem = on_problem
         self._pauses = pauses or Pauses()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._passing: set[asyncio.Task[None]] = set()
@@ -124,7 +125,7 @@ class Keeper:
             await asyncio.wait(tasks)
         if self._troubles:  # whoever takes over begins well
             self._troubles.clear()
-            self._told("")
+            self._on_problem("")
 
     async def _keep(self, name: str, work: Work) -> None:
         loop = asyncio.get_running_loop()
@@ -164,35 +165,35 @@ class Keeper:
     def _ill(self, name: str, detail: str) -> None:
         self.ends += 1
         self._troubles[name] = detail
-        self._told(detail)
+        self._on_problem(detail)
 
     def _well(self, name: str) -> None:
         if self._troubles.pop(name, None) is not None:
-            self._told(next(iter(self._troubles.values()), ""))
+            self._on_problem(next(iter(self._troubles.values()), ""))
 
 
 @final
-class Voices:
+class HealthSources:
     """Several sources that speak of one part: it is well when all of them say so."""
 
-    def __init__(self, told: Told) -> None:
-        self._told = told
+    def __init__(self, on_problem: ProblemListener) -> None:
+        self._on_problem = on_problem
         self._details: list[str] = []
         self._said = ""
 
-    def voice(self) -> Told:
-        """Returns what one more source is to speak to."""
+    def source(self) -> ProblemListener:
+        """Returns what one more source reports its problems to."""
         number = len(self._details)
         self._details.append("")
 
-        def told(detail: str) -> None:
+        def on_problem(detail: str) -> None:
             self._details[number] = detail
             detail = next(filter(None, self._details), "")
             if detail != self._said:
                 self._said = detail
-                self._told(detail)
+                self._on_problem(detail)
 
-        return told
+        return on_problem
 
 
 @contextlib.asynccontextmanager

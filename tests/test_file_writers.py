@@ -147,7 +147,9 @@ def _has_writing_mode(call: ast.Call, arguments: list[ast.expr]) -> bool:
     ],
 )
 def test_a_breach_is_caught(line: str) -> None:
-    assert list(writers(f"class Keeper:\n    def keep(self):\n        {line}\n")) == [("Keeper.keep", 3)]
+    assert list(writers(f"class TaskSupervisor:\n    def keep(self):\n        {line}\n")) == [
+        ("TaskSupervisor.keep", 3)
+    ]
 
 
 @pytest.mark.parametrize(

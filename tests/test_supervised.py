@@ -22,7 +22,7 @@ async def _answers(timeout_s: float) -> bool:
 def _child(tmp_path: Path, told: list[str]) -> Supervised:
     """A program that runs for long, unless a file says that it is broken."""
     script = f'if [ -e "{tmp_path}/broken" ]; then echo "it is broken"; exit 1; fi; exec sleep 1000'
-    return Supervised("cook", ["/bin/sh", "-c", script], tmp_path / "cook.log", _answers, told=told.append)
+    return Supervised("cook", ["/bin/sh", "-c", script], tmp_path / "cook.log", _answers, on_problem=told.append)
 
 
 async def test_a_child_that_dies_at_once_again_and_again_is_told_and_well_once_it_runs_steadily(
@@ -174,7 +174,7 @@ async def test_a_start_that_was_asked_for_is_not_taken_for_a_hang(
         monkeypatch.setattr(supervised, name, value)
     doctor = Doctor()
     told: list[str] = []
-    child = Supervised("cook", ["sleep", "1000"], tmp_path / "cook.log", doctor.answers, told=told.append)
+    child = Supervised("cook", ["sleep", "1000"], tmp_path / "cook.log", doctor.answers, on_problem=told.append)
     await child.start()
     doctor.takes_s = float("inf")
     restarting = asyncio.create_task(child.restart())

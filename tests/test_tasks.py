@@ -9,7 +9,7 @@ import logging
 
 import pytest
 
-from edge_agent.tasks import Keeper, OvertakenError, Pauses, describe, together, unless, within
+from edge_agent.tasks import OvertakenError, Pauses, TaskSupervisor, describe, together, unless, within
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
@@ -57,14 +57,14 @@ async def test_an_unforeseen_end_is_told_and_the_work_begins_anew(how: str, capl
         else:
             await asyncio.Event().wait()
 
-    keeper = Keeper("cellar", told.append, QUICK)
-    keeper.keep("digging", work)
+    supervisor = TaskSupervisor("cellar", told.append, QUICK)
+    supervisor.keep("digging", work)
     await until(lambda: begun == 4, "it is begun for the fourth time")
     await until(lambda: told[-1:] == [""], "it is well again")
-    assert keeper.ends == 3
+    assert supervisor.ends == 3
     assert [words in line and "\n" not in line for line in told[:-1]] == [True] * 3
     assert sum(record.levelno >= logging.ERROR and "digging" in record.getMessage() for record in caplog.records) == 3
-    await keeper.stop()
+    await supervisor.stop()
 
 
 async def test_pauses_grow_up_to_a_bound_and_begin_anew_after_steady_work() -> None:
@@ -77,10 +77,10 @@ async def test_pauses_grow_up_to_a_bound_and_begin_anew_after_steady_work() -> N
             await asyncio.sleep(0.3)
         raise LookupError
 
-    keeper = Keeper("cellar", pauses=Pauses(min_s=0.05, max_s=0.2, steady_s=0.25))
-    keeper.keep("digging", work)
+    supervisor = TaskSupervisor("cellar", pauses=Pauses(min_s=0.05, max_s=0.2, steady_s=0.25))
+    supervisor.keep("digging", work)
     await until(lambda: len(begun) == 7, "seven beginnings")
-    await keeper.stop()
+    await supervisor.stop()
     pauses = [later - earlier for earlier, later in itertools.pairwise(begun)]
     # below each is a bound on the machine's haste, not on its speed
     assert all(pause >= least for pause, least in zip(pauses, (0.05, 0.1, 0.2, 0.2, 0.35, 0.1), strict=True))
@@ -99,15 +99,15 @@ async def test_one_that_is_ill_is_not_hidden_by_another_that_is_well_again() -> 
         await let.wait()
         raise OSError("disk")
 
-    keeper = Keeper("cellar", told.append, QUICK)
-    keeper.keep("a", once_ill)
-    keeper.keep("b", ill)
+    supervisor = TaskSupervisor("cellar", told.append, QUICK)
+    supervisor.keep("a", once_ill)
+    supervisor.keep("b", ill)
     await until(lambda: told[-1:] == [""], "a is well again")
     let.set()
     await until(lambda: "b: OSError" in told[-1], "b is ill")
-    await keeper.end("b")
+    await supervisor.end("b")
     assert told[-1] == ""
-    await keeper.stop()
+    await supervisor.stop()
 
 
 async def test_stopping_ends_everything_and_is_no_unforeseen_end() -> None:
@@ -121,26 +121,26 @@ async def test_stopping_ends_everything_and_is_no_unforeseen_end() -> None:
         finally:
             running.discard(name)
 
-    keeper = Keeper("cellar", told.append, QUICK)
-    keeper.keep("a", lambda: work("a"))
-    keeper.begin("b", work("b"))
+    supervisor = TaskSupervisor("cellar", told.append, QUICK)
+    supervisor.keep("a", lambda: work("a"))
+    supervisor.begin("b", work("b"))
     await until(lambda: running == {"a", "b"}, "both run")
-    await keeper.stop()
-    await keeper.stop()
-    assert (running, told, keeper.ends) == (set(), [], 0)
+    await supervisor.stop()
+    await supervisor.stop()
+    assert (running, told, supervisor.ends) == (set(), [], 0)
 
 
 async def test_passing_work_that_fails_is_told_for_a_while_and_not_begun_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told: list[str] = []
-    keeper = Keeper("cellar", told.append, QUICK)
-    keeper.begin("noting", _raise())
-    await keeper.finish()
+    supervisor = TaskSupervisor("cellar", told.append, QUICK)
+    supervisor.begin("noting", _raise())
+    await supervisor.finish()
     await until(lambda: told[-1:] == [""], "it is over")
     assert "noting: LookupError: the first line" in told[0]
     assert "noting failed" in caplog.text
-    await keeper.stop()
+    await supervisor.stop()
 
 
 async def test_together_raises_what_was_raised_and_ends_the_others() -> None:
@@ -200,10 +200,10 @@ async def test_what_is_stopped_before_its_first_step_leaves_nothing_unawaited(
     async def passing() -> None:
         raise AssertionError("it was never to begin")
 
-    keeper = Keeper("part")
+    supervisor = TaskSupervisor("part")
     work = passing()
-    keeper.begin("passing", work)
-    await keeper.stop()
+    supervisor.begin("passing", work)
+    await supervisor.stop()
     assert work.cr_frame is None, "closed"
     assert list(recwarn) == []
 

@@ -22,7 +22,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from edge_agent.core.events import PeerDiscovered
 from edge_agent.ports import EmitEvent
-from edge_agent.tasks import Keeper, Pauses, Told, unheard
+from edge_agent.tasks import Pauses, ProblemListener, TaskSupervisor, log_only
 from edge_agent.wire.topics import is_id
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,12 @@ class MdnsDiscovery:
     """
 
     def __init__(
-        self, device_id: str, mesh: str, home_broker: str, told: Told = unheard, pauses: Pauses | None = None
+        self,
+        device_id: str,
+        mesh: str,
+        home_broker: str,
+        on_problem: ProblemListener = log_only,
+        pauses: Pauses | None = None,
     ) -> None:
         self.refused = 0
         """Announcements that were none: names or records that cannot be, homes that are no URL."""
@@ -65,7 +70,7 @@ class MdnsDiscovery:
         self._logged: OrderedDict[PeerDiscovered, None] = OrderedDict()
         self._to_resolve = asyncio.Event()
         self._to_tell = asyncio.Event()
-        self._tasks = Keeper("mDNS", told, pauses)
+        self._tasks = TaskSupervisor("mDNS", on_problem, pauses)
 
     async def start(self, emit: EmitEvent) -> None:
         """Begins to announce this device and to look for others; `emit` gets `PeerDiscovered` for each."""

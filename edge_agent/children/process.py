@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_agent.children.child import STOP_STILL_S, Child
 from edge_agent.children.words import Log, Words
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 
 LOG_BYTES_MAX = 256 * 1024  # brokers log errors and warnings only; a flood of them says no more than its last part
 TAIL_LINES = 5  # shown in an error message
@@ -45,7 +45,7 @@ class ChildProcess:
         self._with_us = with_us
         self._child: Child | None = None
         self._words = Words()
-        self._tasks = Keeper(log.stem)
+        self._tasks = TaskSupervisor(log.stem)
         self._hearing: asyncio.Task[None] | None = None
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edge_agent.children.process import ChildProcess
 from edge_agent.stillness import StandsStillError, Stillness
-from edge_agent.tasks import Keeper, Told, unheard, unless
+from edge_agent.tasks import ProblemListener, TaskSupervisor, log_only, unless
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,8 @@ class Supervised:
     Args:
         answers: whether it works, asked every few seconds, and for how many seconds to wait; must not raise.
         helpers: processes beside it whose work a start may have to wait for.
-        told: hears in one line that it ends again and again, or cannot be started again, and "" once it runs steadily.
+        on_problem: is called with one line if it ends again and again, or cannot be started again, and with "" once it
+            runs steadily.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Supervised:
         *,
         environment: Mapping[str, str] | None = None,
         helpers: Callable[[], Iterable[int]] = tuple,
-        told: Told = unheard,
+        on_problem: ProblemListener = log_only,
     ) -> None:
         self.restarts = 0
         """How often it was started again without being asked to."""
@@ -68,8 +69,8 @@ class Supervised:
         self._starts = 0
         self._ill = False
         self._child = ChildProcess(command, log, environment)
-        self._tasks = Keeper(name, told)
-        self._told = told
+        self._tasks = TaskSupervisor(name, on_problem)
+        self._on_problem = on_problem
         self._lock = asyncio.Lock()  # a restart that was asked for and one that a crash needs must not meet
 
     @property
@@ -219,4 +220,4 @@ class Supervised:
 
     def _say(self, trouble: str) -> None:
         self._ill = bool(trouble)
-        self._told(trouble)
+        self._on_problem(trouble)

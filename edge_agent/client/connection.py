@@ -25,7 +25,7 @@ from edge_agent.mqtt import (
     of_code,
     open_client,
 )
-from edge_agent.tasks import Keeper, Pauses
+from edge_agent.tasks import Pauses, TaskSupervisor
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,9 @@ class Connection:
         self._on_connect = on_connect
         self._subscriptions: dict[str, int] = {}
         self._link: Link | None = None
-        self._tasks = Keeper(f"mqtt {identifier}", pauses=Pauses(settings.backoff_min_s, settings.backoff_max_s))
+        self._tasks = TaskSupervisor(
+            f"mqtt {identifier}", pauses=Pauses(settings.backoff_min_s, settings.backoff_max_s)
+        )
         pace = Pace(settings.backoff_min_s, settings.backoff_max_s, settings.refused_backoff_max_s, JITTER_FROM)
         self._tries = Tries(home, pace, random.Random())  # noqa: S311 - spreads users and load, guards nothing
         self.connected = asyncio.Event()

@@ -25,7 +25,7 @@ from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.gateway.patience import while_it_is_there
 from edge_agent.gateway.share_check import check_share
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire import codec
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Inquiries:
         self._open: dict[str, Inquiry] = {}
         self._shares = Shares(options.caller_share, options.requests_max)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._keeper = Keeper("gateway")
+        self._supervisor = TaskSupervisor("gateway")
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._keyed: OrderedDict[str, str] = OrderedDict()
         self._closed = False
@@ -185,7 +185,7 @@ class Inquiries:
         inquiry.join()
         self._link.open_at[inquiry.device_id] += 1  # now: the next one's choice must know of it
         self._open[prompt.prompt_id] = inquiry
-        self._tasks[prompt.prompt_id] = self._keeper.begin(
+        self._tasks[prompt.prompt_id] = self._supervisor.begin(
             f"prompt {prompt.prompt_id}", self._ask(inquiry, client, candidates)
         )
         return inquiry

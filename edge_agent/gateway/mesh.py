@@ -21,7 +21,7 @@ from edge_agent.client import (
 )
 from edge_agent.gateway.errors import ApiError, invalid, unavailable
 from edge_agent.gateway.options import GatewayOptions
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.topics import is_id
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class MeshLink:
         self._make_client()  # not used: what is wrong with the settings is to be said before we listen
         self._client: MeshClient | None = None
         self._dropped = 0
-        self._tasks = Keeper("gateway")
+        self._tasks = TaskSupervisor("gateway")
         self.open_at: Counter[str] = Counter()
         """Prompts of this gateway open at each device: newer than the device's own figures."""
         self._doubted_at: dict[str, float] = {}

@@ -23,7 +23,7 @@ from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import CONNECTIONS_MAX, HEADER_BYTES_MAX, GatewayOptions
 from edge_agent.gateway.tls import ServerTls
 from edge_agent.hosts import is_loopback
-from edge_agent.tasks import Keeper, hear_callbacks
+from edge_agent.tasks import TaskSupervisor, hear_callbacks
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._inquiries = inquiries
         self._tls = tls
-        self._tasks = Keeper("gateway")
+        self._tasks = TaskSupervisor("gateway")
         self._stop_timeout_s = stop_timeout_s
         self._announce = started
         self._closing = False

@@ -9,7 +9,7 @@ import logging
 import random
 
 from edge_agent.ports import ManagementLine
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.topics import Channel
 from provisioning.claiming import renew
 from provisioning.errors import ProvisioningError
@@ -28,7 +28,7 @@ HAND_ON_S = 1.0  # how soon peers hear of a new revocation list, and new peers o
 TELL_AGAIN_S = 60.0  # a random peer is told again this often: a message to another device's broker may get lost
 
 
-class CertificateKeeper:
+class CertificateManager:
     """The identity of one device over its life.
 
     Args:
@@ -56,7 +56,7 @@ class CertificateKeeper:
     async def attend(self, line: ManagementLine) -> None:
         """Renews when it is time, and tells peers of revocations, until it is cancelled."""
         self._line = line
-        tasks = Keeper("certificate", line.report)
+        tasks = TaskSupervisor("certificate", line.report)
         tasks.keep("renewal", lambda: self._renew_in_time(line))
         if self._spread:
             tasks.keep("revocations", lambda: self._spread_revocations(line))

@@ -10,7 +10,7 @@ from typing import Protocol, final
 
 from edge_agent.core.errors import MoameshError
 from edge_agent.management.job_record import JobEntry, JobRecord
-from edge_agent.tasks import Keeper, Told, describe, unheard
+from edge_agent.tasks import ProblemListener, TaskSupervisor, describe, log_only
 from provisioning.errors import ProvisioningError
 from provisioning.jobs import Job, JobMessageError, JobReport, JobState, decode_job, one_line
 from provisioning.signed import SignedMessageError, open_signed
@@ -78,7 +78,7 @@ class JobRunner:
         trusted: Callable[[], tuple[bytes, frozenset[int]]],
         report: Callable[[JobReport], None],
         restart: Callable[[], None],
-        told: Told = unheard,
+        on_problem: ProblemListener = log_only,
     ) -> None:
         self._mesh = mesh
         self._device_id = device_id
@@ -88,7 +88,7 @@ class JobRunner:
         self._report = report
         self._restart = restart
         self._waiting: asyncio.Queue[JobEntry] = asyncio.Queue(WAITING_MAX)
-        self._tasks = Keeper("steward", told)
+        self._tasks = TaskSupervisor("steward", on_problem)
 
     def start(self) -> None:
         """Ends what waited for a restart, takes up what a crash left, and begins to work."""

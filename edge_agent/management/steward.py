@@ -9,7 +9,7 @@ from pathlib import Path
 from broker.people_file import USERS_FILE, PeopleFile
 from edge_agent.config import AgentConfig
 from edge_agent.management.actions import DeviceActions
-from edge_agent.management.certificates import CertificateKeeper
+from edge_agent.management.certificates import CertificateManager
 from edge_agent.management.job_record import JobRecord
 from edge_agent.management.jobs import JobRunner
 from edge_agent.management.operator_settings import OperatorSettings
@@ -42,7 +42,7 @@ class DeviceSteward:
         self.channels = frozenset({Channel.JOBS, Channel.CERTIFICATES, Channel.REVOCATIONS})
         self._config = config
         self._line: ManagementLine | None = None
-        self._keeper = _make_keeper(config)
+        self._certificates = _make_certificates(config)
         self._runner = JobRunner(
             config.device.mesh,
             config.device.id,
@@ -58,8 +58,8 @@ class DeviceSteward:
         """Takes one body that came for this device."""
         if channel is Channel.JOBS:
             await self._runner.take(body)
-        elif self._keeper is not None:
-            await self._keeper.take(channel, body)
+        elif self._certificates is not None:
+            await self._certificates.take(channel, body)
 
     async def attend(self, line: ManagementLine) -> None:
         """Works until it is cancelled. What waited for a restart counts as done once the device is connected."""
@@ -68,8 +68,8 @@ class DeviceSteward:
             await asyncio.sleep(CONNECTED_POLL_S)
         self._runner.start()
         try:
-            if self._keeper is not None:
-                await self._keeper.attend(line)
+            if self._certificates is not None:
+                await self._certificates.attend(line)
             else:
                 await asyncio.Event().wait()
         finally:
@@ -102,7 +102,7 @@ def _people(config: AgentConfig) -> PeopleFile | None:
     return PeopleFile(config.data_dir / USERS_FILE) if own else None
 
 
-def _make_keeper(config: AgentConfig) -> CertificateKeeper | None:
+def _make_certificates(config: AgentConfig) -> CertificateManager | None:
     """Returns who keeps the identity, `None` where the certificate is none that this device keeps itself."""
     broker = config.broker
     if broker.cert_file is None or broker.ca_file is None:
@@ -122,4 +122,4 @@ def _make_keeper(config: AgentConfig) -> CertificateKeeper | None:
         broker_of="" if broker.mode == "shared" else config.device.id,  # its certificate names no loopback address
     )
     rng = random.Random()  # noqa: S311 - spreads messages in time
-    return CertificateKeeper(store, mqtt_connect(access), spread=broker.mode == "own", rng=rng)
+    return CertificateManager(store, mqtt_connect(access), spread=broker.mode == "own", rng=rng)

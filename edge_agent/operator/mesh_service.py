@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from edge_agent.operator.jobs import job_service, open_job_store, operator_connect
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from provisioning.authority import MeshAuthority
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.errors import ProvisioningError
@@ -39,7 +39,7 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Se
     """
     if operator_due(mesh, time.time(), RENEWAL_MARGIN.total_seconds()):
         mesh.renew_operator(authority)
-    keeper = Keeper(f"mesh {mesh.name}")
+    supervisor = TaskSupervisor(f"mesh {mesh.name}")
     with mesh.inventory() as inventory, contextlib.closing(open_job_store(mesh)) as job_store:
         mesh.enter_known(inventory)
         mesh.list_revoked(inventory, authority)  # should a revocation have been cut off
@@ -51,12 +51,12 @@ async def serve_mesh(mesh: MeshFolder, authority: MeshAuthority, broker_urls: Se
         jobs = job_service(mesh, job_store, broker_urls)
         own = OwnBrokers(mesh, registrar, inventory, job_store)
         try:
-            keeper.keep("claims and renewals", shared.run)
-            keeper.keep("jobs", jobs.run)
-            keeper.keep("own brokers", own.run)
+            supervisor.keep("claims and renewals", shared.run)
+            supervisor.keep("jobs", jobs.run)
+            supervisor.keep("own brokers", own.run)
             await asyncio.Event().wait()
         finally:
-            await keeper.stop()
+            await supervisor.stop()
 
 
 class OwnBrokers:
@@ -67,7 +67,7 @@ class OwnBrokers:
         self._registrar = registrar
         self._inventory = inventory
         self._job_store = job_store
-        self._running: dict[str, tuple[str, Keeper]] = {}
+        self._running: dict[str, tuple[str, TaskSupervisor]] = {}
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -95,13 +95,13 @@ class OwnBrokers:
             if device not in self._running:
                 self._running[device] = url, self._serve(device, url)
 
-    def _serve(self, device: str, url: str) -> Keeper:
+    def _serve(self, device: str, url: str) -> TaskSupervisor:
         connect = operator_connect(self._mesh, [url], f"service-{device}", broker_of=device)
         registrar = RegistrarService(
             self._mesh, self._registrar, self._inventory, connect, where=f"{device}'s own broker, {url}", home=device
         )
         jobs = job_service(self._mesh, self._job_store, [url], device)
-        keeper = Keeper(f"mesh {self._mesh.name} at {device}'s own broker")
-        keeper.keep("renewals and revocations", registrar.run)
-        keeper.keep("jobs", jobs.run)
-        return keeper
+        supervisor = TaskSupervisor(f"mesh {self._mesh.name} at {device}'s own broker")
+        supervisor.keep("renewals and revocations", registrar.run)
+        supervisor.keep("jobs", jobs.run)
+        return supervisor

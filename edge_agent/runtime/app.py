@@ -23,7 +23,7 @@ from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
 from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.reports import HealthReports
 from edge_agent.runtime.service_manager import ServiceManager
-from edge_agent.tasks import Keeper, hear_callbacks
+from edge_agent.tasks import TaskSupervisor, hear_callbacks
 from edge_agent.wire.topics import Channel
 
 log = logging.getLogger(__name__)
@@ -152,9 +152,9 @@ async def _run_at_home(
     async def end_after(reason: Coroutine[object, object, object]) -> None:
         await reason
         host.stop()
-        await asyncio.Event().wait()  # its keeper begins anew whatever ends
+        await asyncio.Event().wait()  # its supervisor begins anew whatever ends
 
-    tasks = Keeper("device", reports.teller(Part.STEWARD))
+    tasks = TaskSupervisor("device", reports.teller(Part.STEWARD))
     tasks.keep("waiting for its end", lambda: end_after(end.asked.wait()))
     tasks.keep("watching its address", lambda: end_after(until_moved(config, home)))
     if steward is not None:

@@ -31,7 +31,7 @@ from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.installation import installation
 from edge_agent.runtime.reports import HealthReports
 from edge_agent.service_time import parse_service
-from edge_agent.tasks import Told
+from edge_agent.tasks import ProblemListener
 from edge_agent.tls import TlsFileError, client_context
 from edge_agent.wire import client_ids
 
@@ -140,10 +140,12 @@ def _make_llama(section: EngineSection, instruction: str) -> Engine:
     )
 
 
-def _make_discovery(config: AgentConfig, home: Home, told: Told) -> Discovery | None:
+def _make_discovery(config: AgentConfig, home: Home, on_problem: ProblemListener) -> Discovery | None:
     if config.broker.mode == "shared" or not config.broker.mdns:
         return None
-    discovery: Discovery = discovery_module().MdnsDiscovery(config.device.id, config.device.mesh, home.advertised, told)
+    discovery: Discovery = discovery_module().MdnsDiscovery(
+        config.device.id, config.device.mesh, home.advertised, on_problem
+    )
     return discovery
 
 

@@ -22,7 +22,7 @@ from edge_agent.config.model import ENV_DELIMITER, ENV_PREFIX, LISTS
 from edge_agent.config.sections import Section
 from edge_agent.core.settings import AgentSettings
 from edge_agent.files import reason
-from edge_agent.tasks import Keeper, Told, Voices, unheard
+from edge_agent.tasks import HealthSources, ProblemListener, TaskSupervisor, log_only
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ RETRY_MAX_S = 60.0
 
 
 @contextlib.asynccontextmanager
-async def gateway_beside(config: AgentConfig, told: Told = unheard) -> AsyncIterator[None]:
+async def gateway_beside(config: AgentConfig, on_problem: ProblemListener = log_only) -> AsyncIterator[None]:
     """Runs the gateway of this device, where it is to have one, until the context is left.
 
     Use it in the main thread's event loop. A gateway that cannot be started is told, said in the log and tried again.
@@ -42,17 +42,17 @@ async def gateway_beside(config: AgentConfig, told: Told = unheard) -> AsyncIter
     if not config.gateway.enabled:
         yield
         return
-    voices = Voices(told)
+    sources = HealthSources(on_problem)
     child = Supervised(
         "gateway",
         _command(config),
         config.data_dir / LOG_FILE,
         lambda timeout_s: _answers(config, timeout_s),
         environment=_environment(),
-        told=voices.voice(),
+        on_problem=sources.source(),
     )
-    tasks = Keeper("gateway", voices.voice())
-    starting = voices.voice()
+    tasks = TaskSupervisor("gateway", sources.source())
+    starting = sources.source()
     tasks.keep("start", lambda: _keep(child, config, starting))
     try:
         yield
@@ -61,7 +61,7 @@ async def gateway_beside(config: AgentConfig, told: Told = unheard) -> AsyncIter
         await child.stop()
 
 
-async def _keep(child: Supervised, config: AgentConfig, told: Told) -> None:
+async def _keep(child: Supervised, config: AgentConfig, on_problem: ProblemListener) -> None:
     """Starts it, however often that takes; from then on `Supervised` keeps it running."""
     pause_s, said = RETRY_MIN_S, ""
     while True:
@@ -74,14 +74,14 @@ async def _keep(child: Supervised, config: AgentConfig, told: Told) -> None:
             if why != said:
                 log.error("%s; this device goes on without it, and tries again", why)
                 said = why
-                told(said)
+                on_problem(said)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MAX_S)
         else:
             section = config.gateway
             scheme = "https" if section.cert_file is not None else "http"
             log.info("the gateway serves %s://%s:%d/v1", scheme, section.host, section.port)
-            told("")
+            on_problem("")
             await asyncio.Event().wait()
 
 

@@ -17,7 +17,7 @@ from broker.per_device import DeviceBroker
 from edge_agent.children import ChildStartError
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
-from edge_agent.tasks import Told, unheard
+from edge_agent.tasks import ProblemListener, log_only
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ async def until_moved(config: AgentConfig, home: Home) -> None:
 
 
 @contextlib.asynccontextmanager
-async def own_broker(config: AgentConfig, told: Told = unheard) -> AsyncIterator[DeviceBroker | None]:
+async def own_broker(config: AgentConfig, on_problem: ProblemListener = log_only) -> AsyncIterator[DeviceBroker | None]:
     """Runs this device's own broker, where it is to have one, and keeps it running; `told` hears how it is.
 
     Raises:
@@ -99,7 +99,7 @@ async def own_broker(config: AgentConfig, told: Told = unheard) -> AsyncIterator
             plain_port=section.local_port,
             web_port=section.web_port,
             people=PeopleFile(config.data_dir / USERS_FILE),
-            told=told,
+            on_problem=on_problem,
         )
         await broker.start()
     except (BrokerFilesError, ChildStartError, RuntimeError, OSError, ValueError) as error:

@@ -29,7 +29,7 @@ from edge_agent.core.health import Part, Problem
 from edge_agent.core.messages import Answer
 from edge_agent.ports import Discovery, Engine, Journal, JournalEffect, ModelCard, TelemetrySink, Transport
 from edge_agent.runtime.engine_driver import EngineDriver
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.figures import as_told
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class AgentHost:
         self._discovery = discovery
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_MAX)
         self._driver = EngineDriver(engine, self._inbox.put)
-        self._arriving = Keeper("agent's events")
-        self._noting = Keeper("agent's journal")
+        self._arriving = TaskSupervisor("agent's events")
+        self._noting = TaskSupervisor("agent's journal")
         self._wake: asyncio.TimerHandle | None = None
         self._stopping = False
         self._on_problems: Callable[[tuple[Problem, ...]], None] | None = None

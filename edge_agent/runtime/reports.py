@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import final
 
 from edge_agent.core.health import Part
-from edge_agent.tasks import Told, Voices
+from edge_agent.tasks import HealthSources, ProblemListener
 
 Report = Callable[[Part, str], None]
 
@@ -20,14 +20,14 @@ class HealthReports:
 
     def __init__(self) -> None:
         self._details: dict[Part, str] = {}
-        self._voices: dict[Part, Voices] = {}
+        self._sources: dict[Part, HealthSources] = {}
         self._report: Report | None = None
 
-    def teller(self, part: Part) -> Told:
+    def teller(self, part: Part) -> ProblemListener:
         """Returns what one more source of a part's health is to speak to; it is well when all of its sources are."""
-        if part not in self._voices:
-            self._voices[part] = Voices(lambda detail: self._take(part, detail))
-        return self._voices[part].voice()
+        if part not in self._sources:
+            self._sources[part] = HealthSources(lambda detail: self._take(part, detail))
+        return self._sources[part].source()
 
     def connect(self, report: Report) -> None:
         """From now on this core is told, first of all what is wrong already."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 from edge_agent.core.health import Problem
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
@@ -34,7 +34,7 @@ class ServiceManager:
         if self._address.startswith("@"):  # an abstract socket
             self._address = "\0" + self._address[1:]
         self._interval_s = _watchdog_s(environment) / _SIGNS_PER_WATCHDOG if self._address else 0.0
-        self._tasks = Keeper("service manager")
+        self._tasks = TaskSupervisor("service manager")
 
     async def __aenter__(self) -> ServiceManager:
         return self

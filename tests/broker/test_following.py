@@ -12,7 +12,7 @@ from broker.erlang import NodeUnreachableError
 from broker.following import FollowingBroker
 from broker.mosquitto_files import Change, write_folder
 from edge_agent.children import Supervised
-from edge_agent.tasks import Voices
+from edge_agent.tasks import HealthSources
 from tests.support.polling import until
 
 
@@ -25,9 +25,9 @@ class Broker(FollowingBroker):
 
     def __init__(self, folder: Path) -> None:
         self.told: list[str] = []
-        voices = Voices(self.told.append)
-        child = Supervised("cook", ["sleep", "1000"], folder / "cook.log", _answers, told=voices.voice())
-        super().__init__(child, voices)
+        sources = HealthSources(self.told.append)
+        child = Supervised("cook", ["sleep", "1000"], folder / "cook.log", _answers, on_problem=sources.source())
+        super().__init__(child, sources)
         self.folder = folder / "folder"
         self.contents = {"a.restarts": b"1", "b.reloads": b"1"}
         self.failures: Iterator[Exception] = iter(())

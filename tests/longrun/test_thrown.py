@@ -36,7 +36,7 @@ from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.inquiry import Inquiries
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
-from edge_agent.management.certificates import CertificateKeeper
+from edge_agent.management.certificates import CertificateManager
 from edge_agent.operator.mesh_service import OwnBrokers, serve_mesh
 from edge_agent.runtime import app, gateway_child
 from edge_agent.runtime.service_manager import ServiceManager
@@ -92,8 +92,8 @@ async def _certificates(folder: Path) -> AsyncIterator[None]:
     import random
 
     home = Home(folder)
-    keeper = CertificateKeeper(home.joined("kitchen"), home.operator(), spread=True, rng=random.Random(1))
-    task = asyncio.create_task(keeper.attend(_Line()))  # type: ignore[arg-type]  # as much of a line as is used
+    manager = CertificateManager(home.joined("kitchen"), home.operator(), spread=True, rng=random.Random(1))
+    task = asyncio.create_task(manager.attend(_Line()))  # type: ignore[arg-type]  # as much of a line as is used
     yield
     task.cancel()
     await asyncio.wait([task])
@@ -153,8 +153,8 @@ TASKS: dict[str, tuple[type, str, Start]] = {
     "mDNS: interfaces": (MdnsDiscovery, "_keep_open", _discovery),
     "mDNS: names": (MdnsDiscovery, "_resolve_all", _discovery),
     "mDNS: what was found": (MdnsDiscovery, "_tell_all", _discovery),
-    "a certificate's renewal": (CertificateKeeper, "_renew_in_time", _certificates),
-    "revocations handed on": (CertificateKeeper, "_spread_revocations", _certificates),
+    "a certificate's renewal": (CertificateManager, "_renew_in_time", _certificates),
+    "revocations handed on": (CertificateManager, "_spread_revocations", _certificates),
     "mesh serve: claims and renewals": (RegistrarService, "run", _operator),
     "mesh serve: jobs": (JobService, "run", _operator),
     "mesh serve: devices' own brokers": (OwnBrokers, "run", _operator),

@@ -18,7 +18,7 @@ from edge_agent.adapters.telemetry.setup import set_up
 from edge_agent.adapters.telemetry.setup_plan import SetupPlan
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
-from edge_agent.lab.experiments.live_run import Crowd, LiveLoad
+from edge_agent.lab.experiments.live_run import LiveLoad, LoadGenerator
 from tests.support.databases import DATABASE, DatabaseServer, influxdb, running, victoria_metrics
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
@@ -72,7 +72,7 @@ def live_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
 
 
 async def _run(plan: FleetPlan, folder: Path) -> None:
-    async with LocalFleet(plan, folder=folder) as fleet, Crowd(fleet, _LOAD):
+    async with LocalFleet(plan, folder=folder) as fleet, LoadGenerator(fleet, _LOAD):
         await asyncio.sleep(RUN_S)
         await until(lambda: _told_of_itself(folder) == set(plan.device_ids), "each sink has told of itself")
 

@@ -52,7 +52,7 @@ def test_a_device_with_its_own_broker_is_asked_there_and_the_others_at_the_share
 async def test_whoever_watches_is_told_and_waits_no_longer_than_the_jobs_last(
     mesh: MeshFolder, job_store: JobStore
 ) -> None:
-    """The devices' words come to the job_store by another process here, as from `mesh serve`."""
+    """The devices' words come to the store by another process here, as from `mesh serve`."""
     seen: list[list[str]] = []
 
     def report(rows: list[JobRow]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from provisioning import job_store
 from provisioning.authority import MeshAuthority
 from provisioning.job_store import ASKED, JobStore
 from provisioning.jobs import Action, JobReport, JobState, decode_job
@@ -83,7 +82,7 @@ def test_the_list_survives_a_restart_and_is_for_its_owner_alone(tmp_path: Path, 
 
 
 def test_the_oldest_ended_jobs_leave_a_full_list(job_store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_store, "JOBS_MAX", 5)
+    monkeypatch.setattr("provisioning.job_store.JOBS_MAX", 5)
     waiting = job_store.ask("pantry", Action.RESTART)
     for _ in range(8):
         job = job_store.ask("kitchen", Action.RESTART)

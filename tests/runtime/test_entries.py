@@ -18,7 +18,7 @@ from edge_agent.adapters.notary import FileNotary, MemberFiles
 from edge_agent.core.incarnations import INCARNATION_MAX
 from edge_agent.core.messages import PeerEntry, Presence, PresenceState, SignersTold, SignersWanted, ViewExchange
 from edge_agent.mqtt import TlsFiles, open_client
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire import topics
 from edge_agent.wire.codec import decode, encode
 from edge_agent.wire.statements import statement
@@ -146,7 +146,7 @@ async def world_at(folder: Path) -> AsyncIterator[World]:
         await client.subscribe(topics.topic_filter(MESH, "mallory", Channel.GOSSIP))
         kitchen, attic = devices
         liar = Liar(client, notaries["mallory"])
-        answering = Keeper("mallory")
+        answering = TaskSupervisor("mallory")
         answering.begin("answers", liar.answer())
         stack.push_async_callback(answering.stop)
         yield await introduced(World(mesh, kitchen, attic, liar, notaries, stolen))

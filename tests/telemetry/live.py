@@ -19,7 +19,7 @@ from edge_agent.core.messages import DeviceStatus, Presence
 from edge_agent.core.stability import items_per_prompt
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
-from edge_agent.lab.experiments.live_run import Crowd, LiveLoad
+from edge_agent.lab.experiments.live_run import LiveLoad, LoadGenerator
 from edge_agent.wire.line_protocol import Point, decode
 from edge_agent.wire.measurements import FIELDS
 from tests.support.databases import DATABASE, DatabaseServer
@@ -79,7 +79,7 @@ async def live_mesh(
                 mesh.statuses.append(message)
 
         await client.start_watching(take)
-        async with Crowd(fleet, asked):
+        async with LoadGenerator(fleet, asked):
             yield mesh
 
 

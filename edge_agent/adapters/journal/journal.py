@@ -27,7 +27,7 @@ from edge_agent.core.errors import JournalError
 from edge_agent.core.events import HealthChanged, SessionsRestored
 from edge_agent.core.health import Part
 from edge_agent.ports import EmitEvent
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class SqliteJournal:
         self._trouble = ""
         self._reserve_said = ""
         self._ill = asyncio.Event()
-        self._keeper = Keeper("journal")
+        self._supervisor = TaskSupervisor("journal")
 
     async def open(self, emit: EmitEvent) -> SessionsRestored:
         """Opens the journal and returns what it holds; removes what is past its retention.
@@ -124,14 +124,14 @@ class SqliteJournal:
         else:
             self._waiting.append((record, future))
             if self._writing is None:
-                self._writing = self._keeper.begin("writing", self._write_waiting())
+                self._writing = self._supervisor.begin("writing", self._write_waiting())
         return future
 
     async def close(self) -> None:
         """Writes what waits and closes the journal; it can be opened again. May be called twice."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
-        await self._keeper.stop()
+        await self._supervisor.stop()
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
@@ -186,7 +186,7 @@ class SqliteJournal:
             self._trouble = words
             self._ill.set()
             await self._say(HealthChanged(Part.JOURNAL, words))
-        self._keeper.keep("recovery", self._recover)
+        self._supervisor.keep("recovery", self._recover)
 
     async def _well(self) -> None:
         if self._trouble:
@@ -224,7 +224,7 @@ class SqliteJournal:
             self._reserve_said = words
             await self._say(HealthChanged(Part.RESERVE, words))
         if words:
-            self._keeper.keep("making its reserve", self._make_reserve)
+            self._supervisor.keep("making its reserve", self._make_reserve)
 
     async def _make_reserve(self) -> None:
         while True:

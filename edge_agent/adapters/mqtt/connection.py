@@ -41,7 +41,7 @@ from edge_agent.mqtt import (
     of_code,
     open_client,
 )
-from edge_agent.tasks import Keeper, within
+from edge_agent.tasks import TaskSupervisor, within
 from edge_agent.wire.salvage import ends_of
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Connection:
         self._connect_timeout_s = CONNECT_TIMEOUT_S
         bytes_max = settings.outgoing_bytes_max if own else settings.away_bytes_max
         self._sender = Sender(settings, counters, self._troubles, bytes_max, lambda: str(self.url))
-        self._tasks = Keeper("mqtt")
+        self._tasks = TaskSupervisor("mqtt")
         self._ended = asyncio.Event()
         self._started = False
 
@@ -211,7 +211,7 @@ class Connection:
     async def _run_to_the_end(self) -> None:
         await self._run()
         self._ended.set()
-        await asyncio.Event().wait()  # its keeper begins anew whatever ends
+        await asyncio.Event().wait()  # its supervisor begins anew whatever ends
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.topics import TABLE, Channel, Role
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class RawInbox:
         self._counters = counters
         self._waiting: deque[_Body] = deque()
         self._arrived = asyncio.Event()
-        self._tasks = Keeper("management messages")
+        self._tasks = TaskSupervisor("management messages")
 
     def start(self) -> None:
         """Begins taking."""

@@ -19,7 +19,7 @@ from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outgoing
 from edge_agent.adapters.mqtt.proving import Prover
 from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
 from edge_agent.mqtt import BrokerUrl
-from edge_agent.tasks import Keeper, describe
+from edge_agent.tasks import TaskSupervisor, describe
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Unproven:
         self._entries: dict[Key, _Entry] = {}
         self._failed: OrderedDict[Key, _Failures] = OrderedDict()
         self._prover: Prover | None = None
-        self._tasks = Keeper("homes")
+        self._tasks = TaskSupervisor("homes")
         self._timer: asyncio.TimerHandle | None = None
         self._sequence = 0
         self._under_way = 0

@@ -17,7 +17,7 @@ from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION, build_chat, cut
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.ports import InferenceResult, ModelCard
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 
 CONNECT_TIMEOUT_S = 5.0  # servers stand next to the device
 SILENCE_TIMEOUT_S = 300.0  # between two pieces of an answer; reading a long prompt in makes the first one late
@@ -61,7 +61,7 @@ class OpenAIEngine:
         self._on_health: Callable[[str], None] = lambda detail: None
         self._client: httpx.AsyncClient | None = None
         self._watch: ServerWatch | None = None
-        self._tasks = Keeper("server of the engine")
+        self._tasks = TaskSupervisor("server of the engine")
         self._busy = False
 
     @property

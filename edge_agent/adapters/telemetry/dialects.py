@@ -21,7 +21,7 @@ from typing import Any, final
 from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, tls_context, unreachable
 from edge_agent.adapters.telemetry.watchdog import Watchdog
 from edge_agent.core.errors import MoameshError, SettingsError
-from edge_agent.tasks import Told, unheard
+from edge_agent.tasks import ProblemListener, log_only
 
 GZIP_LEVEL = 4  # our lines shrink to a tenth at any level; higher ones only take longer
 BROKEN_OFF = "broken off"
@@ -147,7 +147,7 @@ class DatabaseWriter:
         pool = self._client.api_client.rest_client.pool_manager.connection_from_url(self._server.url)
         return int(pool.num_connections)
 
-    def write(self, lines: bytes, timeout_s: float, slow: Told = unheard) -> None:
+    def write(self, lines: bytes, timeout_s: float, slow: ProblemListener = log_only) -> None:
         """Writes lines; returns when the database has taken them all.
 
         VictoriaMetrics answers 204 to lines that it cannot read or keep as well, leaves them out and says so in its own

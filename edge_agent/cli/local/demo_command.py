@@ -34,7 +34,7 @@ def demo(
     """
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
     from edge_agent.cli.local.demo_run import demo_object, run_demo, show_demo
-    from edge_agent.cli.local.mesh import WebWish, make_plan, show_web, shown_fleet
+    from edge_agent.cli.local.mesh import WebOptions, make_plan, show_web, shown_fleet
     from edge_agent.cli.results import prompt_options
     from edge_agent.cli.terminal import console, print_json
 
@@ -42,7 +42,7 @@ def demo(
     wanted = prompt_options(
         layers=layers, fanout=fanout, deadline_s=deadline, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
-    web = WebWish() if gateway else None
+    web = WebOptions() if gateway else None
     plan = make_plan(said, devices=devices, engine=engine, models=model, service=service, web=web)
 
     async def main() -> bool:

@@ -27,7 +27,7 @@ GATEWAY_NEEDS = ("fastapi", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
-class WebWish:
+class WebOptions:
     """What a command line says about the gateway. `port` None is its usual one, or any that is free."""
 
     port: int | None = None
@@ -44,11 +44,11 @@ def make_plan(
     port: int = 0,
     layers: int | None = None,
     fanout: int | None = None,
-    web: WebWish | None = None,
+    web: WebOptions | None = None,
 ) -> FleetPlan:
     """Checks the options and makes sure that the models are here; pulling one takes minutes.
 
-    web: the gateway that is wished for; `None` is none.
+    web: what was asked for of the gateway; `None`: no gateway.
 
     Raises:
         SettingsError: an option is wrong.
@@ -67,7 +67,7 @@ def make_plan(
     )
 
 
-def find_gateway_port(console: Console, web: WebWish) -> int | None:
+def find_gateway_port(console: Console, web: WebOptions) -> int | None:
     """Returns where the gateway is to listen: where it was wished, else its usual port if that is free, else any.
 
     `None` where it is not installed, which is said.

@@ -39,7 +39,7 @@ def up(
 ) -> None:
     """Start a broker and some devices on this host, serve the app and the API, and watch them until Ctrl-C."""
     from edge_agent.cli.exits import run_async
-    from edge_agent.cli.local.mesh import WebWish, make_plan, run_until_stopped
+    from edge_agent.cli.local.mesh import WebOptions, make_plan, run_until_stopped
     from edge_agent.cli.terminal import console
     from edge_agent.core.errors import SettingsError
 
@@ -55,6 +55,6 @@ def up(
         port=port,
         layers=layers,
         fanout=fanout,
-        web=WebWish(gateway_port, lan) if gateway else None,
+        web=WebOptions(gateway_port, lan) if gateway else None,
     )
     run_async(run_until_stopped(out, plan))

@@ -19,7 +19,7 @@ from edge_agent.core.messages import Answer, PromptOptions
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from edge_agent.lab.analysis.series import DeviceRecords, collect
-from edge_agent.tasks import Keeper
+from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.line_protocol import Point
 
 STATUS_INTERVAL_S = 0.5
@@ -89,13 +89,13 @@ async def run_live(load: LiveLoad) -> LiveResult:
     )
     with tempfile.TemporaryDirectory(prefix="moamesh-live-") as name:
         folder = Path(name)
-        async with LocalFleet(plan, folder=folder) as fleet, Crowd(fleet, load) as crowd:
+        async with LocalFleet(plan, folder=folder) as fleet, LoadGenerator(fleet, load) as users:
             await asyncio.sleep(load.warm_up_s)
             begun_ns = time.time_ns()
             await asyncio.sleep(load.measured_s)
             ended_ns = time.time_ns()
         points = await asyncio.to_thread(_points, folder, plan, begun_ns, ended_ns)
-        return LiveResult(load, collect(points).devices, crowd.sent, crowd.ends)
+        return LiveResult(load, collect(points).devices, users.sent, users.ends)
 
 
 def _points(folder: Path, plan: FleetPlan, begun_ns: int, ended_ns: int) -> list[Point]:
@@ -107,7 +107,7 @@ def _length_ns(point: Point) -> int:
     return int(point.fields.get("interval_s", 0.0) * _NS)
 
 
-class Crowd:
+class LoadGenerator:
     """Users who ask whatever is under way (open loop), a Poisson stream for each device, while the context lasts."""
 
     def __init__(self, fleet: LocalFleet, load: LiveLoad) -> None:
@@ -115,11 +115,11 @@ class Crowd:
         self._devices = tuple(fleet.devices)
         self._client = MeshClient(fleet.url, fleet.mesh, settings=_CLIENT)
         self._options = PromptOptions(layers=load.layers, fanout=load.fanout)
-        self._tasks = Keeper("crowd")
+        self._tasks = TaskSupervisor("users")
         self.sent = 0
         self.ends: Counter[str] = Counter()
 
-    async def __aenter__(self) -> Crowd:
+    async def __aenter__(self) -> LoadGenerator:
         await self._client.__aenter__()
         for device in self._devices:
             self._tasks.begin(device, self._stream(device))
