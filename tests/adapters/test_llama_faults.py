@@ -51,7 +51,7 @@ def kill(engine: LlamaEngine) -> int:
 def freeze(engine: LlamaEngine) -> int:
     """Stops the child, as a hang does. It alone is given a short time from now on, and no child after it."""
     pid = signal_child(engine, signal.SIGSTOP)
-    child = engine._child
+    child = engine._kept.process
     assert child is not None
     child._stall_timeout_s = STALL_TIMEOUT_S
     if child._owed_ids:

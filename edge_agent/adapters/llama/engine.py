@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from edge_agent.adapters.llama.child import Child, LoadBounds
 from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, Infer, Load, Progress, Text
+from edge_agent.adapters.model_file import ModelFile
+from edge_agent.adapters.model_process import RELOAD_QUIET_S, KeptAlive
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.effects import StartInference
-from edge_agent.core.errors import EngineError, MoameshError
+from edge_agent.core.errors import EngineError
 from edge_agent.ports import InferenceResult, ModelCard
 from edge_agent.stillness import COMPUTED_MAX_S, WAITED_MAX_S
 
 log = logging.getLogger(__name__)
 
-GGUF_MAGIC = b"GGUF"
 STALL_TIMEOUT_S = 30.0  # without a sign of life, which comes every half second or token, and without doing anything
 LOAD_STILL_S = 60.0  # a load computes or reads: it has nothing to wait for
 LOAD_BYTES_PER_S_MIN = 5_000_000  # a poor SD card
-START_ATTEMPTS_MAX = 3  # a first start may meet a passing shortage of memory; a third failure will not pass
-RELOAD_QUIET_S = 10.0  # a reload out of the page cache takes a second or two, worth waiting for; a longer one is told
-BACKOFF_FIRST_S = 0.1
-BACKOFF_MAX_S = 30.0  # a child that dies at once must not keep the device busy with loading; it is tried for ever
-HEALTHY_AFTER_S = 60.0  # a child that lived this long, or did a request, did not die of its start
 TEXT_BYTES_MAX = 256 * 1024  # of an answer: eight times what the mesh passes on
 
 
@@ -60,27 +55,15 @@ class LlamaEngine:
     ) -> None:
         if threads < 1 or context_tokens < 1:
             raise ValueError("threads and context_tokens must be at least 1")
-        self._model_path = model_path
+        self._file = ModelFile(model_path, verify)
         self._threads = threads
         self._context_tokens = context_tokens
         self._instruction = instruction
         self._card = ModelCard(name=name or model_path.stem, family=family)
         self._stall_timeout_s = stall_timeout_s
-        self._reload_quiet_s = reload_quiet_s
-        self._verify = verify
-        self._on_health: Callable[[str], None] = lambda detail: None
-        self._trouble = ""
-        self._is_started = False
-        self._child: Child | None = None
-        self._changed = asyncio.Condition()
-        self._attempts = 0
-        self._last_error: EngineError | None = None
-        self._supervisor: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._kept: KeptAlive[Child] = KeptAlive(self._load, reload_quiet_s)
+        self._doors_told = False
         self._last_id = 0
-        self._children = 0
-        self.restarts = 0
-        """How often a new child has taken the place of one that died."""
 
     @property
     def card(self) -> ModelCard:
@@ -90,11 +73,17 @@ class LlamaEngine:
     @property
     def child_pid(self) -> int | None:
         """Process id of the child that serves now; `None` while there is none."""
-        return self._child.pid if self._child is not None else None
+        child = self._kept.process
+        return child.pid if child is not None else None
+
+    @property
+    def restarts(self) -> int:
+        """How often a new child has taken the place of one that died."""
+        return self._kept.restarts
 
     def watch(self, on_health: Callable[[str], None]) -> None:
         """Has `on_health` told when the model process does not come back, and when it has."""
-        self._on_health = on_health
+        self._kept.watch(on_health)
 
     async def start(self) -> None:
         """Loads the model in a child; returns when it can infer. Does nothing if it was started already.
@@ -102,26 +91,7 @@ class LlamaEngine:
         Raises:
             EngineError: no such file, not a GGUF file, llama.cpp can't load it, or three starts failed.
         """
-        if self._supervisor is not None:
-            return
-        self._last_error, self._trouble, self._is_started = None, "", False
-        self._supervisor = asyncio.create_task(self._supervise(), name="llama-supervisor")
-        error: EngineError | None = None
-        for _ in range(START_ATTEMPTS_MAX):
-            try:
-                await self._live_child()
-            except EngineError as caught:
-                error = caught
-                if not caught.retryable:
-                    break
-            except BaseException:
-                await self.stop()
-                raise
-            else:
-                self._is_started = True
-                return
-        await self.stop()
-        raise EngineError(error.detail if error else "the model did not start", retryable=False)
+        await self._kept.start()
 
     async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
         """Infers one item in the child; waits first for a child that is just restarting.
@@ -131,7 +101,7 @@ class LlamaEngine:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        child = await self._live_child()
+        child = await self._kept.live()
         self._last_id += 1
         texts: list[str] = []
         bytes_left = TEXT_BYTES_MAX
@@ -166,136 +136,20 @@ class LlamaEngine:
 
     async def stop(self) -> None:
         """Ends the child and its supervision. May be called at any time, also twice."""
-        supervisor, self._supervisor = self._supervisor, None
-        if supervisor is not None:
-            supervisor.cancel()
-            await asyncio.wait([supervisor])
-            await self._tell()
+        await self._kept.stop()
 
-    async def _live_child(self) -> Child:
-        """Waits for a child that can infer, through at most one more attempt to start one, and while it is quick."""
-        if self._supervisor is None:
-            raise EngineError("the engine is not running", retryable=False)
-        attempts_before = self._attempts
-
-        def decided() -> bool:
-            failed = self._attempts > attempts_before or bool(self._trouble)
-            return self._usable_child() is not None or failed or self._supervisor is None
-
-        async with self._changed:
-            await self._changed.wait_for(decided)
-        child = self._usable_child()
-        if child is not None:
-            return child
-        if self._trouble:
-            raise EngineError(self._trouble, retryable=False)
-        raise self._last_error or EngineError("the engine was stopped", retryable=False)
-
-    def _usable_child(self) -> Child | None:
-        """The child, unless it has ended and its supervisor is about to notice."""
-        return self._child if self._child is not None and not self._child.ended else None
-
-    async def _supervise(self) -> None:
-        """Keeps a child alive until cancelled. A load that fails is tried again for ever: memory comes back, and a
-        file is copied anew."""
-        pause_s = BACKOFF_FIRST_S
-        try:
-            while True:
-                try:
-                    lived = await self._run_one_child()
-                except Exception as error:  # a defect of ours costs this attempt, not all to come
-                    log.error("the supervision of the model process stumbled: %r", error)
-                    await self._failed(
-                        EngineError(f"the model process cannot be looked after: {error!r}", retryable=True)
-                    )
-                    lived = False
-                pause_s = BACKOFF_FIRST_S if lived else min(2 * pause_s, BACKOFF_MAX_S)
-                await asyncio.sleep(pause_s)
-        finally:
-            await self._tell()
-
-    async def _run_one_child(self) -> bool:
-        """Starts a child and stays with it until it ends; says whether it was a healthy one."""
-        loop = asyncio.get_running_loop()
-        slow = loop.call_later(self._reload_quiet_s, self._loads_slowly)
-        try:
-            reading_s = _check_file(self._model_path) / LOAD_BYTES_PER_S_MIN
-            await self._check_content()
-            child = await Child.start(
-                Load(str(self._model_path), self._threads, self._context_tokens, self._instruction),
-                loading=LoadBounds(LOAD_STILL_S, COMPUTED_MAX_S + reading_s, WAITED_MAX_S + reading_s),
-                stall_timeout_s=self._stall_timeout_s,
-            )
-        except EngineError as error:
-            await self._failed(error)
-            return False
-        finally:
-            slow.cancel()
-        born = loop.time()
-        self.restarts += 1 if self._children else 0
-        self._children += 1
-        if child.open_doors and self._children == 1:
+    async def _load(self) -> Child:
+        """Starts a child and returns it once the model is loaded."""
+        reading_s = await self._file.check() / LOAD_BYTES_PER_S_MIN
+        child = await Child.start(
+            Load(str(self._file.path), self._threads, self._context_tokens, self._instruction),
+            loading=LoadBounds(LOAD_STILL_S, COMPUTED_MAX_S + reading_s, WAITED_MAX_S + reading_s),
+            stall_timeout_s=self._stall_timeout_s,
+        )
+        if child.open_doors and not self._doors_told:
+            self._doors_told = True
             log.warning("the model process is not confined in full: %s (docs/SECURITY.md)", child.open_doors)
-        self._child, self._last_error = child, None
-        self._attempts += 1
-        self._set_trouble("")
-        try:  # from here on, whatever happens, the child gets closed
-            await self._tell()
-            await child.wait_ended()
-        finally:
-            self._child = None
-            await child.close()
-        self._last_error = EngineError(child.obituary(), retryable=True)
-        log.warning("%s; the model is loaded again", child.obituary())
-        return child.completed > 0 or loop.time() - born >= HEALTHY_AFTER_S
-
-    async def _check_content(self) -> None:
-        """Has the file held against its checksum. On a thread: it may have to be read from end to end."""
-        if self._verify is None:
-            return
-        gone = threading.Event()
-        try:
-            await asyncio.to_thread(self._verify, gone.is_set)
-        except MoameshError as error:
-            raise EngineError(str(error), retryable=False) from error
-        finally:
-            gone.set()
-
-    async def _failed(self, error: EngineError) -> None:
-        """Notes a load that failed. At the first start the caller of `start` hears of it, later whoever watches."""
-        self._last_error = error
-        self._attempts += 1
-        if self._is_started:
-            self._set_trouble(f"{error.detail} (loading is tried again)")
-        await self._tell()
-
-    def _loads_slowly(self) -> None:
-        if self._is_started:
-            why = self._last_error.detail if self._last_error else "the model process ended"
-            self._set_trouble(f"{why}; the model is being loaded again")
-            self._telling = asyncio.create_task(self._tell())
-
-    def _set_trouble(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            self._on_health(trouble)
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-
-def _check_file(path: Path) -> int:
-    """Returns the size of a model file in bytes, after the checks that need no llama.cpp."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(GGUF_MAGIC))
-        size = path.stat().st_size
-    except OSError as error:
-        raise EngineError(f"cannot read the model {path}: {error.strerror}", retryable=False) from None
-    if magic != GGUF_MAGIC:
-        raise EngineError(f"{path} is not a GGUF model file", retryable=False)
-    return size
+        return child
 
 
 def _to_infer(request_id: int, request: StartInference) -> Infer:
