@@ -229,7 +229,7 @@ async def test_supervision_goes_on_after_a_defect_of_our_own(model: Path, monkey
             def stumble(path: Path) -> int:
                 raise KeyError("a defect")
 
-            broken.setattr("edge_agent.adapters.model_file.check_file", stumble)
+            broken.setattr("edge_agent.engines.model_file.check_file", stumble)
             await kill_child(run, engine)
             assert "a defect" in await run.health_heard(well=False)
         await run.health_heard(well=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from edge_agent.adapters.llama.child import Child, LoadBounds
 from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, Infer, Load, Progress, Text
-from edge_agent.adapters.model_file import ModelFile
-from edge_agent.adapters.model_process import RELOAD_QUIET_S, KeptAlive
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
+from edge_agent.engines.kept_alive import RELOAD_QUIET_S, KeptAlive
+from edge_agent.engines.model_file import ModelFile
 from edge_agent.ports import InferenceResult, ModelCard
 from edge_agent.stillness import COMPUTED_MAX_S, WAITED_MAX_S
 
