@@ -37,6 +37,11 @@ class StampedEngine:
         """The engine's own."""
         return self._engine.card
 
+    @property
+    def slots(self) -> int:
+        """The engine's own."""
+        return self._engine.slots
+
     def watch(self, on_health: Callable[[str], None]) -> None:
         """As the engine's own."""
         self._engine.watch(on_health)

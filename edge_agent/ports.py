@@ -48,11 +48,16 @@ class InferenceResult:
 
 
 class Engine(Protocol):
-    """Runs one inference at a time. Called from one task; `infer` calls never overlap."""
+    """Runs up to `slots` inferences at once: so many calls of `infer` may overlap, never more."""
 
     @property
     def card(self) -> ModelCard:
         """Known before `start`."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """How many items it works on at once, at least 1. Known before `start`, and the same ever after."""
         ...
 
     def watch(self, on_health: Callable[[str], None]) -> None:
@@ -71,7 +76,8 @@ class Engine(Protocol):
     async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
         """Infers one item; `on_text` gets text as it is generated, only if the request asks for a stream.
 
-        Cancelling the awaiting task stops generation promptly and leaves the engine ready for the next call.
+        Cancelling the awaiting task stops generation promptly and leaves its slot ready for the next call. What becomes
+        of one call (a failure, a hang, a cancel) is nothing to the others, unless the whole engine breaks.
         While the engine has said that it cannot infer, it raises at once.
 
         Raises:

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.core.settings import SLOTS_MAX
 from edge_agent.service_time import parse_service
+from edge_agent.speed_up import parse_speed_up
 from edge_agent.wire.topics import check_id
 
 _BROKER_URL = re.compile(r"mqtts?://[^\s/@?#]+/?")
@@ -40,10 +42,19 @@ def _check_service(spec: str) -> str:
     return spec
 
 
+def _check_speed_up(spec: str) -> str:
+    try:
+        parse_speed_up(spec)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+    return spec
+
+
 Id = Annotated[str, AfterValidator(check_id)]
 BrokerUrlText = Annotated[str, AfterValidator(_check_broker_url)]
 HttpUrlText = Annotated[str, AfterValidator(_check_http_url)]
 ServiceSpec = Annotated[str, AfterValidator(_check_service)]
+SpeedUpSpec = Annotated[str, AfterValidator(_check_speed_up)]
 FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
@@ -79,6 +90,11 @@ class EngineSection(Section):
         default=None,
         description="llama: CPU threads; none: the cores of this host. With several agents: cores / agents",
     )
+    slots: Annotated[int, Field(ge=1, le=SLOTS_MAX)] | Literal["auto"] = Field(
+        default=1,
+        description="items inferred at once, first come, first served; more: more work done, each item slower. "
+        '"auto": what suits the engine',
+    )
     context_tokens: int = Field(
         default=4096, ge=256, le=1_048_576, description="prompt, references and answer; more: more memory, longer waits"
     )
@@ -92,6 +108,10 @@ class EngineSection(Section):
     )
     aggregation_factor: float = Field(
         default=1.0, gt=0.0, allow_inf_nan=False, description="synthetic: how many times longer with references"
+    )
+    speed_up: SpeedUpSpec = Field(
+        default="none",
+        description="synthetic: how much more is done by 1, 2, ... items at once: 1,1.7,2.2 or amdahl:SHARE or none",
     )
     instruction: str = Field(default="", description='the wording given with references; "": the built-in one')
 

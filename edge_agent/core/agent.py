@@ -15,6 +15,7 @@ from typing import Any
 from edge_agent.core.context import Context, Counters, RandomStreams
 from edge_agent.core.effects import Effect, PublishPresence
 from edge_agent.core.ends import Ends
+from edge_agent.core.errors import SettingsError
 from edge_agent.core.events import (
     AnswerSent,
     AnswersQueryReceived,
@@ -75,6 +76,7 @@ class Agent:
         policies: those that `settings` names if not given.
         seeds: (device id, home broker) of devices to ask for a first view.
         view: its peer view; a simulation of many devices may share what a view of its own would repeat.
+        slots: items that its engine works on at once, at least 1.
     """
 
     __slots__ = (
@@ -90,8 +92,11 @@ class Agent:
         policies: Policies | None = None,
         seeds: tuple[tuple[str, str], ...] = (),
         view: PeerView | None = None,
+        slots: int = 1,
     ) -> None:
-        context = self._context = Context(identity, settings, streams, policies or make_policies(settings))
+        if slots < 1:
+            raise SettingsError(f"an engine has at least one slot, not {slots}")
+        context = self._context = Context(identity, settings, streams, policies or make_policies(settings), slots)
         self._server = InferenceServer(context)
         view = view if view is not None else PeerView(identity.device_id, settings.view_size_max)
         self._membership = Membership(
@@ -158,6 +163,11 @@ class Agent:
     def is_connected(self) -> bool:
         """Whether the home broker is connected, by the last word on it."""
         return self._context.connected
+
+    @property
+    def slots(self) -> int:
+        """Items that the engine works on at once."""
+        return self._context.slots
 
     @property
     def queue(self) -> InferenceQueue:

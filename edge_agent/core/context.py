@@ -65,6 +65,8 @@ class Context:
     settings: AgentSettings
     streams: RandomStreams
     policies: Policies
+    slots: int = 1
+    """Items that the engine works on at once."""
     timers: Timers = field(default_factory=Timers)
     counters: Counters = field(default_factory=Counters)
     out: list[Effect] = field(default_factory=list)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edge_agent.core.context import Context
 from edge_agent.core.effects import CancelInference, RecordRequest, StartInference
 from edge_agent.core.errors import InvariantError
@@ -23,20 +25,19 @@ _ENDS = {
 
 
 class InferenceServer:
-    """First come, first served; `settings.servers` items at once. Each item that came in ends once, and its owner is
-    told."""
+    """First come, first served; `slots` items at once. Each item that came in ends once, and its owner is told."""
 
-    __slots__ = ("_context", "_servers", "_starting", "meter", "queue")
+    __slots__ = ("_context", "_slots", "_starting", "meter", "queue")
 
     def __init__(self, context: Context) -> None:
         settings = context.settings
         self._context = context
-        self._servers = settings.servers
+        self._slots = context.slots
         self._starting = False
         self.queue = InferenceQueue(
             settings.queue_capacity, settings.queue_bytes_max, settings.queue_work_max, settings.principal_share
         )
-        self.meter = LoadMeter()
+        self.meter = LoadMeter(context.slots)
 
     def refusal(
         self, holder: str, size_bytes: int, work: int, expires_in_s: float | None, now: float
@@ -57,31 +58,41 @@ class InferenceServer:
 
     def expected_wait_s(self, now: float, holder: str = "") -> float | None:
         """Returns the seconds until an item of this holder's that came now would start (by default, of one who is not
-        over its share), `None` before any service time is known."""
-        times = self.meter.service_times
+        over its share), `None` before any service time is known.
+
+        That is when the first of those running is done, by the mean of its kind, and then what those ahead take of all
+        that the engine can do (`LoadMeter.work_s`): after each of them another slot is free."""
+        times, meter = self.meter.service_times, self.meter
         queue = self.queue
-        if not queue.waiting and len(queue.running) < self._servers:
+        if not queue.waiting and len(queue.running) < self._slots:
             return 0.0
-        total = 0.0
+        total = math.inf
         for item in queue.running.values():
             mean = times.expected(bool(item.references))
             if mean is None:
                 return None
-            total += max(mean - (now - item.started_at), 0.0)
+            total = min(total, max(mean - (now - item.started_at), 0.0))
+        if math.isinf(total):
+            total = 0.0
         count, long_ones = len(queue.waiting), queue.waiting_with_references
         if queue.shares.has_over:
             ahead = [bool(item.references) for item in queue.ahead_of(holder)]
             count, long_ones = len(ahead), sum(ahead)
-        total += long_ones * (times.expected(True) or 0.0)
-        total += (count - long_ones) * (times.expected(False) or 0.0)
-        return total / self._servers
+        total += long_ones * (meter.work_s(True) or 0.0)
+        total += (count - long_ones) * (meter.work_s(False) or 0.0)
+        return total
+
+    def turns_waiting(self) -> int:
+        """Returns how many services an item that came now would wait for: those waiting, shared out among the slots.
+        With the mean service time this is what peers judge a device by."""
+        return -(-len(self.queue.waiting) // self._slots)
 
     def load_at_prompt(self, now: float) -> Load:
         """Returns the load that a prompt which comes in now meets."""
         return self.meter.at_prompt(now, self.expected_wait_s(now))
 
     def submit(self, item: Item, now: float) -> None:
-        """Puts an item in line; it starts at once if the engine is free."""
+        """Puts an item in line; it starts at once if a slot is free."""
         self.advance(now)
         self.queue.push(item)
         if item.expires_at < NEVER:
@@ -126,7 +137,7 @@ class InferenceServer:
         if item is None:
             return
         self.advance(now)
-        self.meter.item_served(bool(item.references), now - item.started_at)
+        self.meter.item_served(item.item_id, bool(item.references), now - item.started_at)
         self._end(item, ItemOutcome.COMPLETED, event, now)
 
     def failed(self, event: InferenceFailed, now: float) -> None:
@@ -153,8 +164,7 @@ class InferenceServer:
         self.meter.advance(now, len(self.queue.waiting), len(self.queue.running))
 
     def _offered(self, with_references: bool, *, accepted: bool, now: float) -> None:
-        work_s = self.meter.service_times.expected(with_references)
-        self.meter.item_offered(accepted=accepted, work_s=work_s, now=now)
+        self.meter.item_offered(accepted=accepted, work_s=self.meter.work_s(with_references), now=now)
 
     def _end(self, item: Item, outcome: ItemOutcome, result: InferenceCompleted | None, now: float) -> None:
         self._leave(item, outcome, result, now)
@@ -162,7 +172,7 @@ class InferenceServer:
         self._start_waiting(now)
 
     def _start_waiting(self, now: float) -> None:
-        """Hands waiting items to the engine while it is free; where it cannot infer, they fail.
+        """Hands waiting items to the engine while it has a slot free; where it cannot infer, they fail.
 
         An owner that is told of an ended item may submit its next one or cancel others: this very loop serves them, or
         calls would nest as deep as the line is long.
@@ -171,7 +181,7 @@ class InferenceServer:
             return
         self._starting = True
         queue, health = self.queue, self._context.health
-        while (not health.able or len(queue.running) < self._servers) and (item := queue.pop()) is not None:
+        while (not health.able or len(queue.running) < self._slots) and (item := queue.pop()) is not None:
             if now >= item.expires_at:
                 self._leave(item, ItemOutcome.EXPIRED, None, now)
                 item.owner.item_ended(item, ItemOutcome.EXPIRED, None, now)
@@ -182,6 +192,7 @@ class InferenceServer:
                 item.owner.item_ended(item, ItemOutcome.FAILED, None, now)
                 continue
             queue.start(item, now)
+            self.meter.item_started(item.item_id)
             self._context.out.append(_start_effect(item))
         self._starting = False
 
@@ -189,6 +200,7 @@ class InferenceServer:
         started = item.attempts > 0
         self._context.timers.clear((TimerKind.ITEM, item.item_id))
         self.queue.end(item, _ENDS[outcome])
+        self.meter.item_left(item.item_id)
         self.meter.totals[outcome] += 1  # an outcome is its own name
         self._context.out.append(
             RecordRequest(
@@ -204,10 +216,12 @@ class InferenceServer:
         )
 
     def check_invariants(self) -> None:
-        """Raises `InvariantError` if the queue contradicts itself or the engine idles while items wait."""
+        """Raises `InvariantError` if the queue contradicts itself or a slot is free while items wait."""
         self.queue.check_invariants()
-        if self.queue.waiting and len(self.queue.running) < self._servers:
-            raise InvariantError("items wait while the engine is free")
+        if len(self.queue.running) > self._slots:
+            raise InvariantError("more items run than the engine has slots")
+        if self.queue.waiting and len(self.queue.running) < self._slots:
+            raise InvariantError("items wait while a slot is free")
         for item in (*self.queue.waiting.values(), *self.queue.running.values()):
             if item.expires_at < NEVER and (TimerKind.ITEM, item.item_id) not in self._context.timers:
                 raise InvariantError(f"nothing would end item {item.item_id} at its deadline")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from edge_agent.core.rates import Begun, ServiceRates
 from edge_agent.core.served import ServiceTimes, ServiceVariation
 from edge_agent.core.stability import mean_requests_waiting
 
@@ -20,12 +21,13 @@ _WINDOW_MIN_S = 60.0  # over which figures for people are smoothed at least: wha
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """This device's load when a prompt comes in, in units of its mean service time: the same for fast and slow models.
+    """This device's load when a prompt comes in, in units of what an item costs it, with all slots busy: its mean
+    service time with one slot. The same for fast and slow models.
 
-    offered: items asking this device for a place in a mean service time, accepted or not, smoothed
-        (`OfferedLoad`); above 1 no queue can bear it for long.
-    backlog: mean service times until an item that came now would start.
-    elapsed: mean service times since the prompt before; infinite at the first.
+    offered: items asking this device for a place in such a time, accepted or not, smoothed (`OfferedLoad`); above 1 no
+        queue can bear it for long.
+    backlog: such times until an item that came now would start.
+    elapsed: such times since the prompt before; infinite at the first.
     """
 
     offered: float = 0.0
@@ -37,7 +39,8 @@ class Load:
 class IntervalFigures:
     """The load of a device over an interval. Seconds and hertz.
 
-    `requests_waiting_mean` and `utilisation` (the share of time the engine was busy) are exact over the interval.
+    `requests_waiting_mean` is exact over the interval. `utilisation` is the share of what the engine can do with all
+    slots busy that it did: with one slot exactly the share of time it was busy, with more the mean of μ(n) / μ(c).
     `offered_load` is the work of all items that asked for a place, accepted or not, per second, smoothed over a minute
     or ten mean service times, whichever is longer: unlike the busy share it goes on rising when the queue is full.
     `stability_margin` is the target less this load. `requests_waiting_predicted` is what theory says of it: M/G/1 with
@@ -91,17 +94,23 @@ class OfferedLoad:
 class LoadMeter:
     """Counts and integrates over an interval; `read` ends it and begins the next. `at_prompt` may come at any time.
 
+    slots: items that the engine works on at once, c.
+
     The caller calls `advance(now, ...)` before every change of the number waiting or running.
     """
 
     __slots__ = (
         *("_area_running", "_area_waiting", "_begun_at", "_last_at", "_load", "_load_weight", "_offered"),
         *("_offered_work_s", "_planned_at", "_prompts", "_service_count", "_service_sum", "_variation"),
-        *("service_times", "totals"),
+        *("_begun", "_capacity_share", "_rates", "service_times", "slots", "totals"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = 1) -> None:
         self.service_times = ServiceTimes()
+        self.slots = slots
+        self._rates = ServiceRates(slots) if slots > 1 else None  # with one slot, the mean service time says it all
+        self._begun: dict[str, Begun] = {}
+        self._capacity_share = [running / slots for running in range(slots + 1)]
         self._variation = ServiceVariation()
         self._offered = OfferedLoad()
         self._planned_at = -math.inf
@@ -125,12 +134,29 @@ class LoadMeter:
         elapsed = now - self._last_at
         if elapsed > 0:
             self._area_waiting += waiting * elapsed
-            self._area_running += running * elapsed
+            self._area_running += self._capacity_share[running] * elapsed
+            if self._rates is not None:
+                self._rates.advance(elapsed, running)
             self._last_at = now
 
+    def work_s(self, with_references: bool) -> float | None:
+        """Returns the seconds that an item takes of all that the engine can do: its expected service time with one
+        slot, its size over μ(c) with more; `None` before an inference has completed."""
+        expected_s = self.service_times.expected(with_references)
+        if self._rates is None or expected_s is None:
+            return expected_s
+        rate_hz, mean_s = self._rates.rate_hz(self.slots), self.service_times.mean_s
+        return expected_s / (mean_s * rate_hz) if rate_hz and mean_s else None
+
+    def service_rates_hz(self) -> tuple[float, ...]:
+        """Returns μ(1..c), the mean items a second that are completed while 1, ... c run; empty before the first."""
+        if self._rates is not None:
+            return self._rates.rates_hz()
+        return (1.0 / self.service_times.mean_s,) if self.service_times.mean_s else ()
+
     def item_offered(self, *, accepted: bool, work_s: float | None, now: float) -> None:
-        """An item asked for a place; `work_s` is its expected service time, `None` before any is known."""
-        self._offered.add(now, work_s, self.service_times.expected(True))
+        """An item asked for a place; `work_s` is what it will take (`work_s`), `None` before any is known."""
+        self._offered.add(now, work_s, self.work_s(True))
         self._offered_work_s += work_s or 0.0
         self.totals["accepted" if accepted else "rejected"] += 1
 
@@ -138,12 +164,27 @@ class LoadMeter:
         """A user's prompt arrived (accepted or not): this is what λ counts."""
         self._prompts += 1
 
-    def item_served(self, with_references: bool, service_time_s: float) -> None:
+    def item_started(self, item_id: str) -> None:
+        """An inference begins."""
+        if self._rates is not None:
+            self._begun[item_id] = self._rates.begin()
+
+    def item_served(self, item_id: str, with_references: bool, service_time_s: float) -> None:
         """An inference completed."""
         self.service_times.add(with_references, service_time_s)
         self._variation.add(service_time_s)
         self._service_sum += service_time_s
         self._service_count += 1
+        if self._rates is not None and item_id in self._begun:
+            mean_s = self.service_times.mean_s
+            size = (self.service_times.expected(with_references) or mean_s) / mean_s if mean_s else 1.0
+            self._rates.completed(self._begun[item_id], size)
+            rates = self._rates.rates_hz()
+            self._capacity_share = [0.0, *(min(rate / rates[-1], 1.0) for rate in rates)]
+
+    def item_left(self, item_id: str) -> None:
+        """An inference has ended, in whichever way."""
+        self._begun.pop(item_id, None)
 
     def at_prompt(self, now: float, wait_s: float | None) -> Load:
         """Returns the load as a layer plan sees it when a prompt comes in; nothing is known before the first inference.
@@ -151,11 +192,11 @@ class LoadMeter:
         wait_s: seconds until an item that came now would start.
         """
         elapsed_s, self._planned_at = now - self._planned_at, now
-        service_time_s = self.service_times.expected(True)
-        if not service_time_s:
+        work_s = self.work_s(True)
+        if not work_s:
             return Load()
-        offered = self._offered.read(now, service_time_s)
-        return Load(offered, (wait_s or 0.0) / service_time_s, elapsed_s / service_time_s)
+        offered = self._offered.read(now, work_s)
+        return Load(offered, (wait_s or 0.0) / work_s, elapsed_s / work_s)
 
     def read(self, now: float, stability_target: float, queue_capacity: int) -> IntervalFigures:
         """Returns the figures of the interval that ends now, and begins the next."""

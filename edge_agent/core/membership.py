@@ -81,7 +81,7 @@ class Membership:
             model_family=identity.model_family,
             incarnation=self._incarnation,
             heartbeat=self._heartbeat,
-            requests_waiting=len(self._server.queue.waiting),
+            requests_waiting=self._server.turns_waiting(),
             service_time_s_mean=self._server.meter.service_times.expected(True),
             able=self._context.health.able,
         )

@@ -228,6 +228,8 @@ class PeerEntry:
     incarnation: int
     heartbeat: int
     requests_waiting: int
+    """Items waiting there, shared out among the slots of its engine and rounded up: services that one more waits for.
+    In a receipt the same."""
     service_time_s_mean: float | None
     able: bool = True
     """Whether it can infer now; one that cannot is not asked."""

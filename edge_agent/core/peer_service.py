@@ -65,7 +65,7 @@ class PeerService:
             request_id=request.request_id,
             device_id=self._context.identity.device_id,
             busy=busy,
-            requests_waiting=len(self._server.queue.waiting),
+            requests_waiting=self._server.turns_waiting(),
             expected_wait_s=self._server.expected_wait_s(now, device_holder(request.origin, yields=request.yields)),
         )
         self._send(request.origin, request.origin_home, receipt)

@@ -9,16 +9,21 @@ _VARIATION_OF = 100  # a variance needs more values than a mean to be worth its 
 class ServiceTimes:
     """Running means of service times, apart for items without and with references, which take longer."""
 
-    __slots__ = ("_counts", "_means")
+    __slots__ = ("_count", "_counts", "_means", "mean_s")
 
     def __init__(self) -> None:
         self._means = [0.0, 0.0]
         self._counts = [0, 0]
+        self._count = 0
+        self.mean_s = 0.0
+        """Of all items, of either kind; 0 before the first."""
 
     def add(self, with_references: bool, service_time_s: float) -> None:
         """Takes one measured service time in seconds."""
         count = self._counts[with_references] = min(self._counts[with_references] + 1, _MEAN_OF)
         self._means[with_references] += (service_time_s - self._means[with_references]) / count
+        self._count = min(self._count + 1, _MEAN_OF)
+        self.mean_s += (service_time_s - self.mean_s) / self._count
 
     def expected(self, with_references: bool) -> float | None:
         """Returns the expected service time in seconds; the other kind's if this was never seen, `None` at first."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX, OUTPUT_TOKENS_MAX, Sampling
 
+SLOTS_MAX = 64
+"""Items that an engine works on at once, at most: beyond some dozen a small device gains nothing more."""
 UNBOUNDED = 2**31 - 1
 """A capacity that is never reached: for comparison with theory of unbounded queues, not for devices."""
 
@@ -93,12 +95,6 @@ class AgentSettings:
     # Telemetry.
     status_interval_s: float | None = 5.0  # None: no status (simulations that count for themselves)
     stability_target: float = 1.0  # utilisation at which the margin is zero
-
-    @property
-    def servers(self) -> int:
-        """How many items the engine works on at once: one, as `runtime.engine_driver` has engines do and as all that
-        theory says here is of one server. Nothing to turn: two would need another driver, and other formulas."""
-        return 1
 
     def __post_init__(self) -> None:
         positive = (

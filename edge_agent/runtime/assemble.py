@@ -31,11 +31,14 @@ from edge_agent.runtime.host import AgentHost
 from edge_agent.runtime.installation import installation
 from edge_agent.runtime.reports import HealthReports
 from edge_agent.service_time import parse_service
+from edge_agent.speed_up import parse_speed_up
 from edge_agent.tasks import ProblemListener
 from edge_agent.tls import TlsFileError, client_context
 from edge_agent.wire import client_ids
 
 log = logging.getLogger(__name__)
+
+AUTO_SLOTS = 4  # where settings leave it to us: most of the gain, and an answer is not yet four times slower
 
 
 def make_host(config: AgentConfig, home: Home, transport: Transport, reports: HealthReports | None = None) -> AgentHost:
@@ -66,7 +69,14 @@ def make_host(config: AgentConfig, home: Home, transport: Transport, reports: He
     seeds = tuple((seed.device_id, seed.home_broker) for seed in config.seeds)
     config.data_dir.mkdir(parents=True, exist_ok=True)
     return AgentHost(
-        agent=Agent(identity, config.agent, streams, make_policies(config.agent, installed_policies()), seeds),
+        agent=Agent(
+            identity,
+            config.agent,
+            streams,
+            make_policies(config.agent, installed_policies()),
+            seeds,
+            slots=engine.slots,
+        ),
         engine=engine,
         transport=transport,
         journal=SqliteJournal(
@@ -104,6 +114,8 @@ def make_engine(section: EngineSection, device_id: str) -> Engine:
             seed=int.from_bytes(device_id.encode()),  # devices differ, and a device repeats itself
             name=section.model,
             family=section.family or "synthetic",
+            slots=_slots(section, AUTO_SLOTS),
+            speed_up=parse_speed_up(section.speed_up),
         )
     if section.kind == "openai":
         from edge_agent.adapters.openai_engine import OpenAIEngine
@@ -115,14 +127,21 @@ def make_engine(section: EngineSection, device_id: str) -> Engine:
             family=section.family or "unknown",
             context_tokens=section.context_tokens,
             instruction=instruction,
+            slots=_slots(section, 1),  # how many such a server has, nobody knows
         )
     return _make_llama(section, instruction)
+
+
+def _slots(section: EngineSection, auto: int) -> int:
+    return auto if section.slots == "auto" else section.slots
 
 
 def _make_llama(section: EngineSection, instruction: str) -> Engine:
     from edge_agent.adapters.llama import LlamaEngine
     from edge_agent.models import DEFAULT_MODEL, find, resolve, verify
 
+    if _slots(section, 1) != 1:
+        raise SettingsError('[engine] slots: an engine of kind "llama" infers one item at a time')
     wanted = section.model or DEFAULT_MODEL
     path = resolve(wanted)
     name, family, check = Path(wanted).stem, "unknown", None  # of a file of one's own nobody knows a checksum

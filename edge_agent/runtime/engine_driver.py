@@ -1,7 +1,7 @@
 """Runs the engine's inferences as tasks, and turns what comes of them into events: exactly one end for each.
 
 An engine is a program around somebody else's program. Whatever it raises, however it breaks its contract, the item
-ends and the engine takes the next one; a defect costs one inference and one line in the log.
+ends and its slot takes the next one; a defect costs one inference and one line in the log.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineDriver:
-    """One inference at a time; a cancelled one has left the engine before the next begins.
+    """As many inferences at once as the engine has slots; a cancelled one has left its slot before the next takes it.
 
     Has the engine watched: `HealthChanged` is emitted when it cannot infer, and when it can again.
     """
@@ -37,8 +37,8 @@ class EngineDriver:
         self._emit = emit
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self._free = asyncio.Lock()
-        self._health = EngineHealth(emit, self._try_engine)
+        self._free = asyncio.Semaphore(engine.slots)
+        self._health = EngineHealth(emit, self._try_engine, engine.slots)
         engine.watch(lambda trouble: self._health.said(_line(trouble)))
 
     def start(self, request: StartInference) -> None:
@@ -118,7 +118,7 @@ class EngineDriver:
             return _failed(request.item_id, wrong)
 
     async def _try_engine(self) -> str:
-        """Does the smallest inference, once the engine is free; returns what went wrong."""
+        """Does the smallest inference, once a slot is free; returns what went wrong."""
         async with self._free:
             try:
                 async with asyncio.timeout(TRIAL_TIMEOUT_S):

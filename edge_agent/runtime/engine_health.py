@@ -20,7 +20,8 @@ from edge_agent.ports import EmitEvent
 log = logging.getLogger(__name__)
 
 FAILURES_MAX = 2  # in a row: both attempts of one item; whether it was the item's own fault, the trial shows
-SILENT_MAX_S = 60.0  # of inferences given up in a row without a word: a slow engine's trial costs little beside that
+# (with more slots, as many more: a model process that dies fails all that it had)
+SILENT_MAX_S = 60.0  # for each slot, of inferences given up in a row without a word: a trial costs little beside that
 TRIAL_PAUSE_FIRST_S = 1.0
 TRIAL_PAUSE_MAX_S = 60.0  # a token a minute is what a broken engine may cost
 TRIAL = StartInference(
@@ -36,10 +37,13 @@ class EngineHealth:
     """Tells the core whether this device can infer, whenever that changes.
 
     emit: where `HealthChanged` goes. While the inbox is full only the latest word waits.
-    try_engine: does `TRIAL`, as soon as the engine is free; returns what went wrong, "" if nothing did.
+    try_engine: does `TRIAL`, as soon as a slot is free; returns what went wrong, "" if nothing did.
+    slots: inferences that the engine does at once.
     """
 
-    def __init__(self, emit: EmitEvent, try_engine: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, emit: EmitEvent, try_engine: Callable[[], Awaitable[str]], slots: int = 1) -> None:
+        self._failures_max = FAILURES_MAX + slots - 1
+        self._silent_max_s = SILENT_MAX_S * slots
         self._emit = emit
         self._try_engine = try_engine
         self._said = ""
@@ -76,13 +80,13 @@ class EngineHealth:
                 self._trying.cancel()
             return
         self._failures += 1
-        if self._failures >= FAILURES_MAX:
+        if self._failures >= self._failures_max:
             self._begin_trying()
 
     def given_up(self, seconds: float, *, spoke: bool) -> None:
         """Counts an inference that was ended before its end, after so long; `spoke` if it had brought some text."""
         self._silent_s = 0.0 if spoke else self._silent_s + seconds
-        if self._silent_s >= SILENT_MAX_S:
+        if self._silent_s >= self._silent_max_s:
             self._silent_s = 0.0
             self._begin_trying()
 

@@ -6,6 +6,8 @@ from edge_agent.adapters.synthetic import SyntheticEngine
 from edge_agent.core.effects import StartInference
 from edge_agent.core.messages import ChatMessage, Role, Sampling
 from edge_agent.service_time import parse_service
+from edge_agent.speed_up import parse_speed_up
+from tests.support.patience import PATIENCE_S
 
 
 def request(references: tuple[str, ...] = (), stream: bool = False) -> StartInference:
@@ -62,3 +64,25 @@ async def test_a_service_time_can_be_cancelled() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await engine.infer(request(), None)
+
+
+async def test_several_share_the_engine_and_gain_what_was_declared() -> None:
+    engine = SyntheticEngine(parse_service("deterministic:0.06"), slots=3, speed_up=parse_speed_up("1,1.5,1.5"))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await asyncio.gather(*(engine.infer(request(), None) for _ in range(3)))
+    assert engine.slots == 3
+    assert loop.time() - started >= 3 * 0.06 / 1.5 - 0.001
+
+
+async def test_a_cancelled_inference_gives_its_share_to_the_others() -> None:
+    engine = SyntheticEngine(parse_service("deterministic:0.05"), slots=2)
+    long = asyncio.create_task(engine.infer(request(), None))
+    other = asyncio.create_task(engine.infer(request(), None))
+    await asyncio.sleep(0.01)
+    other.cancel()
+    await asyncio.wait([other])
+    assert other.cancelled()
+    async with asyncio.timeout(PATIENCE_S):
+        await long
+        assert (await engine.infer(request(), None)).text

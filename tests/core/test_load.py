@@ -74,7 +74,7 @@ def offer(meter: LoadMeter, items: int, served: int, service_s: float) -> None:
     for number in range(items):
         meter.item_offered(accepted=number < served, work_s=service_s, now=0.0)
     for _ in range(served):
-        meter.item_served(with_references=False, service_time_s=service_s)
+        meter.item_served("item", with_references=False, service_time_s=service_s)
 
 
 def test_the_margin_is_the_target_less_the_load_offered() -> None:
@@ -150,8 +150,8 @@ def test_the_service_mean_forgets_what_is_long_past() -> None:
 def test_the_mean_service_time_of_an_interval_is_of_that_interval_or_what_was_known_before() -> None:
     meter = LoadMeter()
     meter.start(0.0)
-    meter.item_served(False, 2.0)
-    meter.item_served(True, 6.0)
+    meter.item_served("item", False, 2.0)
+    meter.item_served("item", True, 6.0)
     assert meter.read(10.0, 1.0, 32).service_time_s_mean == 4.0
     assert meter.read(20.0, 1.0, 32).service_time_s_mean == 2.0
 
@@ -162,7 +162,7 @@ def test_the_queue_predicted_is_that_of_theory_for_the_load_and_variation_measur
     for interval in range(1, 201):  # 6 items of 0.5 s and 1.5 s in turn ask for a place in 10 s: load 0.6, C² = 0.25
         for number in range(6):
             meter.item_offered(accepted=True, work_s=1.0, now=0.0)
-            meter.item_served(False, 0.5 + number % 2)
+            meter.item_served("item", False, 0.5 + number % 2)
         figures = meter.read(10.0 * interval, 1.0, 32)
     assert figures.service_time_scv == pytest.approx(0.25, rel=0.02)
     assert figures.requests_waiting_predicted == pytest.approx(0.6**2 * 1.25 / (2 * 0.4), rel=0.02)

@@ -12,6 +12,9 @@ from edge_agent.core.messages import ChatMessage, Role, Sampling
 from edge_agent.ports import InferenceResult, ModelCard
 from edge_agent.runtime.engine_driver import EngineDriver
 from tests.support.patience import PATIENCE_S
+from tests.support.polling import until
+
+TURNS = 10  # of the loop: more than a task takes to begin
 
 
 class ScriptedEngine:
@@ -19,15 +22,18 @@ class ScriptedEngine:
 
     card = ModelCard("scripted", "test", synthetic=True)
 
-    def __init__(self, pieces: list[str], error: EngineError | None = None) -> None:
+    def __init__(self, pieces: list[str], error: EngineError | None = None, slots: int = 1) -> None:
+        self.slots = slots
         self._pieces = pieces
         self._error = error
         self.step = asyncio.Event()
         self.running = 0
+        self.most_running = 0
 
     async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
         self.running += 1
-        assert self.running == 1, "two inferences at once"
+        self.most_running = max(self.most_running, self.running)
+        assert self.running <= self.slots, "more inferences at once than slots"
         try:
             for piece in self._pieces:
                 await self.step.wait()
@@ -58,6 +64,8 @@ async def events_of(engine: ScriptedEngine, *requests: StartInference) -> list[E
     driver = EngineDriver(engine, inbox.put)
     for one in requests:
         driver.start(one)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
     engine.step.set()
     events: list[Event] = []
     ends = 0
@@ -113,4 +121,28 @@ async def test_no_event_follows_a_cancel() -> None:
     assert isinstance(event, InferenceCompleted)
     assert event.item_id == "#2"
     assert inbox.empty()
+    await driver.stop()
+
+
+async def test_as_many_inferences_run_at_once_as_the_engine_has_slots() -> None:
+    engine = ScriptedEngine(["a"], slots=3)
+    events = await events_of(engine, *(request(f"#{number}", stream=False) for number in range(7)))
+    assert engine.most_running == 3
+    ended = [event.item_id for event in events if isinstance(event, InferenceCompleted)]
+    assert sorted(ended) == [f"#{number}" for number in range(7)]
+
+
+async def test_a_cancelled_inference_leaves_its_slot_to_the_next_and_the_others_alone() -> None:
+    inbox: asyncio.Queue[Event] = asyncio.Queue()
+    engine = ScriptedEngine(["a"], slots=2)
+    driver = EngineDriver(engine, inbox.put)
+    for number in range(3):
+        driver.start(request(f"#{number}", stream=False))
+    await until(lambda: engine.running == 2, "both slots are taken")
+    driver.cancel("#0")
+    engine.step.set()
+    async with asyncio.timeout(PATIENCE_S):
+        ended = {(await inbox.get()).item_id for _ in range(2)}  # type: ignore[union-attr]  # only ends come
+    assert ended == {"#1", "#2"}
+    assert engine.most_running == 2
     await driver.stop()

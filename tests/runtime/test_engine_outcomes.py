@@ -38,7 +38,8 @@ class Engine:
 
     card = ModelCard("scripted", "test", synthetic=True)
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, slots: int = 1) -> None:
+        self.slots = slots
         self.behaviour = behaviour
         self.inside = 0
         self.tell: Callable[[str], None] = lambda detail: None
@@ -50,7 +51,7 @@ class Engine:
     async def infer(self, request: StartInference, on_text: OnText) -> Any:
         self.inside += 1
         self.trials += request.item_id == "trial"
-        assert self.inside == 1, "two inferences at once"
+        assert self.inside <= self.slots, "more inferences at once than slots"
         try:
             return await self.behaviour(request, on_text)
         finally:
@@ -472,3 +473,16 @@ async def test_what_raises_in_a_reader_of_the_synthetic_engines_text_is_the_infe
 
 def raises_key_error(text: str) -> None:
     raise KeyError(text)
+
+
+@pytest.mark.usefixtures("quick_trials")
+async def test_all_slots_failing_once_together_is_one_crash_and_no_reason_to_doubt_the_engine() -> None:
+    behaviour = Broken()
+    engine = Engine(behaviour, slots=4)
+    async with driven(engine) as run:
+        await asyncio.gather(*(run.end_of(f"#{number}") for number in range(4)))
+        assert engine.trials == 0
+        await run.end_of("#4")
+        assert "llama_decode" in await run.health_heard(well=False)
+        behaviour.broken = False
+        await run.health_heard(well=True)

@@ -71,6 +71,11 @@ class LlamaEngine:
         return self._card
 
     @property
+    def slots(self) -> int:
+        """One item at a time."""
+        return 1
+
+    @property
     def child_pid(self) -> int | None:
         """Process id of the child that serves now; `None` while there is none."""
         child = self._kept.process

@@ -36,6 +36,7 @@ class OpenAIEngine:
     api_key: sent as a bearer token; in no message, log or error of ours.
     context_tokens: references are cut so that prompt and answer should fit this context. Tokens are estimated from
         bytes, the server's tokenizer being unknown. `None`: nothing is cut.
+    slots: requests that the server is given at once; how many it works on at once is its own affair.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class OpenAIEngine:
         context_tokens: int | None = 4096,
         instruction: str = AGGREGATION_INSTRUCTION,
         silence_timeout_s: float = SILENCE_TIMEOUT_S,
+        slots: int = 1,
     ) -> None:
+        self.slots = slots
         root = base_url.rstrip("/")
         self._url = root if root.endswith("/v1") else f"{root}/v1"
         self._model = model
@@ -62,7 +65,7 @@ class OpenAIEngine:
         self._client: httpx.AsyncClient | None = None
         self._watch: ServerWatch | None = None
         self._tasks = TaskSupervisor("server of the engine")
-        self._busy = False
+        self._inferring = 0
 
     @property
     def card(self) -> ModelCard:
@@ -83,7 +86,7 @@ class OpenAIEngine:
         if self._client is not None:
             return
         client = self._connect()
-        watch = ServerWatch(client, self._url, self._words, lambda: self._busy, self._on_health)
+        watch = ServerWatch(client, self._url, self._words, lambda: self._inferring > 0, self._on_health)
         try:
             await watch.look()
         except EngineError as error:
@@ -109,7 +112,7 @@ class OpenAIEngine:
             raise EngineError("the engine is not running", retryable=False)
         if watch.trouble:
             raise EngineError(watch.trouble, retryable=False)
-        self._busy = True
+        self._inferring += 1
         try:
             result = await self._ask(client, request, on_text if request.stream else None)
         except httpx.ConnectError as error:
@@ -119,7 +122,7 @@ class OpenAIEngine:
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise self._words.broke_off(error) from error
         finally:
-            self._busy = False
+            self._inferring -= 1
         watch.answered()
         return result
 

@@ -10,20 +10,25 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
+from edge_agent.adapters.synthetic.clock import SharedClock
 from edge_agent.core.effects import StartInference
 from edge_agent.ports import InferenceResult, ModelCard
 from edge_agent.service_time import ServiceTime
+from edge_agent.speed_up import NO_GAIN, SpeedUp
 
 STREAM_CHUNKS_MAX = 1_000  # more would measure the event loop instead of the declared service time
 
 
 class SyntheticEngine:
-    """Sleeps for a drawn service time, then yields a declared text.
+    """Waits for a drawn service time, then yields a declared text.
 
     service: the distribution of the service time of a prompt without references, in seconds.
     aggregation_factor: how many times longer an inference with references takes; longer prompts do, with real models.
     seed: of this engine's own random stream; the same seed draws the same service times.
     stream_chunks: in how many pieces, evenly spread over the service time, a streamed text comes.
+    slots: inferences at once. They share the engine evenly: alone one takes its service time, n take n / speed-up(n)
+        times as long.
+    speed_up: how much more work several at once do.
     """
 
     def __init__(
@@ -35,6 +40,8 @@ class SyntheticEngine:
         stream_chunks: int = 4,
         name: str = "",
         family: str = "synthetic",
+        slots: int = 1,
+        speed_up: SpeedUp = NO_GAIN,
     ) -> None:
         if not aggregation_factor > 0.0:
             raise ValueError(f"aggregation_factor must be above 0, not {aggregation_factor}")
@@ -44,6 +51,8 @@ class SyntheticEngine:
         self._aggregation_factor = aggregation_factor
         self._rng = random.Random(seed)  # noqa: S311 -- service times of an experiment, nothing secret
         self._stream_chunks = stream_chunks
+        self._clock = SharedClock(speed_up)
+        self.slots = slots
         self._card = ModelCard(name=name or f"synthetic-{service}", family=family, synthetic=True)
 
     @property
@@ -58,7 +67,7 @@ class SyntheticEngine:
         """Nothing has to be loaded."""
 
     async def infer(self, request: StartInference, on_text: Callable[[str], None] | None) -> InferenceResult:
-        """Sleeps the service time. Tokens are counted as words, for want of a tokenizer."""
+        """Waits until the service time is done. Tokens are counted as words, for want of a tokenizer."""
         service_time_s = self._service.draw(self._rng)
         if request.references:
             service_time_s *= self._aggregation_factor
@@ -67,12 +76,13 @@ class SyntheticEngine:
         loop = asyncio.get_running_loop()
         started = loop.time()
         first_s = 0.0
-        for number, chunk in enumerate(chunks, start=1):
-            # Absolute times: lateness of one wake-up must not add to the next.
-            await asyncio.sleep(started + service_time_s * number / len(chunks) - loop.time())
-            first_s = first_s or loop.time() - started
-            if request.stream and on_text:
-                on_text(chunk)
+        with self._clock.joined() as begun:
+            for number, chunk in enumerate(chunks, start=1):
+                # Absolute times: lateness of one wake-up must not add to the next.
+                await self._clock.reach(begun + service_time_s * number / len(chunks))
+                first_s = first_s or loop.time() - started
+                if request.stream and on_text:
+                    on_text(chunk)
         words_in = [message.content for message in request.messages] + list(request.references)
         return InferenceResult(
             text=text,
