@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, final, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, final
 
 import typer
 
@@ -20,7 +17,6 @@ MESH_VARIABLE = "MOAMESH_DEVICE__MESH"
 """Where a user may keep --broker and --mesh: the same variables that set them for a device."""
 
 _PANEL = "Mesh"
-_PARAMETER = "where"
 
 
 def _option(name: str, metavar: str, variable: str, help_text: str) -> Any:
@@ -113,24 +109,3 @@ class MeshOptions:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         words = ((f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None)
         return tuple(word for pair in words for word in pair)
-
-
-def takes_mesh(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command these options; it has them as its parameter `where`."""
-    own = inspect.signature(command, eval_str=True)
-    hints = get_type_hints(MeshOptions, include_extras=True)
-    names = [field.name for field in fields(MeshOptions)]
-    parameters = [one for one in own.parameters.values() if one.name != _PARAMETER]
-    parameters += [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=hints[name])
-        for name in names
-    ]
-
-    @functools.wraps(command)
-    def taken(**given: Any) -> None:
-        where = MeshOptions(**{name: given.pop(name) for name in names})
-        command(**given, **{_PARAMETER: where})
-
-    taken.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # as inspect documents it
-    taken.__annotations__ = {one.name: one.annotation for one in parameters}
-    return taken

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
+from edge_agent.cli.telemetry.options import DatabaseOptions
+from edge_agent.cli.telemetry.source import database_server
 from edge_agent.lab.simulator.load.run import LoadRun
 from edge_agent.lab.simulator.load.scenario import Scenario
 from edge_agent.lab.simulator.load.telemetry import TelemetryWriter

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
-from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.mesh_options import MeshOptions
 
 
-@takes_mesh
+@takes_groups
 def answers(
     prompt_id: Annotated[
         str, typer.Argument(metavar="ID", help="One prompt, with its whole answer; without it the last ones.")

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
-from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.mesh_options import MeshOptions
 
 
-@takes_mesh
+@takes_groups
 def ask(
     prompt: Annotated[str | None, typer.Argument(help='What to ask; "-" or nothing reads standard input.')] = None,
     device: Annotated[

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.cli.groups import takes_groups
 from edge_agent.operator.meshes import open_mesh
+
+if TYPE_CHECKING:
+    from edge_agent.operator.broker.setup import BrokerOptions
 
 app = typer.Typer(help="Run what carries the messages, write its configuration, check it.", no_args_is_help=True)
 
@@ -32,8 +38,8 @@ class Engine(StrEnum):
     TABLE = "table"
 
 
-_LISTENERS = "Listeners"
-_CLUSTER = "Cluster"
+_listener = partial(typer.Option, rich_help_panel="Listeners")
+_cluster = partial(typer.Option, rich_help_panel="Cluster")
 
 RunMode = Annotated[
     Mode,
@@ -43,40 +49,6 @@ RunMode = Annotated[
         "own. cluster: a node of ejabberd's MQTT cluster.",
     ),
 ]
-Host = Annotated[
-    str,
-    typer.Option("--host", metavar="ADDRESS", rich_help_panel=_LISTENERS, help="Listen there only; else everywhere."),
-]
-Port = Annotated[
-    int | None,
-    typer.Option(
-        "--port",
-        min=0,
-        max=65535,
-        rich_help_panel=_LISTENERS,
-        help="For devices; else the port of the mesh's first broker URL. Embedded: 0 picks a free one.",
-    ),
-]
-PasswordPort = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=65535,
-        rich_help_panel=_LISTENERS,
-        help="For users and claims; else the port of the claim broker URL.",
-    ),
-]
-Web = Annotated[bool, typer.Option("--web/--no-web", rich_help_panel=_LISTENERS, help="WebSockets for browsers.")]
-WebPort = Annotated[int, typer.Option(min=1, max=65535, rich_help_panel=_LISTENERS, help="For browsers.")]
-Names = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--name",
-        metavar="HOST",
-        rich_help_panel=_LISTENERS,
-        help="Another host name or address by which clients know this broker; part of its certificate.",
-    ),
-]
 Kind = Annotated[
     str | None,
     typer.Option("--kind", metavar="mosquitto|iotcore", help="Embedded: which program; else the better one."),
@@ -84,56 +56,80 @@ Kind = Annotated[
 DeviceConfig = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Per-device: the device's agent.toml.")
 ]
-Node = Annotated[
-    str | None,
-    typer.Option("--node", metavar="NAME@HOST", rich_help_panel=_CLUSTER, help="This node; others reach it by HOST."),
-]
-ClusterNodes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cluster-node",
-        metavar="NAME@HOST",
-        rich_help_panel=_CLUSTER,
-        help="Another node of the cluster, whether it runs already or not; repeatable.",
-    ),
-]
-NodePort = Annotated[
-    int,
-    typer.Option(
-        "--node-port",
-        min=1,
-        max=65535,
-        rich_help_panel=_CLUSTER,
-        help="Where nodes talk to each other, in clear: keep it in a private network. The same on every node.",
-    ),
-]
-CookieFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--cookie-file",
-        metavar="FILE",
-        rich_help_panel=_CLUSTER,
-        help="The secret that nodes share; made in the mesh's folder if not given. The same on every node.",
-    ),
-]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerOptions:
+    """Where a broker listens."""
+
+    host: Annotated[str, _listener(metavar="ADDRESS", help="Listen there only; else everywhere.")] = ""
+    port: Annotated[
+        int | None,
+        _listener(
+            min=0,
+            max=65535,
+            help="For devices; else the port of the mesh's first broker URL. Embedded: 0 picks a free one.",
+        ),
+    ] = None
+    password_port: Annotated[
+        int | None, _listener(min=1, max=65535, help="For users and claims; else the port of the claim broker URL.")
+    ] = None
+    web: Annotated[bool, _listener("--web/--no-web", help="WebSockets for browsers.")] = True
+    web_port: Annotated[int, _listener(min=1, max=65535, help="For browsers.")] = 8885
+    name: Annotated[
+        list[str] | None,
+        _listener(
+            metavar="HOST",
+            help="Another host name or address by which clients know this broker; part of its certificate.",
+        ),
+    ] = None
+
+    def wanted(self) -> BrokerOptions:
+        """Returns them for the operator's work."""
+        from edge_agent.operator.broker.setup import BrokerOptions
+
+        names = tuple(self.name or ())
+        return BrokerOptions(self.host, self.port, self.password_port, self.web, self.web_port, names)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """A node of ejabberd's cluster."""
+
+    node: Annotated[str | None, _cluster(metavar="NAME@HOST", help="This node; others reach it by HOST.")] = None
+    cluster_node: Annotated[
+        list[str] | None,
+        _cluster(metavar="NAME@HOST", help="Another node of the cluster, whether it runs already or not; repeatable."),
+    ] = None
+    node_port: Annotated[
+        int,
+        _cluster(
+            min=1,
+            max=65535,
+            help="Where nodes talk to each other, in clear: keep it in a private network. The same on every node.",
+        ),
+    ] = 5210
+    cookie_file: Annotated[
+        Path | None,
+        _cluster(
+            metavar="FILE",
+            help="The secret that nodes share; made in the mesh's folder if not given. The same on every node.",
+        ),
+    ] = None
 
 
 @app.command()
+@takes_groups
 def run(
     mode: RunMode = Mode.EMBEDDED,
     mesh: member.MeshName = None,
-    host: Host = "",
-    port: Port = None,
-    password_port: PasswordPort = None,
-    web: Web = True,
-    web_port: WebPort = 8885,
-    name: Names = None,
+    *,
+    listeners: ListenerOptions,
     kind: Kind = None,
     config: DeviceConfig = None,
-    node: Node = None,
-    other_nodes: ClusterNodes = None,
-    node_port: NodePort = 5210,
-    cookie_file: CookieFile = None,
+    cluster: ClusterOptions,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:
@@ -144,13 +140,13 @@ def run(
     from edge_agent.config import load_config
     from edge_agent.core.errors import SettingsError
     from edge_agent.operator.broker.run import cluster_node, device_broker, embedded_broker, mosquitto_broker
-    from edge_agent.operator.broker.setup import BrokerOptions, mosquitto_files, node_settings, server_files
+    from edge_agent.operator.broker.setup import mosquitto_files, node_settings, server_files
 
     out = console(stderr=json)
     if mode is Mode.EMBEDDED:
-        if host not in ("", "127.0.0.1", "localhost"):
+        if listeners.host not in ("", "127.0.0.1", "localhost"):
             raise SettingsError("the embedded broker lets everyone in and stays on loopback: use --mode mosquitto")
-        run_async(keep_running(out, embedded_broker(port=port or 0, kind=kind), embedded_told, json=json))
+        run_async(keep_running(out, embedded_broker(port=listeners.port or 0, kind=kind), embedded_told, json=json))
     elif mode is Mode.PER_DEVICE:
         if config is None:
             raise SettingsError("--mode per-device needs the device's settings: --config agent.toml")
@@ -158,22 +154,24 @@ def run(
         run_async(keep_running(out, device_broker(loaded), lambda broker: own_told(loaded, broker), json=json))
     else:
         opened = open_mesh(mesh)
-        options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
+        options = listeners.wanted()
         server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
         if mode is Mode.MOSQUITTO:
             files = mosquitto_files(opened, options, server)
             told = mosquitto_told(opened.name, files)
             run_async(keep_running(out, mosquitto_broker(opened, files), lambda _: told, json=json))
             return
-        if node is None:
+        if cluster.node is None:
             raise SettingsError("--mode cluster needs --node NAME@HOST, and --cluster-node for each other node")
-        settings = node_settings(opened, options, server, node, tuple(other_nodes or ()), node_port, cookie_file)
+        others = tuple(cluster.cluster_node or ())
+        settings = node_settings(opened, options, server, cluster.node, others, cluster.node_port, cluster.cookie_file)
         run_async(
             keep_running(out, cluster_node(opened, settings), lambda nodes: node_told(settings, nodes), json=json)
         )
 
 
 @app.command()
+@takes_groups
 def render(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Write there; made if need be.")],
     engine: Annotated[
@@ -184,22 +182,18 @@ def render(
         Path, typer.Option("--at", metavar="FOLDER", help="Where the folder will lie on the broker's machine.")
     ] = Path("/etc/moamesh/broker"),
     user: Annotated[str, typer.Option(metavar="NAME", help="Who runs the broker there.")] = "mosquitto",
-    host: Host = "",
-    port: Port = None,
-    password_port: PasswordPort = None,
-    web: Web = True,
-    web_port: WebPort = 8885,
-    name: Names = None,
+    *,
+    listeners: ListenerOptions,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:
     """Write configuration, access rules, certificates and systemd units for a broker that you run yourself."""
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.broker.render import render_files
-    from edge_agent.operator.broker.setup import BrokerOptions, server_files
+    from edge_agent.operator.broker.setup import server_files
 
     opened = open_mesh(mesh)
-    options = BrokerOptions(host, port, password_port, web, web_port, tuple(name or ()))
+    options = listeners.wanted()
     server = server_files(opened, options.names, lambda: member.open_authority(opened, passphrase_file))
     rendered = render_files(opened, engine.value, options, server, folder, at.absolute(), user)
     if json:
@@ -216,8 +210,7 @@ def check(
     url: Annotated[str, typer.Argument(metavar="URL", help="mqtts://host:port where devices connect.")],
     mesh: member.MeshName = None,
     password_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Where users and claims connect; else the mesh's claim broker."),
+        str | None, typer.Option(metavar="URL", help="Where users and claims connect; else the mesh's claim broker.")
     ] = None,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,

@@ -8,7 +8,8 @@ import typer
 
 from edge_agent.cli import options as opt
 from edge_agent.cli.gateway import flags as flag
-from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.mesh_options import MeshOptions
 
 app = typer.Typer(invoke_without_command=True)
 key_app = typer.Typer(help="API keys: who may use the gateway.", no_args_is_help=True)
@@ -16,25 +17,13 @@ app.add_typer(key_app, name="key")
 
 
 @app.callback()
-@takes_mesh
+@takes_groups
 def gateway(
     context: typer.Context,
     config: flag.Config = None,
-    device: flag.Device = None,
-    host: flag.Host = None,
-    port: flag.Port = None,
-    keys_file: flag.KeysFile = None,
-    open_: flag.Open = False,
-    tls_cert: flag.TlsCert = None,
-    tls_key: flag.TlsKey = None,
-    cors_origin: flag.CorsOrigin = None,
-    web_broker: flag.WebBroker = None,
-    app_dir: flag.AppDir = None,
-    max_requests: flag.MaxRequests = None,
-    key_share: flag.KeyShare = None,
-    stop_timeout: flag.StopTimeout = None,
     json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON on stdout.")] = False,
     *,
+    said: flag.GatewayFlags,
     where: MeshOptions,
 ) -> None:
     """Serve the mesh as a model: http://127.0.0.1:8080/v1 for OpenAI clients, the app's page, /docs.
@@ -45,22 +34,7 @@ def gateway(
         return
     from edge_agent.cli.gateway.run import run
 
-    given = {
-        "device_id": device,
-        "host": host,
-        "port": port,
-        "keys_file": keys_file,
-        "open": open_ or None,
-        "cert_file": tls_cert,
-        "key_file": tls_key,
-        "cors_origins": tuple(cors_origin) if cors_origin else None,
-        "web_broker": web_broker,
-        "app_dir": app_dir,
-        "requests_max": max_requests,
-        "caller_share": key_share,
-        "stop_timeout_s": stop_timeout,
-    }
-    run(config, where, given, json=json)
+    run(config, where, said.given(), json=json)
 
 
 @key_app.command("add")

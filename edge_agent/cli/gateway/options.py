@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -38,8 +39,8 @@ def keys_file_of(keys_file: Path | None, config: Path | None) -> Path:
     return options_of(load_config(config)).keys_file if config is not None else default_keys_file()
 
 
-def gateway_options(config: Path | None, where: MeshOptions, given: Mapping[str, object]) -> GatewayOptions:
-    """Returns what `config` and the command line say together; `given` counts, except for its `None`s.
+def gateway_options(config: Path | None, where: MeshOptions, given: Mapping[str, Any]) -> GatewayOptions:
+    """Returns what `config` and the command line say together; `given` counts, by the names of `GatewayOptions`.
 
     Raises:
         SettingsError: they contradict each other, or there is no mesh to speak to.
@@ -65,15 +66,15 @@ def gateway_options(config: Path | None, where: MeshOptions, given: Mapping[str,
             port=section.port,
         )
     _check(given)
-    options = replace(options, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # named and typed by the command's own options
+    options = replace(options, **given)
     if (options.cert_file is None) != (options.key_file is None):
         raise SettingsError("--tls-cert and --tls-key belong together")
     return options
 
 
-def _check(given: Mapping[str, object]) -> None:
+def _check(given: Mapping[str, Any]) -> None:
     """The command line is held to the same rules as the section of the file."""
-    checked = {name: given.get(name) for name in _FLAGS if given.get(name) is not None}
+    checked = {name: given[name] for name in _FLAGS if name in given}
     try:
         GatewaySection.model_validate(checked)
     except ValidationError as error:

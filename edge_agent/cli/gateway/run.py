@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.cli.terminal import console, print_json, styled
@@ -14,13 +15,7 @@ from edge_agent.core.errors import SettingsError
 LOG_LEVEL_VARIABLE = "MOAMESH_LOG_LEVEL"
 
 
-def run(
-    config: Path | None,
-    where: MeshOptions,
-    given: Mapping[str, object],
-    *,
-    json: bool,
-) -> None:
+def run(config: Path | None, where: MeshOptions, given: Mapping[str, Any], *, json: bool) -> None:
     """Runs it until it is told to stop.
 
     Raises:

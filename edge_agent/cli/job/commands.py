@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.cli.groups import takes_groups
 from edge_agent.operator.meshes import open_mesh
 
 if TYPE_CHECKING:
@@ -20,23 +22,31 @@ WHEEL_BYTES_MAX = 64 * 1024 * 1024  # ours has less than one MiB
 app = typer.Typer(help="Ask devices for something over MQTT: each does it once, and says how far it is.")
 
 Devices = Annotated[list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="A device; repeatable.")]
-All = Annotated[bool, typer.Option("--all", help="Every active device.")]
-Broker = Annotated[str | None, typer.Option(metavar="URL", help="Instead of the mesh's own broker.")]
 Wait = Annotated[
     float,
     typer.Option(metavar="SECONDS", min=0.0, help="How long to watch; after it `moamesh mesh serve` goes on asking."),
 ]
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whom:
+    """Which devices of which mesh are asked."""
+
+    device: Devices = None
+    everybody: Annotated[bool, typer.Option("--all", help="Every active device.")] = False
+    mesh: member.MeshName = None
+    broker: Annotated[str | None, typer.Option(metavar="URL", help="Instead of the mesh's own broker.")] = None
+
+
 @app.command("set")
+@takes_groups
 def set_(
     settings: Annotated[list[str], typer.Argument(metavar="SECTION.KEY=VALUE...", help="Such as agent.layers=1.")],
-    device: Devices = None,
-    everybody: All = False,
-    mesh: member.MeshName = None,
-    broker: Broker = None,
     wait: Wait = 60.0,
     json: opt.Json = False,
+    *,
+    whom: Whom,
 ) -> None:
     """Change settings over a device's own file; it restarts. KEY= takes one back.
 
@@ -51,54 +61,46 @@ def set_(
         if not isinstance(value, str | int | float | bool):
             raise SettingsError(f"{name}: a job can set texts, numbers and flags only")
         values[name] = None if value == "" else value
-    _ask(Action.SET, values, device, everybody, mesh, broker, wait, json)
+    _ask(Action.SET, values, whom, wait, json=json)
 
 
 @app.command("pull-model")
+@takes_groups
 def pull_model(
     model: Annotated[str, typer.Argument(help="A name from `moamesh models list`, or a source.")],
-    device: Devices = None,
-    everybody: All = False,
     use: Annotated[bool, typer.Option(help="Run it from then on; the device restarts.")] = False,
-    mesh: member.MeshName = None,
-    broker: Broker = None,
     wait: Wait = 600.0,
     json: opt.Json = False,
+    *,
+    whom: Whom,
 ) -> None:
     """Make a model available on devices."""
     from provisioning.jobs import Action
 
-    _ask(Action.PULL_MODEL, {"model": model, "use": use}, device, everybody, mesh, broker, wait, json)
+    _ask(Action.PULL_MODEL, {"model": model, "use": use}, whom, wait, json=json)
 
 
 @app.command()
-def restart(
-    device: Devices = None,
-    everybody: All = False,
-    mesh: member.MeshName = None,
-    broker: Broker = None,
-    wait: Wait = 60.0,
-    json: opt.Json = False,
-) -> None:
+@takes_groups
+def restart(wait: Wait = 60.0, json: opt.Json = False, *, whom: Whom) -> None:
     """Restart devices. What they have accepted is finished after it."""
     from provisioning.jobs import Action
 
-    _ask(Action.RESTART, {}, device, everybody, mesh, broker, wait, json)
+    _ask(Action.RESTART, {}, whom, wait, json=json)
 
 
 @app.command()
+@takes_groups
 def upgrade(
     version: Annotated[str, typer.Argument(help="Of moamesh; installed by the device's own pip.")],
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="The checksum of its wheel, as the release tells it.")
     ] = None,
     wheel: Annotated[Path | None, typer.Option(metavar="FILE", help="The wheel itself, to take its checksum.")] = None,
-    device: Devices = None,
-    everybody: All = False,
-    mesh: member.MeshName = None,
-    broker: Broker = None,
     wait: Wait = 1800.0,
     json: opt.Json = False,
+    *,
+    whom: Whom,
 ) -> None:
     """Install another version on devices and restart them: this very wheel, and what it was locked to."""
     import hashlib
@@ -117,7 +119,7 @@ def upgrade(
     checksum = (sha256 or "").lower()
     if len(checksum) != 64 or set(checksum) - set("0123456789abcdef"):
         raise SettingsError("--sha256: a wheel's checksum is 64 of 0-9 and a-f")
-    _ask(Action.UPGRADE, {"version": version, "sha256": checksum}, device, everybody, mesh, broker, wait, json)
+    _ask(Action.UPGRADE, {"version": version, "sha256": checksum}, whom, wait, json=json)
 
 
 @app.command("list")
@@ -153,27 +155,18 @@ def cancel(
     console().print(f"{job_id} is forgotten", markup=False)
 
 
-def _ask(
-    action: Action,
-    arguments: dict[str, Value],
-    device: list[str] | None,
-    everybody: bool,
-    mesh: str | None,
-    broker: str | None,
-    wait_s: float,
-    json: bool,
-) -> None:
+def _ask(action: Action, arguments: dict[str, Value], whom: Whom, wait_s: float, *, json: bool) -> None:
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
     from edge_agent.cli.job.view import job_object, jobs_table, live_table
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.jobs import ask_and_watch, choose_devices, open_job_store
 
-    opened = open_mesh(mesh)
-    devices = choose_devices(opened, device or [], everybody)
+    opened = open_mesh(whom.mesh)
+    devices = choose_devices(opened, whom.device or [], whom.everybody)
     out = console()
     live = live_table(out) if wait_s > 0 and not json and out.is_terminal else None
     with closing(open_job_store(opened)) as job_store, live or nullcontext(lambda _rows: None) as on_rows:
-        urls = [broker] if broker else opened.settings.brokers
+        urls = [whom.broker] if whom.broker else opened.settings.brokers
         asked = ask_and_watch(
             opened, job_store, devices, action, arguments, broker_urls=urls, wait_s=wait_s, on_rows=on_rows
         )

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
-from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.mesh_options import MeshOptions
 
 PROMPT_DEADLINE_S = 600.0  # a batch is patient: prompts wait for each other
 
 
-@takes_mesh
+@takes_groups
 def run_prompts(
     file: Annotated[Path, typer.Argument(help="JSON list of {instruction, dataset}, as AlpacaEval has it.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Answers, in AlpacaEval's form.")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,8 @@ import typer
 
 from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.provision import options as provopt
 from edge_agent.operator.meshes import open_mesh
 
 if TYPE_CHECKING:
@@ -21,110 +22,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Make a device's boot seed; write images to cards.", no_args_is_help=True)
 
 
-class SeedEngine(StrEnum):
-    """What infers on the device."""
-
-    LLAMA = "llama"
-    SYNTHETIC = "synthetic"
-
-
-class FirstBootReader(StrEnum):
-    """Which system reads the seed."""
-
-    CLOUD_INIT = "cloud-init"
-    FIRSTRUN = "firstrun"
-
-
-_OUTPUT = "Where the seed goes"
-_NETWORK = "Network"
-_LOGIN = "Login"
-_SOFTWARE = "Software"
-_MEMBERSHIP = "Membership"
-
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking: everything on the target is lost.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, write nothing.")]
-FirstBoot = Annotated[
-    FirstBootReader | None,
-    typer.Option(
-        "--first-boot",
-        rich_help_panel=_OUTPUT,
-        help="Who reads the seed; else found out: cloud-init (Raspberry Pi OS since Trixie, Ubuntu) or firstrun.sh.",
-    ),
-]
 Name = Annotated[str, typer.Argument(help="The device: 1 to 64 of a-z, 0-9 and -.")]
-SeedDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", rich_help_panel=_OUTPUT, help="Write the seed's files into a folder.")
-]
-Iso = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=_OUTPUT, help="Write an ISO labelled cidata.")
-]
-Image = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        rich_help_panel=_OUTPUT,
-        help="Put the seed into this image; with --to, write the image there first and leave it as it is.",
-    ),
-]
-To = Annotated[
-    Path | None, typer.Option("--to", metavar="TARGET", rich_help_panel=_OUTPUT, help="A card (/dev/sdX) or a file.")
-]
-Hostname = Annotated[str, typer.Option(rich_help_panel=_NETWORK, help="Else the device's name.")]
-Ethernet = Annotated[str, typer.Option(metavar="INTERFACE", rich_help_panel=_NETWORK, help="Its name on the device.")]
-WifiSsid = Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_NETWORK, help="Join this Wi-Fi too.")]
-WifiCountry = Annotated[
-    str | None, typer.Option(metavar="CC", rich_help_panel=_NETWORK, help="Two letters; the radio is off without.")
-]
-WifiPasswordFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=_NETWORK, help="Its first line; else it is asked for."),
-]
-WifiOpen = Annotated[bool, typer.Option("--wifi-open", rich_help_panel=_NETWORK, help="The Wi-Fi has no password.")]
-WifiHidden = Annotated[
-    bool, typer.Option("--wifi-hidden", rich_help_panel=_NETWORK, help="The Wi-Fi does not show its name.")
-]
-Address = Annotated[
-    str | None,
-    typer.Option(metavar="IP/BITS", rich_help_panel=_NETWORK, help="A fixed address, of Wi-Fi if it is used."),
-]
-Gateway = Annotated[str | None, typer.Option(metavar="IP", rich_help_panel=_NETWORK)]
-Dns = Annotated[list[str] | None, typer.Option(metavar="IP", rich_help_panel=_NETWORK, help="Repeatable.")]
-User = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=_LOGIN, help="Who may log in, with --ssh-key.")]
-SshKey = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", rich_help_panel=_LOGIN, help="A public key; without one nobody can log in."),
-]
-Engine = Annotated[SeedEngine, typer.Option(rich_help_panel=_SOFTWARE, help="synthetic: no model, for trying out.")]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME|FILE", rich_help_panel=_SOFTWARE, help="A name is pulled by the device; a GGUF file is put in."
-    ),
-]
-Wheelhouse = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", rich_help_panel=_SOFTWARE, help="Put these wheels in, each with its checksum; required."
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", rich_help_panel=_SOFTWARE, help="Another setting; repeatable."),
-]
-OwnBroker = Annotated[
-    bool, typer.Option("--own-broker", rich_help_panel=_MEMBERSHIP, help="The device is its own home broker.")
-]
-Offline = Annotated[
-    bool,
-    typer.Option(
-        "--offline",
-        rich_help_panel=_MEMBERSHIP,
-        help="Make key and certificate here and put them into the seed: nobody has to answer a claim.",
-    ),
-]
-Expires = Annotated[
-    str, typer.Option(metavar="DURATION", rich_help_panel=_MEMBERSHIP, help="How long the claim holds: 12h, 7d.")
-]
 
 
 @app.callback()
@@ -140,33 +40,14 @@ def _check_packages() -> None:
 
 
 @app.command()
+@takes_groups
 def device(
     name: Name,
     mesh: member.MeshName = None,
-    seed_dir: SeedDir = None,
-    iso: Iso = None,
-    image: Image = None,
-    to: To = None,
-    first_boot: FirstBoot = None,
-    hostname: Hostname = "",
-    ethernet: Ethernet = "eth0",
-    wifi_ssid: WifiSsid = None,
-    wifi_country: WifiCountry = None,
-    wifi_password_file: WifiPasswordFile = None,
-    wifi_open: WifiOpen = False,
-    wifi_hidden: WifiHidden = False,
-    address: Address = None,
-    gateway: Gateway = None,
-    dns: Dns = None,
-    user: User = "pi",
-    ssh_key: SshKey = None,
-    engine: Engine = SeedEngine.LLAMA,
-    model: Model = None,
-    wheelhouse: Wheelhouse = None,
-    settings: Settings = None,
-    own_broker: OwnBroker = False,
-    offline: Offline = False,
-    expires: Expires = "7d",
+    *,
+    place: provopt.OutputOptions,
+    network: provopt.NetworkOptions,
+    wanted: provopt.DeviceOptions,
     passphrase_file: member.PassphraseFile = None,
     yes: Yes = False,
     json: opt.Json = False,
@@ -177,28 +58,27 @@ def device(
     """
     from edge_agent.cli.agent.overrides import parse_overrides
     from edge_agent.cli.durations import parse_duration
-    from edge_agent.cli.provision.network import WifiOptions, make_network
+    from edge_agent.cli.provision.network import make_network
     from edge_agent.cli.provision.view import first_boot_of
     from edge_agent.operator.seed_contents import SeedOptions
     from edge_agent.operator.seeds import Outputs
 
-    outputs = Outputs(seed_dir, iso, image, to, first_boot_of(first_boot))
-    wifi = WifiOptions(wifi_ssid, wifi_country, wifi_password_file, wifi_open, wifi_hidden)
+    outputs = Outputs(place.seed_dir, place.iso, place.image, place.to, first_boot_of(place.first_boot))
     options = SeedOptions(
         name=name,
-        hostname=hostname,
-        network=make_network(ethernet, wifi, address, gateway, dns or ()),
-        user=user,
-        ssh_keys=tuple(ssh_key or ()),
-        engine=engine.value,
-        model=model,
-        wheelhouse=wheelhouse,
-        settings=parse_overrides(settings or ()),
-        own_broker=own_broker,
-        lifetime_s=parse_duration(expires),
+        hostname=network.hostname,
+        network=make_network(network),
+        user=wanted.user,
+        ssh_keys=tuple(wanted.ssh_key or ()),
+        engine=wanted.engine.value,
+        model=wanted.model,
+        wheelhouse=wanted.wheelhouse,
+        settings=parse_overrides(wanted.settings or ()),
+        own_broker=wanted.own_broker,
+        lifetime_s=parse_duration(wanted.expires),
     )
     opened = open_mesh(mesh)
-    authority = member.open_authority(opened, passphrase_file) if offline else None
+    authority = member.open_authority(opened, passphrase_file) if wanted.offline else None
     _make(opened, options, outputs, authority, yes=yes, json=json)
 
 
@@ -209,7 +89,7 @@ def flash(
     seed_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Put this seed into the boot partition (`provision device`).")
     ] = None,
-    first_boot: FirstBoot = None,
+    first_boot: provopt.FirstBoot = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json: opt.Json = False,

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.telemetry.options import DatabaseOptions
 
-_DATABASE = "Database"
 Telemetry = Annotated[
     Path | None,
     typer.Option("--telemetry", metavar="FOLDER", help="Line-protocol files, or a folder of folders."),
@@ -21,34 +22,9 @@ Influx = Annotated[
 Mesh = Annotated[str | None, typer.Option(metavar="NAME", help="Which mesh, where there are several.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only the last 30m, 1h, 2d, ... of what was recorded.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it too: .png, .svg or .html.")]
-Database = Annotated[
-    str | None, typer.Option(metavar="NAME", rich_help_panel=_DATABASE, help="Database or bucket; default moamesh.")
-]
-Kind = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KIND",
-        rich_help_panel=_DATABASE,
-        help="influxdb-1, influxdb-2 or victoria-metrics, where the server does not say it itself.",
-    ),
-]
-Username = Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_DATABASE, help="User of InfluxDB 1.")]
-PasswordFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=_DATABASE, help="Its password in the first line.")
-]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        rich_help_panel=_DATABASE,
-        help="Token of InfluxDB 2 and 3 in the first line; or give it as MOAMESH_INFLUX_TOKEN.",
-    ),
-]
-CaFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=_DATABASE, help="Whom to trust for https (PEM).")
-]
 
 
+@takes_groups
 def stability(
     telemetry: Telemetry = None,
     influx: Influx = None,
@@ -56,12 +32,8 @@ def stability(
     since: Since = None,
     plot: Plot = None,
     json: opt.Json = False,
-    database: Database = None,
-    kind: Kind = None,
-    username: Username = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
+    *,
+    said: DatabaseOptions,
 ) -> None:
     """Report load, queues and latency of a mesh from its telemetry, measured beside predicted.
 
@@ -71,7 +43,7 @@ def stability(
     from edge_agent.cli.durations import parse_duration
     from edge_agent.cli.stability.times import TimeFilter
     from edge_agent.cli.stability.view import stability_view
-    from edge_agent.cli.telemetry.source import DatabaseOptions, open_points
+    from edge_agent.cli.telemetry.source import open_points
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.lab.analysis import collect, report
     from edge_agent.lab.analysis.figures import check_target, write_figure
@@ -80,7 +52,6 @@ def stability(
     since_s = parse_duration(since) if since is not None else None
     if plot is not None:
         check_target(plot)
-    said = DatabaseOptions(database, kind, username, password_file, token_file, ca_file)
     times = TimeFilter()
     notes = console(stderr=True)
     with notes.status("reading telemetry"):  # shown on a terminal only

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
-from edge_agent.cli.stability.commands import CaFile, Database, Kind, PasswordFile, TokenFile, Username
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.telemetry.options import DatabaseOptions
 
 Url = Annotated[str | None, typer.Argument(metavar="[URL]", help="A database, such as http://127.0.0.1:8086.")]
 ConfigFile = Annotated[
@@ -20,17 +21,14 @@ Org = Annotated[
 ]
 
 
+@takes_groups
 def check(
     url: Url = None,
     config: ConfigFile = None,
-    database: Database = None,
-    kind: Kind = None,
     org: Org = None,
-    username: Username = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
     json: opt.Json = False,
+    *,
+    said: DatabaseOptions,
 ) -> None:
     """Write one test point to a database and read it back.
 
@@ -38,11 +36,9 @@ def check(
     """
     from edge_agent.cli.exits import NOT_ANSWERED, error_line
     from edge_agent.cli.telemetry.checks import check_all, named_servers
-    from edge_agent.cli.telemetry.source import DatabaseOptions
     from edge_agent.cli.telemetry.state_view import checked_line, checked_object
     from edge_agent.cli.terminal import console, print_json
 
-    said = DatabaseOptions(database, kind, username, password_file, token_file, ca_file)
     findings = []
     out = console(stderr=json)
     for finding in check_all(named_servers(url, config, said, org), out):

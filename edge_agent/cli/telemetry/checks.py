@@ -11,7 +11,8 @@ from rich.console import Console
 
 from edge_agent.adapters.telemetry import TelemetryServer, TelemetryServerError
 from edge_agent.adapters.telemetry.check import CheckedServer, check_server
-from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
+from edge_agent.cli.telemetry.options import DatabaseOptions
+from edge_agent.cli.telemetry.source import database_server
 from edge_agent.config import load_config
 from edge_agent.core.errors import SettingsError
 from edge_agent.runtime.databases import telemetry_servers

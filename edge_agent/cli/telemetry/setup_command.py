@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
-from edge_agent.cli.stability.commands import CaFile, Database, Kind, PasswordFile, TokenFile, Username
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.telemetry.options import DatabaseOptions
 
 _KEPT = "How long"
 Url = Annotated[str, typer.Argument(metavar="URL", help="InfluxDB 1 or 2, such as http://127.0.0.1:8086.")]
@@ -32,21 +33,18 @@ Backfill = Annotated[bool, typer.Option("--backfill", help="Make the figures of 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent to an empty server; send nothing.")]
 
 
+@takes_groups
 def setup(
     url: Url,
-    database: Database = None,
-    kind: Kind = None,
     org: Org = None,
-    username: Username = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
     keep_raw: KeepRaw = None,
     keep_means: KeepMeans = None,
     delete_older: DeleteOlder = False,
     backfill: Backfill = False,
     dry_run: DryRun = False,
     json: opt.Json = False,
+    *,
+    said: DatabaseOptions,
 ) -> None:
     """Set up an InfluxDB: how long it keeps points, and five-minute figures for years.
 
@@ -58,13 +56,12 @@ def setup(
     from edge_agent.adapters.telemetry.setup import set_up
     from edge_agent.adapters.telemetry.setup_plan import SetupPlan
     from edge_agent.cli.telemetry.setup_view import setup_json, setup_view, statements
-    from edge_agent.cli.telemetry.source import DatabaseOptions, database_server
+    from edge_agent.cli.telemetry.source import database_server
     from edge_agent.cli.terminal import console, print_json
 
     raw_days = RAW_DAYS if keep_raw is None else keep_raw
     means_days = MEANS_DAYS if keep_means is None else keep_means
     plan = SetupPlan(raw_days, means_days, backfill=backfill, delete_older=delete_older)
-    said = DatabaseOptions(database, kind, username, password_file, token_file, ca_file)
     server = replace(database_server(url, said), org=org or "")
     identity, steps = set_up(server, plan, dry_run=dry_run)
     if json:

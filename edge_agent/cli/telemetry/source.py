@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import final
 
 from edge_agent.adapters.telemetry import ServerKind, TelemetryServer, read_database
 from edge_agent.cli.telemetry.folders import read_all
+from edge_agent.cli.telemetry.options import DatabaseOptions
 from edge_agent.config.secret_file import read_secret
 from edge_agent.core.errors import SettingsError
 from edge_agent.wire.line_protocol import Point
 
 TOKEN_VARIABLE = "MOAMESH_INFLUX_TOKEN"  # noqa: S105 -- its name, not a token
 AUTO = "auto"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class DatabaseOptions:
-    """What a user says of a database, each as on the command line; `None` is not said."""
-
-    database: str | None = None
-    kind: str | None = None
-    username: str | None = None
-    password_file: Path | None = None
-    token_file: Path | None = None
-    ca_file: Path | None = None
 
 
 def open_points(

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from edge_agent.cli import options as opt
-from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.mesh_options import MeshOptions
 
 
-@takes_mesh
+@takes_groups
 def status(
     once: Annotated[bool, typer.Option("--once", help="Show the devices once and end.")] = False,
     json: opt.Json = False,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edge_agent.cli.mesh_options import MeshOptions, takes_mesh
+from edge_agent.cli.groups import takes_groups
+from edge_agent.cli.mesh_options import MeshOptions
 
 
 class ThemeName(StrEnum):
@@ -18,7 +19,7 @@ class ThemeName(StrEnum):
     LIGHT = "light"
 
 
-@takes_mesh
+@takes_groups
 def top(
     theme: Annotated[
         ThemeName, typer.Option("--theme", help="Colours for a dark or a light terminal; auto asks the terminal.")
