@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from edge_agent.adapters.telemetry.downsampling import flux_task
-from monitoring.builders.alerts import provisioning, rules
+from monitoring.builders.alerts import RULES, provisioning
 from monitoring.builders.device import device
 from monitoring.builders.experiment import experiment
 from monitoring.builders.history import history
@@ -53,5 +53,5 @@ def _panels_words(dashboard: dict[str, Any]) -> str:
 
 
 def _alerts_words() -> str:
-    table = "\n".join(f"| {rule.title} | {rule.when} | {rule.what_to_do} |" for rule in rules())
+    table = "\n".join(f"| {rule.title} | {rule.when} | {rule.what_to_do} |" for rule in RULES)
     return f"\n### Alerts\n\n| alert | when | what to do |\n|---|---|---|\n{table}\n"

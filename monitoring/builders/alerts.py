@@ -25,7 +25,12 @@ SPOOL_GROWTH_POINTS = 100  # in ten minutes: a handful of points is always on it
 _EXPRESSION = "__expr__"  # how Grafana names its own arithmetic as a data source
 _BY_DEVICE = ('"mesh"', '"device_id"')
 _BY_SERVER = (*_BY_DEVICE, '"server"')
-_GONE = ("points_lost", "points_refused", "points_dropped")
+_FILLED = '(mean("requests_waiting_mean") + mean("utilisation")) / mean("queue_capacity") AS "filled"'
+# A count of nothing is 0 as long as the device has said anything in the last hour. The mean of two minutes, because the
+# last one has only begun.
+_REPORTS = 'moving_average(count("offered_load"), 2) AS "reports"'
+_GROWN = 'last("spool_points") - first("spool_points") AS "grown"'
+_GONE = " + ".join(f'last("{of}") - first("{of}")' for of in ("points_lost", "points_refused", "points_dropped"))
 
 
 @final
@@ -51,13 +56,16 @@ class Rule:
     panel: tuple[str, str]
 
 
-def rules() -> tuple[Rule, ...]:
-    """Returns all rules."""
-    return (_overloaded(), _queue_full(), _silent(), _spool_growing(), _points_lost())
+def _of_devices(fields: str, window: str) -> str:
+    return select(fields, "agent_queue", (), by=(f"time({window})", *_BY_DEVICE))
 
 
-def _overloaded() -> Rule:
-    return Rule(
+def _of_telemetry(fields: str) -> str:
+    return select(fields, "agent_telemetry", (), by=_BY_SERVER)
+
+
+RULES = (
+    Rule(
         "moamesh-overloaded",
         "Load above the target",
         "The stability margin is below 0 for five minutes.",
@@ -72,12 +80,8 @@ def _overloaded() -> Rule:
         lasting="5m",
         severity="warning",
         panel=(mesh.UID, mesh.LOAD_TITLE),
-    )
-
-
-def _queue_full() -> Rule:
-    items = '(mean("requests_waiting_mean") + mean("utilisation")) / mean("queue_capacity") AS "filled"'
-    return Rule(
+    ),
+    Rule(
         "moamesh-queue-full",
         "Queue over 80 % of its places",
         "Waiting and running items take more than 80 % of queue_capacity for two minutes.",
@@ -85,21 +89,15 @@ def _queue_full() -> Rule:
         "{{ humanizePercentage $values.B.Value }} of its places taken.",
         "Soon prompts are refused and peers are told busy. If the load stays under 100 %, prompts come in bursts: "
         "raise queue_capacity. If not, see the advice on too much load.",
-        _of_devices(items, "30s"),
+        _of_devices(_FILLED, "30s"),
         looks_back_s=120,
         fires="gt",
         limit=QUEUE_LIMIT,
         lasting="2m",
         severity="warning",
         panel=(device.UID, device.QUEUE_TITLE),
-    )
-
-
-def _silent() -> Rule:
-    # A count of nothing is 0 as long as the device has said anything in the last hour. The mean of two minutes, because
-    # the last one has only begun.
-    count = 'moving_average(count("offered_load"), 2) AS "reports"'
-    return Rule(
+    ),
+    Rule(
         "moamesh-device-silent",
         "Device silent",
         "No figures for three to four minutes, of a device that sent some in the last hour.",
@@ -107,19 +105,15 @@ def _silent() -> Rule:
         "Is the device on, its agent running (moamesh status), its network up? If it answers prompts all the same, it "
         "cannot reach the database: its points wait in its spool. Ends by itself an hour after a device was taken "
         "away.",
-        _of_devices(count, "1m") + " fill(0)",
+        _of_devices(_REPORTS, "1m") + " fill(0)",
         looks_back_s=3600,
         fires="lt",
         limit=0.1,
         lasting="2m",
         severity="critical",
         panel=(mesh.UID, mesh.TABLE_TITLE),
-    )
-
-
-def _spool_growing() -> Rule:
-    grown = 'last("spool_points") - first("spool_points") AS "grown"'
-    return Rule(
+    ),
+    Rule(
         "moamesh-spool-growing",
         "Telemetry spool growing",
         "100 points more wait than ten minutes ago, for five minutes.",
@@ -127,47 +121,36 @@ def _spool_growing() -> Rule:
         "minutes ago.",
         "The database takes points more slowly than they are made, or cannot be reached: see the agent's log and "
         "the database. Nothing is lost before the spool is full (file_bytes_max x files_max under [telemetry]).",
-        _of_telemetry(grown),
+        _of_telemetry(_GROWN),
         looks_back_s=600,
         fires="gt",
         limit=SPOOL_GROWTH_POINTS,
         lasting="5m",
         severity="warning",
         panel=(device.UID, device.SPOOL_TITLE),
-    )
-
-
-def _points_lost() -> Rule:
-    lost = " + ".join(f'last("{field}") - first("{field}")' for field in _GONE)
-    return Rule(
+    ),
+    Rule(
         "moamesh-points-lost",
         "Telemetry lost",
         "A point was lost, refused or dropped in the last half hour.",
         "{{ $labels.device_id }} has lost {{ $values.B.Value }} points for {{ $labels.server }} in the last half hour.",
         "Lost: the spool was full; raise files_max under [telemetry]. Refused: the database did not want them; its "
         "words are in a file beside the spool. Dropped: the disk could not be written.",
-        _of_telemetry(f'{lost} AS "lost"'),
+        _of_telemetry(f'{_GONE} AS "lost"'),
         looks_back_s=1800,
         fires="gt",
         limit=0.0,
         lasting="0s",
         severity="warning",
         panel=(device.UID, device.SPOOL_TITLE),
-    )
-
-
-def _of_devices(fields: str, window: str) -> str:
-    return select(fields, "agent_queue", (), by=(f"time({window})", *_BY_DEVICE))
-
-
-def _of_telemetry(fields: str) -> str:
-    return select(fields, "agent_telemetry", (), by=_BY_SERVER)
+    ),
+)
 
 
 def provisioning(dashboards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns the rules as Grafana's alert provisioning file holds them; panels are found in `dashboards` by title."""
     group = {"orgId": 1, "name": "moamesh", "folder": FOLDER, "interval": EVALUATED_EVERY}
-    return {"apiVersion": 1, "groups": [group | {"rules": [_stored(rule, dashboards) for rule in rules()]}]}
+    return {"apiVersion": 1, "groups": [group | {"rules": [_stored(rule, dashboards) for rule in RULES]}]}
 
 
 def _stored(rule: Rule, dashboards: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from monitoring.builders.influxql import OF_DEVICE, OF_MESH, PER_MINUTE, InfluxQl, over_range, over_time
+from monitoring.builders.influxql import OF_DEVICE, OF_MESH, PER_MINUTE, over_range, over_time
 from monitoring.builders.page import Panels, device_variable, mesh_variable, page
 from monitoring.builders.panels import ANY_IS_BAD, LOAD_STEPS, MARGIN_STEPS, PLAIN, THIRD, Steps, curves, number
 
@@ -35,24 +35,13 @@ def _numbers() -> Panels:
         _last("Stability margin", "The target less the load.", "percentunit", "stability_margin", MARGIN_STEPS),
         _last("Waiting now", "Items in the queue that wait for the engine.", "short", "requests_waiting"),
         _last("Engine busy", "Share of the last interval in which it inferred.", "percentunit", "utilisation"),
-        _last(
-            "Peers alive",
-            "Devices it can ask. 0: it answers alone.",
-            "short",
-            "peers_alive",
-        ),
+        _last("Peers alive", "Devices it can ask. 0: it answers alone.", "short", "peers_alive"),
         number(
             "Points lost",
             "Measurements that no database will get: the spool on disk was full, the server refused them, or they "
             "never reached the disk. More than 0: raise files_max under [telemetry], or see the agent's log.",
             "short",
-            InfluxQl(
-                over_range(
-                    'last("points_lost") + last("points_refused") + last("points_dropped") AS "lost"',
-                    _TELEMETRY,
-                    _WHERE,
-                )
-            ),
+            over_range(f'{_LOST} AS "lost"', _TELEMETRY, _WHERE),
             steps=ANY_IS_BAD,
         ),
     )
@@ -65,27 +54,21 @@ def _queue() -> Panels:
             "Items waiting and running when each interval ended, and the places there are. Near the places: new "
             "prompts are refused and peers are told busy.",
             "short",
-            InfluxQl(
-                over_time(
-                    'max("requests_waiting") AS "waiting", max("requests_running") AS "running", '
-                    'last("queue_capacity") AS "places"',
-                    _QUEUE,
-                    _WHERE,
-                ),
-                alias="$col",
+            over_time(
+                'max("requests_waiting") AS "waiting", max("requests_running") AS "running", '
+                'last("queue_capacity") AS "places"',
+                _QUEUE,
+                _WHERE,
             ),
         ),
         curves(
             "Waiting items: measured beside predicted",
             "Exact means of each interval beside M/G/1 with the measured load and variation (dashed).",
             "short",
-            InfluxQl(
-                over_time(
-                    'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
-                    _QUEUE,
-                    _WHERE,
-                ),
-                alias="$col",
+            over_time(
+                'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
+                _QUEUE,
+                _WHERE,
             ),
         ),
         curves(
@@ -93,12 +76,7 @@ def _queue() -> Panels:
             "Work offered beside the share of time the engine was busy. Load above busy share: work is refused or "
             "piles up. Busy share above load: items are repeated or take longer than expected.",
             "percentunit",
-            InfluxQl(
-                over_time(
-                    'mean("offered_load") AS "offered load", mean("utilisation") AS "busy share"', _QUEUE, _WHERE
-                ),
-                alias="$col",
-            ),
+            over_time('mean("offered_load") AS "offered load", mean("utilisation") AS "busy share"', _QUEUE, _WHERE),
             steps=LOAD_STEPS,
             width=THIRD,
         ),
@@ -106,7 +84,7 @@ def _queue() -> Panels:
             "Prompts arriving",
             "Prompts a second that users bring to this device (λ), accepted or not.",
             "reqps",
-            InfluxQl(over_time('mean("arrival_rate_hz") AS "λ"', _QUEUE, _WHERE), alias="$col"),
+            over_time('mean("arrival_rate_hz") AS "λ"', _QUEUE, _WHERE),
             width=THIRD,
         ),
         curves(
@@ -114,7 +92,7 @@ def _queue() -> Panels:
             "Accepted items and how items ended. Rejected or expired: too much load for the places or deadlines. "
             "Failed: see the device's log.",
             "cpm",
-            InfluxQl(_rises(("accepted", "completed", "rejected", "expired", "cancelled", "failed")), alias="$col"),
+            _rises(("accepted", "completed", "rejected", "expired", "cancelled", "failed")),
             width=THIRD,
         ),
     )
@@ -132,40 +110,36 @@ def _inferences() -> Panels:
             "Time in the queue, time in the engine, and both, of completed items. Waiting far above service: too much "
             "load. Service rising: longer prompts, or other work on this host.",
             "s",
-            InfluxQl(over_time(f"{means}, {tails}", _REQUEST, _COMPLETED), alias="$col"),
+            over_time(f"{means}, {tails}", _REQUEST, _COMPLETED),
         ),
         curves(
             "Time to first token",
             "From the start of an inference to its first text, where text was streamed: reading the prompt.",
             "s",
-            InfluxQl(over_time(first, _REQUEST, _STREAMED), alias="$col"),
+            over_time(first, _REQUEST, _STREAMED),
         ),
         curves(
             "Tokens a minute",
             "Read (prompts and references) and written.",
             "cpm",
-            InfluxQl(over_time(tokens, _REQUEST, _COMPLETED), alias="$col"),
+            over_time(tokens, _REQUEST, _COMPLETED),
             width=THIRD,
         ),
         curves(
             "Tokens written a second of service",
             "The engine's speed as users feel it, reading included. Falling: longer prompts, a hot or busy processor.",
             "suffix: tokens/s",
-            InfluxQl(
-                over_time('sum("output_tokens") / sum("service_time_s") AS "speed"', _REQUEST, _COMPLETED), alias="$col"
-            ),
+            over_time('sum("output_tokens") / sum("service_time_s") AS "speed"', _REQUEST, _COMPLETED),
             width=THIRD,
         ),
         curves(
             "Items ended a minute, by role and end",
             "As proposer and aggregator of its own prompts, and as peer for other devices.",
             "cpm",
-            InfluxQl(
-                over_time(f'count("sojourn_time_s") {PER_MINUTE} AS "items"', _REQUEST, _WHERE, by=("role", "outcome")),
-                alias="$tag_role, $tag_outcome",
-            ),
+            over_time(f'count("sojourn_time_s") {PER_MINUTE} AS "items"', _REQUEST, _WHERE, by=("role", "outcome")),
             stacked=True,
             width=THIRD,
+            alias="$tag_role, $tag_outcome",
         ),
     )
 
@@ -176,10 +150,7 @@ def _around() -> Panels:
             "Peers and sessions",
             "Devices it knows to be alive, and prompts it is working on for its own users.",
             "short",
-            InfluxQl(
-                over_time('mean("peers_alive") AS "peers", mean("sessions_active") AS "sessions"', _QUEUE, _WHERE),
-                alias="$col",
-            ),
+            over_time('mean("peers_alive") AS "peers", mean("sessions_active") AS "sessions"', _QUEUE, _WHERE),
             width=THIRD,
         ),
         curves(
@@ -187,12 +158,7 @@ def _around() -> Panels:
             "Mean seconds of an inference, and its squared variation C² (0: all alike, 1: exponential). Both shape the "
             "predicted queue.",
             "none",
-            InfluxQl(
-                over_time(
-                    'mean("service_time_s_mean") AS "mean (s)", mean("service_time_scv") AS "C²"', _QUEUE, _WHERE
-                ),
-                alias="$col",
-            ),
+            over_time('mean("service_time_s_mean") AS "mean (s)", mean("service_time_scv") AS "C²"', _QUEUE, _WHERE),
             width=THIRD,
         ),
         curves(
@@ -200,16 +166,15 @@ def _around() -> Panels:
             "Points on the device's disk that each database has not got yet. Rising for minutes: the database is down, "
             "slow or out of reach; nothing is lost until the spool is full.",
             "short",
-            InfluxQl(
-                over_time('max("spool_points") AS "points"', _TELEMETRY, _WHERE, by=("server",)), alias="$tag_server"
-            ),
+            over_time('max("spool_points") AS "points"', _TELEMETRY, _WHERE, by=("server",)),
             width=THIRD,
+            alias="$tag_server",
         ),
     )
 
 
 def _last(title: str, description: str, unit: str, field: str, steps: Steps = PLAIN) -> Any:
-    query = InfluxQl(over_range(f'last("{field}") AS "{field}"', _QUEUE, _WHERE))
+    query = over_range(f'last("{field}") AS "{field}"', _QUEUE, _WHERE)
     return number(title, description, unit, query, steps=steps)
 
 

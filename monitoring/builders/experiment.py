@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.builders.influxql import OF_MESH, PER_MINUTE, InfluxQl, nested, over_range, over_time
+from monitoring.builders.influxql import OF_MESH, PER_MINUTE, nested, over_range, over_time
 from monitoring.builders.page import Panels, mesh_variable, page
 from monitoring.builders.panels import LOAD_STEPS, curves, rows, scatter
 
@@ -48,14 +48,14 @@ def _against_theory() -> Panels:
             "One dot for each device of each chosen mesh: its mean over the time shown, measured and predicted. Choose "
             "a time without the warm-up. Dots that part above ρ = 1 are right: an unstable queue has no mean.",
             "short",
-            InfluxQl(_weighted("mesh", "device_id"), table=True),
+            _weighted("mesh", "device_id"),
             "ρ",
             ("measured", "predicted"),
         ),
         rows(
             "Meshes compared",
             "Means of all devices over the time shown, weighted by the length of each interval.",
-            InfluxQl(_weighted("mesh"), table=True),
+            _weighted("mesh"),
             (
                 ("mesh", "", None),
                 ("ρ", "percentunit", LOAD_STEPS),
@@ -68,15 +68,12 @@ def _against_theory() -> Panels:
         rows(
             "Engines compared",
             "Which models served, and how long they took. A synthetic engine only pretends: no language model.",
-            InfluxQl(
-                over_range(
-                    'last("synthetic") AS "synthetic", mean("service_time_s_mean") AS "inference", '
-                    'mean("service_time_scv") AS "C²"',
-                    "agent_queue",
-                    _WHERE,
-                    by=("mesh", "model"),
-                ),
-                table=True,
+            over_range(
+                'last("synthetic") AS "synthetic", mean("service_time_s_mean") AS "inference", '
+                'mean("service_time_scv") AS "C²"',
+                "agent_queue",
+                _WHERE,
+                by=("mesh", "model"),
             ),
             (
                 ("mesh", "", None),
@@ -96,22 +93,21 @@ def _over_time() -> Panels:
             "Offered load ρ",
             "Mean of each mesh's devices.",
             "percentunit",
-            InfluxQl(over_time('mean("offered_load") AS "load"', "agent_queue", _WHERE, by=("mesh",)), alias=_BY),
+            over_time('mean("offered_load") AS "load"', "agent_queue", _WHERE, by=("mesh",)),
             steps=LOAD_STEPS,
+            alias=_BY,
         ),
         curves(
             "Waiting items a device: measured beside predicted",
             "Means of each mesh's devices; M/G/1 is dashed.",
             "short",
-            InfluxQl(
-                over_time(
-                    'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
-                    "agent_queue",
-                    _WHERE,
-                    by=("mesh",),
-                ),
-                alias=f"{_BY} $col",
+            over_time(
+                'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
+                "agent_queue",
+                _WHERE,
+                by=("mesh",),
             ),
+            alias=f"{_BY} $col",
         ),
     )
 
@@ -122,15 +118,12 @@ def _answers() -> Panels:
         rows(
             "Answers compared",
             "Answered prompts in the time shown: how many, how late, and of how many of the wanted responses.",
-            InfluxQl(
-                over_range(
-                    f'count("end_to_end_latency_s") AS "answers", mean("end_to_end_latency_s") AS "mean", {quantiles}, '
-                    'sum("responses_joined") / sum("responses_expected") AS "responses"',
-                    "agent_session",
-                    _ANSWERED,
-                    by=("mesh",),
-                ),
-                table=True,
+            over_range(
+                f'count("end_to_end_latency_s") AS "answers", mean("end_to_end_latency_s") AS "mean", {quantiles}, '
+                'sum("responses_joined") / sum("responses_expected") AS "responses"',
+                "agent_session",
+                _ANSWERED,
+                by=("mesh",),
             ),
             (
                 ("mesh", "", None),
@@ -143,20 +136,16 @@ def _answers() -> Panels:
             "Latency of answers, p95",
             "19 of 20 answers were quicker.",
             "s",
-            InfluxQl(
-                over_time('percentile("end_to_end_latency_s", 95) AS "p95"', "agent_session", _ANSWERED, by=("mesh",)),
-                alias=_BY,
-            ),
+            over_time('percentile("end_to_end_latency_s", 95) AS "p95"', "agent_session", _ANSWERED, by=("mesh",)),
+            alias=_BY,
         ),
         curves(
             "Answers a minute",
             "What each mesh delivers. Flat while the load rises: it is saturated.",
             "cpm",
-            InfluxQl(
-                over_time(
-                    f'count("end_to_end_latency_s") {PER_MINUTE} AS "answers"', "agent_session", _ANSWERED, by=("mesh",)
-                ),
-                alias=_BY,
+            over_time(
+                f'count("end_to_end_latency_s") {PER_MINUTE} AS "answers"', "agent_session", _ANSWERED, by=("mesh",)
             ),
+            alias=_BY,
         ),
     )

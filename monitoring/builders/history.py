@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.builders.influxql import OF_DEVICE, OF_MESH, InfluxQl, over_time
+from monitoring.builders.influxql import OF_DEVICE, OF_MESH, over_time
 from monitoring.builders.page import Panels, device_variable, mesh_variable, page
 from monitoring.builders.panels import LOAD_STEPS, curves
 
@@ -39,47 +39,36 @@ def _load() -> Panels:
             "Highest load ρ",
             "The highest offered load of each device. Rising over weeks: plan for more devices, or lower M or k.",
             "percentunit",
-            InfluxQl(
-                over_time('max("offered_load_max") AS "load"', _of("agent_queue"), _WHERE, by=("device_id",)), alias=_BY
-            ),
+            over_time('max("offered_load_max") AS "load"', _of("agent_queue"), _WHERE, by=("device_id",)),
             steps=LOAD_STEPS,
+            alias=_BY,
         ),
         curves(
             "Waiting items: measured beside predicted",
             "Means of all devices, beside M/G/1 (dashed).",
             "short",
-            InfluxQl(
-                over_time(
-                    'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
-                    _of("agent_queue"),
-                    _WHERE,
-                ),
-                alias="$col",
+            over_time(
+                'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
+                _of("agent_queue"),
+                _WHERE,
             ),
         ),
         curves(
             "Service time",
             "Mean of each device's inferences. A step: another model, longer prompts, or other work on the host.",
             "s",
-            InfluxQl(
-                over_time('mean("service_time_s_mean") AS "service"', _of("agent_queue"), _WHERE, by=("device_id",)),
-                alias=_BY,
-            ),
+            over_time('mean("service_time_s_mean") AS "service"', _of("agent_queue"), _WHERE, by=("device_id",)),
+            alias=_BY,
         ),
         curves(
             "Rejected",
             "Prompts refused and requests answered busy, of each device.",
             "short",
-            InfluxQl(
-                over_time(
-                    'non_negative_difference(last("rejected")) AS "rejected"',
-                    _of("agent_queue"),
-                    _WHERE,
-                    by=("device_id",),
-                ),
-                alias=_BY,
+            over_time(
+                'non_negative_difference(last("rejected")) AS "rejected"', _of("agent_queue"), _WHERE, by=("device_id",)
             ),
             stacked=True,
+            alias=_BY,
         ),
     )
 
@@ -90,52 +79,37 @@ def _answers() -> Panels:
             "Latency of answers",
             "The middle and the worst of the five-minute quantiles: p50 is their mean, p95 and p99 their highest.",
             "s",
-            InfluxQl(
-                over_time(
-                    'mean("end_to_end_latency_s_p50") AS "p50", max("end_to_end_latency_s_p95") AS "p95", '
-                    'max("end_to_end_latency_s_p99") AS "p99"',
-                    _of("agent_session"),
-                    _ANSWERED,
-                ),
-                alias="$col",
+            over_time(
+                'mean("end_to_end_latency_s_p50") AS "p50", max("end_to_end_latency_s_p95") AS "p95", '
+                'max("end_to_end_latency_s_p99") AS "p99"',
+                _of("agent_session"),
+                _ANSWERED,
             ),
         ),
         curves(
             "Prompts, by outcome",
             "How many ended, and how.",
             "short",
-            InfluxQl(
-                over_time(
-                    'sum("end_to_end_latency_s_count") AS "prompts"', _of("agent_session"), _WHERE, by=("outcome",)
-                ),
-                alias="$tag_outcome",
-            ),
+            over_time('sum("end_to_end_latency_s_count") AS "prompts"', _of("agent_session"), _WHERE, by=("outcome",)),
             stacked=True,
+            alias="$tag_outcome",
         ),
         curves(
             "Wanted responses that came",
             "Of all responses that answers were to be made from. Below 100 %: peers were too few, busy or gone.",
             "percentunit",
-            InfluxQl(
-                over_time(
-                    'sum("responses_joined_sum") / sum("responses_expected_sum") AS "share"',
-                    _of("agent_session"),
-                    _ANSWERED,
-                ),
-                alias="$col",
+            over_time(
+                'sum("responses_joined_sum") / sum("responses_expected_sum") AS "share"',
+                _of("agent_session"),
+                _ANSWERED,
             ),
         ),
         curves(
             "Tokens",
             "Read (prompts and references) and written, of all devices.",
             "short",
-            InfluxQl(
-                over_time(
-                    'sum("input_tokens_sum") AS "read", sum("output_tokens_sum") AS "written"',
-                    _of("agent_request"),
-                    _WHERE,
-                ),
-                alias="$col",
+            over_time(
+                'sum("input_tokens_sum") AS "read", sum("output_tokens_sum") AS "written"', _of("agent_request"), _WHERE
             ),
         ),
     )

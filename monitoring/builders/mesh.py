@@ -55,21 +55,21 @@ def _numbers() -> Panels:
             "Devices reporting",
             "Devices with figures in the time shown. Fewer than you run: see the alert on silent devices.",
             "short",
-            InfluxQl(of_devices('count("value") AS "devices"', "offered_load", _WHERE)),
+            of_devices('count("value") AS "devices"', "offered_load", _WHERE),
         ),
         number(
             "Highest load ρ",
             "The most loaded device's offered load. At 100 % its queue grows without bound: lower M or k, add devices, "
             "or send less.",
             "percentunit",
-            InfluxQl(of_devices('max("value") AS "load"', "offered_load", _WHERE)),
+            of_devices('max("value") AS "load"', "offered_load", _WHERE),
             steps=LOAD_STEPS,
         ),
         number(
             "Lowest stability margin",
             "What the most loaded device's load leaves below the target. Negative: not stable.",
             "percentunit",
-            InfluxQl(of_devices('min("value") AS "margin"', "stability_margin", _WHERE)),
+            of_devices('min("value") AS "margin"', "stability_margin", _WHERE),
             steps=MARGIN_STEPS,
         ),
         number(
@@ -77,21 +77,21 @@ def _numbers() -> Panels:
             "Of all responses that answers were to be made from, the share that came. Below 100 %: peers are too few, "
             "too busy or out of reach, and answers are made from less.",
             "percentunit",
-            InfluxQl(over_range('sum("responses_joined") / sum("responses_expected") AS "share"', _SESSION, _ANSWERED)),
+            over_range('sum("responses_joined") / sum("responses_expected") AS "share"', _SESSION, _ANSWERED),
             steps=_SHARE_STEPS,
         ),
         number(
             "Rejected",
             "Prompts refused and requests answered busy in the time shown: too much load, or too few places.",
             "short",
-            InfluxQl(increase("rejected", "agent_queue", _WHERE)),
+            increase("rejected", "agent_queue", _WHERE),
             steps=ANY_IS_BAD,
         ),
         number(
             "Synthetic devices",
             "Devices whose engine only pretends (declared service times, no language model). In real use this is 0.",
             "short",
-            InfluxQl(of_devices('sum("value") AS "synthetic"', "synthetic", _WHERE)),
+            of_devices('sum("value") AS "synthetic"', "synthetic", _WHERE),
             steps=ANY_IS_BAD,
         ),
     )
@@ -105,40 +105,39 @@ def _stability() -> Panels:
             "Above the red line (100 %) the queue grows as long as it lasts. One device alone: it gets more prompts or "
             "is slower.",
             "percentunit",
-            InfluxQl(over_time('mean("offered_load") AS "load"', "agent_queue", _WHERE, by=("device_id",)), alias=_BY),
+            over_time('mean("offered_load") AS "load"', "agent_queue", _WHERE, by=("device_id",)),
             steps=LOAD_STEPS,
+            alias=_BY,
         ),
         curves(
             "Stability margin",
             "The target less the load. Below zero for minutes: lower M or k, or let the adaptive layer plan do it.",
             "percentunit",
-            InfluxQl(
-                over_time('mean("stability_margin") AS "margin"', "agent_queue", _WHERE, by=("device_id",)), alias=_BY
-            ),
+            over_time('mean("stability_margin") AS "margin"', "agent_queue", _WHERE, by=("device_id",)),
             steps=((None, "red"), (0.0, "transparent")),
+            alias=_BY,
         ),
         curves(
             WAITING_TITLE,
             "Waiting items (exact means of each interval) beside what M/G/1 says of the measured load and variation "
             "(dashed). Measured far above predicted: arrivals come in bursts, or the device does other work as well.",
             "short",
-            InfluxQl(
-                over_time(
-                    'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
-                    "agent_queue",
-                    _WHERE,
-                    by=("device_id",),
-                ),
-                alias=f"{_BY} $col",
+            over_time(
+                'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',
+                "agent_queue",
+                _WHERE,
+                by=("device_id",),
             ),
+            alias=f"{_BY} $col",
         ),
         curves(
             "Rejections a minute",
             "Prompts refused and requests answered busy. With ρ below 100 % as well: queue_capacity is too small for "
             "your bursts.",
             "cpm",
-            InfluxQl(_rate("rejected", _WHERE), alias=_BY),
+            _rate("rejected", _WHERE),
             stacked=True,
+            alias=_BY,
         ),
     )
 
@@ -149,7 +148,7 @@ def _answers() -> Panels:
             "Latency of answers",
             "From a prompt's arrival to its answer, all layers: half, 95 % and 99 % of answers were quicker.",
             "s",
-            InfluxQl(over_time(_QUANTILES, _SESSION, _ANSWERED), alias="$col"),
+            over_time(_QUANTILES, _SESSION, _ANSWERED),
             width=THIRD,
         ),
         curves(
@@ -157,22 +156,16 @@ def _answers() -> Panels:
             "Answered, expired (the deadline came first), cancelled (by the user) or failed (the engine). Expired "
             "prompts: too much load or too short deadlines. Failed ones: see the device's log.",
             "cpm",
-            InfluxQl(
-                over_time(
-                    f'count("end_to_end_latency_s") {PER_MINUTE} AS "prompts"', _SESSION, _WHERE, by=("outcome",)
-                ),
-                alias="$tag_outcome",
-            ),
+            over_time(_PROMPTS, _SESSION, _WHERE, by=("outcome",)),
             stacked=True,
             width=THIRD,
+            alias="$tag_outcome",
         ),
         curves(
             "Degraded answers a minute",
             "Answers made from fewer responses than wanted, beside all answers. Peers are too few, busy or gone.",
             "cpm",
-            InfluxQl(
-                over_time(f'count("responses_joined") {PER_MINUTE} AS "degraded"', _SESSION, _DEGRADED), alias="$col"
-            ),
+            over_time(f'count("responses_joined") {PER_MINUTE} AS "degraded"', _SESSION, _DEGRADED),
             InfluxQl(
                 over_time(f'count("responses_joined") {PER_MINUTE} AS "all answers"', _SESSION, _ANSWERED),
                 ref_id="B",
@@ -190,32 +183,26 @@ def _work() -> Panels:
             "Mean layers (M) and peers asked in each (k) of the prompts that ended. They fall when the adaptive layer "
             "plan saves a mesh that is too loaded.",
             "none",
-            InfluxQl(
-                over_time('mean("layer_count") AS "M (layers)", mean("fanout") AS "k (fanout)"', _SESSION, _WHERE),
-                alias="$col",
-            ),
+            over_time('mean("layer_count") AS "M (layers)", mean("fanout") AS "k (fanout)"', _SESSION, _WHERE),
             width=THIRD,
         ),
         curves(
             "Inferences completed a minute",
             "Each device's throughput. A device at its limit shows a flat top here and a growing queue above.",
             "cpm",
-            InfluxQl(_rate("completed", _WHERE), alias=_BY),
+            _rate("completed", _WHERE),
             stacked=True,
             width=THIRD,
+            alias=_BY,
         ),
         curves(
             "Responses missing and substitutes asked",
             "Responses wanted that never came, and peers asked in another's place, of the prompts that ended.",
             "short",
-            InfluxQl(
-                over_time(
-                    'sum("responses_expected") - sum("responses_joined") AS "missing", sum("substitutes") AS '
-                    '"substitutes"',
-                    _SESSION,
-                    _WHERE,
-                ),
-                alias="$col",
+            over_time(
+                'sum("responses_expected") - sum("responses_joined") AS "missing", sum("substitutes") AS "substitutes"',
+                _SESSION,
+                _WHERE,
             ),
             width=THIRD,
         ),
@@ -258,6 +245,6 @@ def _devices() -> Builder[Panel]:
         TABLE_TITLE,
         "Each device's last figures in the time shown, with its model: a device that changed its model has a line for "
         "each. Click a device to see it alone. A synthetic engine only pretends: there is no language model.",
-        InfluxQl(query, table=True),
+        query,
         columns,
     )

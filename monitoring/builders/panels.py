@@ -24,7 +24,6 @@ Column: TypeAlias = tuple[str, str, Steps | None]
 
 LOAD_STEPS: Steps = ((None, "green"), (0.8, "yellow"), (1.0, "red"))
 MARGIN_STEPS: Steps = ((None, "red"), (0.0, "yellow"), (0.2, "green"))
-FILL_STEPS: Steps = ((None, "green"), (0.5, "yellow"), (0.8, "red"))
 ANY_IS_BAD: Steps = ((None, "green"), (1.0, "orange"))
 PLAIN: Steps = ((None, "blue"),)
 
@@ -43,7 +42,9 @@ def curves(
     title: str,
     description: str,
     unit: str,
-    *queries: InfluxQl,
+    query: str,
+    *more: InfluxQl,
+    alias: str = "$col",
     steps: Steps | None = None,
     stacked: bool = False,
     width: int = HALF,
@@ -69,14 +70,12 @@ def curves(
     if stacked:
         panel = panel.draw_style(common_models.GraphDrawStyle.BARS).fill_opacity(70)
         panel = panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL))
-    for query in queries:
-        panel = panel.with_target(Target(query))
+    for one in (InfluxQl(query, alias=alias), *more):
+        panel = panel.with_target(Target(one))
     return panel
 
 
-def number(
-    title: str, description: str, unit: str, query: InfluxQl, *, steps: Steps = PLAIN, width: int = 4
-) -> stat.Panel:
+def number(title: str, description: str, unit: str, query: str, *, steps: Steps = PLAIN, width: int = 4) -> stat.Panel:
     """Returns one number in large, coloured by `steps`."""
     return (
         stat.Panel()
@@ -91,17 +90,12 @@ def number(
         .graph_mode(common_models.BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .no_value("no data")
-        .with_target(Target(query))
+        .with_target(Target(InfluxQl(query)))
     )
 
 
 def rows(
-    title: str,
-    description: str,
-    query: InfluxQl,
-    columns: Sequence[tuple[str, str, Steps | None]],
-    *,
-    width: int = FULL,
+    title: str, description: str, query: str, columns: Sequence[tuple[str, str, Steps | None]], *, width: int = FULL
 ) -> table.Panel:
     """Returns a table. `columns` are the wanted columns in order: name, unit, and thresholds that colour the text."""
     panel = table.Panel().title(title).description(description).datasource(DATASOURCE).unit("short")
@@ -109,7 +103,7 @@ def rows(
         panel.height(HEIGHT)
         .span(width)
         .filterable(True)
-        .with_target(Target(query))
+        .with_target(Target(InfluxQl(query, table=True)))
         .with_transformation(
             models.DataTransformerConfig(
                 id_val="organize",
@@ -137,7 +131,7 @@ def rows(
     return panel
 
 
-def scatter(title: str, description: str, unit: str, query: InfluxQl, x: str, ys: Sequence[str]) -> xychart.Panel:
+def scatter(title: str, description: str, unit: str, query: str, x: str, ys: Sequence[str]) -> xychart.Panel:
     """Returns columns of a table over another of its columns, as dots."""
     series: list[Builder[xychart_models.XYSeriesConfig]] = [_dots(x, y) for y in ys]
     panel = xychart.Panel().title(title).description(description).datasource(DATASOURCE).unit(unit)
@@ -149,7 +143,7 @@ def scatter(title: str, description: str, unit: str, query: InfluxQl, x: str, ys
         .placement(common_models.LegendPlacement.BOTTOM)
     )
     panel = panel.override_by_name(x, [models.DynamicConfigValue(id_val="unit", value="percentunit")])
-    return panel.with_target(Target(query))
+    return panel.with_target(Target(InfluxQl(query, table=True)))
 
 
 def _dots(x: str, y: str) -> xychart.XYSeriesConfig:
