@@ -213,7 +213,7 @@ class EjabberdNode(FollowingBroker):
                 continue
             _log.warning("node %s runs apart from %s: joining it", self._settings.name, peer)
             if peer in known:
-                await self._child.restart()
+                await self._program.restart()
             else:
                 await self._try(f'rpc:call(Node, ejabberd_admin, join_cluster, [<<"{peer}">>])')
             return

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from broker.access import People
 from broker.embedded_web import BUILT_WITHOUT, BUILT_WITHOUT_HINT, HINT, WebSide
 from broker.kinds import choose
 from broker.loopback import answers_connect, free_port, port_is_free
 from broker.mosquitto_files import Change
+from broker.own_broker import FOLLOW_S, OwnBroker, keep_following
 from edge_agent.children import ChildStartError, Supervised
 from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.topics import ANY
 
-_log = logging.getLogger(__name__)
-
-FOLLOW_S = 0.25  # how soon a new or removed user is seen; a look reads one small file
 PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the broker's start
 
 
-class EmbeddedBroker:
+class EmbeddedBroker(OwnBroker):
     """Starts a broker as a child process: `async with EmbeddedBroker() as broker: ... broker.url`.
 
     It dies with this process, whatever happens to it, and is started again should it end by itself or hang. Enter it in
@@ -71,7 +66,6 @@ class EmbeddedBroker:
         self._port = port
         self._run_dir = run_dir
         self._temporary: str | None = None
-        self._child: Supervised | None = None
 
     @property
     def kind(self) -> str:
@@ -104,25 +98,6 @@ class EmbeddedBroker:
         """What to do to get a web listener where this kind has none; "" otherwise."""
         return self._web_hint
 
-    @property
-    def pid(self) -> int | None:
-        """Its process id while it runs."""
-        return self._child.pid if self._child is not None else None
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is alive."""
-        return self._child is not None and self._child.running
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
     async def start(self) -> None:
         """Starts it; returns when it has answered an MQTT CONNECT. From then on it follows who may come in.
 
@@ -133,7 +108,9 @@ class EmbeddedBroker:
         async with self._changing:
             await self._start()
         if self._web is not None:
-            self._tasks.keep("following its people", self._follow)
+            self._tasks.keep(
+                "following its people", lambda: keep_following(self.follow, "its old users", pause_s=lambda: FOLLOW_S)
+            )
 
     async def stop(self) -> None:
         """Ends it and removes its temporary folder. May be called at any time, also twice."""
@@ -168,10 +145,6 @@ class EmbeddedBroker:
                 await self._child.restart()
             elif change is Change.RELOAD:
                 self._child.reload()
-
-    def log_tail(self) -> str:
-        """Returns the last of what it logged, as one line."""
-        return self._child.tail() if self._child is not None else ""
 
     @property
     def _folder(self) -> Path:
@@ -218,18 +191,6 @@ class EmbeddedBroker:
     async def _let_go(self) -> None:
         async with self._changing:  # not in the middle of a restart
             await self._tasks.stop()
-
-    async def _follow(self) -> None:
-        said = ""
-        while True:
-            await asyncio.sleep(FOLLOW_S)
-            try:
-                await self.follow()
-                said = ""
-            except Exception as error:  # whatever the source of people raises: the broker goes on as it is
-                if str(error) != said:  # once, not four times a second
-                    _log.error("the broker goes on with its old users: %s", error)
-                    said = str(error)
 
     async def _start_once(self, folder: Path) -> None:
         if not port_is_free(self._host, self._port):  # else the check below might be answered by whoever has it

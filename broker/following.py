@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+from abc import abstractmethod
 
 from broker.mosquitto_files import Change, HalfWrittenError
+from broker.own_broker import FOLLOW_S, OwnBroker, keep_following
 from edge_agent.children import ChildStartError, Supervised
 from edge_agent.tasks import HealthSources, TaskSupervisor
 
-_log = logging.getLogger(__name__)
-
-FOLLOW_S = 0.25  # how soon a revocation or a new user is seen; a look reads a few small files
 AGAIN_S = 2.0  # before a running broker is asked once more to read its files; each try of ejabberd starts a program
 
 
-class FollowingBroker(ABC):
+class FollowingBroker(OwnBroker):
     """`async with broker: ...` runs it. Enter it in the main thread.
 
     A subclass says what it writes and how a running broker takes it over.
@@ -27,12 +22,11 @@ class FollowingBroker(ABC):
     def __init__(self, child: Supervised, sources: HealthSources) -> None:
         self.revision = 0
         """Rises with every change that the running broker has taken over."""
-        self._child = child
+        self._child = self._program = child
         self._tasks = TaskSupervisor("broker's files", sources.source())
         self._files_told = sources.source()
         self._applying = asyncio.Lock()
         self._owed = Change.NOTHING  # what is written and not in force: a reload that failed is tried again
-        self._said = ""
 
     @abstractmethod
     def _write(self) -> Change:
@@ -43,32 +37,9 @@ class FollowingBroker(ABC):
         """Has the running broker read its access files again."""
 
     @property
-    def pid(self) -> int | None:
-        """Its process id while it runs."""
-        return self._child.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is alive."""
-        return self._child.running
-
-    @property
     def restarts(self) -> int:
         """How often it was started again because it had ended or hung."""
-        return self._child.restarts
-
-    def log_tail(self) -> str:
-        """Returns the last of what it logged, as one line."""
-        return self._child.tail()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
+        return self._program.restarts
 
     async def start(self) -> None:
         """Writes its folder, starts it, and returns when it answers. From then on it follows its sources.
@@ -79,18 +50,18 @@ class FollowingBroker(ABC):
             OSError: its folder cannot be written.
         """
         await asyncio.to_thread(self._write)
-        await self._child.start()
+        await self._program.start()
         self._tasks.keep("following them", self._follow)
 
     async def stop(self) -> None:
         """Ends it; what it held is on disk. May be called at any time, also twice."""
         await self._tasks.stop()
-        await self._child.stop()
+        await self._program.stop()
 
     async def kill(self) -> None:
         """Kills it as a power cut would, and keeps it down until `start`."""
         await self._tasks.stop()
-        await self._child.kill()
+        await self._program.kill()
 
     async def follow(self) -> Change:
         """Takes over what has changed, now; the follower does the same by itself within `FOLLOW_S`.
@@ -110,7 +81,7 @@ class FollowingBroker(ABC):
             change = self._owed = max(self._owed, written)
             if change is Change.RESTART:
                 try:
-                    await self._child.restart()
+                    await self._program.restart()
                 except ChildStartError:
                     self._owed = Change.NOTHING  # whenever it starts, it starts with what is written
                     raise
@@ -121,15 +92,7 @@ class FollowingBroker(ABC):
             return change
 
     async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(FOLLOW_S if self._owed is Change.NOTHING else AGAIN_S)
-            try:
-                await self.follow()
-                if self._said:
-                    self._said = ""
-                    self._files_told("")
-            except Exception as error:  # whatever the source of people raises: the broker goes on as it is
-                if str(error) != self._said:  # once, not four times a second
-                    _log.error("the broker goes on with its old files: %s", error)
-                    self._said = str(error)
-                    self._files_told(f"the broker goes on with its old files: {error}")
+        await keep_following(self.follow, "its old files", pause_s=self._pause_s, told=self._files_told)
+
+    def _pause_s(self) -> float:
+        return FOLLOW_S if self._owed is Change.NOTHING else AGAIN_S

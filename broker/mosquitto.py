@@ -49,7 +49,7 @@ class MosquittoBroker(FollowingBroker):
         return self._files.write(self._people())
 
     async def _reload(self) -> None:
-        self._child.reload()
+        self._program.reload()
 
 
 def _health(files: MosquittoFiles) -> TlsHealth:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import Any, Self, TypeVar, final
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,25 @@ class Pauses:
 
 class OvertakenError(Exception):
     """What was to end after the work ended first, without an error."""
+
+
+class Started(ABC):
+    """What `async with` starts, and stops at its end."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Starts it. After this you must call `stop`."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Ends it. May be called at any time, also twice."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
 
 def describe(error: BaseException) -> str:

@@ -12,16 +12,14 @@ from edge_agent.wire.topics import ANY, Channel, build, parse, topic_filter
 from provisioning.errors import ProvisioningError
 from provisioning.job_store import RESEND_S, JobStore
 from provisioning.jobs import JobMessageError, decode_report
-from provisioning.link import Connect, Link, LinkError, Received
+from provisioning.link import Connect, Link, Received, Serving
 
 _log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how soon a job that another command has recorded goes out
-PAUSE_MIN_S = 0.5  # before reconnecting
-PAUSE_MAX_S = 8.0  # as of `provisioning.service`
 
 
-class JobService:
+class JobService(Serving):
     """The jobs of one mesh, or of some devices of it. Asking again is harmless: devices know what they have done.
 
     Args:
@@ -36,31 +34,16 @@ class JobService:
         connect: Connect,
         devices: Container[str] | None = None,
     ) -> None:
+        super().__init__(connect, "jobs: ")
         self._mesh = mesh
         self._job_store = job_store
-        self._connect = connect
         self._devices = devices
         self._asked_at: dict[str, float] = {}
-        self.problem = ""
-        """Why there is no connection; "" while there is one."""
 
-    async def run(self) -> None:
-        """Connects, works, and connects again, until it is cancelled."""
-        pause_s = PAUSE_MIN_S
-        while True:
-            try:
-                async with self._connect() as link:
-                    for channel in (Channel.JOB_REPORTS, Channel.PRESENCE):
-                        await link.subscribe(topic_filter(self._mesh, ANY, channel))
-                    self._asked_at.clear()
-                    self.problem, pause_s = "", PAUSE_MIN_S
-                    await self._serve(link)
-            except LinkError as error:
-                if str(error) != self.problem:
-                    _log.warning("jobs: %s; trying again", error)
-                self.problem = str(error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+    async def _begin(self, link: Link) -> None:
+        for channel in (Channel.JOB_REPORTS, Channel.PRESENCE):
+            await link.subscribe(topic_filter(self._mesh, ANY, channel))
+        self._asked_at.clear()
 
     async def _serve(self, link: Link) -> None:
         await together(self._hand_out(link), self._listen(link))

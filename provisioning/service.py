@@ -17,7 +17,7 @@ from provisioning.certificates import certificates_from_pem
 from provisioning.errors import ProvisioningError
 from provisioning.files import read_file
 from provisioning.inventory import Inventory
-from provisioning.link import Connect, Link, LinkError, Received
+from provisioning.link import Connect, Link, Received, Serving
 from provisioning.mesh import MeshFolder
 from provisioning.messages import encode
 from provisioning.registrar import Outgoing, Registrar
@@ -31,12 +31,10 @@ HOME_CHANNELS = (Channel.RENEWALS, Channel.PRESENCE, Channel.STATUS)
 WATCH_S = 0.5  # how soon a revocation by another command goes out; brokers do not wait for it
 DUE_CHECK_S = 600.0  # how often the inventory is searched for certificates that run out
 SEEN_INTERVAL_S = 60.0  # how exact "last seen" is; a device's status comes every few seconds
-PAUSE_MIN_S = 0.5  # before reconnecting
-PAUSE_MAX_S = 8.0  # a broker that comes back hears of a revocation within that time; a try costs it next to nothing
 _PRESENCE_BYTES_MAX = 64 * 1024
 
 
-class RegistrarService:
+class RegistrarService(Serving):
     """Runs until it is cancelled, over connections that may break.
 
     Args:
@@ -56,41 +54,29 @@ class RegistrarService:
         where: str = "",
         home: str = ANY,
     ) -> None:
+        super().__init__(connect)
         self._where = where or mesh.settings.brokers[0]
         self._home = home
         self._mesh = mesh
         self._registrar = registrar
         self._inventory = inventory
-        self._connect = connect
         self._seen: dict[str, float] = {}
         self._told = (b"", b"")  # all is told at the first connect: while nobody served, anything may have happened
         self.listening = asyncio.Event()
         """Set while it is connected and would answer."""
 
-    async def run(self) -> None:
-        """Connects, answers, and connects again, until it is cancelled."""
-        pause_s, problem = PAUSE_MIN_S, ""
-        while True:
-            try:
-                async with self._connect() as link:
-                    for channel in CHANNELS if self._home == ANY else HOME_CHANNELS:
-                        await link.subscribe(topic_filter(self._mesh.name, self._home, channel))
-                    what = "claims and renewals" if self._home == ANY else f"renewals of {self._home}"
-                    _log.info("mesh %s: answering %s at %s", self._mesh.name, what, self._where)
-                    pause_s, problem = PAUSE_MIN_S, ""
-                    self.listening.set()
-                    await self._serve(link)
-            except LinkError as error:
-                if str(error) != problem:
-                    problem = str(error)
-                    _log.warning("%s; trying again", problem)
-            finally:
-                self.listening.clear()
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+    async def _begin(self, link: Link) -> None:
+        for channel in CHANNELS if self._home == ANY else HOME_CHANNELS:
+            await link.subscribe(topic_filter(self._mesh.name, self._home, channel))
+        what = "claims and renewals" if self._home == ANY else f"renewals of {self._home}"
+        _log.info("mesh %s: answering %s at %s", self._mesh.name, what, self._where)
+        self.listening.set()
 
     async def _serve(self, link: Link) -> None:
-        await together(self._answer(link), self._watch(link))
+        try:
+            await together(self._answer(link), self._watch(link))
+        finally:
+            self.listening.clear()
 
     async def _answer(self, link: Link) -> None:
         while True:

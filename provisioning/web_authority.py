@@ -107,10 +107,6 @@ class WebAuthority:
         constraints = self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
         return tuple(_text(name) for name in constraints.permitted_subtrees or ())
 
-    def permits(self, hosts: Sequence[str]) -> bool:
-        """Whether it may certify all of these."""
-        return {normal_host(host) for host in hosts} <= set(self.hosts)
-
     def bridge(self, ca: x509.Certificate) -> bytes:
         """Returns the certificate (PEM) by which who trusts this CA trusts servers that the mesh's CA has certified, as
         far as they are among the hosts here."""

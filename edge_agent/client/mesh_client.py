@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import astuple, dataclass
-from types import TracebackType
 from typing import Self
 
 from edge_agent.client.access import Access
@@ -144,9 +143,7 @@ class MeshClient:
                 await unless(connection.connected.wait(), connection.refused.wait())
         return connection.connected.is_set()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._connection.stop()
 
     @property

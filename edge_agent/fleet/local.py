@@ -8,8 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from broker.embedded import EmbeddedBroker
 from broker.embedded_web import ALL_INTERFACES
@@ -25,7 +23,7 @@ from edge_agent.fleet.people import FleetPeople
 from edge_agent.fleet.plan import FleetPlan
 from edge_agent.fleet.runs import announce, new_run_folder
 from edge_agent.stillness import StandsStillError, Stillness
-from edge_agent.tasks import gathered, unless
+from edge_agent.tasks import Started, gathered, unless
 from edge_agent.wire.topics import user_login
 
 KEY_NAME = "network"  # of the gateway's API key, where the network reaches it
@@ -38,7 +36,7 @@ class FleetError(MoameshError):
     """The broker or a device did not come up, or died. The message says which and ends with the last of its log."""
 
 
-class LocalFleet:
+class LocalFleet(Started):
     """Devices on this host. Enter it in the main thread: `async with LocalFleet(plan) as fleet:`.
 
     Args:
@@ -127,15 +125,6 @@ class LocalFleet:
         """
         await asyncio.to_thread(self.people.remove, name)
         await self._follow_people()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Starts the broker and the devices; returns when all are online. After this you must call `stop`.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import following
+from broker import own_broker
 from broker.ejabberd import EjabberdNode, NodeSettings, new_cookie
 from broker.mosquitto_config import Listeners
 from broker.mosquitto_files import ServerFiles
@@ -19,7 +19,7 @@ from broker.per_device import DeviceBroker
 from broker.probe_client import ConnectRefusedError, Credentials, Endpoint, ProbeClient
 from edge_agent.operator.broker.people import MeshPeople
 from edge_agent.wire.topics import Channel, topic_filter
-from provisioning import service
+from provisioning import link, service
 from provisioning.errors import ProvisioningError
 from provisioning.operator_files import serial_in
 from provisioning.records import CertificateKind
@@ -165,7 +165,7 @@ def _pems(identity: object) -> tuple[bytes, bytes]:
 
 
 def test_the_products_own_periods_add_up_to_less_than_the_bound() -> None:
-    shared = following.FOLLOW_S + RESTART_S
+    shared = own_broker.FOLLOW_S + RESTART_S
     # told by the operator's service, which may just then be coming back to that broker
-    own = service.WATCH_S + service.PAUSE_MAX_S + following.FOLLOW_S + RESTART_S
+    own = service.WATCH_S + link.PAUSE_MAX_S + own_broker.FOLLOW_S + RESTART_S
     assert max(shared, own) < REVOKED_WITHIN_S

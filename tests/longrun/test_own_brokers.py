@@ -19,7 +19,7 @@ from edge_agent.client import Access, AskTimeoutError, MeshClient, NoReceiptErro
 from edge_agent.core.messages import Answer, PromptOptions
 from edge_agent.operator import mesh_service
 from edge_agent.operator.user_sync import bring_users, remember_broker
-from provisioning import service
+from provisioning import link, service
 from provisioning.identity_store import IdentityStore
 from provisioning.job_store import RESEND_S
 from provisioning.revocation import serials_in
@@ -151,7 +151,7 @@ async def until_proposing(device: Device, wanted: set[str]) -> None:
 
 def test_the_times_that_a_word_may_take_add_up_to_what_is_promised() -> None:
     # seen in the settings; then at the worst a broker that has just come back, and one look or one resend more
-    assert mesh_service.FOLLOW_S + service.PAUSE_MAX_S + service.WATCH_S < REACHES_S
+    assert mesh_service.FOLLOW_S + link.PAUSE_MAX_S + service.WATCH_S < REACHES_S
     assert RESEND_S + service.WATCH_S < REACHES_S
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.policies.adaptive import Adaptive
+from edge_agent.core.policies.arguments import expect_none
 from edge_agent.core.policies.budget import Budget
 from edge_agent.core.policies.choices import Choices
 from edge_agent.core.policies.early_stop import Agreement, EarlyStop, Never
@@ -39,28 +40,38 @@ class Policies:
     names: tuple[tuple[str, str], ...]
 
 
+def _plain(name: str, make: Callable[[], object]) -> PolicyFactory:
+    """A policy that takes no argument."""
+
+    def factory(argument: str) -> object:
+        expect_none(name, argument)
+        return make()
+
+    return factory
+
+
 BUILT_IN: dict[str, dict[str, PolicyFactory]] = {
     "peer_selection": {
-        "uniform": Uniform.from_argument,
-        "two-choices": Choices.two,
+        "uniform": _plain("uniform", Uniform),
+        "two-choices": _plain("two-choices", lambda: Choices(2)),
         "choices": Choices.from_argument,
         "latency-threshold": LatencyThreshold.from_argument,
         "budget": Budget.from_argument,
-        "diverse": Diverse.from_argument,
+        "diverse": _plain("diverse", Diverse),
         "same-model": SameModel.from_argument,
     },
     "response_selection": {
-        "all": AllResponses.from_argument,
+        "all": _plain("all", AllResponses),
         "consensus": Consensus.from_argument,
         "judge": Judge.from_argument,
     },
-    "join": {"wait-for-all": WaitForAll.from_argument, "quorum": Quorum.from_argument},
+    "join": {"wait-for-all": _plain("wait-for-all", WaitForAll), "quorum": Quorum.from_argument},
     "early_stop": {
-        "never": Never.from_argument,
+        "never": _plain("never", Never),
         "agreement": Agreement.from_argument,
-        "judge": JudgeStop.from_argument,
+        "judge": _plain("judge", JudgeStop),
     },
-    "layer_plan": {"fixed": Fixed.from_argument, "adaptive": Adaptive.from_argument},
+    "layer_plan": {"fixed": _plain("fixed", Fixed), "adaptive": Adaptive.from_argument},
 }
 """Factories by kind and name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_agent.core.messages import PeerEntry
-from edge_agent.core.policies.arguments import expect_none, parse_count
+from edge_agent.core.policies.arguments import parse_count
 from edge_agent.core.policies.expected_time import expected_times_s
 from edge_agent.core.policies.peer_selection import Candidates, Draws, sample_distinct
 from edge_agent.core.settings import DeviceIdentity
@@ -26,12 +26,6 @@ class Choices:
     def from_argument(cls, argument: str) -> Choices:
         """Takes d."""
         return cls(parse_count(argument, what="d, the peers to compare", example="choices(2)", count_max=CHOICES_MAX))
-
-    @classmethod
-    def two(cls, argument: str) -> Choices:
-        """Takes no argument: d = 2."""
-        expect_none("two-choices", argument)
-        return cls(2)
 
     def select(
         self, candidates: Candidates, count: int, excluded: Sequence[str], own: DeviceIdentity, draws: Draws

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge_agent.core.policies.arguments import expect_none, parse_number
+from edge_agent.core.policies.arguments import parse_number
 from edge_agent.core.policies.text_similarity import similarities
 
 
@@ -19,12 +19,6 @@ class EarlyStop(Protocol):
 
 class Never:
     """Runs all M layers: the paper's."""
-
-    @classmethod
-    def from_argument(cls, argument: str) -> Never:
-        """Takes no argument."""
-        expect_none("never", argument)
-        return cls()
 
     def stops(self, layer: int, references: Sequence[str]) -> bool:
         """Never."""

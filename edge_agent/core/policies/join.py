@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from edge_agent.core.messages import FANOUT_MAX
-from edge_agent.core.policies.arguments import expect_none, parse_count
+from edge_agent.core.policies.arguments import parse_count
 
 
 class Join(Protocol):
@@ -24,12 +24,6 @@ class Join(Protocol):
 
 class WaitForAll:
     """Waits for every response that may still come: the paper's join."""
-
-    @classmethod
-    def from_argument(cls, argument: str) -> WaitForAll:
-        """Takes no argument."""
-        expect_none("wait-for-all", argument)
-        return cls()
 
     def is_joined(self, joined: int, outstanding: int, wanted: int | None) -> bool:
         """Joined when nothing is outstanding, or the user's number is there."""

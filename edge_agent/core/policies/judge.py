@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_agent.core.messages import FANOUT_MAX
-from edge_agent.core.policies.arguments import expect_none, parse_count
+from edge_agent.core.policies.arguments import parse_count
 
 
 class Judge:
@@ -29,12 +29,6 @@ class Judge:
 
 class JudgeStop:
     """Early stop `judge`: no more layers once the judge calls the best response correct and complete."""
-
-    @classmethod
-    def from_argument(cls, argument: str) -> JudgeStop:
-        """Takes no argument."""
-        expect_none("judge", argument)
-        return cls()
 
     def stops(self, layer: int, references: Sequence[str]) -> bool:
         """Returns `False`: what holds without a verdict."""

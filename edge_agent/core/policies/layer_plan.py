@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from edge_agent.core.load import Load
-from edge_agent.core.policies.arguments import expect_none
 
 
 class LayerPlan(Protocol):
@@ -18,12 +17,6 @@ class LayerPlan(Protocol):
 
 class Fixed:
     """What was asked for: the paper's."""
-
-    @classmethod
-    def from_argument(cls, argument: str) -> Fixed:
-        """Takes no argument."""
-        expect_none("fixed", argument)
-        return cls()
 
     def plan(self, layers: int, fanout: int, load: Load) -> tuple[int, int]:
         """Returns what was asked for."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_agent.core.messages import PeerEntry
-from edge_agent.core.policies.arguments import expect_none
 from edge_agent.core.policies.peer_selection import LOOKED_AT_MAX, Candidates, Draws, sample_distinct
 from edge_agent.core.settings import DeviceIdentity
 
@@ -15,12 +14,6 @@ class Diverse:
 
     Different families make different mistakes (Mixture-of-Agents, arXiv 2406.04692, gains most from mixing).
     """
-
-    @classmethod
-    def from_argument(cls, argument: str) -> Diverse:
-        """Takes no argument."""
-        expect_none("diverse", argument)
-        return cls()
 
     def select(
         self, candidates: Candidates, count: int, excluded: Sequence[str], own: DeviceIdentity, draws: Draws

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edge_agent.core.messages import PeerEntry
-from edge_agent.core.policies.arguments import expect_none
 from edge_agent.core.settings import DeviceIdentity
 
 LOOKED_AT_MAX = 128
@@ -76,12 +75,6 @@ def sample_distinct(candidates: Candidates, count: int, excluded: Sequence[str],
 
 class Uniform:
     """Every set of peers is equally likely: the paper's selection, to which its stability condition belongs."""
-
-    @classmethod
-    def from_argument(cls, argument: str) -> Uniform:
-        """Takes no argument."""
-        expect_none("uniform", argument)
-        return cls()
 
     def select(
         self, candidates: Candidates, count: int, excluded: Sequence[str], own: DeviceIdentity, draws: Draws

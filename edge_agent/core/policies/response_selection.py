@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edge_agent.core.messages import FANOUT_MAX
-from edge_agent.core.policies.arguments import expect_none, parse_count
+from edge_agent.core.policies.arguments import parse_count
 from edge_agent.core.policies.text_similarity import similarities
 
 
@@ -20,12 +20,6 @@ class ResponseSelection(Protocol):
 
 class AllResponses:
     """Every response is a reference: the paper's."""
-
-    @classmethod
-    def from_argument(cls, argument: str) -> AllResponses:
-        """Takes no argument."""
-        expect_none("all", argument)
-        return cls()
 
     def choose(self, texts: Sequence[str]) -> list[int]:
         """Returns every index."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, JournalAnswer, JournalPrompt, SendToUser
@@ -13,10 +12,8 @@ from edge_agent.core.events import AnswersQueryReceived, Event, JournalRecord, R
 from edge_agent.core.messages import AnswersPage, Standing
 from edge_agent.core.settings import AgentSettings
 from edge_agent.core.sizes import answer_size
-from edge_agent.lab.simulator.checkers.base import Checker
+from edge_agent.lab.simulator.checkers.base import Checker, EndsOfDevices, Key
 
-Key: TypeAlias = tuple[int, str, str]
-"""(device, inbox, prompt id)."""
 _CROWD = "me/"
 
 
@@ -28,7 +25,7 @@ class _Ended:
     own_bytes: int
 
 
-class AnswersKept(Checker):
+class AnswersKept(EndsOfDevices[_Ended]):
     """Remembers every end for as long as the device promises to: for a time, and within a bound in bytes.
 
     Over the bound who keeps most gives first: an end may go only when its holder has had about its share of the bound
@@ -38,27 +35,12 @@ class AnswersKept(Checker):
     name = "no prompt is worked on again, nor called gone, while its answer is kept"
 
     def __init__(self, settings: AgentSettings, others: Sequence[Checker] = ()) -> None:
+        super().__init__()
         self._others = others  # are told of what begins again and may
         self._kept_s = settings.answers_kept_s
         self._bytes_max = settings.answers_bytes_max
-        self._ended: dict[Key, _Ended] = {}
         self._own_bytes: dict[int, Counter[str]] = {}
         self._size: dict[Key, int] = {}
-        self._unkept: set[Key] = set()
-
-    def excused(self, device: int) -> None:
-        """A device without its disk remembers nothing."""
-        self._ended = {key: end for key, end in self._ended.items() if key[0] != device}
-
-    def journal_damaged(self, device: int) -> None:
-        """What has ended is remembered until it restarts, and not beyond."""
-        self._unkept |= {key for key in self._ended if key[0] == device}
-
-    def restarted(self, device: int) -> None:
-        """What could not be written is forgotten."""
-        for key in [key for key in self._unkept if key[0] == device]:
-            self._unkept.discard(key)
-            self._ended.pop(key, None)
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks for prompts that begin again, and for those that are said to be gone."""
@@ -70,7 +52,7 @@ class AnswersKept(Checker):
         elif type(event) is SessionsRestored:
             for kept in event.answers:
                 key = (device, kept.reply.inbox, kept.answer.prompt_id)
-                if key not in self._ended:
+                if key not in self._ends:
                     self._note(key, now, 0)
         for effect in effects:
             if type(effect) is JournalAnswer:
@@ -79,7 +61,7 @@ class AnswersKept(Checker):
                 key = (device, effect.reply.inbox, effect.prompt.prompt_id)
                 if self._is_to_be_known(key, now):
                     raise self.broken(f"d{device} begins prompt {key[2]} of {key[1]} again {self._words(key, now)}")
-                if self._ended.pop(key, None) is not None:
+                if self._ends.pop(key, None) is not None:
                     for other in self._others:
                         other.begun_anew(*key)
             elif type(effect) is SendToUser and type(effect.message) is AnswersPage:
@@ -90,7 +72,7 @@ class AnswersKept(Checker):
             return
         if page.answers[0].standing is not Standing.GONE:
             return
-        for key in [key for key in self._ended if key[0] == device and key[2] == event.query.prompt_id]:
+        for key in [key for key in self._ends if key[0] == device and key[2] == event.query.prompt_id]:
             principal, _, client = key[1].partition("/")
             asked = principal == event.reply.principal and event.query.of_client in ("", client)
             if asked and self._is_to_be_known(key, now):
@@ -99,18 +81,18 @@ class AnswersKept(Checker):
     def _note(self, key: Key, now: float, size: int) -> None:
         own = self._own_bytes.setdefault(key[0], Counter())
         holder = _holder(key[1])
-        self._ended[key] = _Ended(now, own[holder])
+        self._ends[key] = _Ended(now, own[holder])
         own[holder] += size
 
     def _is_to_be_known(self, key: Key, now: float) -> bool:
-        ended = self._ended.get(key)
+        ended = self._ends.get(key)
         if ended is None or now >= ended.at + self._kept_s:
             return False
         own, holder = self._own_bytes[key[0]], _holder(key[1])
         return holder != _CROWD and own[holder] - ended.own_bytes <= self._bytes_max / (2 * len(own))
 
     def _words(self, key: Key, now: float) -> str:
-        return f"{now - self._ended[key].at:.1f} s after its end"
+        return f"{now - self._ends[key].at:.1f} s after its end"
 
 
 def _holder(inbox: str) -> str:

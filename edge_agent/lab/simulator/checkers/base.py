@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, TypeAlias, TypeVar
 
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, SendToDevice
 from edge_agent.core.events import Event
 from edge_agent.core.messages import Answer
+
+Key: TypeAlias = tuple[int, str, str]
+"""Of a prompt: (device, inbox, prompt id)."""
+End = TypeVar("End")
 
 
 class Violation(Exception):  # noqa: N818 - a finding, not an error of the program
@@ -72,3 +77,25 @@ class Checker:
     def broken(self, detail: str, *, liveness: bool = False) -> Violation:
         """Returns the violation to raise."""
         return Violation(self.name, detail, liveness=liveness)
+
+
+class EndsOfDevices(Checker, Generic[End]):
+    """Remembers how each prompt ended, for as long as its device can know it."""
+
+    def __init__(self) -> None:
+        self._ends: dict[Key, End] = {}
+        self._unkept: set[Key] = set()
+
+    def excused(self, device: int) -> None:
+        """A device without its disk remembers nothing."""
+        self._ends = {key: end for key, end in self._ends.items() if key[0] != device}
+
+    def journal_damaged(self, device: int) -> None:
+        """What has ended is remembered until it restarts, and not beyond."""
+        self._unkept |= {key for key in self._ends if key[0] == device}
+
+    def restarted(self, device: int) -> None:
+        """What could not be written is forgotten."""
+        for key in [key for key in self._unkept if key[0] == device]:
+            self._unkept.discard(key)
+            self._ends.pop(key, None)

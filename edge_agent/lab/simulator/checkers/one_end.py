@@ -8,39 +8,21 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect
 from edge_agent.core.events import Event, JournalRecord, RecordWritten
 from edge_agent.core.messages import Answer
-from edge_agent.lab.simulator.checkers.base import Checker
+from edge_agent.lab.simulator.checkers.base import EndsOfDevices
 from edge_agent.lab.simulator.checkers.ends_once import is_cut_of
 
 FULL = "no space on the disk"
 """The error that an end must not come to: whoever writes one has room for it (`SimulatedJournal`)."""
 
 
-class OneEnd(Checker):
+class OneEnd(EndsOfDevices[Answer]):
     """Looks with the users' eyes: at what reached them, whatever the device believes."""
 
     name = "nobody is told two different ends"
 
-    def __init__(self) -> None:
-        self._heard: dict[tuple[int, str, str], Answer] = {}
-        self._unkept: set[tuple[int, str, str]] = set()
-
-    def excused(self, device: int) -> None:
-        """A device without its disk does not know what it has answered."""
-        self._heard = {key: answer for key, answer in self._heard.items() if key[0] != device}
-
-    def journal_damaged(self, device: int) -> None:
-        """Once it restarts, it does not know what it has answered."""
-        self._unkept |= {key for key in self._heard if key[0] == device}
-
-    def restarted(self, device: int) -> None:
-        """What could not be written is forgotten."""
-        for key in [key for key in self._unkept if key[0] == device]:
-            self._unkept.discard(key)
-            self._heard.pop(key, None)
-
     def begun_anew(self, device: int, inbox: str, prompt_id: str) -> None:
         """What its user heard before is forgotten."""
-        self._heard.pop((device, inbox, prompt_id), None)
+        self._ends.pop((device, inbox, prompt_id), None)
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """An end that could not be written is told all the same. On a full disk there is the reserve."""
@@ -50,7 +32,7 @@ class OneEnd(Checker):
     def told(self, device: int, inbox: str, answer: Answer) -> None:
         """An answer has reached its user."""
         key = (device, inbox, answer.prompt_id)
-        heard = self._heard.get(key, answer)
+        heard = self._ends.get(key, answer)
         if answer != heard and not is_cut_of(answer, heard):
             raise self.broken(f"{inbox} heard two ends of prompt {answer.prompt_id} from d{device}")
-        self._heard[key] = answer
+        self._ends[key] = answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, JournalAnswer, SendToUser
@@ -17,10 +16,7 @@ from edge_agent.core.events import (
     SessionsRestored,
 )
 from edge_agent.core.messages import Answer, AnswersPage, Standing
-from edge_agent.lab.simulator.checkers.base import Checker
-
-Key: TypeAlias = tuple[int, str, str]
-"""(device, inbox, prompt id)."""
+from edge_agent.lab.simulator.checkers.base import Checker, Key
 
 
 class OwnAnswers(Checker):

@@ -123,11 +123,6 @@ class SimulatedJournal:
             self._answers[key] = (kept[0], kept[1], True)
         self._sync()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is kept."""
-        return not self._rows and not self._answers and not self._reserve
-
     def change(self, disk: Disk) -> None:
         """The disk fails, or is well again: then a damaged journal is set aside, and takes what the reserve holds."""
         if disk is not Disk.DAMAGED and self.disk is Disk.DAMAGED:

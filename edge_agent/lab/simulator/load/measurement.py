@@ -91,10 +91,6 @@ class Measurement:
         ]
         return Estimate(sum(self._waiting_area) / self.duration_s / devices, half_width(batches))
 
-    def requests_waiting_of(self, device: int) -> float:
-        """Returns the time average of waiting items of one device."""
-        return self._waiting_area[device] / self.duration_s
-
     def utilisation(self) -> float:
         """Returns the share of time that engines were busy, mean over the devices."""
         return sum(self._busy_time) / self.duration_s / len(self._busy_time)
