@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
+import psutil
 
 HERE = Path(__file__).parent.parent
 DEVICES = 4
 SETTLES_S = 10.0  # Python's imports, and the first views of a mesh
 STARTS_IN_S = 120.0
-TICKS = os.sysconf("SC_CLK_TCK")
 FIGURES = {
     "hop_p50_ms": "added time of a hop, p50 (ms)",
     "idle_cpu_percent": "CPU of an idle device (% of a core)",
@@ -69,7 +69,7 @@ def _measure_idle(checkout: Path, idle_s: float) -> dict[str, float]:
         figures = {
             "idle_cpu_percent": (sum(map(_cpu_s, agents)) - before) / took / DEVICES * 100,
             "gossip_bytes_s": sent / took / DEVICES,
-            "memory_mib": sum(map(_memory_mib, agents)) / DEVICES,
+            "memory_mib": sum(agent.memory_info().rss for agent in agents) / 2**20 / DEVICES,
         }
         listener.disconnect()
         listener.loop_stop()
@@ -77,8 +77,8 @@ def _measure_idle(checkout: Path, idle_s: float) -> dict[str, float]:
 
 
 @contextmanager
-def _mesh(checkout: Path) -> Iterator[tuple[int, list[int]]]:
-    """Runs idle devices with engines that declare their service times; yields their broker's port and their pids."""
+def _mesh(checkout: Path) -> Iterator[tuple[int, list[psutil.Process]]]:
+    """Runs idle devices with engines that declare their service times; yields their broker's port and themselves."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:
@@ -94,27 +94,22 @@ def _mesh(checkout: Path) -> Iterator[tuple[int, list[int]]]:
             mesh.wait()
 
 
-def _agents_of(mesh: subprocess.Popen[bytes]) -> list[int]:
+def _agents_of(mesh: subprocess.Popen[bytes]) -> list[psutil.Process]:
     deadline = time.monotonic() + STARTS_IN_S
     while time.monotonic() < deadline:
         if mesh.poll() is not None:
             raise SystemExit("the mesh did not start")
-        children = Path(f"/proc/{mesh.pid}/task/{mesh.pid}/children").read_text().split()
-        agents = [int(pid) for pid in children if b"agent_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        children = psutil.Process(mesh.pid).children()
+        agents = [child for child in children if any("agent_process" in word for word in child.cmdline())]
         if len(agents) == DEVICES:
             return agents
         time.sleep(0.2)
     raise SystemExit(f"the devices of the mesh did not start within {STARTS_IN_S:.0f} s")
 
 
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def _memory_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+def _cpu_s(agent: psutil.Process) -> float:
+    times = agent.cpu_times()
+    return times.user + times.system
 
 
 def main() -> int:

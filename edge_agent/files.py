@@ -131,6 +131,15 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def stamp(path: Path) -> object:
+    """Returns what is another value once the file has changed; `None` where it can't be looked at."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 def reason(error: OSError) -> str:
     """Returns what went wrong with a file, in words and without its name."""
     return error.strerror or str(error)

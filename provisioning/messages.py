@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
 from edge_agent.wire.refusing import check_names, quick_to_refuse
-from edge_agent.wire.topics import VERSION, Channel
+from edge_agent.wire.topics import VERSION, Channel, type_name
 
 BODY_BYTES_MAX = 256 * 1024  # what brokers of a mesh let through; a revocation list may nearly fill it
 DETAIL_LENGTH_MAX = 200  # one line for people
@@ -169,7 +169,7 @@ CHANNEL_TYPES: dict[Channel, tuple[type[Message], ...]] = {
 """What each channel carries; nothing else is read from it."""
 
 _KINDS: tuple[type[Message], ...] = tuple({kind: None for kinds in CHANNEL_TYPES.values() for kind in kinds})
-_TYPE_NAMES = {kind: re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower() for kind in _KINDS}
+_TYPE_NAMES = {kind: type_name(kind) for kind in _KINDS}
 _CLASS_OF = {name: kind for kind, name in _TYPE_NAMES.items()}
 _ADAPTERS: dict[type[Message], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
 _VALIDATORS = {kind: SchemaValidator(quick_to_refuse(adapter.core_schema)) for kind, adapter in _ADAPTERS.items()}

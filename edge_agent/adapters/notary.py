@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
 from edge_agent import homes
+from edge_agent.files import stamp
 from edge_agent.ports import Word
 from edge_agent.wire.checks import CERTIFICATE_LENGTH_MAX, FINGERPRINT_LENGTH, PROOF_LENGTH
 from provisioning import certificates as certs
@@ -207,7 +208,7 @@ class FileNotary:
             log.warning("what is signed in this mesh is judged by the files of before: %s", error)
 
     def _look(self) -> tuple[object, ...]:
-        return tuple(_mark(path) for path in self._files.all)
+        return tuple(stamp(path) for path in self._files.all)
 
     def _read(self) -> None:
         files = self._files
@@ -264,14 +265,6 @@ def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
     kept.move_to_end(key)
     while len(kept) > most:
         kept.popitem(last=False)
-
-
-def _mark(path: Path) -> object:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _public_bytes(certificate: x509.Certificate) -> bytes:

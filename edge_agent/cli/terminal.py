@@ -10,9 +10,11 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
@@ -54,6 +56,14 @@ class _PlainConsole(Console):
 def console(*, stderr: bool = False) -> Console:
     """A console for stdout or stderr. Where it is no terminal, there is no colour and no cursor movement."""
     return _PlainConsole(stderr=stderr, theme=THEME, highlight=False, markup=False, emoji=False)
+
+
+def plain_table(*columns: str) -> Table:
+    """A table with a line below its heading and nothing else; long cells are folded."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="label")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:

@@ -17,20 +17,16 @@ from edge_agent.service_time import parse_service
 from edge_agent.speed_up import parse_speed_up
 from edge_agent.wire.topics import check_id
 
-_BROKER_URL = re.compile(r"mqtts?://[^\s/@?#]+/?")
-_HTTP_URL = re.compile(r"https?://[^\s@?#]+")
 
+def matching(pattern: str, words: str) -> AfterValidator:
+    """A text is as `pattern` says, or the error is `words`."""
 
-def _check_broker_url(url: str) -> str:
-    if not _BROKER_URL.fullmatch(url):
-        raise ValueError("must be mqtt://host:port or mqtts://host:port; a user name has a key of its own")
-    return url
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(words)
+        return text
 
-
-def _check_http_url(url: str) -> str:
-    if url and not _HTTP_URL.fullmatch(url):
-        raise ValueError("must be http://host:port or https://host:port; a key has a setting of its own")
-    return url
+    return AfterValidator(check)
 
 
 def _check_service(spec: str) -> str:
@@ -51,8 +47,16 @@ def _check_speed_up(spec: str) -> str:
 
 
 Id = Annotated[str, AfterValidator(check_id)]
-BrokerUrlText = Annotated[str, AfterValidator(_check_broker_url)]
-HttpUrlText = Annotated[str, AfterValidator(_check_http_url)]
+BrokerUrlText = Annotated[
+    str,
+    matching(
+        r"mqtts?://[^\s/@?#]+/?", "must be mqtt://host:port or mqtts://host:port; a user name has a key of its own"
+    ),
+]
+HttpUrlText = Annotated[
+    str,
+    matching(r"(https?://[^\s@?#]+)?", "must be http://host:port or https://host:port; a key has a setting of its own"),
+]
 ServiceSpec = Annotated[str, AfterValidator(_check_service)]
 SpeedUpSpec = Annotated[str, AfterValidator(_check_speed_up)]
 FilePath = Annotated[Path, AfterValidator(Path.expanduser)]

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from edge_agent.config.broker import URLS_MAX, BrokerUrls, split
-from edge_agent.config.sections import FilePath, Section
+from edge_agent.config.sections import FilePath, Section, matching
 
 ORIGINS_MAX = 32  # web pages elsewhere that may call the API
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
-_WEB_BROKER_URL = re.compile(r"wss?://[^\s@?#]+")
-
-
-def _check_origin(origin: str) -> str:
-    if not _ORIGIN.fullmatch(origin):
-        raise ValueError("must be scheme, host and port, such as https://example.org")
-    return origin
-
-
-def _check_web_broker(url: str) -> str:
-    if url and not _WEB_BROKER_URL.fullmatch(url):
-        raise ValueError("must be ws://host:port or wss://host:port")
-    return url
+_Origin = Annotated[
+    str, matching(r"https?://[A-Za-z0-9.\-\[\]:]+", "must be scheme, host and port, such as https://example.org")
+]
 
 
 Origins = Annotated[
-    tuple[Annotated[str, AfterValidator(_check_origin)], ...],
+    tuple[_Origin, ...],
     NoDecode,
     BeforeValidator(split),
     Field(max_length=ORIGINS_MAX),
@@ -62,7 +50,7 @@ class GatewaySection(Section):
     cert_file: FilePath | None = Field(default=None, description="HTTPS: certificate (PEM); none: plain HTTP")
     key_file: FilePath | None = Field(default=None, description="HTTPS: its private key (PEM)")
     cors_origins: Origins = Field(default=(), description="web pages elsewhere that may call the API")
-    web_broker: Annotated[str, AfterValidator(_check_web_broker)] = Field(
+    web_broker: Annotated[str, matching(r"(wss?://[^\s@?#]+)?", "must be ws://host:port or wss://host:port")] = Field(
         default="", description='where the app reaches the broker: ws:// or wss://; "": as the pairing link says'
     )
 

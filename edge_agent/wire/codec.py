@@ -10,7 +10,6 @@ speaks is said by the topic: a message of one device to another that gives anoth
 from __future__ import annotations
 
 import dataclasses
-import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from edge_agent.core.errors import ProtocolError
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX, check, speaker_of
 from edge_agent.wire.refusing import WrongNameError, check_names, quick_to_refuse
 from edge_agent.wire.salvage import Salvage, utf_16_of
-from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, VERSION, check_id
+from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, VERSION, check_id, type_name
 
 SCHEMA_VERSION = VERSION
 BODY_BYTES_MAX = 256 * 1024  # a prompt with its references, and what every broker here can be told to let through
@@ -42,13 +41,9 @@ def _configure() -> None:
             setattr(kind, _CONFIG_ATTRIBUTE, _CONFIG)
 
 
-def _type_name(kind: type) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
-
-
 _configure()
 _KINDS: tuple[type, ...] = get_args(m.Message)
-TYPE_NAMES: dict[type, str] = {kind: _type_name(kind) for kind in _KINDS}
+TYPE_NAMES: dict[type, str] = {kind: type_name(kind) for kind in _KINDS}
 """The `type` of every message class."""
 _CLASS_OF: dict[str, type] = {name: kind for kind, name in TYPE_NAMES.items()}
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}

@@ -35,6 +35,11 @@ ANYBODY = shares.ANYBODY
 _ID = re.compile(r"[a-z0-9-]{1,64}")
 
 
+def type_name(kind: type) -> str:
+    """Returns the `type` that a body of this class of messages has: `view-exchange` for `ViewExchange`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
+
+
 class Role(StrEnum):
     """Who somebody is to a device, as far as a broker can tell."""
 

@@ -13,12 +13,12 @@ import yaml
 
 from edge_agent.wire import codec, topics
 from edge_agent.wire.checks import MESSAGE_ID_LENGTH_MAX
-from edge_agent.wire.topics import TABLE, Channel, Role, TopicRow
+from edge_agent.wire.topics import TABLE, Channel, Role, TopicRow, type_name
 from provisioning import messages as certificates
 from provisioning import signed
 from scripts.docs import asyncapi_home_assistant as home_assistant
 from scripts.docs.examples import all_examples
-from scripts.docs.schemas import all_schemas, type_name
+from scripts.docs.schemas import all_schemas
 from scripts.docs.servers import security_schemes, servers
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "asyncapi.yaml"

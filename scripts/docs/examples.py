@@ -9,10 +9,9 @@ from typing import Any
 from edge_agent.core import messages as m
 from edge_agent.core.states import ItemOutcome, Outcome
 from edge_agent.wire import codec
-from edge_agent.wire.topics import VERSION
+from edge_agent.wire.topics import VERSION, type_name
 from provisioning import jobs, signed
 from provisioning import messages as certificates
-from scripts.docs.schemas import type_name
 
 _PROMPT_ID = "5f0c8a1e9b7d4c32a6e1f0d9c8b7a695"
 _REQUEST_ID = "Qm1pYnVzLWxpYmVydGF0aXMtY2F1c2E"

@@ -6,7 +6,6 @@ import ast
 import copy
 import inspect
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, get_args
 
@@ -16,7 +15,7 @@ from pydantic.json_schema import JsonSchemaMode
 from edge_agent.core import messages as m
 from edge_agent.core.incarnations import INCARNATION_MAX
 from edge_agent.wire import checks, codec
-from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX
+from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, type_name
 from provisioning import jobs, signed
 from provisioning import messages as certificates
 
@@ -131,11 +130,6 @@ _BOUNDS: Mapping[type, Mapping[str, Schema]] = {
 }
 # A provenance is told, not checked: who reads an answer must not lose it over a number in its small print.
 _UNCHECKED = (m.Provenance, m.Missing, m.Substitute, m.Decision)
-
-
-def type_name(kind: type) -> str:
-    """Returns the `type` that a message class has on the wire."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
 
 
 def all_schemas() -> dict[str, Schema]:

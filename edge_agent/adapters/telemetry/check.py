@@ -10,7 +10,7 @@ from typing import final
 from edge_agent.adapters.telemetry.clock import AHEAD_MAX_NS, elapsed_ns
 from edge_agent.adapters.telemetry.dialects import DatabaseWriter, WriteError, require_client
 from edge_agent.adapters.telemetry.questions import Questions
-from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, TelemetryServerError, introduce
+from edge_agent.adapters.telemetry.server import ServerKind, TelemetryServer, TelemetryServerError, introduced
 from edge_agent.adapters.telemetry.server_clock import ServerClock
 from edge_agent.adapters.telemetry.vetting import apart
 from edge_agent.wire.line_protocol import Point, encode
@@ -48,7 +48,8 @@ def check_server(server: TelemetryServer, *, within_s: float = READ_BACK_S) -> C
         SettingsError: influxdb-client is not installed, or `ca_file` cannot be read.
     """
     require_client()
-    kind, version = _introduce(server)
+    identity = introduced(server)
+    kind, version = server.kind or identity.kind, identity.version  # what is set counts
     _check_clocks(server)
     value = random.randrange(2**31)  # noqa: S311 - so that no older point is taken for this one
     time_ns = time.time_ns() // _NS_IN_MS * _NS_IN_MS
@@ -76,17 +77,6 @@ def _check_clocks(server: TelemetryServer) -> None:
     server_ns, own_ns = ServerClock(server, elapsed_ns).now_ns(), time.time_ns()
     if server_ns is not None and abs(own_ns - server_ns) > AHEAD_MAX_NS:
         raise TelemetryServerError(f"{server.url}: {apart(own_ns, server_ns)}", retryable=False)
-
-
-def _introduce(server: TelemetryServer) -> tuple[ServerKind, str]:
-    """What is set counts over what the server says, which behind a proxy may be nothing."""
-    try:
-        identity = introduce(server)
-    except TelemetryServerError as error:
-        if server.kind is None or error.retryable:
-            raise
-        return server.kind, ""
-    return server.kind or identity.kind, identity.version
 
 
 def _is_there(ask: Questions, kind: ServerKind, time_ns: int, value: int) -> bool:

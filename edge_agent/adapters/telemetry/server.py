@@ -153,6 +153,20 @@ def introduce(server: TelemetryServer) -> ServerIdentity:
     )
 
 
+def introduced(server: TelemetryServer) -> ServerIdentity:
+    """Asks the server what it is; `server.kind` where it does not say, as behind a proxy.
+
+    Raises:
+        TelemetryServerError, SettingsError: as `introduce`, where `server.kind` is `None` or nobody was reached.
+    """
+    try:
+        return introduce(server)
+    except TelemetryServerError as error:
+        if server.kind is None or error.retryable:
+            raise
+        return ServerIdentity(server.kind, "")
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class VictoriaState:

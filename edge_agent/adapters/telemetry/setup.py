@@ -5,13 +5,7 @@ Everything here may be done again at any time: what is as wanted stays, what dif
 
 from __future__ import annotations
 
-from edge_agent.adapters.telemetry.server import (
-    ServerIdentity,
-    ServerKind,
-    TelemetryServer,
-    TelemetryServerError,
-    introduce,
-)
+from edge_agent.adapters.telemetry.server import ServerIdentity, ServerKind, TelemetryServer, introduced
 from edge_agent.adapters.telemetry.setup_influx1 import planned, set_up_influx1
 from edge_agent.adapters.telemetry.setup_influx2 import planned_influx2, set_up_influx2
 from edge_agent.adapters.telemetry.setup_plan import SetupPlan, Step
@@ -27,7 +21,8 @@ def set_up(server: TelemetryServer, plan: SetupPlan, *, dry_run: bool = False) -
         TelemetryServerError: it cannot be reached, refuses us or a step.
         SettingsError: it is of a kind that is set up otherwise, or has points that only `delete_older` may delete.
     """
-    identity = _identity(server, ask=not dry_run)
+    # what is said of it counts where the server does not say; a dry run then needs no server at all
+    identity = ServerIdentity(server.kind, "") if server.kind is not None and dry_run else introduced(server)
     if identity.kind is ServerKind.VICTORIA_METRICS:
         raise SettingsError(
             "VictoriaMetrics keeps everything for one time, set when it starts: victoria-metrics -retentionPeriod=2y; "
@@ -41,15 +36,3 @@ def set_up(server: TelemetryServer, plan: SetupPlan, *, dry_run: bool = False) -
     if identity.version.startswith("1") or identity.kind is ServerKind.INFLUX_1:
         return identity, planned(server.database, plan) if dry_run else set_up_influx1(server, plan)
     return identity, planned_influx2(server.database, plan) if dry_run else set_up_influx2(server, plan)
-
-
-def _identity(server: TelemetryServer, *, ask: bool) -> ServerIdentity:
-    """What is said of it counts where the server itself does not say; a dry run then needs no server at all."""
-    if server.kind is not None and not ask:
-        return ServerIdentity(server.kind, "")
-    try:
-        return introduce(server)
-    except TelemetryServerError as error:
-        if server.kind is None or error.retryable:
-            raise
-        return ServerIdentity(server.kind, "")

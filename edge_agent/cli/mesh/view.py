@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from edge_agent.cli.durations import iso
 from edge_agent.cli.results import JsonObject
+from edge_agent.cli.terminal import plain_table
 from edge_agent.operator.mesh_setup import MeshOverview
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.records import CertificateKind, CertificateRow, DeviceRow, DeviceState
@@ -23,7 +23,7 @@ _NONE = Text("–", style="quiet")
 
 def devices_table(devices: Sequence[DeviceRow], now: float) -> Table:
     """Each device with its state, until when it is one, and when it was last heard of."""
-    table = _table("device", "state", "until", "last seen")
+    table = plain_table("device", "state", "until", "last seen")
     for row in devices:
         table.add_row(
             Text(row.device_id, style="name"),
@@ -53,7 +53,7 @@ def device_object(row: DeviceRow, now: float) -> JsonObject:
 
 def certificates_table(certificates: Sequence[CertificateRow]) -> Table:
     """Every certificate that a device ever had."""
-    table = _table("certificate", "issued", "until", "")
+    table = plain_table("certificate", "issued", "until", "")
     for row in certificates:
         mark = Text("revoked", style="bad") if row.revoked else Text("")
         table.add_row(Text(row.serial_text, style="quiet"), _day(row.issued_at), _day(row.expires_at), mark)
@@ -62,7 +62,7 @@ def certificates_table(certificates: Sequence[CertificateRow]) -> Table:
 
 def ledger_table(certificates: Sequence[CertificateRow], now: float) -> Table:
     """Every certificate that a mesh ever gave."""
-    table = _table("certificate", "kind", "name", "issued", "until", "")
+    table = plain_table("certificate", "kind", "name", "issued", "until", "")
     for row in certificates:
         state = Text("expired", style="quiet") if row.expires_at <= now else Text("")
         mark = Text("revoked", style="bad") if row.revoked else state
@@ -93,7 +93,7 @@ def certificate_object(row: CertificateRow) -> JsonObject:
 
 def meshes_table(meshes: Sequence[MeshOverview]) -> Table:
     """Each mesh with how many devices it has."""
-    table = _table("mesh", *(state.value for state in DeviceState))
+    table = plain_table("mesh", *(state.value for state in DeviceState))
     for one in meshes:
         table.add_row(Text(one.mesh.name, style="name"), *(str(count) for count in _counts(one).values()))
     return table
@@ -135,13 +135,6 @@ def _until(row: DeviceRow, now: float) -> Text:
     # Devices renew by themselves; one that has not is worth a look before it is locked out.
     late = left < RENEWAL_MARGIN.total_seconds()
     return Text(f"{_day(row.expires_at or 0.0)} ({_span(left)})", style="busy" if late else "")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="label")
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table
 
 
 def _day(timestamp: float) -> str:

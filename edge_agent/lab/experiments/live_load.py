@@ -10,7 +10,7 @@ from typing import final
 from edge_agent.core.stability import items_per_prompt, mean_requests_waiting
 from edge_agent.lab.analysis.figures import Curve, Panel
 from edge_agent.lab.analysis.overload import excess_hz, queue_growth_hz
-from edge_agent.lab.experiments.live_run import LiveLoad, LiveResult, run_live
+from edge_agent.lab.experiments.live_run import LiveLoad, LiveResult, run_live, time_mean
 from edge_agent.lab.experiments.machine import machine
 from edge_agent.lab.experiments.sections import Progress, Section
 from edge_agent.lab.experiments.simulated import slope
@@ -78,20 +78,12 @@ def live_point(declared_load: float, result: LiveResult) -> LivePoint:
         service_s,
         math.fsum((one - service_s) ** 2 for one in services) / max(1, len(services)) / service_s**2,
         service_s * items_per_prompt(result.load.layers, result.load.fanout) * rate_hz,
-        _mean_of(result, "busy_share") / observed_s,
-        _mean_of(result, "waiting_mean") / observed_s,
+        time_mean(devices, "busy_share"),
+        time_mean(devices, "waiting_mean"),
         slope([at for at, _ in series], [waiting for _, waiting in series]),
         len(services) / observed_s,
         _latency(result),
         tuple(series),
-    )
-
-
-def _mean_of(result: LiveResult, column: str) -> float:
-    return math.fsum(
-        value * length
-        for device in result.devices
-        for value, length in zip(getattr(device.intervals, column), device.intervals.length_s, strict=True)
     )
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 from edge_agent.core.stability import items_per_prompt
-from edge_agent.lab.analysis.series import DeviceRecords
-from edge_agent.lab.experiments.live_run import LiveLoad, LiveResult, run_live
+from edge_agent.lab.experiments.live_run import LiveLoad, LiveResult, run_live, time_mean
 from edge_agent.lab.experiments.machine import machine
 from edge_agent.lab.experiments.sections import Progress, Section
 from edge_agent.lab.experiments.simulated import simulate
@@ -106,9 +104,9 @@ def _row(choice: Choice, result: LiveResult, rate_hz: float) -> tuple[str, ...]:
         f"{mean:.1f}",
         f"{p95:.1f}",
         _simulated(choice, rate_hz),
-        f"{_time_mean(slow, 'busy_share'):.2f}",
-        f"{_time_mean(others, 'busy_share'):.2f}",
-        f"{_time_mean(result.devices, 'waiting_mean'):.2f}",
+        f"{time_mean(slow, 'busy_share'):.2f}",
+        f"{time_mean(others, 'busy_share'):.2f}",
+        f"{time_mean(result.devices, 'waiting_mean'):.2f}",
     )
 
 
@@ -133,14 +131,3 @@ def _simulated(choice: Choice, rate_hz: float) -> str:
 
 def _slow_ids() -> frozenset[str]:
     return frozenset(f"device-{number}" for number in range(1, SLOW_DEVICES + 1))
-
-
-def _time_mean(devices: Sequence[DeviceRecords], column: str) -> float:
-    """Mean over devices and time of a column of their intervals."""
-    pairs = [
-        (value, length)
-        for device in devices
-        for value, length in zip(getattr(device.intervals, column), device.intervals.length_s, strict=True)
-    ]
-    seconds = math.fsum(length for _, length in pairs)
-    return math.fsum(value * length for value, length in pairs) / seconds if seconds else math.nan

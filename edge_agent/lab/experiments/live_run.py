@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -105,6 +106,17 @@ def _points(folder: Path, plan: FleetPlan, begun_ns: int, ended_ns: int) -> list
 
 def _length_ns(point: Point) -> int:
     return int(point.fields.get("interval_s", 0.0) * _NS)
+
+
+def time_mean(devices: Sequence[DeviceRecords], column: str) -> float:
+    """Returns the mean over devices and time of a column of their intervals; NaN without any."""
+    pairs = [
+        (value, length)
+        for device in devices
+        for value, length in zip(getattr(device.intervals, column), device.intervals.length_s, strict=True)
+    ]
+    seconds = math.fsum(length for _, length in pairs)
+    return math.fsum(value * length for value, length in pairs) / seconds if seconds else math.nan
 
 
 class LoadGenerator:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.access import ClaimLogin, People, UserLogin
-from edge_agent.files import read_file
+from edge_agent.files import read_file, stamp
 from provisioning.files import PRIVATE, make_folder, write_atomically
 from provisioning.mesh import MeshFolder
 from provisioning.records import DeviceState
@@ -59,7 +59,7 @@ class MeshPeople:
         return self._revoked
 
     def _refresh(self) -> None:
-        seen = (*map(_stamp, self._files()), int(self._clock() / READ_AGAIN_S))
+        seen = (*map(stamp, self._files()), int(self._clock() / READ_AGAIN_S))
         if seen != self._seen:
             self._people = read_people(self._mesh, self._clock())
             with self._mesh.inventory() as inventory:
@@ -107,11 +107,3 @@ def _read_guests(path: Path, now: float) -> People:
         return People(tuple(users), tuple(ClaimLogin(**claim) for claim in content["claims"]))
     except (OSError, ValueError, KeyError, TypeError):
         return People()  # ours alone, so whatever else stands there lets nobody in
-
-
-def _stamp(path: Path) -> object:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size, state.st_ino

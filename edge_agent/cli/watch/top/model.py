@@ -151,16 +151,12 @@ class Totals:
 
     devices: int
     online: int
-    requests_waiting: int
-    requests_running: int
-    queue_capacity: int
     requests_waiting_mean: float
     requests_waiting_predicted: float
     load_mean: float
     load_max: float
     arrival_rate_hz: float
     sessions_active: int
-    completed: int
     rejected: int
     expired: int
     failed: int
@@ -200,16 +196,12 @@ class Snapshot:
         return Totals(
             devices=len(self.rows),
             online=sum(row.state is DeviceState.ONLINE for row in self.rows),
-            requests_waiting=sum(status.requests_waiting for status in told),
-            requests_running=sum(status.requests_running for status in told),
-            queue_capacity=sum(status.queue_capacity for status in told),
             requests_waiting_mean=sum(status.requests_waiting_mean for status in told),
             requests_waiting_predicted=sum(status.requests_waiting_predicted for status in told),
             load_mean=sum(loads) / len(loads) if loads else 0.0,
             load_max=max(loads, default=0.0),
             arrival_rate_hz=sum(status.arrival_rate_hz for status in told),
             sessions_active=sum(status.sessions_active for status in told),
-            completed=sum(status.completed for status in told),
             rejected=sum(status.rejected for status in told),
             expired=sum(status.expired for status in told),
             failed=sum(status.failed for status in told),

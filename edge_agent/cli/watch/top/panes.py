@@ -14,7 +14,6 @@ from edge_agent.cli.watch.top.model import DeviceRow, Snapshot
 LOST_AFTER_S = 1.0  # a reconnect within a second is nobody's concern
 _GAP = 2
 _LABEL = 5
-DETAIL_LINES_MIN = 6
 
 HELP = """\
 [b]Keys[/b]
