@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from edge_agent.children import Supervised
-from edge_agent.tasks import Started, Told, unheard
+from edge_agent.tasks import ProblemListener, Started, log_only
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,11 @@ class OwnBroker(Started):
 
 
 async def keep_following(
-    follow: Callable[[], Awaitable[object]], what: str, *, pause_s: Callable[[], float], told: Told = unheard
+    follow: Callable[[], Awaitable[object]],
+    what: str,
+    *,
+    pause_s: Callable[[], float],
+    told: ProblemListener = log_only,
 ) -> None:
     """Calls `follow` again and again. Whatever it raises, the broker goes on with what it has: `what`.
 
