@@ -28,7 +28,7 @@ from edge_agent.wire.topics import Channel
 from provisioning.mqtt_link import BrokerAccess, mqtt_connect
 from tests.adapters.mqtt_devices import Device, device, request, until
 from tests.support.brokers import connack
-from tests.support.ejabberd import running_cluster
+from tests.support.ejabberd import Cluster
 from tests.support.patience import PATIENCE_S
 from tests.support.secured import HOST, SecuredMesh
 
@@ -90,7 +90,8 @@ async def test_a_user_with_a_guessed_client_id_throws_no_device_out(tmp_path: Pa
 async def test_ejabberd_counts_client_ids_for_each_login_apart(tmp_path: Path) -> None:
     mesh = SecuredMesh(tmp_path, "test")
     alice = mesh.user("alice")
-    async with running_cluster(mesh, tmp_path) as cluster:
+    cluster = Cluster(mesh, tmp_path)
+    async with cluster.nodes[0]:  # one is enough
         url = cluster.urls[0]
         # ejabberd wants the name beside the certificate
         async with device("device-1", url, tls=files(mesh, "device-1"), username="device-1") as one:

@@ -1,11 +1,11 @@
-"""`moamesh ask` in pipes and in a terminal: real processes, a real broker, a device that says what the test wants."""
+"""`moamesh ask` at a real broker, devices that say what the test wants; in pipes and terminals it is a real process."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import signal
-import subprocess
+from asyncio.subprocess import PIPE
 from dataclasses import replace
 
 import pytest
@@ -32,6 +32,7 @@ from tests.cli.test_live_commands import MOAMESH, home
 from tests.client.conftest import broker_url, own_broker
 from tests.client.samples import answer, presence, status
 from tests.client.scripted_device import Script, ScriptedDevice, scripted_device
+from tests.support.commands import moamesh_beside
 from tests.support.patience import PATIENCE_S
 from tests.support.terminals import in_terminal
 
@@ -92,23 +93,19 @@ async def online(device: ScriptedDevice) -> None:
     await device.announce(status())
 
 
-async def ask(env: dict[str, str], url: str, *arguments: str, stdin: bytes = b"") -> tuple[int | None, str, str]:
-    """Runs the command in pipes; returns its exit status and what it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        *command(url, *arguments),
-        env=env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    async with asyncio.timeout(PATIENCE_S):
-        out, errors = await process.communicate(stdin)
-    return process.returncode, out.decode(), errors.decode()
+async def ask(env: dict[str, str], url: str, *arguments: str) -> tuple[int, str, str]:
+    """Runs the command in this process; returns its exit status and what it wrote."""
+    ended = await moamesh_beside(env, *options(url, *arguments))
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 def command(url: str, *arguments: str) -> list[str]:
+    return [*MOAMESH, *options(url, *arguments)]
+
+
+def options(url: str, *arguments: str) -> list[str]:
     named = () if "--mesh" in arguments else ("--mesh", "test", "--device", "device-1")
-    return [*MOAMESH, "ask", *arguments, "--broker", url, *named]
+    return ["ask", *arguments, "--broker", url, *named]
 
 
 @pytest.mark.broker
@@ -118,10 +115,14 @@ async def test_a_pipe_gets_the_markdown_as_it_is_and_the_device_the_system_text(
     async with scripted_device(broker_url, answering(MARKDOWN)) as device:
         await online(device)
         asked = "Wie würfelt man Zwiebeln?"
-        end, out, errors = await ask(home, broker_url, "--system", "You cook.", stdin=f"{asked}\n".encode())
-        assert (end, out) == (0, MARKDOWN)
-        assert "answered by device-1" in errors
-        assert "\x1b" not in out + errors
+        process = await asyncio.create_subprocess_exec(
+            *command(broker_url, "--system", "You cook."), env=home, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            out, errors = await process.communicate(f"{asked}\n".encode())
+        assert (process.returncode, out.decode()) == (0, MARKDOWN)
+        assert b"answered by device-1" in errors
+        assert b"\x1b" not in out + errors
         (prompt,) = device.prompts
         assert [(turn.role, turn.content) for turn in prompt.messages] == [
             (Role.SYSTEM, "You cook."),
@@ -245,7 +246,7 @@ async def test_who_names_no_device_gets_the_least_busy_and_after_its_refusal_the
         assert "asking free (one of 3 online" in errors
         assert "free: the queue is full; asking busy" in errors
         assert not broken.prompts
-        end, _, errors = await ask(home, broker_url, "why?", "--mesh", "test", "--device", "free")
+        end, _, _ = await ask(home, broker_url, "why?", "--mesh", "test", "--device", "free")
         assert end == BUSY, "a device that was named is asked alone"
 
 

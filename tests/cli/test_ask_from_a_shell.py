@@ -154,7 +154,7 @@ async def test_the_commands_of_the_readme_ask_and_get_an_answer(tmp_path: Path) 
 
 
 async def test_the_page_takes_a_prompt_back(tmp_path: Path) -> None:
-    async with local_mesh(tmp_path, FleetPlan(3, EngineKind.SYNTHETIC, service="deterministic:5")) as run:
+    async with local_mesh(tmp_path, FleetPlan(1, EngineKind.SYNTHETIC, service="deterministic:5", layers=0)) as run:
         await run.run(shown("ask"))
         await until(lambda: any(one.get("id") == "p1" for one in run.messages), f"it is under way; have {run.lines}")
         await run.run(shown("cancel"))

@@ -1,4 +1,4 @@
-"""Commands as people run them: real processes, a real broker, the synthetic engine."""
+"""Commands as people run them at a mesh of real processes, a real broker, the synthetic engine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from edge_agent.cli.exits import EXPIRED, REFUSED
+from tests.support.commands import moamesh
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
@@ -27,11 +28,17 @@ QUICK = ["--engine", "synthetic", "--service", "deterministic:0.05"]
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
     """An environment with a home of its own, so that no other run is found."""
+    return home_in(tmp_path)
+
+
+def home_in(folder: Path) -> dict[str, str]:
+    """The same, in a folder that is given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MOAMESH_")}
-    return kept | {"XDG_STATE_HOME": str(tmp_path / "state"), "MOAMESH_HOME": str(tmp_path / "home")}
+    return kept | {"XDG_STATE_HOME": str(folder / "state"), "MOAMESH_HOME": str(folder / "home")}
 
 
-def moamesh(home: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run_moamesh(home: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a command as a process of its own."""
     return subprocess.run(
         [*MOAMESH, *arguments], env=home, input=stdin, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
@@ -54,7 +61,7 @@ def mesh_up(home: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[
 
 def test_demo_prints_one_json_object_with_all_that_made_the_answers(home: dict[str, str]) -> None:
     unhurried = {f"MOAMESH_AGENT__{name}": "60" for name in ("RECEIPT_TIMEOUT_S", "SUSPECT_AFTER_S")}
-    done = moamesh(home | unhurried, "demo", *QUICK, "--json")  # nobody is taken for dead who is only slow
+    done = run_moamesh(home | unhurried, "demo", *QUICK, "--json")  # nobody is taken for dead who is only slow
     assert done.returncode == 0, done.stderr
     shown: dict[str, Any] = json.loads(done.stdout)
     assert shown.keys() >= {"answers", "devices", "broker", "engine", "stability"}
@@ -74,44 +81,43 @@ def test_demo_prints_one_json_object_with_all_that_made_the_answers(home: dict[s
 
 
 def test_demo_on_a_pipe_says_what_happens_in_lines(home: dict[str, str]) -> None:
-    done = moamesh(home, "demo", *QUICK, "--devices", "2", "--fanout", "1", "--layers", "1")
+    done = run_moamesh(home, "demo", *QUICK, "--devices", "2", "--fanout", "1", "--layers", "1")
     assert done.returncode == 0, done.stderr
     assert "device-1: layer 1/1 asked device-1, device-2" in done.stdout
     assert "2 of 2 prompts answered" in done.stdout
     assert "\x1b" not in done.stdout
 
 
-def test_ask_finds_the_local_mesh_and_keeps_the_answer_apart_from_the_rest(home: dict[str, str]) -> None:
-    with mesh_up(home, "--devices", "3") as up:
-        done = moamesh(home, "ask", "why?", "--layers", "1", "--fanout", "2")
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("[synthetic]")
-        assert len(done.stdout.splitlines()) == 1
-        assert "layer 1" in done.stderr
-        piped = moamesh(home, "ask", "-", "--device", "device-2", "--json", stdin="from a pipe")
-        answer = json.loads(piped.stdout)
-        assert (answer["prompt"], answer["device_id"], answer["outcome"]) == ("from a pipe", "device-2", "answered")
-        assert moamesh(home, "answers", answer["prompt_id"]).stdout.strip() == answer["text"]
-        listed = json.loads(moamesh(home, "answers", "--since", "1h", "--json").stdout)
-        assert sum(len(device["answers"]) for device in listed["devices"]) == 2, "and nobody else's"
-        assert answer["prompt_id"] in [line["prompt_id"] for one in listed["devices"] for line in one["answers"]]
-        late = moamesh(home, "ask", "why?", "--deadline", "0.01")
-        assert late.returncode == EXPIRED
-        assert "expired" in late.stderr
-        status = moamesh(home, "status", "--once", "--json")
-        assert [device["state"] for device in json.loads(status.stdout)["devices"]] == ["online"] * 3
-        children = psutil.Process(up.pid).children(recursive=True)
-        assert len(children) >= 4
-        up.send_signal(signal.SIGINT)
-        assert up.wait(PATIENCE_S) == 130
-    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
-    assert alive == []
-    assert moamesh(home, "ask", "why?").returncode == 2
+@pytest.fixture(scope="module")
+def local_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a local mesh of three devices that is up."""
+    environment = home_in(tmp_path_factory.mktemp("mesh"))
+    with mesh_up(environment, "--devices", "3"):
+        yield environment
 
 
-def test_a_refused_prompt_is_not_zero_and_says_why(home: dict[str, str]) -> None:
-    with mesh_up(home, "--devices", "1"):
-        done = moamesh(home, "ask", "-", "--device", "device-1", stdin="x" * 200_000)
+def test_ask_finds_the_local_mesh_and_keeps_the_answer_apart_from_the_rest(local_mesh: dict[str, str]) -> None:
+    done = run_moamesh(local_mesh, "ask", "why?", "--layers", "1", "--fanout", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[synthetic]")
+    assert len(done.stdout.splitlines()) == 1
+    assert "layer 1" in done.stderr
+    piped = moamesh(local_mesh, "ask", "-", "--device", "device-2", "--json", stdin="from a pipe")
+    answer = json.loads(piped.stdout)
+    assert (answer["prompt"], answer["device_id"], answer["outcome"]) == ("from a pipe", "device-2", "answered")
+    assert moamesh(local_mesh, "answers", answer["prompt_id"]).stdout.strip() == answer["text"]
+    listed = json.loads(moamesh(local_mesh, "answers", "--since", "1h", "--json").stdout)
+    assert sum(len(device["answers"]) for device in listed["devices"]) == 2, "and nobody else's"
+    assert answer["prompt_id"] in [line["prompt_id"] for one in listed["devices"] for line in one["answers"]]
+    late = moamesh(local_mesh, "ask", "why?", "--deadline", "0.01")
+    assert late.returncode == EXPIRED
+    assert "expired" in late.stderr
+    status = moamesh(local_mesh, "status", "--once", "--json")
+    assert [device["state"] for device in json.loads(status.stdout)["devices"]] == ["online"] * 3
+
+
+def test_a_refused_prompt_is_not_zero_and_says_why(local_mesh: dict[str, str]) -> None:
+    done = moamesh(local_mesh, "ask", "-", "--device", "device-1", stdin="x" * 200_000)
     assert done.returncode == REFUSED
     assert "too_large" in done.stderr
 
@@ -136,6 +142,7 @@ def await_running(home: dict[str, str], running: int = 1) -> None:
         figures = status["devices"][0]["status"]
         if figures is not None and figures["requests_running"] == running:
             return
+        time.sleep(0.1)  # before the next connection
     raise AssertionError(f"the device never had {running} running")
 
 
@@ -148,7 +155,7 @@ def test_a_file_of_prompts_becomes_outputs_and_provenance_and_can_be_resumed(
     output, report = tmp_path / "outputs.json", tmp_path / "report.md"
     common = ["run-prompts", str(prompts), "--output", str(output), "--devices", "3", *QUICK]
 
-    first = moamesh(home, *common, "--limit", "4", "--report", str(report))
+    first = run_moamesh(home, *common, "--limit", "4", "--report", str(report))
     assert first.returncode == 0, first.stderr
     outputs = json.loads(output.read_text(encoding="utf-8"))
     assert [entry["instruction"] for entry in outputs] == [f"question {number}" for number in range(4)]

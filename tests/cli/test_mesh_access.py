@@ -1,11 +1,9 @@
-"""Commands at a broker that wants to know who asks: real processes, mosquitto with TLS and passwords, a real device."""
+"""Commands at a broker that wants to know who asks: mosquitto with TLS and passwords, a real device."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,11 +15,13 @@ from edge_agent.cli.mesh_options import MeshOptions
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.errors import SettingsError
 from edge_agent.fleet.device_process import DeviceProcess
-from tests.cli.test_live_commands import home, moamesh
+from tests.cli.test_live_commands import home
+from tests.support.commands import moamesh_beside
 from tests.support.secured import HOST, SecuredMesh
 
 __all__ = ["home"]
 pytestmark = pytest.mark.broker
+ASK = ("ask", "why?", "--device", "kitchen", "--layers", "0")
 
 
 @contextlib.asynccontextmanager
@@ -57,7 +57,7 @@ async def secured(folder: Path) -> AsyncIterator[tuple[SecuredMesh, list[str]]]:
 async def test_a_user_asks_and_looks_over_tls_with_a_password(tmp_path: Path, home: dict[str, str]) -> None:
     async with secured(tmp_path) as (_, where):
         login = ["--username", "user.alice", "--password-file", str(tmp_path / "password")]
-        asked = await _run(home, "ask", "why?", "--device", "kitchen", "--layers", "0", "--json", *where, *login)
+        asked = await moamesh_beside(home, *ASK, "--json", *where, *login)
         assert asked.returncode == 0, asked.stderr
         assert json.loads(asked.stdout)["outcome"] == "answered"
         variables = {
@@ -67,17 +67,13 @@ async def test_a_user_asks_and_looks_over_tls_with_a_password(tmp_path: Path, ho
             "MOAMESH_BROKER__USERNAME": "user.alice",
             "MOAMESH_BROKER__PASSWORD_FILE": str(tmp_path / "password"),
         }
-        looked = await _run(home | variables, "status", "--once", "--json")
+        looked = await moamesh_beside(home | variables, "status", "--once", "--json")
         assert looked.returncode == 0, looked.stderr
         assert [device["device_id"] for device in json.loads(looked.stdout)["devices"]] == ["kitchen"]
-        refused = await _run(home, "status", "--once", *where)
+        refused = await moamesh_beside(home, "status", "--once", *where)
         assert refused.returncode == 2
         (line,) = refused.stderr.strip().splitlines()
         assert "uthori" in line
-
-
-async def _run(home: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(moamesh, home, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +105,9 @@ async def test_a_command_with_the_revocation_list_tells_a_stolen_brokers_key_no_
     async with secured(tmp_path) as (mesh, where):
         login = ["--username", "user.alice", "--password-file", str(tmp_path / "password")]
         login += ["--crl-file", str(mesh.crl)]
-        asked = await _run(home, "ask", "why?", "--device", "kitchen", "--layers", "0", *where, *login)
+        asked = await moamesh_beside(home, *ASK, *where, *login)
         assert asked.returncode == 0, asked.stderr
         mesh.revoke(mesh.server)
-        refused = await _run(home, "status", "--once", *where, *login)
+        refused = await moamesh_beside(home, "status", "--once", *where, *login)
         assert refused.returncode == 2
         assert "revoked" in refused.stderr

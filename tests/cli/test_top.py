@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from rich.text import Text
 from textual.widgets import Static
 
@@ -19,10 +20,11 @@ from edge_agent.client import MeshClient
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from edge_agent.mqtt import TlsFiles
-from tests.cli.test_live_commands import MOAMESH, home, mesh_up, moamesh
+from tests.cli.test_live_commands import MOAMESH, home, mesh_up
 from tests.client.conftest import LocalBroker, own_broker
 from tests.client.samples import presence, status
 from tests.client.scripted_device import scripted_device
+from tests.support.commands import moamesh
 from tests.support.polling import until
 from tests.support.secured import HOST, SecuredMesh
 from tests.support.terminals import in_terminal
@@ -31,12 +33,28 @@ __all__ = ["home", "own_broker"]
 pytestmark = pytest.mark.broker
 
 
+def plan(devices: int) -> FleetPlan:
+    return FleetPlan(devices, EngineKind.SYNTHETIC, service="deterministic:0.02", status_interval_s=0.3)
+
+
 @contextlib.asynccontextmanager
-async def fleet_and_app(folder: Path) -> AsyncIterator[tuple[LocalFleet, TopApp]]:
-    plan = FleetPlan(3, EngineKind.SYNTHETIC, service="deterministic:0.02", status_interval_s=0.3)
-    async with LocalFleet(plan, folder=folder) as fleet, MeshClient(fleet.url, fleet.mesh) as client:
-        await client.discover(at_least=3)
-        yield fleet, TopApp(client, MeshAddress(fleet.url, fleet.mesh), "dark")
+async def app_of(fleet: LocalFleet, devices: int) -> AsyncIterator[TopApp]:
+    async with MeshClient(fleet.url, fleet.mesh) as client:
+        await client.discover(at_least=devices)
+        yield TopApp(client, MeshAddress(fleet.url, fleet.mesh), "dark")
+
+
+@contextlib.asynccontextmanager
+async def fleet_and_app(folder: Path, devices: int) -> AsyncIterator[tuple[LocalFleet, TopApp]]:
+    async with LocalFleet(plan(devices), folder=folder) as fleet, app_of(fleet, devices) as app:
+        yield fleet, app
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def three_devices(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalFleet]:
+    """For the tests that kill none."""
+    async with LocalFleet(plan(3), folder=tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
 
 
 def words(app: TopApp, place: str) -> str:
@@ -50,7 +68,7 @@ def cells(app: TopApp) -> list[list[str]]:
 
 
 async def test_three_devices_are_shown_ordered_filtered_looked_into_and_one_is_killed(tmp_path: Path) -> None:
-    async with fleet_and_app(tmp_path) as (fleet, app), app.run_test(size=(80, 24)) as pilot:
+    async with fleet_and_app(tmp_path, 3) as (fleet, app), app.run_test(size=(80, 24)) as pilot:
         await until(lambda: len(app.device_ids) == 3 and "/32" in " ".join(cells(app)[2]), "three rows with figures")
         assert app.device_ids == ["device-1", "device-2", "device-3"]
         await until(
@@ -83,8 +101,8 @@ async def test_three_devices_are_shown_ordered_filtered_looked_into_and_one_is_k
 
 
 async def test_pausing_keeps_what_is_shown_and_hides_nothing_of_it(tmp_path: Path) -> None:
-    async with fleet_and_app(tmp_path) as (fleet, app), app.run_test(size=(120, 40)) as pilot:
-        await until(lambda: len(app.device_ids) == 3, "three rows")
+    async with fleet_and_app(tmp_path, 2) as (fleet, app), app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: len(app.device_ids) == 2, "two rows")
         await pilot.press("space")
         assert "paused" in words(app, "heading")
         fleet.kill("device-1")
@@ -116,8 +134,9 @@ async def test_a_broker_that_goes_and_comes_back_is_shown(own_broker: LocalBroke
                 assert app._table.display
 
 
-async def test_help_theme_detail_and_size_change_without_losing_the_mesh(tmp_path: Path) -> None:
-    async with fleet_and_app(tmp_path) as (_, app), app.run_test(size=(80, 24)) as pilot:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_help_theme_detail_and_size_change_without_losing_the_mesh(three_devices: LocalFleet) -> None:
+    async with app_of(three_devices, 3) as app, app.run_test(size=(80, 24)) as pilot:
         await until(lambda: len(app.device_ids) == 3, "three rows")
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
@@ -139,8 +158,9 @@ async def test_help_theme_detail_and_size_change_without_losing_the_mesh(tmp_pat
         assert len(app.device_ids) == 3
 
 
-async def test_a_click_on_a_heading_orders_by_it_and_a_second_one_turns_it_round(tmp_path: Path) -> None:
-    async with fleet_and_app(tmp_path) as (_, app), app.run_test(size=(80, 24)) as pilot:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_click_on_a_heading_orders_by_it_and_a_second_one_turns_it_round(three_devices: LocalFleet) -> None:
+    async with app_of(three_devices, 3) as app, app.run_test(size=(80, 24)) as pilot:
         await until(lambda: len(app.device_ids) == 3, "three rows")
         await pilot.click("#devices", offset=(2, 0))
         await until(lambda: app.device_ids[0] == "device-3", "turned round")

@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.commands import moamesh
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
@@ -22,16 +23,20 @@ pytestmark = pytest.mark.broker
 SYNTHETIC = ("--engine", "synthetic", "--service", "deterministic:0.02", "--devices", "1")
 
 
+def environment_in(folder: Path) -> dict[str, str]:
+    """That of a user whose files lie here."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MOAMESH_")}
+    return kept | {"XDG_STATE_HOME": str(folder / "state"), "MOAMESH_HOME": str(folder), "COLUMNS": "200"}
+
+
 @contextlib.asynccontextmanager
 async def up(folder: Path, *options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A running `moamesh up`, and what it said until it was up."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MOAMESH_")}
-    environment = kept | {"XDG_STATE_HOME": str(folder / "state"), "MOAMESH_HOME": str(folder), "COLUMNS": "200"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "edge_agent.cli.main", "up", *SYNTHETIC, *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env=environment,
+        env=environment_in(folder),
     )
     assert process.stdout is not None
     said = ""
@@ -61,6 +66,8 @@ async def test_it_says_where_app_and_api_are_and_takes_everything_with_it(tmp_pa
         assert process.returncode == 130
     _, alive = await asyncio.to_thread(psutil.wait_procs, started, PATIENCE_S)
     assert alive == []
+    asked = moamesh(environment_in(tmp_path), "ask", "why?")
+    assert (asked.returncode, "no local mesh is running" in asked.stderr) == (2, True)
 
 
 async def test_for_the_network_it_says_so_and_shows_the_key(tmp_path: Path) -> None:
@@ -81,6 +88,8 @@ async def test_without_a_gateway_nothing_is_served(tmp_path: Path) -> None:
         assert "app:" not in said
         commands = [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
         assert not any(" gateway " in command for command in commands)
-    async with up(tmp_path, "--no-gateway", "--lan") as (process, said):
-        assert said == "moamesh: --no-gateway serves nothing: leave it out, or leave out --lan and --gateway-port\n"
-        assert await process.wait() == 2
+    refused = moamesh(environment_in(tmp_path), "up", *SYNTHETIC, "--no-gateway", "--lan")
+    assert (
+        refused.stderr == "moamesh: --no-gateway serves nothing: leave it out, or leave out --lan and --gateway-port\n"
+    )
+    assert (refused.returncode, refused.stdout) == (2, "")
