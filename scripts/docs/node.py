@@ -36,15 +36,15 @@ def install() -> None:
     shutil.copyfile(lock, installed)
 
 
-def parse_asyncapi(document: Path) -> dict[str, Any]:
-    """Returns what AsyncAPI's parser says of a document: its `version`, and `diagnostics`.
+def parse_asyncapi(*documents: Path) -> list[dict[str, Any]]:
+    """Returns what AsyncAPI's parser says of each document: its `version`, and `diagnostics`.
 
     Raises:
         ToolsError: it could not be installed, or did not run.
     """
     install()
-    said: dict[str, Any] = json.loads(_run([str(HERE / "validate_asyncapi.mjs"), str(document)], PARSE_TIMEOUT_S))
-    return said
+    said = _run([str(HERE / "validate_asyncapi.mjs"), *map(str, documents)], PARSE_TIMEOUT_S)
+    return [json.loads(line) for line in said.splitlines()]
 
 
 def _run(arguments: list[str], timeout_s: float) -> str:

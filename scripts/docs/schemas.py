@@ -7,6 +7,7 @@ import copy
 import inspect
 import itertools
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, TypeAlias, get_args
 
 from pydantic import TypeAdapter
@@ -132,8 +133,12 @@ _BOUNDS: Mapping[type, Mapping[str, Schema]] = {
 _UNCHECKED = (m.Provenance, m.Missing, m.Substitute, m.Decision)
 
 
+@cache
 def all_schemas() -> dict[str, Schema]:
-    """Returns every schema by its name: messages by their `type`, what is used in them by the name of its class."""
+    """Returns every schema by its name: messages by their `type`, what is used in them by the name of its class.
+
+    They are made once: callers only read them.
+    """
     core = _schemas_of(codec.TYPE_NAMES, {})
     kinds = {kind: None for one in certificates.CHANNEL_TYPES.values() for kind in one}
     # two enums of the same name, one of prompts and one of certificates

@@ -7,16 +7,16 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from tests.docs.commands import ROOT
 from tests.support.patience import PATIENCE_S
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="module")]
 
 _BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -29,11 +29,11 @@ def block(document: str, holds: str) -> str:
     return found[0]
 
 
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[LocalFleet]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalFleet]:
     """Four devices as `moamesh up` starts them, with declared service times."""
     plan = FleetPlan(4, EngineKind.SYNTHETIC, service="deterministic:0.05", web=False)
-    async with LocalFleet(plan, folder=tmp_path) as running:
+    async with LocalFleet(plan, folder=tmp_path_factory.mktemp("fleet")) as running:
         yield running
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import pytest
 
 from edge_agent.core.effects import JournalDelivered
+from scripts.docs.__main__ import main
 from scripts.docs.sequence import OUTSIDE, PICTURE, ROOMS, ROOT, record
 
 
-def test_the_picture_is_what_a_run_goes_through() -> None:
-    done = subprocess.run([sys.executable, "-m", "scripts.docs", "sequence", "--check"], cwd=ROOT, check=False)
-    assert done.returncode == 0, "run: python -m scripts.docs sequence"
+def test_the_picture_is_what_a_run_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["scripts.docs", "sequence", "--check"])
+    assert main() == 0, "run: python -m scripts.docs sequence"
 
 
 def test_the_run_passes_every_room_in_the_picture_and_ends_with_a_delivered_answer() -> None:
