@@ -34,7 +34,7 @@ _SAMPLING = Sampling(max_output_tokens=4 * (FANOUT_MAX + 1), temperature=0.0)  #
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """What the judge said: indices of responses, the best first, and whether the best needs no more work."""
 
     ranking: tuple[int, ...]
@@ -73,7 +73,7 @@ class Judging:
         return session.stops
 
     def is_wanted(self, session: Session) -> bool:
-        """Returns whether the last layer is still to be judged, and a verdict could change anything."""
+        """Returns whether the last layer is still to be judged, and a judgement could change anything."""
         layer = len(session.layers)
         responses = len(session.responses)
         if not responses or session.judged == layer:
@@ -96,7 +96,7 @@ class Judging:
         self._server.submit(item, now)
 
     def due(self, session: Session, now: float) -> None:
-        """The judge's share of the time is used up: goes on without a verdict."""
+        """The judge's share of the time is used up: goes on without a judgement."""
         if session.state is SessionState.JUDGING and session.item_id is not None:
             item_id, session.item_id = session.item_id, None
             self._server.cancel(item_id, now)
@@ -116,16 +116,16 @@ class Judging:
         """Acts on what the judge said; `None`, for `reason`, or anything unreadable leaves all responses in."""
         session.judged = len(session.layers)
         responses = session.responses
-        verdict = None if said is None else read_verdict(said, len(responses))
+        judgement = None if said is None else read_judgement(said, len(responses))
         chosen: Sequence[int] = range(len(responses))
         detail = ""
-        if verdict is None:
+        if judgement is None:
             detail = f"no judgement: {reason}" if said is None else "not understood, so all responses stay"
         elif self._judge is not None:
-            chosen = verdict.ranking[: self._judge.picks]
+            chosen = judgement.ranking[: self._judge.picks]
             self._take(session, chosen)
-        if verdict is not None and self._judge_stops and session.judged < session.layer_count:
-            session.stops = verdict.done
+        if judgement is not None and self._judge_stops and session.judged < session.layer_count:
+            session.stops = judgement.done
         self._note(session, "judge", chosen, detail, work)
 
     def _take(self, session: Session, chosen: Sequence[int]) -> None:
@@ -149,7 +149,7 @@ def judge_chat(
     return (ChatMessage(Role.USER, message),)
 
 
-def read_verdict(text: str, count: int) -> Verdict | None:
+def read_judgement(text: str, count: int) -> Judgement | None:
     """Reads the judge's first line of text; `None` if it is not what was asked for.
 
     Strict: a number that stands for no response, or a word beside DONE and MORE, makes the whole line worthless. A
@@ -164,4 +164,4 @@ def read_verdict(text: str, count: int) -> Verdict | None:
     if not numbers or not all(1 <= number <= count for number in numbers):
         return None
     ranking = tuple(dict.fromkeys(number - 1 for number in numbers))
-    return Verdict(ranking, words == ["done"])
+    return Judgement(ranking, words == ["done"])

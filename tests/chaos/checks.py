@@ -43,7 +43,7 @@ def read_journal(path: Path) -> Journal:
 
 
 @dataclass
-class Verdict:
+class Report:
     """What was found. `violations` is empty when every promise was kept.
 
     Attributes:
@@ -73,7 +73,7 @@ class Verdict:
 
 
 def judge_prompts(
-    verdict: Verdict,
+    report: Report,
     record: Record,
     journals: dict[str, Journal],
     unanswered: dict[Key, str],
@@ -85,28 +85,28 @@ def judge_prompts(
     """
     lost: list[str] = []
     for key, story in record.accepted(durable=True).items():
-        verdict.accepted += 1
+        report.accepted += 1
         kept = journals[key[0]].ends.get(key[1:])
         if story.ends or kept is not None:
-            verdict.ended += 1
-            verdict.told += key not in unanswered
+            report.ended += 1
+            report.told += key not in unanswered
         if key in unanswered or not (story.ends or kept is not None):
             lost.append(f"{_say(key)}: {unanswered.get(key, 'no end anywhere')}")
-    verdict.lost = len(lost)
-    verdict.add("accepted for good and not told its end", lost)
+    report.lost = len(lost)
+    report.add("accepted for good and not told its end", lost)
     weak = record.accepted(durable=False)
-    verdict.not_durable = len(weak)
-    verdict.not_durable_lost = sum(
+    report.not_durable = len(weak)
+    report.not_durable_lost = sum(
         not story.ends and key[1:] not in journals[key[0]].ends for key, story in weak.items()
     )
-    _judge_ends(verdict, record, journals)
+    _judge_ends(report, record, journals)
     still_open = [
         f"{device}: {user} {prompt_id}" for device, journal in journals.items() for user, prompt_id in journal.open
     ]
-    verdict.add("still under way at the end", still_open)
+    report.add("still under way at the end", still_open)
 
 
-def _judge_ends(verdict: Verdict, record: Record, journals: dict[str, Journal]) -> None:
+def _judge_ends(report: Report, record: Record, journals: dict[str, Journal]) -> None:
     differing: list[str] = []
     for key, story in record.stories.items():
         kept = journals[key[0]].ends.get(key[1:])
@@ -118,8 +118,8 @@ def _judge_ends(verdict: Verdict, record: Record, journals: dict[str, Journal]) 
         said = f"{_say(key)} ({'durable' if story.durable else 'not durable'}): "
         said += " / ".join(f"{one.outcome.value} {one.text[:60]!r} {one.detail[:80]!r}" for one in answers)
         differing.append(said)
-    verdict.two_ends = len(differing)
-    verdict.add("two different ends", differing)
+    report.two_ends = len(differing)
+    report.add("two different ends", differing)
 
 
 def points_written(folder: Path) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.chaos.checks import JOURNAL, Journal, Verdict, judge_prompts, points_stored, points_written, read_journal
+from tests.chaos.checks import JOURNAL, Journal, Report, judge_prompts, points_stored, points_written, read_journal
 from tests.chaos.faults import Faults
 from tests.chaos.record import Key, Listener, Record
 from tests.chaos.schedule import count_kinds, draw_schedule
@@ -51,7 +51,7 @@ class ChaosRun:
         self._record = Record()
         self._users = Users(self._world, self._record, plan.seed)
         self._faults = Faults(self._world, self._record, self._note)
-        self._verdict = Verdict()
+        self._report = Report()
         self._fault_log = folder / "faults.log"
         self._began = time.monotonic()
 
@@ -112,11 +112,11 @@ class ChaosRun:
                     break
                 await asyncio.sleep(POLL_S)
             strange = stored - await asyncio.to_thread(points_written, folder)
-            self._verdict.points += len(written)
-            self._verdict.points_missing += len(missing)
-            self._verdict.points_strange += len(strange)
-            self._verdict.add(f"point of {device} that the database has not", sorted(missing))
-            self._verdict.add(f"point in the database that {device} has not in its files", sorted(strange))
+            self._report.points += len(written)
+            self._report.points_missing += len(missing)
+            self._report.points_strange += len(strange)
+            self._report.add(f"point of {device} that the database has not", sorted(missing))
+            self._report.add(f"point in the database that {device} has not in its files", sorted(strange))
 
     async def _let_end(self) -> None:
         """Ends the devices with no prompt under way. A journal can be read by its own device only, while that runs."""
@@ -125,7 +125,7 @@ class ChaosRun:
         while True:
             for device in devices:
                 if await device.end() is None:
-                    self._verdict.violations.append(f"{device.name} did not end on SIGTERM")
+                    self._report.violations.append(f"{device.name} did not end on SIGTERM")
             if time.monotonic() > deadline or not any(journal.open for journal in self._journals().values()):
                 return
             self._say("prompts are under way: the devices go on")
@@ -140,17 +140,17 @@ class ChaosRun:
         self._say("ending everything")
         await self._let_end()
         ended = await self._world.end()
-        self._verdict.add("did not end on SIGTERM", [name for name, status in ended.items() if status is None])
+        self._report.add("did not end on SIGTERM", [name for name, status in ended.items() if status is None])
         try:
             await until(lambda: not other_processes(), "no process is left")
         except TimeoutError:
-            self._verdict.add("left behind", other_processes())
+            self._report.add("left behind", other_processes())
         for program in self._world.programs.values():
-            self._verdict.add(f"{program.name} ended by itself with status", [str(one) for one in program.unforeseen])
-            self._verdict.add(f"log of {program.name}", _faults_in(program.log))
-        self._verdict.add("the gateway said", self._users.odd)
-        judge_prompts(self._verdict, self._record, self._journals(), unanswered)
-        if self._verdict.violations:
+            self._report.add(f"{program.name} ended by itself with status", [str(one) for one in program.unforeseen])
+            self._report.add(f"log of {program.name}", _faults_in(program.log))
+        self._report.add("the gateway said", self._users.odd)
+        judge_prompts(self._report, self._record, self._journals(), unanswered)
+        if self._report.violations:
             for device in self._world.devices:  # the disks vanish with our namespace
                 shutil.copytree(self._world.data(device), self._folder / "kept" / device, dirs_exist_ok=True)
 
@@ -173,7 +173,7 @@ class ChaosRun:
             "gateway": dict(self._users.http),
             "load": os.getloadavg()[0],
             "wall_s": round(time.monotonic() - self._began, 1),
-            **asdict(self._verdict),
+            **asdict(self._report),
         }
 
 

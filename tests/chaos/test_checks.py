@@ -9,7 +9,7 @@ import pytest
 from edge_agent.core.messages import Answer, PromptReceipt, PromptRefusal, RefusalReason
 from edge_agent.core.provenance import Provenance
 from edge_agent.core.states import Outcome
-from tests.chaos.checks import Journal, Verdict, judge_prompts
+from tests.chaos.checks import Journal, Report, judge_prompts
 from tests.chaos.record import Key, Record
 
 KEY: Key = ("d1", "user-0", "p1")
@@ -22,7 +22,7 @@ def judged(
     kept: Answer | None = None,
     still_open: bool = False,
     unanswered: str = "",
-) -> Verdict:
+) -> Report:
     record = Record()
     for message in messages:
         record.take(KEY[0], KEY[1], message)
@@ -31,9 +31,9 @@ def judged(
         journal.ends[KEY[1:]] = kept
     if still_open:
         journal.open.append(KEY[1:])
-    verdict = Verdict()
-    judge_prompts(verdict, record, {"d1": journal}, {KEY: unanswered} if unanswered else {})
-    return verdict
+    report = Report()
+    judge_prompts(report, record, {"d1": journal}, {KEY: unanswered} if unanswered else {})
+    return report
 
 
 def receipt(durable: bool = True) -> PromptReceipt:
@@ -41,17 +41,17 @@ def receipt(durable: bool = True) -> PromptReceipt:
 
 
 def test_a_prompt_that_was_accepted_answered_and_answered_again_the_same_is_well() -> None:
-    verdict = judged(receipt(), ANSWER, ANSWER, kept=ANSWER)
-    assert (verdict.accepted, verdict.ended, verdict.told, verdict.violations) == (1, 1, 1, [])
+    report = judged(receipt(), ANSWER, ANSWER, kept=ANSWER)
+    assert (report.accepted, report.ended, report.told, report.violations) == (1, 1, 1, [])
 
 
 def test_an_end_that_waits_in_the_journal_for_a_user_who_is_gone_is_no_loss() -> None:
-    verdict = judged(receipt(), kept=ANSWER)
-    assert (verdict.ended, verdict.lost, verdict.violations) == (1, 0, [])
+    report = judged(receipt(), kept=ANSWER)
+    assert (report.ended, report.lost, report.violations) == (1, 0, [])
 
 
 @pytest.mark.parametrize(
-    ("verdict", "words"),
+    ("report", "words"),
     [
         pytest.param(judged(receipt()), "not told its end", id="no end anywhere"),
         pytest.param(judged(receipt(), ANSWER, unanswered="NoReceiptError"), "not told its end", id="not told again"),
@@ -62,13 +62,13 @@ def test_an_end_that_waits_in_the_journal_for_a_user_who_is_gone_is_no_loss() ->
         pytest.param(judged(receipt(), ANSWER, still_open=True), "under way", id="still under way"),
     ],
 )
-def test_a_broken_promise_is_seen(verdict: Verdict, words: str) -> None:
-    assert len(verdict.violations) == 1
-    assert words in verdict.violations[0]
+def test_a_broken_promise_is_seen(report: Report, words: str) -> None:
+    assert len(report.violations) == 1
+    assert words in report.violations[0]
 
 
 def test_what_was_not_promised_is_counted_apart() -> None:
-    verdict = judged(receipt(False))
-    assert (verdict.accepted, verdict.not_durable, verdict.not_durable_lost, verdict.violations) == (0, 1, 1, [])
+    report = judged(receipt(False))
+    assert (report.accepted, report.not_durable, report.not_durable_lost, report.violations) == (0, 1, 1, [])
     refused = PromptRefusal("p1", "d1", RefusalReason.OVERLOADED, "full")
     assert judged(refused).violations == []

@@ -1,5 +1,5 @@
 """A mesh with certificates and logins on a real broker, and in it a device, a user and a process without any name that
-do whatever they can. Honest devices and users must not notice. Verdicts are counts, never times."""
+do whatever they can. Honest devices and users must not notice. Results are counts, never times."""
 
 from __future__ import annotations
 

@@ -170,9 +170,9 @@ def _check_header(path: Path) -> None:
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _damaged(verdict)
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _damaged(found)
 
 
 def _prepare_schema(connection: sqlite3.Connection, path: Path) -> None:

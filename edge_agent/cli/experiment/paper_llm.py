@@ -124,7 +124,7 @@ class LlmTable:
                     ],
                 ),
             ],
-            verdict=f"{answered} of {asked} prompts answered.",
+            conclusion=f"{answered} of {asked} prompts answered.",
         )
 
     def _cells(self, row: PaperRow, summary: RunSummary) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def run_paper(parts: Sequence[str], out: Path, llm: LiveLlm, *, quick: bool, job
             section = runners[part]()
             keep(out, section)
             pages = write_pages(out, TITLE, kept(out, PARTS))
-            said.print(f"{section.title}. {section.verdict}", soft_wrap=True)
+            said.print(f"{section.title}. {section.conclusion}", soft_wrap=True)
     said.print(f"report: {pages[0]} and {pages[1]}", soft_wrap=True)
 
 

@@ -71,7 +71,7 @@ def print_campaign(console: Console, campaign: Campaign, faults: str, safeguard:
         return
     for line in found.trace:
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"\nseed {found.seed}: {found.verdict}: {found.checker}", style="bad"))
+    console.print(Text(f"\nseed {found.seed}: {found.outcome}: {found.checker}", style="bad"))
     console.print(Text(found.detail), soft_wrap=True)
     console.print(Text(f"{found.plan}", style="quiet"), soft_wrap=True)
     if tally.seeds_run > 1 and (len(tally.broken) > 1 or any(broken.count > 1 for broken in tally.broken.values())):

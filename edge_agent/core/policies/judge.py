@@ -1,6 +1,6 @@
 """The names under which a judge is asked for: response selection `judge(s)` and early stop `judge`, one call for both.
 
-Both are neutral without a verdict. What the judge is asked, when, and what its word does: `core.judging`.
+Both are neutral without a judgement. What the judge is asked, when, and what its word does: `core.judging`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Judge:
         return cls(parse_count(argument, what="s, the responses to keep", example="judge(2)", count_max=FANOUT_MAX + 1))
 
     def choose(self, texts: Sequence[str]) -> list[int]:
-        """Returns every index: what holds until, and without, a verdict."""
+        """Returns every index: what holds until, and without, a judgement."""
         return list(range(len(texts)))
 
 
@@ -31,5 +31,5 @@ class JudgeStop:
     """Early stop `judge`: no more layers once the judge calls the best response correct and complete."""
 
     def stops(self, layer: int, references: Sequence[str]) -> bool:
-        """Returns `False`: what holds without a verdict."""
+        """Returns `False`: what holds without a judgement."""
         return False

@@ -130,7 +130,7 @@ def _section(points: Sequence[LivePoint], devices: int, layers: int, fanout: int
         ),
         rows=[_row(point, layers, fanout) for point in points],
         panels=_panels(points, layers, fanout),
-        verdict=f"Below ρ = 1 {'bounded' if bounded else 'not bounded'}, above it "
+        conclusion=f"Below ρ = 1 {'bounded' if bounded else 'not bounded'}, above it "
         f"{'growing' if growing else 'not growing'} at {spread} rate.",
     )
 

@@ -12,7 +12,7 @@ from edge_agent.lab.experiments.sections import Section
 
 _STYLE = """body{font:16px/1.55 system-ui,sans-serif;margin:2rem auto;max-width:66rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}.verdict{font-weight:600}"""
+td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}.conclusion{font-weight:600}"""
 
 
 def write_pages(folder: Path, title: str, sections: Sequence[Section]) -> tuple[Path, Path]:
@@ -40,8 +40,8 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
         lines += [f"## {section.title}", ""]
         for paragraph in section.text:
             lines += [paragraph, ""]
-        if section.verdict:
-            lines += [f"**{section.verdict}**", ""]
+        if section.conclusion:
+            lines += [f"**{section.conclusion}**", ""]
         lines += [*_markdown_table(section), ""]
         if section.panels:
             lines += [f"![{section.title}]({section.key}.svg)", ""]
@@ -55,8 +55,8 @@ def html(title: str, sections: Sequence[Section]) -> str:
     for section in sections:
         parts.append(f"<h2>{escape(section.title)}</h2>")
         parts += [f"<p>{escape(paragraph)}</p>" for paragraph in section.text]
-        if section.verdict:
-            parts.append(f'<p class="verdict">{escape(section.verdict)}</p>')
+        if section.conclusion:
+            parts.append(f'<p class="conclusion">{escape(section.conclusion)}</p>')
         parts.append(_html_table(section))
         if section.panels:
             parts.append(svg(section.panels, columns=section.columns))

@@ -1,4 +1,4 @@
-"""The simulated parts of the report on the paper: their runs, tables, plots and verdicts."""
+"""The simulated parts of the report on the paper: their runs, tables, plots and conclusions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def transient_section(*, quick: bool, progress: Progress) -> Section:
             for row in rows
         ],
         panels=_transient_panels(rows),
-        verdict=f"{'Met' if met else 'Not met'}: every latency within {DEVIATION_MAX:.0%} of Table I; the farthest is "
+        conclusion=f"{'Met' if met else 'Not met'}: every latency within {DEVIATION_MAX:.0%} of Table I; farthest: "
         f"{worst.paper.plan} with {worst.deviation:+.1%}.",
     )
 
@@ -104,11 +104,11 @@ def stable_section(*, quick: bool, jobs: int, progress: Progress) -> Section:
         rows=[_stable_row(one) for one in done],
         panels=[_stable_panel(done, name) for name in stable.by_plan([one.scenario for one in done])],
         columns=3,
-        verdict=_stable_verdict(done),
+        conclusion=_stable_conclusion(done),
     )
 
 
-def _stable_verdict(done: Sequence[Simulated]) -> str:
+def _stable_conclusion(done: Sequence[Simulated]) -> str:
     def spread(runs: Sequence[Simulated]) -> str:
         waiting = [one.requests_waiting.value / one.predicted.requests_waiting_mean for one in runs]
         latency = [one.latency_s.value / one.predicted.latency_mean_s for one in runs]

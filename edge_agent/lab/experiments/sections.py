@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 @final
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part. `key` names its files; `text` are paragraphs; `verdict` says in one line whether its bar was met."""
+    """A part. `key` names its files; `text` are paragraphs; `conclusion` says in one line whether its bar was met."""
 
     key: str
     title: str
@@ -27,7 +27,7 @@ class Section:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     panels: Sequence[Panel]
-    verdict: str = ""
+    conclusion: str = ""
     columns: int = 2
 
 

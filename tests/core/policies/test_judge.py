@@ -1,4 +1,4 @@
-"""One LLM call after a layer picks the best responses and may end the layers; without a verdict all goes on."""
+"""One LLM call after a layer picks the best responses and may end the layers; without a judgement all goes on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from edge_agent.core import events as ev
 from edge_agent.core.judging import (
     JUDGE_INSTRUCTION,
     JUDGED_CHARACTERS_MAX,
-    Verdict,
+    Judgement,
     judge_chat,
-    read_verdict,
+    read_judgement,
 )
 from edge_agent.core.messages import Answer
 from edge_agent.core.settings import AgentSettings
@@ -28,9 +28,9 @@ JUDGING = replace(QUIET, response_selection="judge(2)", early_stop="judge", laye
 
 
 class JudgedMesh(Mesh):
-    """A mesh in which judges say what `verdict` returns; proposers speak as ever."""
+    """A mesh in which judges say what `judgement` returns; proposers speak as ever."""
 
-    def __init__(self, verdict: Callable[[str], str], settings: AgentSettings = JUDGING, **options: Any) -> None:
+    def __init__(self, judgement: Callable[[str], str], settings: AgentSettings = JUDGING, **options: Any) -> None:
         super().__init__(4, settings, **options)
         self.judged: list[str] = []
         others_say = self.say
@@ -39,7 +39,7 @@ class JudgedMesh(Mesh):
             if not is_judges(request):
                 return others_say(device, request)
             self.judged.append(request.messages[0].content)
-            return verdict(request.messages[0].content)
+            return judgement(request.messages[0].content)
 
         self.say = say
 
@@ -55,13 +55,13 @@ def aggregation(mesh: Mesh, device: str = "d0") -> fx.StartInference:
 
 
 @pytest.mark.parametrize(
-    ("text", "verdict"),
+    ("text", "judgement"),
     [
-        ("2, 1 DONE", Verdict((1, 0), True)),
-        ("3 more", Verdict((2,), False)),
-        ("\n  2,3,1\nbecause it is the longest of 9", Verdict((1, 2, 0), False)),
-        ("2, 2 DONE", Verdict((1,), True)),
-        ("**1** DONE.", Verdict((0,), True)),
+        ("2, 1 DONE", Judgement((1, 0), True)),
+        ("3 more", Judgement((2,), False)),
+        ("\n  2,3,1\nbecause it is the longest of 9", Judgement((1, 2, 0), False)),
+        ("2, 2 DONE", Judgement((1,), True)),
+        ("**1** DONE.", Judgement((0,), True)),
         ("", None),
         ("DONE", None),
         ("4 DONE", None),
@@ -73,16 +73,16 @@ def aggregation(mesh: Mesh, device: str = "d0") -> fx.StartInference:
         ("9" * 5000, None),
     ],
 )
-def test_a_verdict_is_a_line_of_numbers_and_one_word_and_nothing_else_is(text: str, verdict: Verdict | None) -> None:
-    assert read_verdict(text, 3) == verdict
+def test_a_judgement_is_a_line_of_numbers_and_one_word(text: str, judgement: Judgement | None) -> None:
+    assert read_judgement(text, 3) == judgement
 
 
 @given(st.text(max_size=80), st.integers(1, 17))
 def test_no_text_makes_a_judge_choose_what_is_not_there(text: str, count: int) -> None:
-    verdict = read_verdict(text, count)
-    if verdict is not None:
-        assert len(set(verdict.ranking)) == len(verdict.ranking) >= 1
-        assert all(0 <= index < count for index in verdict.ranking)
+    judgement = read_judgement(text, count)
+    if judgement is not None:
+        assert len(set(judgement.ranking)) == len(judgement.ranking) >= 1
+        assert all(0 <= index < count for index in judgement.ranking)
 
 
 def test_the_judge_is_given_the_question_and_all_answers_numbered_within_a_bound() -> None:

@@ -21,7 +21,7 @@ from edge_agent.lab.simulator.checkers.only_wanted import OnlyWanted
 from edge_agent.lab.simulator.checkers.served_once import ServedOnce
 from edge_agent.lab.simulator.checkers.views_converge import ViewsConverge
 from edge_agent.lab.simulator.faults.ablations import ABLATIONS, without
-from edge_agent.lab.simulator.faults.run import FaultResult, Verdict, run_seed
+from edge_agent.lab.simulator.faults.run import FaultResult, SeedOutcome, run_seed
 
 SEEDS = range(1, 201)
 
@@ -41,38 +41,38 @@ def first_found(safeguard: str, make: Callable[[AgentSettings], Checker]) -> Fau
     with without(safeguard):
         for seed in SEEDS:
             result = run_seed(seed, kinds, make_checkers=lambda settings: [Silent(), make(settings)])
-            if result.verdict is not Verdict.HELD:
+            if result.outcome is not SeedOutcome.HELD:
                 return result
     pytest.fail(f"no seed of {SEEDS} was caught without {safeguard}")
 
 
 @pytest.mark.parametrize(
-    ("safeguard", "make", "verdict"),
+    ("safeguard", "make", "outcome"),
     [
-        ("repeat-detection", lambda settings: ServedOnce(), Verdict.SAFETY),
-        ("cancel", lambda settings: OnlyWanted(), Verdict.SAFETY),
-        ("first-come", lambda settings: FirstCome(), Verdict.SAFETY),
-        ("share", FairShares, Verdict.SAFETY),
-        ("share-of-anybody", FairShares, Verdict.SAFETY),
-        ("pass", FairShares, Verdict.SAFETY),
-        ("turn", FairShares, Verdict.SAFETY),
-        ("yield-elsewhere", FairShares, Verdict.SAFETY),
-        ("cost-caps", Bounds, Verdict.SAFETY),
-        ("reserved-places", Bounds, Verdict.SAFETY),
-        ("kept-share", AnswersKept, Verdict.SAFETY),
-        ("deadline", lambda settings: InTime(), Verdict.SAFETY),
-        ("journal-before-receipt", lambda settings: Durable(), Verdict.SAFETY),
-        ("receipt-timeout", lambda settings: Invariants(), Verdict.SAFETY),
-        ("receipt-timeout", lambda settings: NothingLeft(), Verdict.LIVENESS),
-        ("probe", lambda settings: Invariants(), Verdict.SAFETY),
-        ("seeds", lambda settings: ViewsConverge(settings.view_size_max), Verdict.LIVENESS),
+        ("repeat-detection", lambda settings: ServedOnce(), SeedOutcome.SAFETY),
+        ("cancel", lambda settings: OnlyWanted(), SeedOutcome.SAFETY),
+        ("first-come", lambda settings: FirstCome(), SeedOutcome.SAFETY),
+        ("share", FairShares, SeedOutcome.SAFETY),
+        ("share-of-anybody", FairShares, SeedOutcome.SAFETY),
+        ("pass", FairShares, SeedOutcome.SAFETY),
+        ("turn", FairShares, SeedOutcome.SAFETY),
+        ("yield-elsewhere", FairShares, SeedOutcome.SAFETY),
+        ("cost-caps", Bounds, SeedOutcome.SAFETY),
+        ("reserved-places", Bounds, SeedOutcome.SAFETY),
+        ("kept-share", AnswersKept, SeedOutcome.SAFETY),
+        ("deadline", lambda settings: InTime(), SeedOutcome.SAFETY),
+        ("journal-before-receipt", lambda settings: Durable(), SeedOutcome.SAFETY),
+        ("receipt-timeout", lambda settings: Invariants(), SeedOutcome.SAFETY),
+        ("receipt-timeout", lambda settings: NothingLeft(), SeedOutcome.LIVENESS),
+        ("probe", lambda settings: Invariants(), SeedOutcome.SAFETY),
+        ("seeds", lambda settings: ViewsConverge(settings.view_size_max), SeedOutcome.LIVENESS),
     ],
 )
 def test_the_checker_alone_catches_it(
-    safeguard: str, make: Callable[[AgentSettings], Checker], verdict: Verdict
+    safeguard: str, make: Callable[[AgentSettings], Checker], outcome: SeedOutcome
 ) -> None:
     result = first_found(safeguard, make)
-    assert result.verdict is verdict, result.detail
+    assert result.outcome is outcome, result.detail
     assert result.checker == make(AgentSettings()).name
 
 

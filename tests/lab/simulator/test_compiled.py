@@ -31,7 +31,7 @@ for extra in (
     print(result.trace_hash, result.measurement.latency(), result.measurement.requests_waiting())
 for seed in range(1, 11):
     result = run_seed(seed, keep_trace=True)
-    print(result.verdict, result.trace_hash, *result.trace, sep="\\n")
+    print(result.outcome, result.trace_hash, *result.trace, sep="\\n")
 """
 
 LOAD = ["--devices", "4", "--layers", "1", "--fanout", "2", "--utilisation", "0.5", "--prompts", "100", "--seed", "1"]

@@ -13,7 +13,7 @@ from edge_agent.lab.simulator.faults.ablations import ABLATIONS, without
 from edge_agent.lab.simulator.faults.campaign import parse_seeds, run_campaign
 from edge_agent.lab.simulator.faults.kinds import ALL_KINDS, FaultKind, parse_faults
 from edge_agent.lab.simulator.faults.plan import draw_plan
-from edge_agent.lab.simulator.faults.run import FaultResult, Verdict, run_seed
+from edge_agent.lab.simulator.faults.run import FaultResult, SeedOutcome, run_seed
 from edge_agent.lab.simulator.randomness import stream
 
 ALL = ALL_KINDS
@@ -28,7 +28,7 @@ def results() -> list[FaultResult]:
 
 def test_seeds_with_every_kind_of_fault_hold(results: list[FaultResult]) -> None:
     for seed, result in zip(SEEDS, results, strict=True):
-        assert result.verdict is Verdict.HELD, f"repeat with: moamesh simulate --faults all --seeds {seed}"
+        assert result.outcome is SeedOutcome.HELD, f"repeat with: moamesh simulate --faults all --seeds {seed}"
         assert result.accepted - result.excused == result.ended == result.told
     accepted = sum(result.accepted for result in results)
     assert accepted > 3 * len(SEEDS), "hardly any prompt was accepted: the seeds test nothing"
@@ -73,7 +73,7 @@ def test_every_kind_of_fault_is_drawn_and_strikes(results: list[FaultResult]) ->
 )
 def test_what_a_checker_took_for_broken_once_holds(seed: int, why: str) -> None:
     result = run_seed(seed, ALL)
-    assert result.verdict is Verdict.HELD, f"{why}; {result.checker}: {result.detail}"
+    assert result.outcome is SeedOutcome.HELD, f"{why}; {result.checker}: {result.detail}"
 
 
 @pytest.mark.long
@@ -82,7 +82,7 @@ def test_without_the_safeguard_some_seed_is_caught(safeguard: str) -> None:
     gone = ABLATIONS[safeguard]
     campaign = run_campaign(range(1, CAUGHT_WITHIN + 1), gone.faults, safeguard=safeguard)
     assert campaign.found is not None, f"{CAUGHT_WITHIN} seeds do not miss: {gone.safeguard}"
-    assert campaign.found.verdict in (Verdict.SAFETY, Verdict.LIVENESS)
+    assert campaign.found.outcome in (SeedOutcome.SAFETY, SeedOutcome.LIVENESS)
     assert campaign.found.trace, "the trace of the seed that was caught is what one looks for"
 
 

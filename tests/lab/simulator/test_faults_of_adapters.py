@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.lab.simulator.faults.ablations import without
 from edge_agent.lab.simulator.faults.kinds import parse_faults
-from edge_agent.lab.simulator.faults.run import Verdict, run_seed
+from edge_agent.lab.simulator.faults.run import SeedOutcome, run_seed
 
 SEEDS = range(1, 101)
 
@@ -44,7 +44,7 @@ def test_a_seed_is_caught_without_its_safeguard_and_holds_with_it(safeguard: str
         caught = next((seed for seed in SEEDS if run_seed(seed, kinds).checker == checker), None)
     assert caught is not None, f"no seed of {SEEDS} was caught"
     held = run_seed(caught, kinds)
-    assert held.verdict is Verdict.HELD, f"seed {caught}: {held.checker}: {held.detail}"
+    assert held.outcome is SeedOutcome.HELD, f"seed {caught}: {held.checker}: {held.detail}"
     assert held.accepted - held.excused == held.ended == held.told
 
 
@@ -55,4 +55,6 @@ def test_a_seed_is_caught_without_its_safeguard_and_holds_with_it(safeguard: str
 def test_the_first_seeds_of_a_kind_with_deaths_hold(faults: str) -> None:
     for seed in range(1, 7):
         result = run_seed(seed, parse_faults(faults))
-        assert result.verdict is Verdict.HELD, f"--faults {faults} --seeds {seed}: {result.checker}: {result.detail}"
+        assert result.outcome is SeedOutcome.HELD, (
+            f"--faults {faults} --seeds {seed}: {result.checker}: {result.detail}"
+        )

@@ -11,10 +11,10 @@ from typing import Any, final
 from edge_agent.core.errors import SettingsError
 from edge_agent.lab.simulator.faults.ablations import without
 from edge_agent.lab.simulator.faults.kinds import FaultKind
-from edge_agent.lab.simulator.faults.run import FaultResult, Verdict, run_seed
+from edge_agent.lab.simulator.faults.run import FaultResult, SeedOutcome, run_seed
 from edge_agent.lab.workers import worker_pool
 
-EXIT_CODES = {Verdict.HELD: 0, Verdict.CRASH: 3, Verdict.SAFETY: 4, Verdict.LIVENESS: 5}
+EXIT_CODES = {SeedOutcome.HELD: 0, SeedOutcome.CRASH: 3, SeedOutcome.SAFETY: 4, SeedOutcome.LIVENESS: 5}
 """How `moamesh simulate --faults` ends; 2 is for wrong input."""
 
 JOBS_MAX = 256  # processes: more than any one machine has cores for
@@ -28,7 +28,7 @@ class Broken:
     """One promise that seeds broke: how many, the first ones, and what the first one said."""
 
     checker: str
-    verdict: Verdict
+    outcome: SeedOutcome
     detail: str
     trace_hash: str
     count: int = 0
@@ -38,7 +38,7 @@ class Broken:
         """Returns the figures for JSON."""
         return {
             "checker": self.checker,
-            "kind": self.verdict.value,
+            "kind": self.outcome.value,
             "count": self.count,
             "first_seeds": self.seeds,
             "detail": self.detail,
@@ -67,9 +67,9 @@ class Tally:
         self.ended += result.ended
         self.told += result.told
         self.excused += result.excused
-        if result.verdict is not Verdict.HELD:
+        if result.outcome is not SeedOutcome.HELD:
             broken = Broken(
-                result.checker, result.verdict, result.detail, result.trace_hash, count=1, seeds=[result.seed]
+                result.checker, result.outcome, result.detail, result.trace_hash, count=1, seeds=[result.seed]
             )
             self._broke(broken)
 
@@ -121,7 +121,7 @@ class Campaign:
     @property
     def exit_code(self) -> int:
         """The exit status that tells crash, safety and liveness apart."""
-        return EXIT_CODES[self.found.verdict] if self.found else 0
+        return EXIT_CODES[self.found.outcome] if self.found else 0
 
     def as_object(self) -> dict[str, Any]:
         """Returns the figures for JSON."""

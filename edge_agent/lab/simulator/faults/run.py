@@ -28,7 +28,7 @@ _ROUND_S = 2.0
 _AT_REST_S = 60.0  # after the last prompt: 30 s until the dead are forgotten, and some rounds of gossip
 
 
-class Verdict(StrEnum):
+class SeedOutcome(StrEnum):
     """How a seed ended."""
 
     HELD = "held"
@@ -43,7 +43,7 @@ class FaultResult:
     """What a seed came to. `trace` is there only if it was asked for."""
 
     seed: int
-    verdict: Verdict
+    outcome: SeedOutcome
     checker: str
     detail: str
     plan: Plan
@@ -78,20 +78,20 @@ def run_seed(
     plan = draw_plan(seed, allowed, stream(seed, "plan"))
     checkers = make_checkers(plan.settings)
     mesh = FaultMesh(plan, trace, checkers)
-    verdict, checker, detail = Verdict.HELD, "", ""
+    outcome, checker, detail = SeedOutcome.HELD, "", ""
     try:
         _run(mesh, checkers)
     except Violation as violation:
-        verdict = Verdict.LIVENESS if violation.liveness else Verdict.SAFETY
+        outcome = SeedOutcome.LIVENESS if violation.liveness else SeedOutcome.SAFETY
         checker, detail = violation.checker, violation.detail
     except InvariantError as error:
-        verdict, checker, detail = Verdict.SAFETY, "the core's own invariants", str(error)
+        outcome, checker, detail = SeedOutcome.SAFETY, "the core's own invariants", str(error)
     except Exception:  # whatever it is, the seed that brings it about is worth more than a stop
-        verdict, checker, detail = Verdict.CRASH, "crash", traceback.format_exc()
+        outcome, checker, detail = SeedOutcome.CRASH, "crash", traceback.format_exc()
     ends = checkers[0] if isinstance(checkers[0], EndsOnce) else EndsOnce()
     return FaultResult(
         seed=seed,
-        verdict=verdict,
+        outcome=outcome,
         checker=checker,
         detail=detail,
         plan=plan,
