@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import final
 
 from edge_agent.children import Child, Words
-from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.hangs import HangDetector, HangError
 from edge_agent.tasks import unless
 
 CALL_STILL_S = 20.0  # in which neither the control process nor the node does anything
@@ -79,10 +79,10 @@ class Erlang:
         words = Words(ANSWER_BYTES_MAX)
         async with await Child.start(command, environment=self.environment(), folder=self.folder) as process:
             self.calls.add(process.pid)
-            stillness = Stillness(lambda: [process.pid, self.pid()], CALL_STILL_S, computed_max_s=CALL_COMPUTED_MAX_S)
+            detector = HangDetector(lambda: [process.pid, self.pid()], CALL_STILL_S, computed_max_s=CALL_COMPUTED_MAX_S)
             try:
-                status = await unless(process.hear(words.add), stillness.found())
-            except StandsStillError as error:
+                status = await unless(process.hear(words.add), detector.found())
+            except HangError as error:
                 raise NodeUnreachableError(f"{self.name} does not answer: it {error}") from None
             finally:
                 self.calls.discard(process.pid)

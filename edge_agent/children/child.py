@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self, final
 
 from edge_agent.children.parent import with_parent
-from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.hangs import HangDetector, HangError
 from edge_agent.tasks import OvertakenError, unless
 
 STOP_STILL_S = 5.0  # in which it does nothing after a polite request to end; then it is killed
@@ -155,9 +155,9 @@ class Child:
         try:
             if self.status is None:
                 self.send_signal(signal.SIGTERM)
-                stillness = Stillness(lambda: [self.pid], still_max_s, waited_max_s=STOP_WAITED_MAX_S)
-                with contextlib.suppress(StandsStillError):
-                    await unless(self.wait(), stillness.found())
+                detector = HangDetector(lambda: [self.pid], still_max_s, waited_max_s=STOP_WAITED_MAX_S)
+                with contextlib.suppress(HangError):
+                    await unless(self.wait(), detector.found())
         finally:
             await self.kill()
 

@@ -1,6 +1,6 @@
 """A child process that is kept running: started again when it ends or hangs, but not without pause.
 
-It hangs if it owes an answer and stands still (`edge_agent.stillness`): one that is only slow would be as slow after it
+It hangs if it owes an answer and stands still (`edge_agent.hangs`): one that is only slow would be as slow after it
 was started again, and nobody would ever be served.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from edge_agent.children.process import ChildProcess
-from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.hangs import HangDetector, HangError
 from edge_agent.tasks import ProblemListener, TaskSupervisor, log_only, unless
 
 _log = logging.getLogger(__name__)
@@ -127,10 +127,10 @@ class Supervised:
             await self._child.start()
         except OSError as error:
             raise ChildStartError(f"{self._name} did not start: {error}") from None
-        stillness = Stillness(lambda: [self.pid, *self._helpers()], START_STILL_S)
+        detector = HangDetector(lambda: [self.pid, *self._helpers()], START_STILL_S)
         try:
-            answered = await unless(self._answered(), stillness.found())
-        except StandsStillError as error:
+            answered = await unless(self._answered(), detector.found())
+        except HangError as error:
             raise await self._failed(f"does not answer: it {error}") from None
         await asyncio.sleep(POLL_S)
         if not (answered and self._child.running):  # it ran, and answered? then another process has the port
@@ -211,10 +211,10 @@ class Supervised:
         """Asks whether it works. One that does not answer is asked until it does, or is known to hang: then, how."""
         if await self._asked():
             return ""
-        stillness = Stillness(lambda: [self.pid], RUN_STILL_S)
+        detector = HangDetector(lambda: [self.pid], RUN_STILL_S)
         try:
-            await unless(self._answered(), stillness.found())
-        except StandsStillError as error:
+            await unless(self._answered(), detector.found())
+        except HangError as error:
             return f"hangs (it was asked, and {error})"
         return ""
 

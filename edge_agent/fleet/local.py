@@ -22,7 +22,7 @@ from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.people import FleetPeople
 from edge_agent.fleet.plan import FleetPlan
 from edge_agent.fleet.runs import announce, new_run_folder
-from edge_agent.stillness import StandsStillError, Stillness
+from edge_agent.hangs import HangDetector, HangError
 from edge_agent.tasks import Started, gathered, unless
 from edge_agent.wire.topics import user_login
 
@@ -218,14 +218,14 @@ class LocalFleet(Started):
             def late() -> list[str]:
                 return [device_id for device_id in device_ids if not self._is_online(client, device_id)]
 
-            stillness = Stillness(
+            detector = HangDetector(
                 lambda: [self.devices[device_id].pid for device_id in late()],
                 START_STILL_S,
                 computed_max_s=START_COMPUTED_MAX_S * len(device_ids),
             )
             try:
-                await unless(self._all_online(device_ids, late), stillness.found())
-            except StandsStillError as error:
+                await unless(self._all_online(device_ids, late), detector.found())
+            except HangError as error:
                 who = late() or list(device_ids)
                 raise FleetError(f"{', '.join(who)} not online: it {error}{self._tail(who[0])}") from None
 

@@ -406,7 +406,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "A single call in C that outlasts": (
         "tests/docs/test_security_numbers.py::test_how_long_a_model_process_may_be_silent",
         "tests/adapters/test_llama_faults.py::test_a_hanging_child_is_killed_and_replaced",
-        "tests/test_stillness.py::test_it_is_found_when_it_hangs_and_not_before",
+        "tests/test_hangs.py::test_it_is_found_when_it_hangs_and_not_before",
     ),
     "A pulled model's checksum is looked at": (
         "tests/models/test_verified.py::test_a_file_that_changed_since_it_was_found_good_is_refused",

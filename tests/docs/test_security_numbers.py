@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.flood import MEMORY_MAX
-from edge_agent import stillness
+from edge_agent import hangs
 from edge_agent.adapters.llama.engine import STALL_TIMEOUT_S
 from edge_agent.adapters.mqtt import MqttSettings
 from edge_agent.adapters.mqtt.sender import UNDER_WAY_PART
@@ -25,7 +25,7 @@ def test_how_long_a_model_process_may_be_silent() -> None:
         r"up to (\d+) s of computing without an answer .* once it does nothing, after (\d+) s", security()
     )
     assert found is not None
-    assert tuple(map(float, found.groups())) == (stillness.COMPUTED_MAX_S, STALL_TIMEOUT_S)
+    assert tuple(map(float, found.groups())) == (hangs.COMPUTED_MAX_S, STALL_TIMEOUT_S)
 
 
 def test_the_ceiling_of_an_agents_memory_is_the_sum_of_its_bounds() -> None:

@@ -27,7 +27,7 @@ from edge_agent.adapters.llama.protocol import (
 from edge_agent.children import Words
 from edge_agent.confinement import confined_environment
 from edge_agent.core.errors import EngineError
-from edge_agent.stillness import LOOK_S, StandsStillError, Stillness
+from edge_agent.hangs import LOOK_S, HangDetector, HangError
 from edge_agent.tasks import unless
 
 WORKER_MODULE = "edge_agent.adapters.llama.worker"
@@ -39,7 +39,7 @@ CLOSE_TIMEOUT_S = 1.0  # an idle child ends in milliseconds; one that doesn't ha
 @final
 @dataclass(frozen=True, slots=True)
 class LoadBounds:
-    """What a load may take, in seconds: of standing still, of computing, in all. See `edge_agent.stillness`."""
+    """What a load may take, in seconds: of standing still, of computing, in all. See `edge_agent.hangs`."""
 
     still_max_s: float
     computed_max_s: float
@@ -77,19 +77,19 @@ class Child:
         child = cls(await _spawn(), stall_timeout_s)
         try:
             child._write(load)
-            stillness = Stillness(
+            detector = HangDetector(
                 lambda: [child.pid],
                 loading.still_max_s,
                 computed_max_s=loading.computed_max_s,
                 waited_max_s=loading.waited_max_s,
             )
-            first = await unless(child._inbox.get(), stillness.found())
+            first = await unless(child._inbox.get(), detector.found())
             if isinstance(first, LoadFailed):
                 raise EngineError(first.detail, retryable=False)
             if not isinstance(first, Ready):
                 raise EngineError(child.obituary(), retryable=True)
             child.open_doors = first.open_doors
-        except StandsStillError as error:
+        except HangError as error:
             await child.close()
             raise EngineError(f"the model does not load: its process {error}", retryable=True) from None
         except BaseException:
@@ -219,14 +219,14 @@ class Child:
     def _watch(self) -> None:
         """Nothing was heard for a while: from now on it is looked at what the child does."""
         still_max_s = (1.0 - UNWATCHED_SHARE) * self._stall_timeout_s
-        self._look(Stillness(lambda: [self.pid], still_max_s))
+        self._look(HangDetector(lambda: [self.pid], still_max_s))
 
-    def _look(self, stillness: Stillness) -> None:
-        if how := stillness.look():
+    def _look(self, detector: HangDetector) -> None:
+        if how := detector.look():
             self._killed_for = f"made no progress: it {how}"
             self._kill()
         else:
-            self._watchdog = asyncio.get_running_loop().call_later(LOOK_S, self._look, stillness)
+            self._watchdog = asyncio.get_running_loop().call_later(LOOK_S, self._look, detector)
 
     def _stop_watchdog(self) -> None:
         if self._watchdog is not None:

@@ -14,8 +14,8 @@ from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.engines.kept_alive import RELOAD_QUIET_S, KeptAlive
 from edge_agent.engines.model_file import ModelFile
+from edge_agent.hangs import COMPUTED_MAX_S, WAITED_MAX_S
 from edge_agent.ports import InferenceResult, ModelCard
-from edge_agent.stillness import COMPUTED_MAX_S, WAITED_MAX_S
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class LlamaEngine:
         the model was trained for.
     instruction: the wording given with references.
     stall_timeout_s: without a sign of life for this long, and doing nothing, the child is killed. One that computes
-        has longer (`edge_agent.stillness`).
+        has longer (`edge_agent.hangs`).
     reload_quiet_s: how long a new child may load before it is said that this device cannot infer.
     verify: called on a thread before each load; raises a `MoameshError` if the file is not what it must be. It is given
         a function that is true once nobody waits for it any more.

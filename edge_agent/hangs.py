@@ -32,13 +32,13 @@ _NS_PER_S = 1e9
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-class StandsStillError(Exception):
+class HangError(Exception):
     """It hangs, as far as can be told. The message is how, to go on after its name: "did nothing for 60 s"."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Doing:
+class Activity:
     """What a process and all below it have done so far.
 
     computed_s: on a processor.
@@ -52,8 +52,8 @@ class Doing:
 
 
 @final
-class Stillness:
-    """Counts the seconds in which processes that owe an answer stood still. `look` every `LOOK_S`, or await `found`.
+class HangDetector:
+    """Counts the seconds in which processes that owe an answer did nothing. `look` every `LOOK_S`, or await `found`.
 
     Args:
         pids: those whose work, or that of what they started, is waited for; asked anew at each look.
@@ -71,14 +71,14 @@ class Stillness:
         computed_max_s: float = COMPUTED_MAX_S,
         waited_max_s: float = WAITED_MAX_S,
         now: Callable[[], float] = time.monotonic,
-        doing: Callable[[Iterable[int]], dict[int, Doing]] | None = None,
+        doing: Callable[[Iterable[int]], dict[int, Activity]] | None = None,
     ) -> None:
         self._pids = pids
         self._still_max_s = still_max_s
         self._computed_max_s = computed_max_s
         self._waited_max_s = waited_max_s
         self._now = now
-        self._doing = doing or what_they_do
+        self._doing = doing or activity_of
         self.begin()
 
     def begin(self) -> None:
@@ -94,7 +94,7 @@ class Stillness:
         self._looked_at, before, self._before = now, self._before, after
         worked_s = 0.0
         for pid, doing in after.items():
-            then = before.get(pid, Doing(0.0, 0.0, False))
+            then = before.get(pid, Activity(0.0, 0.0, False))
             queued_s = max(0.0, doing.queued_s - then.queued_s)
             if pid == OURSELVES:  # who asks and hears the answer must have had a processor too
                 counted_s = max(0.0, counted_s - queued_s)
@@ -115,18 +115,18 @@ class Stillness:
         """Returns never; as what `tasks.unless` waits for besides the answer.
 
         Raises:
-            StandsStillError: it hangs.
+            HangError: it hangs.
         """
         while True:
             await asyncio.sleep(LOOK_S)
             if how := self.look():
-                raise StandsStillError(how)
+                raise HangError(how)
 
-    def _look_at_all(self) -> dict[int, Doing]:
+    def _look_at_all(self) -> dict[int, Activity]:
         return self._doing([pid for pid in self._pids() if pid is not None])
 
 
-def what_they_do(pids: Iterable[int]) -> dict[int, Doing]:
+def activity_of(pids: Iterable[int]) -> dict[int, Activity]:
     """Returns what each of these processes and all that they started have done, and this process as `OURSELVES`.
 
     Processes that are gone are left out; where the system does not say, all are.
@@ -152,7 +152,7 @@ def _with_all_below(pids: Iterable[int]) -> set[int]:
     return family
 
 
-def _doing_of(pid: int) -> Doing | None:
+def _doing_of(pid: int) -> Activity | None:
     computed_s, queued_s, on_disk = 0.0, 0.0, False
     try:
         fields = _stat(Path(f"/proc/{pid}"))
@@ -167,7 +167,7 @@ def _doing_of(pid: int) -> Doing | None:
                 queued_s += int((folder / "schedstat").read_bytes().split()[1]) / _NS_PER_S
     except OSError:
         return None
-    return Doing(computed_s, queued_s, on_disk)
+    return Activity(computed_s, queued_s, on_disk)
 
 
 def _stat(folder: Path) -> list[str] | None:

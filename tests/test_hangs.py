@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from edge_agent.stillness import (
+from edge_agent.hangs import (
     COMPUTED_MAX_S,
     LOOK_COUNTED_MAX_S,
     LOOK_S,
     OURSELVES,
     WAITED_MAX_S,
-    Doing,
-    StandsStillError,
-    Stillness,
-    what_they_do,
+    Activity,
+    HangDetector,
+    HangError,
+    activity_of,
 )
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
@@ -43,19 +43,19 @@ class Machine:
         self.shares = (computes, queues, on_disk, we_queue)
         self.known = known
 
-    def doing(self, pids: Iterable[int]) -> dict[int, Doing]:
+    def doing(self, pids: Iterable[int]) -> dict[int, Activity]:
         if not self.known:
             return {}
         computes, queues, on_disk, we_queue = self.shares
-        ours = {OURSELVES: Doing(0.1 * self.now, we_queue * self.now, False)}
-        return ours | {pid: Doing(computes * self.now, queues * self.now, on_disk) for pid in pids}
+        ours = {OURSELVES: Activity(0.1 * self.now, we_queue * self.now, False)}
+        return ours | {pid: Activity(computes * self.now, queues * self.now, on_disk) for pid in pids}
 
     def found(self, step_s: float = LOOK_S, limit_s: float = 10 * WAITED_MAX_S) -> tuple[float, str]:
         """When it is found to hang, and how."""
-        stillness = Stillness(lambda: [PID, None], STILL_MAX_S, now=lambda: self.now, doing=self.doing)
+        detector = HangDetector(lambda: [PID, None], STILL_MAX_S, now=lambda: self.now, doing=self.doing)
         while self.now < limit_s:
             self.now += step_s
-            if how := stillness.look():
+            if how := detector.look():
                 return self.now, how
         raise AssertionError("never found")
 
@@ -88,12 +88,12 @@ def test_a_pause_of_our_own_is_not_held_against_it() -> None:
 
 def test_an_answer_begins_it_anew() -> None:
     machine = Machine()
-    stillness = Stillness(lambda: [PID], STILL_MAX_S, now=lambda: machine.now, doing=machine.doing)
+    detector = HangDetector(lambda: [PID], STILL_MAX_S, now=lambda: machine.now, doing=machine.doing)
     for _ in range(10):
         for _ in range(30):  # 15 s
             machine.now += LOOK_S
-            assert stillness.look() == ""
-        stillness.begin()
+            assert detector.look() == ""
+        detector.begin()
 
 
 @pytest.fixture
@@ -114,21 +114,21 @@ async def test_what_a_grandchild_computes_counts_for_the_one_that_is_waited_for(
     pid = run(f"{sys.executable} -c 'while True: pass' & wait")
 
     def worked() -> bool:
-        doing = what_they_do([pid])
+        doing = activity_of([pid])
         return sum(one.computed_s + one.queued_s for own, one in doing.items() if own != OURSELVES) > 0.5
 
     await until(worked, "it computed, or waited for its turn", PATIENCE_S)
-    assert pid in what_they_do([pid])
+    assert pid in activity_of([pid])
 
 
 async def test_one_that_was_stopped_is_found_though_others_work(run: Callable[[str], int]) -> None:
     run("while :; do :; done")
     pid = run("exec sleep 1000")
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(StandsStillError, match="did nothing for 1 s"):
-        await Stillness(lambda: [pid], 1.0).found()
+    with pytest.raises(HangError, match="did nothing for 1 s"):
+        await HangDetector(lambda: [pid], 1.0).found()
 
 
 def test_a_process_that_is_gone_has_done_nothing(run: Callable[[str], int]) -> None:
-    assert set(what_they_do([2**22 + 1])) == {OURSELVES}
-    assert set(what_they_do([])) == {OURSELVES}
+    assert set(activity_of([2**22 + 1])) == {OURSELVES}
+    assert set(activity_of([])) == {OURSELVES}
