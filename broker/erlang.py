@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from edge_agent.children import Child, Words
+from edge_agent.children import Child, OutputTail
 from edge_agent.hangs import HangDetector, HangError
 from edge_agent.tasks import unless
 
@@ -76,7 +76,7 @@ class Erlang:
         name = f"control-{secrets.token_hex(4)}@{self.name.partition('@')[2]}"
         code = f"Node = '{self.name}', io:format(\"~0p\", [begin {expression} end]), halt()."
         command = ["erl", "-noinput", "-hidden", "-dist_listen", "false", *self._naming(name), "-eval", code]
-        words = Words(ANSWER_BYTES_MAX)
+        words = OutputTail(ANSWER_BYTES_MAX)
         async with await Child.start(command, environment=self.environment(), folder=self.folder) as process:
             self.calls.add(process.pid)
             detector = HangDetector(lambda: [process.pid, self.pid()], CALL_STILL_S, computed_max_s=CALL_COMPUTED_MAX_S)

@@ -186,7 +186,7 @@ class Journal(Protocol):
         ...
 
 
-class Word(StrEnum):
+class ProofCheck(StrEnum):
     """What is to be thought of a statement in somebody's name."""
 
     OWN = "own"
@@ -210,7 +210,7 @@ class Notary(Protocol):
         """Returns the proof of a statement in this device's name."""
         ...
 
-    def judge(self, device_id: str, statement: bytes, proof: str) -> Word:
+    def judge(self, device_id: str, statement: bytes, proof: str) -> ProofCheck:
         """Says whether `proof` shows that `statement` is the word of `device_id`.
 
         A statement in this device's own name may also be from a former life of it, with a certificate that counts no

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edge_agent.children import Child, ChildProcess, Words, helper, run
+from edge_agent.children import Child, ChildProcess, OutputTail, helper, run
+from edge_agent.children.output_tail import OUTPUT_TAIL_BYTES_MAX, Log
 from edge_agent.children.process import LOG_BYTES_MAX
-from edge_agent.children.words import WORDS_BYTES_MAX, Log
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 
@@ -120,7 +120,7 @@ async def test_of_one_that_says_much_the_last_is_kept_within_bounds(tmp_path: Pa
     await child.start()
     assert await child.wait() == 0
     assert child.lines()[-2:] == [LINE.strip(), "the end"]
-    assert sum(map(len, child.lines())) <= WORDS_BYTES_MAX
+    assert sum(map(len, child.lines())) <= OUTPUT_TAIL_BYTES_MAX
     sizes = {entry.name: entry.stat().st_size for entry in os.scandir(tmp_path)}
     assert sizes.keys() == {"log", "log.1"}
     assert max(sizes.values()) <= LOG_BYTES_MAX
@@ -133,7 +133,7 @@ def test_nor_is_more_of_it_kept_where_there_is_no_loop() -> None:
 
 
 def test_what_is_added_bit_by_bit_or_at_once_is_kept_within_the_bound() -> None:
-    words, pieces = Words(8), Words(8)
+    words, pieces = OutputTail(8), OutputTail(8)
     words.add(bytes(range(100)))
     for one in range(100):
         pieces.add(bytes([one]))

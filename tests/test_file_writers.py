@@ -32,7 +32,7 @@ OTHERS = {
         "edge_agent/adapters/telemetry/refused.py RefusedFile.add",
         "edge_agent/adapters/telemetry/spool.py Spool._open_file",
         "edge_agent/adapters/telemetry/spool.py Spool._write",
-        "edge_agent/children/words.py",
+        "edge_agent/children/output_tail.py",
         "edge_agent/cli/prompts/file.py ProvenanceFile.__init__",
         "edge_agent/lab/simulator/load/telemetry.py TelemetryWriter.__init__",
     },

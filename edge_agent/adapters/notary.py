@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from edge_agent import homes
 from edge_agent.files import stamp
-from edge_agent.ports import Word
+from edge_agent.ports import ProofCheck
 from edge_agent.wire.checks import CERTIFICATE_LENGTH_MAX, FINGERPRINT_LENGTH, PROOF_LENGTH
 from provisioning import certificates as certs
 from provisioning import revocation
@@ -122,28 +122,28 @@ class FileNotary:
             self._signed = statement, self._fingerprint + _to_text(raw)
         return self._signed[1]
 
-    def judge(self, device_id: str, statement: bytes, proof: str) -> Word:
+    def judge(self, device_id: str, statement: bytes, proof: str) -> ProofCheck:
         """Says whether `proof` shows that `statement` is the word of `device_id`."""
         self._follow()
         if len(proof) != PROOF_LENGTH:
-            return Word.FALSE
+            return ProofCheck.FALSE
         fingerprint = proof[:FINGERPRINT_LENGTH]
         known = self._known.get(fingerprint)
         if known is None:
-            return Word.UNKNOWN
+            return ProofCheck.UNKNOWN
         self._known.move_to_end(fingerprint)
         if known.device_id != device_id:
-            return Word.FALSE
+            return ProofCheck.FALSE
         if device_id != self._device_id and not self._counts(known.certificate):
-            return Word.VOID
+            return ProofCheck.VOID
         mark = hashlib.sha256(proof.encode() + statement).digest()
         if mark in self._verified:
             self._verified.move_to_end(mark)
         elif _is_signature(proof[FINGERPRINT_LENGTH:], known.key, statement):
             _keep(self._verified, mark, None, VERIFIED_MAX)
         else:
-            return Word.FALSE
-        return Word.OWN
+            return ProofCheck.FALSE
+        return ProofCheck.OWN
 
     def learn(self, certificate: str) -> str:
         """Takes a certificate; returns its fingerprint, "" if it is no device's of this mesh.

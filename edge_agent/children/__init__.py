@@ -12,9 +12,9 @@ Every child has a session of its own: Ctrl-C at the terminal is ours, and what n
 
 from edge_agent.children.child import STOP_STILL_S, Child
 from edge_agent.children.helpers import Done, ended, helper, lines, run
+from edge_agent.children.output_tail import OutputTail
 from edge_agent.children.process import ChildProcess
 from edge_agent.children.supervised import ChildStartError, Supervised
-from edge_agent.children.words import Words
 
 __all__ = [
     "STOP_STILL_S",
@@ -22,8 +22,8 @@ __all__ = [
     "ChildProcess",
     "ChildStartError",
     "Done",
+    "OutputTail",
     "Supervised",
-    "Words",
     "ended",
     "helper",
     "lines",

@@ -13,8 +13,8 @@ from signal import SIGKILL
 from typing import IO, final
 
 from edge_agent.children.child import LAST_WORDS_S, LINE_BYTES_MAX
+from edge_agent.children.output_tail import OUTPUT_TAIL_BYTES_MAX, OutputTail
 from edge_agent.children.parent import with_parent
-from edge_agent.children.words import WORDS_BYTES_MAX, Words
 
 OUTPUT_BYTES_MAX = 1024 * 1024
 _BLOCK_BYTES = 64 * 1024
@@ -105,7 +105,7 @@ def run(
     """
     stdin = subprocess.PIPE if data else subprocess.DEVNULL
     until = time.monotonic() + timeout_s
-    output, errors = Words(output_bytes_max), Words(WORDS_BYTES_MAX)
+    output, errors = OutputTail(output_bytes_max), OutputTail(OUTPUT_TAIL_BYTES_MAX)
     with helper(command, environment=environment, stdin=stdin, errors=subprocess.PIPE) as process:
         _converse(process, data, {process.stdout: output, process.stderr: errors}, until)
         try:
@@ -116,7 +116,7 @@ def run(
 
 
 def _converse(
-    process: subprocess.Popen[bytes], data: bytes, heard: Mapping[IO[bytes] | None, Words], until: float
+    process: subprocess.Popen[bytes], data: bytes, heard: Mapping[IO[bytes] | None, OutputTail], until: float
 ) -> None:
     """Writes and reads what there is; until all is said, or the time is up, or it has ended and others keep quiet."""
     rest = memoryview(data)

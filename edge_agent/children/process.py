@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge_agent.children.child import STOP_STILL_S, Child
-from edge_agent.children.words import Log, Words
+from edge_agent.children.output_tail import Log, OutputTail
 from edge_agent.tasks import TaskSupervisor
 
 LOG_BYTES_MAX = 256 * 1024  # brokers log errors and warnings only; a flood of them says no more than its last part
@@ -44,7 +44,7 @@ class ChildProcess:
         self._stop_still_s = stop_still_s
         self._with_us = with_us
         self._child: Child | None = None
-        self._words = Words()
+        self._words = OutputTail()
         self._tasks = TaskSupervisor(log.stem)
         self._hearing: asyncio.Task[None] | None = None
 
@@ -78,7 +78,7 @@ class ChildProcess:
         except BaseException:
             log.close()
             raise
-        self._child, self._words = child, Words()
+        self._child, self._words = child, OutputTail()
         self._hearing = self._tasks.begin("hearing it", self._hear(child, self._words, log))
 
     async def wait(self) -> int:
@@ -118,7 +118,7 @@ class ChildProcess:
         """Returns the very last of these as one line; "" if there are none."""
         return " | ".join(self.lines()[-TAIL_LINES:])
 
-    async def _hear(self, child: Child, words: Words, log: Log) -> None:
+    async def _hear(self, child: Child, words: OutputTail, log: Log) -> None:
         def take(data: bytes) -> None:
             words.add(data)
             log.add(data)

@@ -18,7 +18,7 @@ NOWHERE = Path("/dev/null")  # llama-cpp-python sends there what llama.cpp print
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class AllowedFiles:
     """What a confined process is given."""
 
     models: Sequence[Path]
@@ -27,7 +27,7 @@ class Room:
     """A file to write, which must be there already."""
 
 
-def confine(room: Room) -> tuple[str, ...]:
+def confine(room: AllowedFiles) -> tuple[str, ...]:
     """Shuts this process in; returns what does not hold on this machine, a phrase each, in the order of weight.
 
     Call it first of all: before threads are started and before anything of a stranger's is read. Does not fail: a

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent.confinement.confine import Room, confine
+from edge_agent.confinement.confine import AllowedFiles, confine
 from edge_agent.confinement.environment import ALLOWED, FIXED
 
 _FILE_BYTES = 4096
@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> None:
     """Writes what came of each attempt."""
     path = Path(arguments[0])
     model = path.with_name("model")
-    open_doors = [] if "--outside" in arguments else confine(Room([model]))
+    open_doors = [] if "--outside" in arguments else confine(AllowedFiles([model]))
     tries = {word: _outcome(attempt, path) for attempts in ATTEMPTS.values() for word, attempt in attempts.items()} | {
         word: _outcome(attempt, model) for word, attempt in PERMITTED.items()
     }

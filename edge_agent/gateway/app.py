@@ -20,7 +20,7 @@ from edge_agent.gateway.guards import Gate, SecurityHeaders, response_of
 from edge_agent.gateway.inquiry import Inquiries
 from edge_agent.gateway.keys import KeyRing
 from edge_agent.gateway.mesh import MeshLink
-from edge_agent.gateway.metrics import CONTENT_TYPE, Counted, Figures
+from edge_agent.gateway.metrics import CONTENT_TYPE, CountingMiddleware, Figures
 from edge_agent.gateway.names import LISTED, plan_of
 from edge_agent.gateway.options import GatewayOptions
 from edge_agent.gateway.pages import STYLE, about, app_files, docs_page
@@ -67,7 +67,7 @@ def make_app(options: GatewayOptions, keys: KeyRing, link: MeshLink, inquiries: 
         allow_headers=("*",),
         expose_headers=("Retry-After", "X-Request-Id", "X-Moamesh-Device", "X-Moamesh-Partial"),
     )
-    app.add_middleware(Counted, figures=figures)
+    app.add_middleware(CountingMiddleware, figures=figures)
     return SecurityHeaders(app)  # around all of it: what answers a defect stands before every middleware
 
 

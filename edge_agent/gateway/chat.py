@@ -17,7 +17,7 @@ from edge_agent.gateway.guards import CALLER, HOLDER, response_of
 from edge_agent.gateway.inquiry import Inquiries, Inquiry
 from edge_agent.gateway.metrics import Figures
 from edge_agent.gateway.options import GatewayOptions
-from edge_agent.gateway.reading import Asked, read_request
+from edge_agent.gateway.reading import ParsedRequest, read_request
 from edge_agent.gateway.replies import Reply
 from edge_agent.gateway.schemas import ChatCompletionRequest
 from edge_agent.gateway.streaming import ClientGoneError, EventStream, events, unless_gone
@@ -103,7 +103,7 @@ def _headers(inquiry: Inquiry) -> dict[str, str]:
     return {"x-request-id": inquiry.prompt.prompt_id, "x-moamesh-device": inquiry.device_id}
 
 
-def _prompt_id(asked: Asked, key: str, caller: str) -> str:
+def _prompt_id(asked: ParsedRequest, key: str, caller: str) -> str:
     """Unguessable; with an Idempotency-Key the same for the same request of the same caller, and for no other."""
     if not key:
         return secrets.token_hex(16)

@@ -87,7 +87,7 @@ class Figures:
 
 
 @final
-class Counted:
+class CountingMiddleware:
     """Counts and times every request."""
 
     def __init__(self, app: ASGIApp, figures: Figures) -> None:

@@ -43,7 +43,7 @@ IGNORED_NAMED_MAX = 16  # names of ignored options that an answer tells
 
 @final
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A request, understood. `ignored`: options that had no effect, though the client may have wanted one."""
 
     model: str
@@ -55,7 +55,7 @@ class Asked:
     ignored: tuple[str, ...]
 
 
-def read_request(body: ChatCompletionRequest) -> Asked:
+def read_request(body: ChatCompletionRequest) -> ParsedRequest:
     """Returns what is asked.
 
     Raises:
@@ -74,7 +74,7 @@ def read_request(body: ChatCompletionRequest) -> Asked:
         sampling=_sampling(body),
     )
     streams = body.stream_options
-    return Asked(
+    return ParsedRequest(
         model=body.model,
         messages=tuple(_turn(turn, f"messages.{number}") for number, turn in enumerate(body.messages)),
         options=options,

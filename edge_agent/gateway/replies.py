@@ -9,7 +9,7 @@ from typing import Any, final
 from edge_agent import __version__
 from edge_agent.core.messages import Answer, Contribution
 from edge_agent.gateway.inquiry import Inquiry
-from edge_agent.gateway.reading import Asked
+from edge_agent.gateway.reading import ParsedRequest
 
 FINGERPRINT = f"moamesh-{__version__}"
 
@@ -19,7 +19,7 @@ FINGERPRINT = f"moamesh-{__version__}"
 class Reply:
     """Makes the JSON of one completion. created: seconds since 1970."""
 
-    asked: Asked
+    asked: ParsedRequest
     inquiry: Inquiry
     created: int
 

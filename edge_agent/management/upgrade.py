@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 from typing import final
 
-from edge_agent.children import Child, Words
+from edge_agent.children import Child, OutputTail
 from edge_agent.core.errors import MoameshError
 
 PACKAGE = "moamesh"
@@ -145,7 +145,7 @@ def _check_installed() -> None:
 
 async def _pip(*arguments: str, what: str) -> None:
     command = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q", *arguments)
-    words = Words()
+    words = OutputTail()
     # If we are killed it goes on: better a new version that nobody saw arrive than half a version.
     async with await Child.start(command, with_us=None) as pip:
         try:

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 
 TENSOR_LINE = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")  # llama.cpp logs one such line a tensor
 LOG_LEVEL_ERROR = 4  # ggml_log_level
@@ -18,7 +18,9 @@ LOG_LEVEL_ERROR = 4  # ggml_log_level
 
 def main(source: str, target: str, file_type: str, threads: str) -> int:
     """Returns the exit status."""
-    confine(Room([Path(source)], Path(target)))  # llama.cpp reads a stranger's file; `moamesh doctor` says what holds
+    confine(
+        AllowedFiles([Path(source)], Path(target))
+    )  # llama.cpp reads a stranger's file; `moamesh doctor` says what holds
     try:
         import llama_cpp
     except ImportError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edge_agent import __version__
 from edge_agent.adapters.home_assistant import BIRTH, Announced, DeviceCard, discovery_message
-from edge_agent.adapters.mqtt import Advert
+from edge_agent.adapters.mqtt import Announcement
 from edge_agent.config import AgentConfig
 from edge_agent.core.errors import SettingsError
 from edge_agent.files import reason
@@ -17,7 +17,7 @@ from edge_agent.wire.topics import discovery_birth, discovery_config
 _log = logging.getLogger(__name__)
 
 
-def announcements(config: AgentConfig, model: ModelCard) -> tuple[Advert, ...]:
+def announcements(config: AgentConfig, model: ModelCard) -> tuple[Announcement, ...]:
     """Returns the announcements that the transport is to keep up.
 
     A device that has announced itself, and is no longer to do so or under another prefix, takes it back: Home
@@ -29,9 +29,11 @@ def announcements(config: AgentConfig, model: ModelCard) -> tuple[Advert, ...]:
     wanted = config.home_assistant
     announced = Announced(config.data_dir)
     topic = discovery_config(config.device.mesh, config.device.id, wanted.prefix) if wanted.discovery else ""
-    adverts = [Advert(old, b"", on_delivered=_forgets(announced, old)) for old in announced.topics() if old != topic]
+    announcements = [
+        Announcement(old, b"", on_delivered=_forgets(announced, old)) for old in announced.topics() if old != topic
+    ]
     if not topic:
-        return tuple(adverts)
+        return tuple(announcements)
     if config.broker.mode == "own":
         raise SettingsError(
             "[home_assistant] discovery: Home Assistant reads one broker, and this device has one of its own; "
@@ -42,7 +44,7 @@ def announcements(config: AgentConfig, model: ModelCard) -> tuple[Advert, ...]:
     except OSError as error:  # what is not noted could never be taken back
         why = f"{error.filename or config.data_dir}: {reason(error)}"
         _log.error("not announced to Home Assistant, for it cannot be noted: %s; tried again at the next start", why)
-        return tuple(adverts)
+        return tuple(announcements)
     card = DeviceCard(
         mesh=config.device.mesh,
         device_id=config.device.id,
@@ -51,7 +53,7 @@ def announcements(config: AgentConfig, model: ModelCard) -> tuple[Advert, ...]:
         version=__version__,
         status_interval_s=config.agent.status_interval_s,
     )
-    return (*adverts, Advert(topic, discovery_message(card), discovery_birth(wanted.prefix), BIRTH))
+    return (*announcements, Announcement(topic, discovery_message(card), discovery_birth(wanted.prefix), BIRTH))
 
 
 def _forgets(announced: Announced, topic: str) -> Callable[[], None]:

@@ -52,7 +52,7 @@ async def run_agent(config: AgentConfig, steward: Steward | None = None) -> bool
     hear_callbacks(loop)
     # Connects to hosts that are gone wait in threads; they must not keep the others from having one.
     loop.set_default_executor(ThreadPoolExecutor(THREADS_MAX, "worker"))
-    end = End(manager.stopping)
+    end = Shutdown(manager.stopping)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.ask)
     started = manager.ready
@@ -69,7 +69,7 @@ async def run_agent(config: AgentConfig, steward: Steward | None = None) -> bool
     return end.restart
 
 
-class End:
+class Shutdown:
     """Whether the device is to end, and to begin anew after it."""
 
     def __init__(self, say: Callable[[], None]) -> None:
@@ -97,7 +97,7 @@ class DeviceLine:
         transport: MqttTransport,
         host: AgentHost,
         broker: DeviceBroker | None,
-        end: End,
+        end: Shutdown,
         reports: HealthReports,
     ) -> None:
         self.report = reports.teller(Part.STEWARD)
@@ -135,7 +135,7 @@ async def _run_at_home(
     home: Home,
     broker: DeviceBroker | None,
     steward: Steward | None,
-    end: End,
+    end: Shutdown,
     reports: HealthReports,
     manager: ServiceManager,
     started: Callable[[], None],

@@ -11,7 +11,7 @@ import pytest
 from edge_agent.adapters.mqtt import MqttSettings
 from edge_agent.adapters.mqtt import entries as entries_module
 from edge_agent.adapters.mqtt.entries import PlainEntries, SignedEntries
-from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.adapters.mqtt.settings import MqttCounters
 from edge_agent.adapters.notary import FileNotary, MemberFiles
 from edge_agent.core.events import BadInputReceived, Event, PeerMessageReceived, StopRequested
 from edge_agent.core.messages import (
@@ -36,7 +36,7 @@ class Net:
         self.asked: list[SignersWanted] = []
         self.guards: dict[str, SignedEntries] = {}
         self.notaries: dict[str, FileNotary] = {}
-        self.counters = {name: Counters() for name in names}
+        self.counters = {name: MqttCounters() for name in names}
         for name in names:
             path = folder / f"{name}.pem"
             path.write_bytes(authority.issue_device(name).combined_pem)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.adapters.mqtt.outbox import Outbox, Outgoing, Priority
-from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.adapters.mqtt.settings import MqttCounters
 
 
 def item(name: str, priority: Priority = Priority.PEERS, size: int = 1, expires_at: float | None = None) -> Outgoing:
@@ -16,14 +16,14 @@ def drain(outbox: Outbox, now: float = 0.0) -> list[str]:
 
 
 def test_what_is_queued_comes_out_in_its_order_whatever_its_priority() -> None:
-    outbox = Outbox(10, 100, Counters())
+    outbox = Outbox(10, 100, MqttCounters())
     for name, priority in (("a", Priority.PEERS), ("b", Priority.USERS), ("c", Priority.PROGRESS)):
         outbox.put(item(name, priority))
     assert drain(outbox) == ["a", "b", "c"]
 
 
 def test_a_full_outbox_drops_the_oldest_of_the_least_important() -> None:
-    counters = Counters()
+    counters = MqttCounters()
     outbox = Outbox(3, 100, counters)
     for name, priority in (("a", Priority.USERS), ("b", Priority.PEERS), ("c", Priority.PEERS)):
         outbox.put(item(name, priority))
@@ -35,7 +35,7 @@ def test_a_full_outbox_drops_the_oldest_of_the_least_important() -> None:
 
 
 def test_a_message_larger_than_all_room_is_dropped_after_making_what_room_it_may() -> None:
-    counters = Counters()
+    counters = MqttCounters()
     outbox = Outbox(10, 10, counters)
     outbox.put(item("a", Priority.USERS, size=2))
     outbox.put(item("b", Priority.PEERS, size=11))
@@ -44,7 +44,7 @@ def test_a_message_larger_than_all_room_is_dropped_after_making_what_room_it_may
 
 
 def test_an_expired_message_is_not_sent() -> None:
-    counters = Counters()
+    counters = MqttCounters()
     outbox = Outbox(10, 100, counters)
     outbox.put(item("a", expires_at=5.0))
     outbox.put(item("b", expires_at=5.1))
@@ -53,7 +53,7 @@ def test_an_expired_message_is_not_sent() -> None:
 
 
 def test_what_was_under_way_goes_back_to_its_place() -> None:
-    outbox = Outbox(2, 100, Counters())
+    outbox = Outbox(2, 100, MqttCounters())
     outbox.put(item("a"))
     outbox.put(item("b", Priority.USERS))
     popped = [found for found in (outbox.pop(0.0), outbox.pop(0.0)) if found]
@@ -63,7 +63,7 @@ def test_what_was_under_way_goes_back_to_its_place() -> None:
 
 
 def test_only_what_is_worth_nothing_later_goes_when_the_connection_breaks() -> None:
-    outbox = Outbox(10, 100, Counters())
+    outbox = Outbox(10, 100, MqttCounters())
     for priority in Priority:
         outbox.put(item(priority.name, priority))
     outbox.drop_volatile()
@@ -78,7 +78,7 @@ def test_only_what_is_worth_nothing_later_goes_when_the_connection_breaks() -> N
 def test_the_bounds_hold_and_every_message_is_kept_or_counted(
     items: list[tuple[Priority, int]], items_max: int, bytes_max: int
 ) -> None:
-    counters = Counters()
+    counters = MqttCounters()
     outbox = Outbox(items_max, bytes_max, counters)
     for priority, size in items:
         outbox.put(item("", priority, size))

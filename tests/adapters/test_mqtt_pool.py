@@ -18,7 +18,7 @@ import pytest
 from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt.outbox import Outgoing, Priority
 from edge_agent.adapters.mqtt.proving import LOOKUPS_MAX
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.adapters.mqtt.unproven import Unproven
 from edge_agent.core import messages as m
 from edge_agent.core.events import PeerMessageReceived, SendFailed
@@ -285,7 +285,7 @@ async def test_what_waits_for_a_home_that_gave_way_while_it_was_looked_at_has_an
     settings = MqttSettings("a", "test", "mqtt://127.0.0.1:1", unproven_items_max=1)
     async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
         home = parse_home(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        unproven = Unproven(settings, Counters(), random.Random(0), proven)
+        unproven = Unproven(settings, MqttCounters(), random.Random(0), proven)
         unproven.put(home, "b", message(b"first"), first_hand=False)
         await looked_at.wait()
         unproven.put(home, "b", message(b"too many"), first_hand=False)  # gives way with all that waits

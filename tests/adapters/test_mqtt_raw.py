@@ -10,7 +10,7 @@ from broker.embedded import EmbeddedBroker
 from edge_agent.adapters.mqtt import MqttSettings, MqttTransport
 from edge_agent.adapters.mqtt.rate_limiter import LISTS_BURST, LISTS_HZ, RateLimiter
 from edge_agent.adapters.mqtt.raw import RawInbox
-from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.adapters.mqtt.settings import MqttCounters
 from edge_agent.core import messages as m
 from edge_agent.core.events import BadInputReceived, PeerMessageReceived
 from edge_agent.mqtt import Incoming
@@ -125,7 +125,7 @@ async def test_in_a_full_channel_the_newest_of_who_has_most_goes(bound: str) -> 
 
     size = 10
     settings = MqttSettings("a", "test", "mqtt://127.0.0.1:1", **{bound: 4 if bound == "raw_max" else 4 * size})
-    counters = Counters()
+    counters = MqttCounters()
     inbox = RawInbox(frozenset(WATCHED), take, settings, counters)
     for name, sender in (("m1", "m"), ("m2", "m"), ("m3", "m"), ("o1", "o"), ("m4", "m"), ("p1", "p"), ("o2", "o")):
         inbox.put(Channel.REVOCATIONS, sender, name.encode().ljust(size))

@@ -21,7 +21,7 @@ from edge_agent import homes
 from edge_agent.adapters import notary as notary_module
 from edge_agent.adapters.notary import FileNotary, MemberFiles
 from edge_agent.core.messages import PeerEntry
-from edge_agent.ports import Word
+from edge_agent.ports import ProofCheck
 from edge_agent.wire.statements import statement
 from provisioning import certificates as certs
 from provisioning.authority import Identity, MeshAuthority
@@ -84,11 +84,11 @@ def test_a_device_s_word_is_its_own_and_is_looked_at_once(world: World, monkeypa
     kitchen = world.member("kitchen", world.mesh.issue_device("kitchen"))
     told = statement("home", entry())
     proof = kitchen.sign(told)
-    assert world.reader.judge("kitchen", told, proof) is Word.UNKNOWN
+    assert world.reader.judge("kitchen", told, proof) is ProofCheck.UNKNOWN
     assert world.reader.learn(kitchen.certificate()) == proof[:16]
-    assert world.reader.judge("kitchen", told, proof) is Word.OWN
+    assert world.reader.judge("kitchen", told, proof) is ProofCheck.OWN
     monkeypatch.setattr(notary_module, "_is_signature", lambda *given: False)
-    assert world.reader.judge("kitchen", told, proof) is Word.OWN, "remembered"
+    assert world.reader.judge("kitchen", told, proof) is ProofCheck.OWN, "remembered"
 
 
 CHANGES: dict[str, Any] = {
@@ -114,7 +114,7 @@ def test_no_field_can_be_changed(name: str, world: World) -> None:
     world.reader.learn(kitchen.certificate())
     proof = kitchen.sign(statement("home", entry()))
     forged = replace(entry(), **{name: CHANGES[name]})
-    assert world.reader.judge(forged.device_id, statement("home", forged), proof) is Word.FALSE
+    assert world.reader.judge(forged.device_id, statement("home", forged), proof) is ProofCheck.FALSE
 
 
 def test_no_two_fields_can_be_swapped_and_nothing_moved_between_meshes(world: World) -> None:
@@ -128,8 +128,8 @@ def test_no_two_fields_can_be_swapped_and_nothing_moved_between_meshes(world: Wo
         entry(service_time_s_mean=None),
     )
     for forged in swapped:
-        assert world.reader.judge("kitchen", statement("home", forged), proof) is Word.FALSE, forged
-    assert world.reader.judge("kitchen", statement("cabin", entry()), proof) is Word.FALSE
+        assert world.reader.judge("kitchen", statement("home", forged), proof) is ProofCheck.FALSE, forged
+    assert world.reader.judge("kitchen", statement("cabin", entry()), proof) is ProofCheck.FALSE
     assert statement("home", entry(service_time_s_mean=None)) != statement("home", entry(service_time_s_mean=0.0))
 
 
@@ -145,15 +145,21 @@ def of_web(folder: Path, name: str, *, as_device: bool = False) -> Identity:
 
 
 Signer = Callable[[World], Identity]
-SIGNERS: dict[str, tuple[Signer, Word]] = {
-    "the device itself": (lambda world: world.mesh.issue_device("kitchen"), Word.OWN),
-    "another device": (lambda world: world.mesh.issue_device("mallory"), Word.FALSE),
-    "the operator": (lambda world: world.mesh.issue_operator(), Word.UNKNOWN),
-    "a broker of that name": (lambda world: world.mesh.issue_broker(["kitchen", "kitchen.local"]), Word.UNKNOWN),
-    "a web page of that name": (lambda world: of_web(world.folder, "kitchen"), Word.UNKNOWN),
-    "a thief of the web CA's key": (lambda world: of_web(world.folder, "kitchen", as_device=True), Word.UNKNOWN),
-    "a device of that name in another mesh": (lambda world: world.other.issue_device("kitchen"), Word.UNKNOWN),
-    "an expired certificate": (lambda world: world.mesh.issue_device("kitchen", lifetime=PAST), Word.VOID),
+SIGNERS: dict[str, tuple[Signer, ProofCheck]] = {
+    "the device itself": (lambda world: world.mesh.issue_device("kitchen"), ProofCheck.OWN),
+    "another device": (lambda world: world.mesh.issue_device("mallory"), ProofCheck.FALSE),
+    "the operator": (lambda world: world.mesh.issue_operator(), ProofCheck.UNKNOWN),
+    "a broker of that name": (
+        lambda world: world.mesh.issue_broker(["kitchen", "kitchen.local"]),
+        ProofCheck.UNKNOWN,
+    ),
+    "a web page of that name": (lambda world: of_web(world.folder, "kitchen"), ProofCheck.UNKNOWN),
+    "a thief of the web CA's key": (
+        lambda world: of_web(world.folder, "kitchen", as_device=True),
+        ProofCheck.UNKNOWN,
+    ),
+    "a device of that name in another mesh": (lambda world: world.other.issue_device("kitchen"), ProofCheck.UNKNOWN),
+    "an expired certificate": (lambda world: world.mesh.issue_device("kitchen", lifetime=PAST), ProofCheck.VOID),
 }
 
 
@@ -163,7 +169,7 @@ def test_only_the_device_s_own_certificate_speaks_for_it(who: str, world: World)
     identity = make(world)
     told = statement("home", entry())
     learnt = world.reader.learn(certificate_of(identity))
-    assert bool(learnt) is (expected is not Word.UNKNOWN)
+    assert bool(learnt) is (expected is not ProofCheck.UNKNOWN)
     assert world.reader.judge("kitchen", told, proof_by(identity, told)) is expected
 
 
@@ -194,9 +200,9 @@ def test_a_revoked_certificate_counts_no_more_within_a_second_also_for_what_was_
     kitchen = world.member("kitchen", world.mesh.issue_device("kitchen"))
     world.reader.learn(kitchen.certificate())
     told = statement("home", entry())
-    assert world.reader.judge("kitchen", told, kitchen.sign(told)) is Word.OWN
+    assert world.reader.judge("kitchen", told, kitchen.sign(told)) is ProofCheck.OWN
     world.revoke(kitchen)
-    assert world.reader.judge("kitchen", told, kitchen.sign(told)) is Word.VOID
+    assert world.reader.judge("kitchen", told, kitchen.sign(told)) is ProofCheck.VOID
 
 
 def test_a_device_hears_what_its_former_self_said_though_that_key_is_revoked(world: World) -> None:
@@ -206,7 +212,7 @@ def test_a_device_hears_what_its_former_self_said_though_that_key_is_revoked(wor
     proof = former.sign(told)
     world.revoke(former)
     assert world.reader.learn(former.certificate()) == proof[:16]
-    assert world.reader.judge("reader", told, proof) is Word.OWN
+    assert world.reader.judge("reader", told, proof) is ProofCheck.OWN
 
 
 def test_a_renewed_certificate_is_followed_and_a_damaged_file_is_not(
@@ -220,7 +226,7 @@ def test_a_renewed_certificate_is_followed_and_a_damaged_file_is_not(
     renewed = kitchen.certificate()
     assert renewed != before
     world.reader.learn(renewed)
-    assert world.reader.judge("kitchen", told, kitchen.sign(told)) is Word.OWN
+    assert world.reader.judge("kitchen", told, kitchen.sign(told)) is ProofCheck.OWN
     path.write_bytes(b"nothing")
     world.seconds += notary_module.LOOK_EVERY_S
     assert kitchen.certificate() == renewed
@@ -229,9 +235,9 @@ def test_a_renewed_certificate_is_followed_and_a_damaged_file_is_not(
 
 @pytest.mark.parametrize("junk", ["", "x", "-" * 102, "_" * 102, "A" * 102])
 def test_whatever_comes_as_a_proof_is_judged_and_raises_nothing(junk: str, world: World) -> None:
-    assert world.reader.judge("kitchen", b"", junk) in (Word.FALSE, Word.UNKNOWN)
+    assert world.reader.judge("kitchen", b"", junk) in (ProofCheck.FALSE, ProofCheck.UNKNOWN)
     own = world.reader.sign(b"x")[:16]
-    assert world.reader.judge("reader", b"", (own + junk + "A" * 102)[:102]) is Word.FALSE
+    assert world.reader.judge("reader", b"", (own + junk + "A" * 102)[:102]) is ProofCheck.FALSE
 
 
 @pytest.mark.parametrize("junk", ["", "AAAA", "!", "A" * 2_052, "MIICFTCCAbugAwIBAgIU"])
@@ -246,7 +252,7 @@ def test_what_is_remembered_is_bounded(world: World, monkeypatch: pytest.MonkeyP
         one = world.member(f"d{number}", world.mesh.issue_device(f"d{number}"))
         world.reader.learn(one.certificate())
         told = statement("home", entry(f"d{number}"))
-        assert world.reader.judge(f"d{number}", told, one.sign(told)) is Word.OWN
+        assert world.reader.judge(f"d{number}", told, one.sign(told)) is ProofCheck.OWN
     assert len(world.reader._known) == 3
     assert len(world.reader._verified) == 2
 

@@ -13,7 +13,7 @@ import pytest
 
 from edge_agent.adapters.telemetry.batch import Batch
 from edge_agent.adapters.telemetry.files import list_files
-from edge_agent.adapters.telemetry.progress import Progress, ShippingFigures
+from edge_agent.adapters.telemetry.progress import ShippingFigures, ShippingProgress
 from edge_agent.adapters.telemetry.server import TelemetryServer
 from edge_agent.adapters.telemetry.spool import Spool
 
@@ -39,7 +39,7 @@ class Device:
     def start(self) -> None:
         """As a process does; what only memory held of the one before is gone."""
         self.spool = Spool(self.folder, OWNER, file_bytes_max=200, files_max=self.files_max)
-        self.progress = Progress(self.spool, SERVER)
+        self.progress = ShippingProgress(self.spool, SERVER)
         self.spool.readers.append(self)
         self.spool.open()
         self.progress.durable_only_later = self.forgetful

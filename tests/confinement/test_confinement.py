@@ -128,9 +128,9 @@ def test_threads_that_were_there_before_are_no_way_round() -> None:
     """Landlock holds for one thread: with others about it would prove nothing, and is said not to hold."""
     script = """
 import threading
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 threading.Thread(target=threading.Event().wait, daemon=True).start()
-print(any("may read every file" in door for door in confine(Room([]))))
+print(any("may read every file" in door for door in confine(AllowedFiles([]))))
 """
     assert run_inside(script) == "True"
 
@@ -138,7 +138,7 @@ print(any("may read every file" in door for door in confine(Room([]))))
 def test_threads_from_before_open_no_sockets_either() -> None:
     script = """
 import socket, threading
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 go, told = threading.Event(), []
 def later():
     go.wait()
@@ -149,7 +149,7 @@ def later():
         told.append("refused")
 thread = threading.Thread(target=later)
 thread.start()
-held = not any("sockets" in door for door in confine(Room([])))
+held = not any("sockets" in door for door in confine(AllowedFiles([])))
 go.set()
 thread.join()
 print(told[0] == ("refused" if held else "a socket"))
@@ -164,9 +164,9 @@ def test_the_one_file_that_it_may_write_has_a_bound(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
-confine(Room([source], target))
+confine(AllowedFiles([source], target))
 block, written = bytes(2**20), 0
 try:
     with target.open("wb", buffering=0) as file:
@@ -189,9 +189,9 @@ def test_a_model_larger_than_all_memory_can_be_mapped(tmp_path: Path) -> None:
     script = """
 import mmap, sys
 from pathlib import Path
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 model = Path(sys.argv[1])
-confine(Room([model]))
+confine(AllowedFiles([model]))
 with model.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
     print(len(mapped) == model.stat().st_size)
 """

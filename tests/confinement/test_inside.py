@@ -26,9 +26,9 @@ HARMLESS = {"bpf": (-1, 0, 0), "mount": (0, 0, 0, 0, 0), "setns": (-1, 0), "unsh
 OUTSIDE = {"setns": errno.EBADF, "unshare": 0, "ptrace": 0}  # the others depend on who runs this
 CALLS = """
 import ctypes, json, sys
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 libc = ctypes.CDLL(None, use_errno=True)
-doors = confine(Room([])) if sys.argv[1] == "inside" else ()
+doors = confine(AllowedFiles([])) if sys.argv[1] == "inside" else ()
 errors = {}
 for name, (number, arguments) in json.loads(sys.argv[2]).items():
     ctypes.set_errno(0)
@@ -63,8 +63,8 @@ def test_the_limits_are_those_that_the_page_tells(tmp_path: Path) -> None:
     script = """
 import json, resource, sys
 from pathlib import Path
-from edge_agent.confinement import Room, confine
-confine(Room([Path(sys.argv[1])]))
+from edge_agent.confinement import AllowedFiles, confine
+confine(AllowedFiles([Path(sys.argv[1])]))
 names = ("DATA", "AS", "NOFILE", "FSIZE", "CORE", "NPROC")
 print(json.dumps({name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1] for name in names}))
 """
@@ -86,9 +86,9 @@ print(json.dumps({name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[
 def test_root_inside_has_no_right_of_roots_but_over_the_modes_of_files() -> None:
     script = """
 import json
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 status = open("/proc/self/status")  # read once it is shut in: then it could no longer be opened
-confine(Room([]))
+confine(AllowedFiles([]))
 print(json.dumps(dict(line.split() for line in status if line.startswith("Cap"))))
 """
     rights = {name.rstrip(":"): int(bits, 16) for name, bits in told_inside(script).items()}
@@ -101,9 +101,9 @@ print(json.dumps(dict(line.split() for line in status if line.startswith("Cap"))
 def test_a_machine_for_which_there_is_no_filter_is_said_to_have_none() -> None:
     script = """
 import json, platform
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 platform.machine = lambda: "armv7l"
-print(json.dumps(confine(Room([]))))
+print(json.dumps(confine(AllowedFiles([]))))
 """
     assert any("no seccomp filter for this system" in door for door in told_inside(script))
 
@@ -113,8 +113,8 @@ def test_it_sees_how_large_a_file_is_and_not_what_is_in_it(tmp_path: Path) -> No
     script = """
 import json, sys
 from pathlib import Path
-from edge_agent.confinement import Room, confine
-confine(Room([]))
+from edge_agent.confinement import AllowedFiles, confine
+confine(AllowedFiles([]))
 key = Path(sys.argv[1])
 try:
     found = key.read_text()

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from edge_agent.core.messages import OUTPUT_TOKENS_MAX, ChatMessage, Role, Sampling
 from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.names import LISTED, plan_of
-from edge_agent.gateway.reading import Asked, read_request
+from edge_agent.gateway.reading import ParsedRequest, read_request
 from edge_agent.gateway.schemas import ChatCompletionRequest
 
 
-def read(**fields: Any) -> Asked:
+def read(**fields: Any) -> ParsedRequest:
     body = {"model": "moa", "messages": [{"role": "user", "content": "hi"}], **fields}
     return read_request(ChatCompletionRequest.model_validate(body))
 

@@ -30,7 +30,7 @@ from edge_agent.gateway.errors import ApiError
 from edge_agent.gateway.inquiry import Inquiries, Inquiry
 from edge_agent.gateway.mesh import MeshLink
 from edge_agent.gateway.options import GatewayOptions
-from edge_agent.gateway.reading import Asked, read_request
+from edge_agent.gateway.reading import ParsedRequest, read_request
 from edge_agent.gateway.replies import Reply
 from edge_agent.gateway.schemas import ChatCompletionRequest
 from edge_agent.gateway.streaming import SentText, events
@@ -121,7 +121,7 @@ async def stream(inquiries: Inquiries, heartbeat_s: float = PATIENCE_S, lines: l
     """Asks, and returns the lines of the stream; `lines` has them as they come."""
     lines = [] if lines is None else lines
     body = {"model": "local", "stream": True, "messages": [{"role": "user", "content": "why?"}]}
-    asked: Asked = read_request(ChatCompletionRequest.model_validate(body))
+    asked: ParsedRequest = read_request(ChatCompletionRequest.model_validate(body))
     inquiry = await inquiries.open(Prompt("p1", asked.messages, asked.options), None, keyed=False)
     try:
         await inquiry.until_accepted()

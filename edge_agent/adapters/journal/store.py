@@ -232,7 +232,7 @@ class Store:
                 found.append(read(number))
             except ValidationError as error:
                 owed.append(self._drop(table, number, error.errors()[0]["msg"]))
-            except _UnlikeError:
+            except _OwnerMismatchError:
                 owed.append(self._drop(table, number, "it names two users"))
         self._tell_later(owed, now)
         return tuple(found)
@@ -293,14 +293,14 @@ class Store:
         return RestoredAnswer(_ANSWER.validate_json(answer), _route(reply, inbox), bool(delivered), age_s)
 
 
-class _UnlikeError(Exception):
+class _OwnerMismatchError(Exception):
     """A row's two words on whose it is disagree: what it holds could be told to somebody else."""
 
 
 def _route(reply: str, inbox: str) -> ReplyRoute:
     route = _REPLY.validate_json(reply)
     if route.inbox != inbox:
-        raise _UnlikeError
+        raise _OwnerMismatchError
     return route
 
 

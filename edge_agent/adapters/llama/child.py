@@ -24,7 +24,7 @@ from edge_agent.adapters.llama.protocol import (
     decode_from_child,
     encode,
 )
-from edge_agent.children import Words
+from edge_agent.children import OutputTail
 from edge_agent.confinement import confined_environment
 from edge_agent.core.errors import EngineError
 from edge_agent.hangs import LOOK_S, HangDetector, HangError
@@ -57,7 +57,7 @@ class Child:
         self._owed_ids: set[int] = set()
         self._watchdog: asyncio.TimerHandle | None = None
         self._killed_for = ""
-        self._words = Words(STDERR_BYTES_KEPT)
+        self._words = OutputTail(STDERR_BYTES_KEPT)
         self._reading = asyncio.create_task(self._read(), name="llama-child")
         self._is_loaded = False
         self.ended = False

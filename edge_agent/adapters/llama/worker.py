@@ -28,7 +28,7 @@ from edge_agent.adapters.llama.protocol import (
     decode_to_child,
     encode,
 )
-from edge_agent.confinement import Room, confine
+from edge_agent.confinement import AllowedFiles, confine
 
 OOM_SCORE_ADJUSTMENT = "500"  # of 1000: when memory runs out, this process goes and the agent stays
 NICENESS = 5  # the agent's answers to peers, due within two seconds, come before a token
@@ -96,7 +96,7 @@ def main() -> None:
         _end("the first message must say what to load", status=2)
     _yield_to_agent()
     memory = OwnMemory()
-    open_doors = confine(Room(model_files(Path(first.model_path))))  # before there are threads
+    open_doors = confine(AllowedFiles(model_files(Path(first.model_path))))  # before there are threads
     inbox = Inbox(stdin)
     inbox.start()
     try:

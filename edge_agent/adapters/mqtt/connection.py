@@ -15,7 +15,7 @@ from typing import final
 
 from edge_agent.adapters.mqtt.outbox import Outgoing
 from edge_agent.adapters.mqtt.sender import Sender
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
 from edge_agent.homes import Host, Whom
 from edge_agent.mqtt import (
@@ -83,7 +83,7 @@ class Connection:
         self,
         home: tuple[BrokerUrl, ...],
         settings: MqttSettings,
-        counters: Counters,
+        counters: MqttCounters,
         rng: random.Random,
         *,
         client_id: str,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar, final
 
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.core.events import BadInputReceived, Event, PeerMessageReceived
 from edge_agent.core.messages import (
     BetweenTransports,
@@ -26,7 +26,7 @@ from edge_agent.core.messages import (
     SignersWanted,
     ViewExchange,
 )
-from edge_agent.ports import Notary, Word
+from edge_agent.ports import Notary, ProofCheck
 from edge_agent.wire.checks import FINGERPRINT_LENGTH, FINGERPRINTS_MAX, speaker_of
 from edge_agent.wire.statements import statement
 
@@ -88,7 +88,7 @@ class SignedEntries:
         send: has certificates asked for and told.
     """
 
-    def __init__(self, settings: MqttSettings, notary: Notary, counters: Counters, send: SendMessage) -> None:
+    def __init__(self, settings: MqttSettings, notary: Notary, counters: MqttCounters, send: SendMessage) -> None:
         self._mesh = settings.mesh
         self._device_id = settings.device_id
         self._home_broker = ""  # as this device last named it
@@ -129,9 +129,9 @@ class SignedEntries:
     def _signed(self, entry: PeerEntry) -> PeerEntry:
         return replace(entry, proof=self._notary.sign(statement(self._mesh, entry)))
 
-    def _judge(self, entry: PeerEntry) -> Word:
+    def _judge(self, entry: PeerEntry) -> ProofCheck:
         if not entry.proof:
-            return Word.FALSE
+            return ProofCheck.FALSE
         return self._notary.judge(entry.device_id, statement(self._mesh, entry), entry.proof)
 
     def _presence(self, sender: str, presence: Presence, now: float) -> list[Event]:
@@ -140,7 +140,7 @@ class SignedEntries:
         if presence.certificate:
             self._notary.learn(presence.certificate)
         word = self._judge(presence.entry)
-        if word is Word.OWN:
+        if word is ProofCheck.OWN:
             return [PeerMessageReceived(presence)]
         self._counters.entries_refused += 1
         return [_bad(f"entry: {_REASONS[word].format(presence.entry.device_id)}")]
@@ -156,13 +156,13 @@ class SignedEntries:
         bad: list[Event] = []
         for place, entry in enumerate(entries):
             word = self._judge(entry)
-            if word is Word.OWN:
+            if word is ProofCheck.OWN:
                 kept.append(entry)
-            elif word is Word.UNKNOWN:
+            elif word is ProofCheck.UNKNOWN:
                 unknown.append(entry)
             else:
                 self._counters.entries_refused += 1
-                if place == 0 or word is Word.FALSE:
+                if place == 0 or word is ProofCheck.FALSE:
                     bad.append(_bad(f"entry: {_REASONS[word].format(entry.device_id)}"))
                     break
         if unknown and not bad:
@@ -226,9 +226,9 @@ class SignedEntries:
 
 
 _REASONS = {
-    Word.FALSE: "not the word of {} itself: it has no signature of that device, or a wrong one",
-    Word.VOID: "the certificate that {} signs with counts no more",
-    Word.UNKNOWN: "the certificate that {} signs with is not known",
+    ProofCheck.FALSE: "not the word of {} itself: it has no signature of that device, or a wrong one",
+    ProofCheck.VOID: "the certificate that {} signs with counts no more",
+    ProofCheck.UNKNOWN: "the certificate that {} signs with is not known",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.adapters.mqtt.settings import MqttCounters
 from edge_agent.core.events import Event
 from edge_agent.ports import EmitEvent
 from edge_agent.tasks import within
@@ -20,7 +20,7 @@ LAST_S = 2.0  # for whoever takes notices to come round once more
 class Notices:
     """Hands events on one by one, in a task of its own, from `start` to `stop`."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: MqttCounters) -> None:
         self._counters = counters
         self._waiting: asyncio.Queue[Event] = asyncio.Queue(NOTICES_MAX)
         self._task: asyncio.Task[None] | None = None

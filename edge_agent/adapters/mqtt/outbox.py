@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import final
 
-from edge_agent.adapters.mqtt.settings import Counters
+from edge_agent.adapters.mqtt.settings import MqttCounters
 
 
 class Priority(IntEnum):
@@ -58,7 +58,7 @@ class Outgoing:
 class Outbox:
     """A bounded first-in-first-out queue with one lane for each priority."""
 
-    def __init__(self, items_max: int, bytes_max: int, counters: Counters) -> None:
+    def __init__(self, items_max: int, bytes_max: int, counters: MqttCounters) -> None:
         self._items_max = items_max
         self._bytes_max = bytes_max
         self._counters = counters

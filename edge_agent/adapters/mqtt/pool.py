@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 from edge_agent.adapters.mqtt.connection import Connection
 from edge_agent.adapters.mqtt.outbox import Outgoing
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.adapters.mqtt.unproven import Home, Unproven
 from edge_agent.mqtt import parse_home
 
@@ -23,7 +23,7 @@ ANYBODY = ""
 class AwayPool:
     """Opens connections as they are needed and leaves them when there are too many."""
 
-    def __init__(self, settings: MqttSettings, counters: Counters, rng: random.Random) -> None:
+    def __init__(self, settings: MqttSettings, counters: MqttCounters, rng: random.Random) -> None:
         self._settings = settings
         self._counters = counters
         self._rng = rng

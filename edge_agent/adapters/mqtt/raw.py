@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.tasks import TaskSupervisor
 from edge_agent.wire.topics import TABLE, Channel, Role
 
@@ -39,7 +39,9 @@ class _Body:
 class RawInbox:
     """Bodies waiting for `take`, which gets one after another, in the order of their arrival, in a task of its own."""
 
-    def __init__(self, channels: frozenset[Channel], take: TakeRaw, settings: MqttSettings, counters: Counters) -> None:
+    def __init__(
+        self, channels: frozenset[Channel], take: TakeRaw, settings: MqttSettings, counters: MqttCounters
+    ) -> None:
         self.channels = channels
         self._take = take
         self._settings = settings

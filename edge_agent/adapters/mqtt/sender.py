@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outbox, Outgoing
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.adapters.mqtt.troubles import Troubles
 from edge_agent.mqtt import PACKET_OVERHEAD, PACKET_TOO_LARGE, Link, of_code
 
@@ -30,7 +30,7 @@ class Sender:
     def __init__(
         self,
         settings: MqttSettings,
-        counters: Counters,
+        counters: MqttCounters,
         troubles: Troubles,
         bytes_max: int,
         url: Callable[[], str],

@@ -98,7 +98,7 @@ class MqttSettings:
 
 
 @dataclass(slots=True)
-class Counters:
+class MqttCounters:
     """What the transport did since it was made; all connections together."""
 
     received: int = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from edge_agent.adapters.mqtt.adverts import Advert, Adverts
+from edge_agent.adapters.mqtt.announcements import Announcement, Announcements
 from edge_agent.adapters.mqtt.bad_input import BadInputLog
 from edge_agent.adapters.mqtt.connection import Connection, Inbox
 from edge_agent.adapters.mqtt.entries import PlainEntries, SignedEntries
@@ -20,7 +20,7 @@ from edge_agent.adapters.mqtt.pool import AwayPool
 from edge_agent.adapters.mqtt.rate_limiter import RateLimiter
 from edge_agent.adapters.mqtt.raw import RawInbox, TakeRaw, check_watchable
 from edge_agent.adapters.mqtt.reader import Reader
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.adapters.mqtt.shrinking import shrink
 from edge_agent.core.events import (
     BadInputReceived,
@@ -64,7 +64,7 @@ class MqttTransport:
     """
 
     def __init__(self, settings: MqttSettings, rng: random.Random | None = None, notary: Notary | None = None) -> None:
-        self.counters = Counters()
+        self.counters = MqttCounters()
         self._settings = settings
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects in time; nobody gains by guessing it
         self._reader = Reader(settings.mesh, settings.device_id, settings.body_bytes_max)
@@ -73,7 +73,7 @@ class MqttTransport:
         self._home: Connection | None = None
         self._away = AwayPool(settings, self.counters, self._rng)
         self._raw: RawInbox | None = None
-        self._adverts: Adverts | None = None
+        self._announcements: Announcements | None = None
         self._emit: EmitEvent | None = None
         self._notices = Notices(self.counters)
         self._bad_input = BadInputLog()
@@ -102,10 +102,10 @@ class MqttTransport:
             check_watchable(channel)
         self._raw = RawInbox(frozenset(channels), take, self._settings, self.counters)
 
-    def advertise(self, adverts: Sequence[Advert]) -> None:
+    def advertise(self, announcements: Sequence[Announcement]) -> None:
         """Keeps retained messages for others than the mesh at the home broker. To be called once, before `start`."""
-        if adverts:
-            self._adverts = Adverts(adverts, self._send_home, self._rng)
+        if announcements:
+            self._announcements = Announcements(announcements, self._send_home, self._rng)
 
     async def start(self, emit: EmitEvent, last_will: Presence) -> None:
         """Begins connecting in the background, and keeps reconnecting, until `stop`.
@@ -118,7 +118,10 @@ class MqttTransport:
         self._last_will = last_will
         settings = self._settings
         filters = topics.device_inboxes(settings.mesh, settings.device_id)
-        optional = (topics.others_presence(settings.mesh), *(self._adverts.filters if self._adverts else ()))
+        optional = (
+            topics.others_presence(settings.mesh),
+            *(self._announcements.filters if self._announcements else ()),
+        )
         if self._raw is not None:
             self._raw.start()
             filters += tuple(
@@ -227,8 +230,8 @@ class MqttTransport:
 
     async def stop(self) -> None:
         """Sends what is queued, within `flush_s`, then disconnects cleanly so that no last will fires."""
-        if self._adverts is not None:
-            self._adverts.stop()
+        if self._announcements is not None:
+            self._announcements.stop()
         stopping = [self._away.stop()]
         if self._home is not None:
             stopping.append(self._home.stop(self._settings.flush_s))
@@ -253,7 +256,7 @@ class MqttTransport:
         if managed is not None and self._raw is not None and managed.channel in self._raw.channels:
             self._raw.put(managed.channel, managed.principal, incoming.payload)
             return
-        if self._adverts is not None and self._adverts.take(incoming):
+        if self._announcements is not None and self._announcements.take(incoming):
             return
         event = self._reader.read(incoming)
         if event is None or self._emit is None:
@@ -267,8 +270,8 @@ class MqttTransport:
             await self._emit(one)
 
     async def _connection_changed(self, connected: bool) -> None:
-        if connected and self._adverts is not None:
-            self._adverts.connected()
+        if connected and self._announcements is not None:
+            self._announcements.connected()
         if self._emit is not None:
             limits = self._home.limits if self._home is not None and connected else BrokerLimits()
             room = limits.body_bytes_max("", topics.TOPIC_BYTES_MAX)

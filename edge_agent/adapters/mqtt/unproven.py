@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.adapters.mqtt.outbox import VOLATILE_MAX, Outgoing
 from edge_agent.adapters.mqtt.proving import Prover
-from edge_agent.adapters.mqtt.settings import Counters, MqttSettings
+from edge_agent.adapters.mqtt.settings import MqttCounters, MqttSettings
 from edge_agent.mqtt import BrokerUrl
 from edge_agent.tasks import TaskSupervisor, describe
 
@@ -57,7 +57,7 @@ class _Entry:
 class Unproven:
     """Keeps messages until a home is proven, and has homes proven within the settings' bounds."""
 
-    def __init__(self, settings: MqttSettings, counters: Counters, rng: random.Random, on_proven: OnProven) -> None:
+    def __init__(self, settings: MqttSettings, counters: MqttCounters, rng: random.Random, on_proven: OnProven) -> None:
         self._settings = settings
         self._counters = counters
         self._rng = rng

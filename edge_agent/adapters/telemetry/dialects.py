@@ -42,7 +42,7 @@ _ABOUT_SETTINGS = re.compile(
 )
 
 
-class Trouble(Enum):
+class WriteProblem(Enum):
     """What a failed write means for its points.
 
     NOTHING_ARRIVED: nobody is there. UNSURE: no answer, or a server's error: some points may be stored.
@@ -74,7 +74,7 @@ class WriteError(MoameshError):
     def __init__(
         self,
         message: str,
-        trouble: Trouble,
+        trouble: WriteProblem,
         cause: str,
         *,
         words: str = "",
@@ -166,7 +166,7 @@ class DatabaseWriter:
                 if not self._watchdog.cut:
                     raise
                 message = f"{self._server.url} {self._watchdog.cut}"
-                raise WriteError(message, Trouble.UNSURE, "timeout") from error
+                raise WriteError(message, WriteProblem.UNSURE, "timeout") from error
 
     def _write(self, lines: bytes, timeout_s: float) -> None:
         import urllib3
@@ -188,13 +188,13 @@ class DatabaseWriter:
             raise self._failure(_Answer(error.status, error.headers or {}, str(error.body or ""))) from None
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             message = unreachable(self._server, error)
-            raise WriteError(message, Trouble.NOTHING_ARRIVED, UNREACHABLE) from None
+            raise WriteError(message, WriteProblem.NOTHING_ARRIVED, UNREACHABLE) from None
         except urllib3.exceptions.ReadTimeoutError:
             message = f"{self._server.url} did not answer within {timeout_s:g} s"
-            raise WriteError(message, Trouble.UNSURE, "timeout") from None
+            raise WriteError(message, WriteProblem.UNSURE, "timeout") from None
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as error:
             message = f"{self._server.url} broke off its answer: {_one_line(str(error))}"
-            raise WriteError(message, Trouble.UNSURE, BROKEN_OFF) from None
+            raise WriteError(message, WriteProblem.UNSURE, BROKEN_OFF) from None
         if status != _TAKEN:
             raise self._failure(_Answer(status, headers, str(api.last_response.data)))
 
@@ -207,9 +207,9 @@ class DatabaseWriter:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                return WriteError(f"{self._server.url} broke off its answer", Trouble.UNSURE, BROKEN_OFF)
+                return WriteError(f"{self._server.url} broke off its answer", WriteProblem.UNSURE, BROKEN_OFF)
             cause = cause.__cause__ or cause.__context__
-        return WriteError(unreachable(self._server, error), Trouble.SETTINGS, "tls")
+        return WriteError(unreachable(self._server, error), WriteProblem.SETTINGS, "tls")
 
     def _failure(self, answer: _Answer) -> WriteError:
         text = self._words(answer)
@@ -243,22 +243,22 @@ class DatabaseWriter:
         return words
 
 
-def _judge(status: int, words: str, strange: bool, server: TelemetryServer) -> tuple[Trouble, str]:
+def _judge(status: int, words: str, strange: bool, server: TelemetryServer) -> tuple[WriteProblem, str]:
     """What a status means, and the way out where a person must take it."""
     about_lines = bool(_ABOUT_LINES.search(words)) and not strange
     about_settings = bool(_ABOUT_SETTINGS.search(words)) and not about_lines
     if status == 413:
-        return Trouble.TOO_LARGE, NO_DATABASE if strange else ""
+        return WriteProblem.TOO_LARGE, NO_DATABASE if strange else ""
     if 200 <= status < 300:
-        return (Trouble.BAD_LINES, "") if about_lines else (Trouble.UNSURE, NO_DATABASE)
+        return (WriteProblem.BAD_LINES, "") if about_lines else (WriteProblem.UNSURE, NO_DATABASE)
     if strange and status in (400, 422):
-        return Trouble.SETTINGS, NO_DATABASE
+        return WriteProblem.SETTINGS, NO_DATABASE
     if status == 422 or (status == 400 and not about_settings):
-        return Trouble.BAD_LINES, ""
+        return WriteProblem.BAD_LINES, ""
     if status in (408, 425, 429):
-        return Trouble.BUSY, ""
+        return WriteProblem.BUSY, ""
     if status >= 500:
-        return Trouble.UNSURE, ""
+        return WriteProblem.UNSURE, ""
     ways_out = {
         400: "url, database and org in [[influx]] must be what the server expects",
         401: "token_file, or username and password_file, in [[influx]] is missing or wrong; mend it and start anew",
@@ -266,8 +266,8 @@ def _judge(status: int, words: str, strange: bool, server: TelemetryServer) -> t
         404: f"if {server.database!r} is not there, create it (`moamesh telemetry setup`); else see kind and org",
     }
     if 300 <= status < 400:
-        return Trouble.SETTINGS, "it sends us elsewhere: give that place as url in [[influx]]"
-    return Trouble.SETTINGS, ways_out.get(status, "see url and kind in [[influx]]")
+        return WriteProblem.SETTINGS, "it sends us elsewhere: give that place as url in [[influx]]"
+    return WriteProblem.SETTINGS, ways_out.get(status, "see url and kind in [[influx]]")
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -52,7 +52,7 @@ def stem_of(owner: str, server: TelemetryServer) -> str:
     return f"{owner}.{name}-{digest[:6]}"
 
 
-class Progress:
+class ShippingProgress:
     """Gives out what is to be sent next, and keeps what became of it. Every method may be called from any thread.
 
     Attributes:

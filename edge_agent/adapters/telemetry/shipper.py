@@ -16,12 +16,12 @@ from edge_agent.adapters.telemetry.dialects import (
     BROKEN_OFF,
     UNREACHABLE,
     DatabaseWriter,
-    Trouble,
     WriteError,
+    WriteProblem,
     require_client,
 )
 from edge_agent.adapters.telemetry.pace import Pace
-from edge_agent.adapters.telemetry.progress import Progress, ShippingFigures, label_of
+from edge_agent.adapters.telemetry.progress import ShippingFigures, ShippingProgress, label_of
 from edge_agent.adapters.telemetry.refused import RefusedFile
 from edge_agent.adapters.telemetry.server import (
     ServerKind,
@@ -64,7 +64,7 @@ class Shipper:
         self.label = label_of(server)
         self._server = server
         self._pace = pace
-        self._progress = Progress(spool, server)
+        self._progress = ShippingProgress(spool, server)
         self._refused = RefusedFile(self._progress.refused_path)
         self._wall_ns = wall_ns
         self._clock = ServerClock(server, elapsed_ns)
@@ -135,15 +135,15 @@ class Shipper:
         except WriteError as failure:
             self._note_trouble(failure)
         except TelemetryServerError as error:
-            trouble, cause = Trouble.SETTINGS, "not known"
+            trouble, cause = WriteProblem.SETTINGS, "not known"
             if error.retryable:
-                trouble, cause = Trouble.NOTHING_ARRIVED, UNREACHABLE
+                trouble, cause = WriteProblem.NOTHING_ARRIVED, UNREACHABLE
             self._note_trouble(WriteError(str(error), trouble, cause))
         except SettingsError as error:  # such as a ca_file that was there when the device started
-            self._note_trouble(WriteError(str(error), Trouble.SETTINGS, "settings"))
+            self._note_trouble(WriteError(str(error), WriteProblem.SETTINGS, "settings"))
         except Exception as error:  # a disk that fails, an answer nobody thought of: the thread must not die of it
             words = " ".join(f"{type(error).__name__}: {error}".split())
-            self._note_trouble(WriteError(words, Trouble.NOTHING_ARRIVED, "unexpected"))
+            self._note_trouble(WriteError(words, WriteProblem.NOTHING_ARRIVED, "unexpected"))
         self._stopping.wait(self._delay_s())
         return False
 
@@ -202,7 +202,7 @@ class Shipper:
     def _clocks_differ(self, bounds: Bounds) -> WriteError:
         self._clock.forget()  # it may be the one that is set right
         words = apart(bounds.own_ns, bounds.server_ns or 0)
-        return WriteError(f"{self._server.url}: {words}", Trouble.SETTINGS, CLOCK)
+        return WriteError(f"{self._server.url}: {words}", WriteProblem.SETTINGS, CLOCK)
 
     def _open_writer(self) -> DatabaseWriter:
         kind = identify(self._server)
@@ -221,19 +221,21 @@ class Shipper:
     def _handle_failure(self, failure: WriteError, batch: Batch, unsure: Place) -> bool:
         """Makes the batch smaller or sets it aside, or raises the failure if only time can help."""
         # that a point of ours alone is too large is no database's word, and no fault of the point
-        if failure.trouble in (Trouble.BAD_LINES, Trouble.TOO_LARGE) and not (failure.strange and batch.points == 1):
+        if failure.trouble in (WriteProblem.BAD_LINES, WriteProblem.TOO_LARGE) and not (
+            failure.strange and batch.points == 1
+        ):
             self._failures = 0
-            if batch.points == 1 or (failure.trouble is Trouble.BAD_LINES and failure.dropped == batch.points):
-                if failure.trouble is Trouble.TOO_LARGE:
+            if batch.points == 1 or (failure.trouble is WriteProblem.BAD_LINES and failure.dropped == batch.points):
+                if failure.trouble is WriteProblem.TOO_LARGE:
                     self._ceiling = self._pace.batch_points_max  # it was this one point, not the number of them
                 self._set_aside(batch, failure.words)
                 return True
             self._limit = batch.points // 2
-            if failure.trouble is Trouble.TOO_LARGE:
+            if failure.trouble is WriteProblem.TOO_LARGE:
                 self._ceiling = self._limit
                 self._progress.take_back(unsure)
             return True
-        if failure.trouble is Trouble.UNSURE:
+        if failure.trouble is WriteProblem.UNSURE:
             self._limit = max(min(SMALL_BATCH_POINTS, self._limit), batch.points // 2)
         else:
             self._progress.take_back(unsure)
@@ -262,7 +264,7 @@ class Shipper:
     def _note_trouble(self, failure: WriteError) -> None:
         """One line when trouble begins or becomes another; not one for each try."""
         self._failures += 1
-        self._was_away |= failure.trouble is Trouble.NOTHING_ARRIVED or failure.cause == BROKEN_OFF
+        self._was_away |= failure.trouble is WriteProblem.NOTHING_ARRIVED or failure.cause == BROKEN_OFF
         if self._trouble is None:
             self._trouble_since = time.monotonic()
             self._delivered = 0
@@ -270,7 +272,7 @@ class Shipper:
             log.warning("telemetry to %s waits in the spool: %s", self.label, failure)
         self._trouble = failure
         self._progress.note_trouble(str(failure))
-        if failure.trouble is Trouble.SETTINGS:
+        if failure.trouble is WriteProblem.SETTINGS:
             self._close_writer()  # another server may be there when it is mended: ask again what it is
 
     def _tell_recovery(self) -> None:
@@ -285,7 +287,7 @@ class Shipper:
         trouble = self._trouble
         if trouble is None:
             return 0.0
-        if trouble.trouble is Trouble.SETTINGS and trouble.cause != CLOCK:  # clocks are mostly set by programs
+        if trouble.trouble is WriteProblem.SETTINGS and trouble.cause != CLOCK:  # clocks are mostly set by programs
             return self._pace.settings_retry_s
         wanted_s = min(trouble.retry_after_s or 0.0, self._pace.retry_after_max_s)
         return max(wanted_s, self._pace.retry_s(self._failures))
@@ -324,4 +326,4 @@ class Shipper:
 
     def _is_sent_away(self) -> bool:
         """The server asked for patience, or a person must mend something: no last try then."""
-        return self._trouble is not None and self._trouble.trouble in (Trouble.BUSY, Trouble.SETTINGS)
+        return self._trouble is not None and self._trouble.trouble in (WriteProblem.BUSY, WriteProblem.SETTINGS)

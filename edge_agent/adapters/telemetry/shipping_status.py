@@ -11,7 +11,7 @@ from typing import final
 from edge_agent.adapters.telemetry.clock import AHEAD_MAX_NS, say_span
 from edge_agent.adapters.telemetry.files import list_files
 from edge_agent.adapters.telemetry.folder import look_at_folder
-from edge_agent.adapters.telemetry.progress import Progress, ShippingFigures, label_of
+from edge_agent.adapters.telemetry.progress import ShippingFigures, ShippingProgress, label_of
 from edge_agent.adapters.telemetry.server import TelemetryServer
 from edge_agent.adapters.telemetry.spool import Spool
 from edge_agent.core.errors import SettingsError
@@ -75,7 +75,7 @@ def look_at_spool(folder: Path, device_id: str, servers: Sequence[TelemetryServe
 
 
 def _look_at(spool: Spool, server: TelemetryServer) -> DatabaseStatus:
-    progress = Progress(spool, server)
+    progress = ShippingProgress(spool, server)
     figures = progress.figures()
     if figures is None:  # look() has opened it
         raise OSError("the spool is not open")

@@ -35,7 +35,7 @@ class Bounds:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Lot:
+class VettedLines:
     """The first lines of a batch that have one fate.
 
     aside: why they are not to be sent; "" if they are. wait: whether nobody can say
@@ -52,13 +52,13 @@ def is_behind(bounds: Bounds) -> bool:
     return bounds.server_ns is not None and bounds.server_ns - bounds.own_ns > AHEAD_MAX_NS
 
 
-def first_lot(batch: Batch, bounds: Bounds) -> Lot:
+def first_lot(batch: Batch, bounds: Bounds) -> VettedLines:
     """Returns the longest beginning of a batch, at least one line, that is to be sent, set aside or waited with."""
     lines = batch.data.split(b"\n")[:-1]
     aside, wait = _fate(lines[0], bounds)
     count = next((at for at, line in enumerate(lines) if at and _fate(line, bounds) != (aside, wait)), len(lines))
     data = batch.data if count == len(lines) else b"".join(line + b"\n" for line in lines[:count])
-    return Lot(replace(batch, data=data), aside, wait)
+    return VettedLines(replace(batch, data=data), aside, wait)
 
 
 def _fate(line: bytes, bounds: Bounds) -> tuple[str, bool]:

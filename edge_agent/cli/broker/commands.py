@@ -30,7 +30,7 @@ class Mode(StrEnum):
     CLUSTER = "cluster"
 
 
-class Engine(StrEnum):
+class Target(StrEnum):
     """For which program a configuration is written."""
 
     MOSQUITTO = "mosquitto"
@@ -175,8 +175,8 @@ def run(
 def render(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Write there; made if need be.")],
     engine: Annotated[
-        Engine, typer.Option("--for", help="mosquitto; emqx (not tried); table: every right, as JSON, for any other.")
-    ] = Engine.MOSQUITTO,
+        Target, typer.Option("--for", help="mosquitto; emqx (not tried); table: every right, as JSON, for any other.")
+    ] = Target.MOSQUITTO,
     mesh: member.MeshName = None,
     at: Annotated[
         Path, typer.Option("--at", metavar="FOLDER", help="Where the folder will lie on the broker's machine.")

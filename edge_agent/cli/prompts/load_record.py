@@ -10,7 +10,7 @@ OBSERVED_SHARE_MIN = 0.9  # with less of the run seen, an average is over what w
 
 
 @dataclass(slots=True)
-class DeviceLoad:
+class DeviceRecord:
     """Integrals over the observed time of one device: exact inside each of its status intervals."""
 
     device_id: str
@@ -36,7 +36,7 @@ class LoadRecord:
     """Adds up the statuses of devices."""
 
     def __init__(self) -> None:
-        self._loads: dict[str, DeviceLoad] = {}
+        self._loads: dict[str, DeviceRecord] = {}
 
     def watch(self, message: Presence | DeviceStatus, retained: bool) -> None:
         """A watcher for `MeshClient`: adds live statuses; retained ones are of the past."""
@@ -45,11 +45,11 @@ class LoadRecord:
 
     def take(self, status: DeviceStatus) -> None:
         """Adds one live status."""
-        load = self._loads.setdefault(status.device_id, DeviceLoad(status.device_id))
+        load = self._loads.setdefault(status.device_id, DeviceRecord(status.device_id))
         load.observed_s += status.interval_s
         load.waiting_area_s += status.requests_waiting_mean * status.interval_s
         load.busy_s += status.utilisation * status.interval_s
 
-    def loads(self) -> tuple[DeviceLoad, ...]:
+    def loads(self) -> tuple[DeviceRecord, ...]:
         """What was seen of every device, in the order of their ids."""
         return tuple(self._loads[name] for name in sorted(self._loads))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge_agent.cli.prompts.load_record import DeviceLoad
+from edge_agent.cli.prompts.load_record import DeviceRecord
 from edge_agent.cli.results import AskResult
 from edge_agent.core import stability
 from edge_agent.core.messages import Contribution, Provenance
@@ -63,7 +63,7 @@ class RunSummary:
         return {name: None if value == math.inf else value for name, value in fields.items()}
 
 
-def summarise(results: Sequence[AskResult], loads: Sequence[DeviceLoad], duration_s: float) -> RunSummary:
+def summarise(results: Sequence[AskResult], loads: Sequence[DeviceRecord], duration_s: float) -> RunSummary:
     """Sums up a run that took `duration_s` from the first prompt sent to the last end."""
     provenances = [result.answer.provenance for result in results if result.answer is not None]
     layers, fanout = _plan(provenances)
@@ -110,7 +110,7 @@ def contributions(provenance: Provenance) -> tuple[Contribution, ...]:
 
 def _devices(
     results: Sequence[AskResult],
-    loads: Sequence[DeviceLoad],
+    loads: Sequence[DeviceRecord],
     items: Sequence[Contribution],
     duration_s: float,
     layers: int,

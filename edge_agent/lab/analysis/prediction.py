@@ -22,7 +22,7 @@ _SOJOURN_GROUPS = 16  # the latency law costs the square of the number of differ
 
 @final
 @dataclass(frozen=True, slots=True)
-class DeviceLoad:
+class QueueParameters:
     """What is known of a device: α and C² of its items, λ, how often each plan (M, k) was run, its places."""
 
     service_time_s: float
@@ -71,7 +71,7 @@ class Prediction:
     complete: bool
 
 
-def predict(devices: Sequence[DeviceLoad]) -> Prediction:
+def predict(devices: Sequence[QueueParameters]) -> Prediction:
     """Returns the figures for at least one device, each with a plan at least."""
     plans: Counter[Plan] = Counter()
     for device in devices:
@@ -109,7 +109,7 @@ def predict(devices: Sequence[DeviceLoad]) -> Prediction:
     )
 
 
-def _loads(devices: Sequence[DeviceLoad], plans: Mapping[Plan, int]) -> tuple[float, ...]:
+def _loads(devices: Sequence[QueueParameters], plans: Mapping[Plan, int]) -> tuple[float, ...]:
     """The general condition is linear in the arrival rates: each plan's prompts load the devices on their own."""
     times = [device.service_time_s for device in devices]
     loads = [0.0] * len(devices)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
-from edge_agent.lab.analysis.prediction import DeviceLoad, LatencyPrediction, Prediction, predict
+from edge_agent.lab.analysis.prediction import LatencyPrediction, Prediction, QueueParameters, predict
 from edge_agent.lab.analysis.series import DeviceRecords, Intervals, MeshRecords
 from edge_agent.lab.simulator.load.statistics import BATCHES, Estimate, estimate, half_width, mean, quantile
 
@@ -184,7 +184,7 @@ def _predict(devices: Sequence[DeviceRecords]) -> Prediction | None:
         services = device.items.service_s if any(device.items.service_s) else everything
         scv = squared_variation(services)
         loads.append(
-            DeviceLoad(
+            QueueParameters(
                 mean(services),
                 scv if scv is not None else 0.0,
                 math.fsum(device.intervals.prompts) / math.fsum(device.intervals.length_s),

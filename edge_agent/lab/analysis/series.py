@@ -52,7 +52,7 @@ class Intervals:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Session:
+class SessionRecord:
     """A prompt that has ended."""
 
     ended_s: float
@@ -76,7 +76,7 @@ class DeviceRecords:
     queue_capacity: int = 0
     intervals: Intervals = field(default_factory=Intervals)
     items: Items = field(default_factory=Items)
-    sessions: list[Session] = field(default_factory=list)
+    sessions: list[SessionRecord] = field(default_factory=list)
     totals: Counter[str] = field(default_factory=Counter)
     """What the device's counters grew by, over restarts, since the end of its first interval."""
     totals_s: float = 0.0
@@ -110,7 +110,7 @@ class DeviceRecords:
 
     def _take_session(self, at_s: float, outcome: str, fields: dict[str, float]) -> None:
         self.sessions.append(
-            Session(
+            SessionRecord(
                 at_s,
                 outcome,
                 (int(fields["layer_count"]), int(fields["fanout"])),

@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 from typing import final
 
-WORDS_BYTES_MAX = 16 * 1024  # enough for the end of a traceback
+OUTPUT_TAIL_BYTES_MAX = 16 * 1024  # enough for the end of a traceback
 OLDER = ".1"  # ends the name of the log's older half
 _MODE = 0o600
 
 
 @final
-class Words:
+class OutputTail:
     """Keeps the last `bytes_max` bytes that are added."""
 
-    def __init__(self, bytes_max: int = WORDS_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = OUTPUT_TAIL_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._kept = bytearray()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import EmbeddedBroker
-from edge_agent.adapters.mqtt import Advert, adverts
+from edge_agent.adapters.mqtt import Announcement, announcements
 from edge_agent.core.messages import PresenceState
 from edge_agent.mqtt import TlsFiles, open_client
 from edge_agent.wire.topics import Channel, build, topic_filter
@@ -22,9 +22,9 @@ from tests.support.secured import SecuredMesh
 async def test_an_announcement_is_kept_over_reconnects_and_sent_again_after_a_random_while_when_asked_for(
     mosquitto: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adverts, "REPEAT_DELAY_MAX_S", 0.2)
+    monkeypatch.setattr(announcements, "REPEAT_DELAY_MAX_S", 0.2)
     delivered: list[str] = []
-    one = Advert("x/config", b"hello", "x/status", b"online", lambda: delivered.append("x"))
+    one = Announcement("x/config", b"hello", "x/status", b"online", lambda: delivered.append("x"))
     async with user(mosquitto.url, "x/config") as reader:
         device = Device("a", mosquitto.url)
         device.transport.advertise([one])
@@ -69,7 +69,7 @@ async def test_a_broker_that_refuses_the_subscription_does_not_keep_the_device_f
             username="kitchen",
             tls=TlsFiles(str(mesh.ca), str(credentials.certificate), str(credentials.key)),
         )
-        device.transport.advertise([Advert("x/config", b"hello", "x/status", b"online")])
+        device.transport.advertise([Announcement("x/config", b"hello", "x/status", b"online")])
         await device.transport.start(device.emit, presence("kitchen", PresenceState.OFFLINE))
         client = open_client(
             f"mqtts://{cluster.password_endpoint(0).host}:{cluster.password_port}",

@@ -20,7 +20,7 @@ REPEAT_DELAY_MAX_S = 10.0  # spreads the announcements of a hundred devices enou
 
 @final
 @dataclass(frozen=True, slots=True)
-class Advert:
+class Announcement:
     """A retained message; an empty body takes it back.
 
     wanted_on, wanted_as: the topic and body by which its reader asks for it again; "" is nobody.
@@ -34,35 +34,41 @@ class Advert:
     on_delivered: Callable[[], None] | None = None
 
 
-class Adverts:
+class Announcements:
     """Keeps the announcements of one device sent. Use it in the event loop; `stop` ends what is still to come."""
 
-    def __init__(self, adverts: Sequence[Advert], send: Callable[[Outgoing], None], rng: random.Random) -> None:
-        self._adverts = tuple(adverts)
+    def __init__(
+        self, announcements: Sequence[Announcement], send: Callable[[Outgoing], None], rng: random.Random
+    ) -> None:
+        self._announcements = tuple(announcements)
         self._send = send
         self._rng = rng
-        self._waiting: dict[Advert, asyncio.TimerHandle] = {}
+        self._waiting: dict[Announcement, asyncio.TimerHandle] = {}
 
     @property
     def filters(self) -> tuple[tuple[str, int], ...]:
         """What is to be read for them, as (filter, QoS)."""
-        return tuple((topic, 1) for topic in dict.fromkeys(one.wanted_on for one in self._adverts if one.wanted_on))
+        return tuple(
+            (topic, 1) for topic in dict.fromkeys(one.wanted_on for one in self._announcements if one.wanted_on)
+        )
 
     def connected(self) -> None:
         """The home broker is connected (again)."""
-        for advert in self._adverts:
-            self._publish(advert)
+        for announcement in self._announcements:
+            self._publish(announcement)
 
     def take(self, incoming: Incoming) -> bool:
         """Takes a message if it is for the announcements; returns whether it was.
 
         A retained one is old news: whoever said it has found the announcements retained, too.
         """
-        asked = [advert for advert in self._adverts if advert.wanted_on == incoming.topic]
-        for advert in asked:
-            if incoming.payload == advert.wanted_as and not incoming.retain and advert not in self._waiting:
+        asked = [announcement for announcement in self._announcements if announcement.wanted_on == incoming.topic]
+        for announcement in asked:
+            if incoming.payload == announcement.wanted_as and not incoming.retain and announcement not in self._waiting:
                 delay_s = self._rng.uniform(0.0, REPEAT_DELAY_MAX_S)
-                self._waiting[advert] = asyncio.get_running_loop().call_later(delay_s, self._publish, advert)
+                self._waiting[announcement] = asyncio.get_running_loop().call_later(
+                    delay_s, self._publish, announcement
+                )
         return bool(asked)
 
     def stop(self) -> None:
@@ -71,8 +77,12 @@ class Adverts:
             waiting.cancel()
         self._waiting.clear()
 
-    def _publish(self, advert: Advert) -> None:
-        waiting = self._waiting.pop(advert, None)
+    def _publish(self, announcement: Announcement) -> None:
+        waiting = self._waiting.pop(announcement, None)
         if waiting is not None:
             waiting.cancel()
-        self._send(Outgoing(advert.topic, advert.body, 1, True, Priority.PEERS, on_delivered=advert.on_delivered))
+        self._send(
+            Outgoing(
+                announcement.topic, announcement.body, 1, True, Priority.PEERS, on_delivered=announcement.on_delivered
+            )
+        )
