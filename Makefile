@@ -13,7 +13,8 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-RUN_TESTS = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+# Python may keep what it compiled: or each of a thousand processes that tests start would compile our code anew.
+RUN_TESTS = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # What of llama.cpp we do not use and need not compile: it saves more than half of the time.

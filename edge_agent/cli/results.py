@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
 
+from edge_agent.cli.terminal import JsonObject
 from edge_agent.client import AskTimeoutError, DeviceView
 from edge_agent.core.errors import MoameshError, SettingsError
 from edge_agent.core.messages import Answer, PromptOptions, PromptRefusal, Provenance, Sampling
-
-JsonObject = dict[str, Any]
 
 
 class AskOutcome(StrEnum):

@@ -18,6 +18,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
+JsonObject = dict[str, Any]
+"""What a command hands out for programs. It stands here since most commands have one, and need not load the client."""
+
 THEME = Theme(
     {
         "good": "green",

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from edge_agent.cli import mesh_address
 from edge_agent.cli.exits import NO_WORD
+from edge_agent.client import ClientSettings, MeshClient
 from edge_agent.core.messages import AnswersPage, AnswersQuery, AnswerSummary, Message, Prompt, PromptReceipt, Standing
 from tests.cli.test_live_commands import home
 from tests.client.conftest import broker_url, own_broker
 from tests.client.samples import answer, presence
 from tests.client.scripted_device import ScriptedDevice, scripted_device
+from tests.support.commands import moamesh_beside
 from tests.support.patience import PATIENCE_S
 
 __all__ = ["broker_url", "home", "own_broker"]
-IMPATIENT = """
-import functools
-from edge_agent.cli import main, mesh_address
-from edge_agent.client import ClientSettings, MeshClient
-mesh_address.MeshClient = functools.partial(MeshClient, settings=ClientSettings(answer_timeout_s=0.2))
-main.run()
-"""
 SAID = "it may still end: "
 
 
@@ -50,8 +47,10 @@ async def run(env: dict[str, str], *command: str) -> tuple[int | None, str, str]
 @pytest.mark.broker
 @pytest.mark.parametrize("by", ["options", "variables"])
 async def test_what_is_said_after_a_timeout_finds_the_answer_when_it_is_pasted(
-    by: str, home: dict[str, str], broker_url: str, tmp_path: Path
+    by: str, home: dict[str, str], broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    impatient = functools.partial(MeshClient, settings=ClientSettings(answer_timeout_s=0.2))
+    monkeypatch.setattr(mesh_address, "MeshClient", impatient)
     password = tmp_path / "my pass's $HOME"
     password.write_text("secret\n")
     tools = tmp_path / "bin"
@@ -69,12 +68,12 @@ async def test_what_is_said_after_a_timeout_finds_the_answer_when_it_is_pasted(
     shell = home | {"PATH": f"{tools}:{home['PATH']}"}
     async with scripted_device(broker_url, late) as device:
         await device.announce(presence())
-        asking = (sys.executable, "-c", IMPATIENT, "ask", "why?", "--device", "device-1")
+        asking = ("ask", "why?", "--device", "device-1")
         if by == "options":
-            end, _, errors = await run(home, *asking, *named)
+            asked = await moamesh_beside(home, *asking, *named)
         else:
-            end, _, errors = await run(home | variables, *asking)
-        assert end == NO_WORD, errors
-        (line,) = [line.removeprefix(SAID) for line in errors.splitlines() if line.startswith(SAID)]
+            asked = await moamesh_beside(home | variables, *asking)
+        assert asked.returncode == NO_WORD, asked.stderr
+        (line,) = [line.removeprefix(SAID) for line in asked.stderr.splitlines() if line.startswith(SAID)]
         end, out, errors = await run(shell, "bash", "-c", line)
         assert (end, out) == (0, "because\n"), errors

@@ -118,13 +118,18 @@ def moamesh(
     )
 
 
-@pytest.mark.parametrize(
-    "variable", [b"MOAMESH_HOME", b"MOAMESH_BROKER__URLS", b"MOAMESH_ENGINE__MODEL", b"moamesh_agent__layers", b"HOME"]
-)
-def test_bytes_in_the_environment_are_named_with_their_variable(variable: bytes) -> None:
-    done = moamesh("status", env={variable: b"caf\xe9"})
+@pytest.mark.parametrize("variable", ["MOAMESH_HOME", "MOAMESH_BROKER__URLS", "MOAMESH_ENGINE__MODEL", "HOME"])
+def test_bytes_in_the_environment_are_named_with_their_variable(variable: str) -> None:
+    done = CliRunner(env={variable: NOT_UTF8}).invoke(app, ["status"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"moamesh: environment {variable} is not UTF-8 text")
+    assert done.stderr.count("\n") == 1
+
+
+def test_bytes_in_the_environment_of_a_real_process() -> None:
+    done = moamesh("status", env={b"moamesh_agent__layers": b"caf\xe9"})
     assert done.returncode == 2
-    assert done.stderr.startswith(b"moamesh: environment " + variable + b" is not UTF-8 text")
+    assert done.stderr.startswith(b"moamesh: environment moamesh_agent__layers is not UTF-8 text")
     assert done.stderr.count(b"\n") == 1
 
 

@@ -46,8 +46,8 @@ def run_moamesh(home: dict[str, str], *arguments: str, stdin: str = "") -> subpr
 
 @contextmanager
 def mesh_up(home: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`moamesh up` that is up; killed at the end if the test has not stopped it."""
-    command = [*MOAMESH, "up", *QUICK, *arguments]
+    """`moamesh up` that is up, without its gateway; killed at the end if the test has not stopped it."""
+    command = [*MOAMESH, "up", *QUICK, "--no-gateway", *arguments]
     with subprocess.Popen(command, env=home, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -81,7 +81,7 @@ def test_demo_prints_one_json_object_with_all_that_made_the_answers(home: dict[s
 
 
 def test_demo_on_a_pipe_says_what_happens_in_lines(home: dict[str, str]) -> None:
-    done = run_moamesh(home, "demo", *QUICK, "--devices", "2", "--fanout", "1", "--layers", "1")
+    done = run_moamesh(home, "demo", *QUICK, "--no-gateway", "--devices", "2", "--fanout", "1", "--layers", "1")
     assert done.returncode == 0, done.stderr
     assert "device-1: layer 1/1 asked device-1, device-2" in done.stdout
     assert "2 of 2 prompts answered" in done.stdout
@@ -179,7 +179,7 @@ def provenance_of(output: Path) -> list[dict[str, Any]]:
 
 
 def test_a_device_that_dies_in_a_run_is_reported_and_the_others_go_on(home: dict[str, str]) -> None:
-    command = [*MOAMESH, "demo", "--engine", "synthetic", "--service", "deterministic:0.5", "--json"]
+    command = [*MOAMESH, "demo", "--no-gateway", "--engine", "synthetic", "--service", "deterministic:0.5", "--json"]
     with subprocess.Popen(command, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stderr is not None
         assert any("layer 1/2 asked" in line for line in demo.stderr)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from broker.mosquitto import MosquittoBroker
 from edge_agent.operator.jobs import open_job_store
 from provisioning.claiming import claim
 from tests.longrun.programs import EVERY_TROUBLE, TROUBLES, WAIT_S, Program, program
@@ -39,13 +42,33 @@ async def admit(home: Home, device_id: str) -> None:
     await claim(store, invitation.secret, home.claimant(invitation, store), give_up_s=PATIENCE_S, pause_min_s=0.1)
 
 
-@pytest.mark.parametrize("trouble", EVERY_TROUBLE)
-async def test_mesh_serve_outlives_its_broker(trouble: str, tmp_path: Path) -> None:
-    home = Home(tmp_path)
+@dataclass
+class Site:
+    """A mesh whose broker and service run through all troubles."""
+
+    home: Home
+    broker: MosquittoBroker
+    devices: int = 0
+
+    def next_device(self) -> str:
+        """The name of one that was not there before."""
+        self.devices += 1
+        return f"device-{self.devices}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    home = Home(tmp_path_factory.mktemp("site"))
     async with home.broker() as broker, serving(home) as service:
         await service.said("answering claims")
-        await TROUBLES[trouble](broker)
-        await admit(home, "kitchen")
+        yield Site(home, broker)
+
+
+@pytest.mark.parametrize("trouble", EVERY_TROUBLE)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_mesh_serve_outlives_its_broker(trouble: str, site: Site) -> None:
+    await TROUBLES[trouble](site.broker)
+    await admit(site.home, site.next_device())
 
 
 async def test_mesh_serve_waits_for_a_broker_that_is_not_there_yet_or_goes_while_it_starts(tmp_path: Path) -> None:
@@ -63,18 +86,18 @@ async def test_mesh_serve_waits_for_a_broker_that_is_not_there_yet_or_goes_while
 
 
 @pytest.mark.parametrize("trouble", EVERY_TROUBLE)
-async def test_a_job_that_is_waited_for_ends_though_the_broker_went(trouble: str, tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    asking = ("job", "restart", "--device", "kitchen", "--wait", "90")
-    async with home.broker() as broker, serving(home):
-        device = Device(home, "kitchen")
-        await device.claim()
-        async with program("job", home.folder, *asking, env={"MOAMESH_HOME": str(home.folder)}) as job:
-            with contextlib.closing(open_job_store(home.mesh)) as job_store:
-                await until(lambda: bool(job_store.rows("kitchen")), "it is asked, and waits for the device", WAIT_S)
-            await TROUBLES[trouble](broker)
-            async with device.running():
-                assert await job.ends() == 0, job.text
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_job_that_is_waited_for_ends_though_the_broker_went(trouble: str, site: Site) -> None:
+    home, name = site.home, site.next_device()
+    asking = ("job", "restart", "--device", name, "--wait", "90")
+    device = Device(home, name)
+    await device.claim()
+    async with program("job", device.folder, *asking, env={"MOAMESH_HOME": str(home.folder)}) as job:
+        with contextlib.closing(open_job_store(home.mesh)) as job_store:
+            await until(lambda: bool(job_store.rows(name)), "it is asked, and waits for the device", WAIT_S)
+        await TROUBLES[trouble](site.broker)
+        async with device.running():
+            assert await job.ends() == 0, job.text
     assert "Traceback" not in job.text
 
 

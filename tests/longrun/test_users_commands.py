@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import pytest_asyncio
 
 from broker.embedded import EmbeddedBroker
 from edge_agent.client import MeshClient
@@ -115,25 +116,33 @@ async def answered(url: str) -> bool:
             await asyncio.sleep(0.2)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalFleet]:
+    """One mesh for all troubles: whatever came over its broker, it answers again at the end of each."""
+    async with fleet(tmp_path_factory.mktemp("mesh")) as mesh:
+        yield mesh
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("trouble", EVERY_TROUBLE)
-async def test_every_command_outlives_its_broker(trouble: str, tmp_path: Path) -> None:
-    async with fleet(tmp_path) as mesh, all_commands(mesh, tmp_path) as running:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_command_outlives_its_broker(trouble: str, shared: LocalFleet, tmp_path: Path) -> None:
+    async with all_commands(shared, tmp_path) as running:
         await running.gateway.said("http://")
         for terminal in (running.status, running.top):
             await terminal.until(lambda one=terminal: one.text.count("device-") >= 2)
-        await TROUBLES[trouble](mesh.broker)
-        await check(running, mesh)
+        await TROUBLES[trouble](shared.broker)
+        await check(running, shared)
 
 
 @pytest.mark.long
-async def test_every_command_that_starts_meanwhile_comes_up(tmp_path: Path) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_command_that_starts_meanwhile_comes_up(shared: LocalFleet, tmp_path: Path) -> None:
     """A broker that is away for longer than `connect_timeout_s` is taken for absent, so ten seconds would be a race."""
-    async with fleet(tmp_path) as mesh:
-        await mesh.broker.kill()
-        async with all_commands(mesh, tmp_path) as running:
-            await TROUBLES["restarted"](mesh.broker)
-            await check(running, mesh)
+    await shared.broker.kill()
+    async with all_commands(shared, tmp_path) as running:
+        await TROUBLES["restarted"](shared.broker)
+        await check(running, shared)
 
 
 def broker_process(pid: int) -> psutil.Process:

@@ -34,6 +34,7 @@ from tests.provisioning.disks import (
     sha256,
 )
 from tests.provisioning.test_image_seeding import seed_files
+from tests.support.commands import moamesh
 
 MOAMESH = [sys.executable, "-m", "edge_agent.cli.main", "provision"]
 
@@ -70,10 +71,24 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_disk(tmp_path_factory.mktemp("disk") / "pi.img", cloud_init=True).path
 
 
+@pytest.fixture(scope="module")
+def pack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """What the image is under a name, packed once for all tests: to pack takes longer than to write it."""
+    folder = tmp_path_factory.mktemp("packed")
+
+    def packed_as(name: str) -> bytes:
+        path = folder / name
+        if not path.exists():
+            PACKERS[name](image.read_bytes(), path)
+        return path.read_bytes()
+
+    return packed_as
+
+
 @pytest.fixture
-def packed(request: pytest.FixtureRequest, image: Path, tmp_path: Path) -> Path:
+def packed(request: pytest.FixtureRequest, pack: Callable[[str], bytes], tmp_path: Path) -> Path:
     path = tmp_path / str(request.param)
-    PACKERS[path.name](image.read_bytes(), path)
+    path.write_bytes(pack(path.name))
     return path
 
 
@@ -175,11 +190,11 @@ def test_stopping_at_any_step_leaves_nothing_that_looks_whole(image: Path, tmp_p
     assert not looks_whole(old)
 
 
-def test_a_killed_writer_leaves_a_card_without_partitions(image: Path, tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_a_card_without_partitions(pack: Callable[[str], bytes], tmp_path: Path) -> None:
     card = tmp_path / "card"
     card.write_bytes(b"old" * 1000)
     slow = tmp_path / "slow.img.xz"
-    slow.write_bytes(lzma.compress(image.read_bytes() + os.urandom(24 * MIB), preset=0))
+    slow.write_bytes(4 * pack("pi.img.xz"))  # streams one after the other: far more than is written before the kill
     writer = subprocess.Popen([*MOAMESH, "flash", str(slow), "--to", str(card), "--yes"], stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60.0
     while card.stat().st_size < 2 * MIB:
@@ -278,10 +293,10 @@ def test_a_partition_of_a_disk_is_refused_and_the_disk_is_while_it_is_in_use(ima
 
 
 def test_a_disk_of_unknown_need_that_turns_out_too_small_is_left_without_partitions(
-    image: Path, tmp_path: Path
+    image: Path, pack: Callable[[str], bytes], tmp_path: Path
 ) -> None:
     packed = tmp_path / "pi.img.gz"
-    packed.write_bytes(gzip.compress(image.read_bytes(), 1))
+    packed.write_bytes(pack(packed.name))
     backing = tmp_path / "backing"
     backing.write_bytes(image.read_bytes()[: 32 * MIB])
     with loop_device(backing) as device:
@@ -320,18 +335,17 @@ def test_a_read_only_place_is_one_line(image: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_dry_runs_asks_and_reports(image: Path, tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*MOAMESH, "flash", str(image), "--to", str(tmp_path / "card"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-
-    dry = run("--dry-run", "--json")
+    command = ["provision", "flash", str(image), "--to", str(tmp_path / "card")]
+    dry = moamesh(None, *command, "--dry-run", "--json")
     assert '"dry_run": true' in dry.stdout
     assert not (tmp_path / "card").exists()
-    written = run("--json")
+    written = subprocess.run(
+        [*MOAMESH, *command[1:], "--json"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
     assert written.returncode == 0, written.stderr
     assert f'"written_bytes": {IMAGE_BYTES}' in written.stdout
-    again = run()
+    again = moamesh(None, *command)
     assert again.returncode == 2
     assert "say --yes" in again.stderr
-    assert run("--yes").returncode == 0
+    assert moamesh(None, *command, "--yes").returncode == 0
     assert sha256(tmp_path / "card") == sha256(image)

@@ -11,8 +11,8 @@ from edge_agent.cli.ask.asking import duration_words
 from edge_agent.cli.ask.provenance_view import provenance_tree
 from edge_agent.cli.exits import EXPIRED, NO_WORD, NOT_ANSWERED, REFUSED
 from edge_agent.cli.mesh_address import MeshAddress
-from edge_agent.cli.results import JsonObject, provenance_object
-from edge_agent.cli.terminal import console, print_json, safe_text
+from edge_agent.cli.results import provenance_object
+from edge_agent.cli.terminal import JsonObject, console, print_json, safe_text
 from edge_agent.client import MeshClient, NoReceiptError, QueryRefusedError
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import ANSWERS_ON_A_PAGE_MAX, Answer, AnswersPage, AnswerSummary, Standing

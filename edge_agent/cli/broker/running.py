@@ -13,8 +13,7 @@ from broker.ejabberd import NodeSettings
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto_files import MosquittoFiles
 from broker.per_device import DeviceBroker
-from edge_agent.cli.results import JsonObject
-from edge_agent.cli.terminal import log_to_stderr, print_json, styled
+from edge_agent.cli.terminal import JsonObject, log_to_stderr, print_json, styled
 from edge_agent.config import AgentConfig
 
 Running = TypeVar("Running")

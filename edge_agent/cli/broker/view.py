@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from broker.access_results import CheckResult, Kind
-from edge_agent.cli.results import JsonObject
+from edge_agent.cli.terminal import JsonObject
 from edge_agent.mqtt import BrokerLimits
 from edge_agent.operator.broker.check import Report
 from edge_agent.wire.codec import BODY_BYTES_MAX

@@ -15,7 +15,8 @@ from edge_agent.cli.prompts.batch import Job, Pace, run_batch
 from edge_agent.cli.prompts.load_record import LoadRecord
 from edge_agent.cli.prompts.summary import RunSummary, summarise
 from edge_agent.cli.prompts.view import load_table
-from edge_agent.cli.results import AskResult, JsonObject, device_object, result_object
+from edge_agent.cli.results import AskResult, device_object, result_object
+from edge_agent.cli.terminal import JsonObject
 from edge_agent.cli.watch.devices_view import devices_table
 from edge_agent.client import DeviceView, MeshClient
 from edge_agent.core.messages import PromptOptions

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_agent.cli.durations import iso
-from edge_agent.cli.results import JsonObject
-from edge_agent.cli.terminal import plain_table
+from edge_agent.cli.terminal import JsonObject, plain_table
 from edge_agent.operator.mesh_setup import MeshOverview
 from provisioning.certificates import RENEWAL_MARGIN
 from provisioning.records import CertificateKind, CertificateRow, DeviceRow, DeviceState

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from edge_agent.cli.results import JsonObject
+from edge_agent.cli.terminal import JsonObject
 from edge_agent.models import DEFAULT_MODEL, REGISTRY, ModelFile, list_models
 
 _MB = 1_000_000

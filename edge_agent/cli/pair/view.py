@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from edge_agent.cli.results import JsonObject
-from edge_agent.cli.terminal import styled
+from edge_agent.cli.terminal import JsonObject, styled
 from edge_agent.operator.pairing import Paired
 from edge_agent.operator.pairing_link import Matrix, make_matrix, write_picture
 

@@ -18,8 +18,8 @@ from edge_agent.cli.prompts.batch import DiesWith, Job, Observer, Pace, run_batc
 from edge_agent.cli.prompts.file import DATASPLIT, PromptEntry, ProvenanceFile, write_outputs
 from edge_agent.cli.prompts.load_record import LoadRecord
 from edge_agent.cli.prompts.summary import RunSummary, summarise
-from edge_agent.cli.results import AskResult, JsonObject, result_object
-from edge_agent.cli.terminal import safe_text
+from edge_agent.cli.results import AskResult, result_object
+from edge_agent.cli.terminal import JsonObject, safe_text
 from edge_agent.cli.watch.devices_view import devices_table
 from edge_agent.client import MeshClient
 from edge_agent.core.errors import SettingsError

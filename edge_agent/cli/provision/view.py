@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from edge_agent.cli.exits import INTERRUPTED
-from edge_agent.cli.results import JsonObject
+from edge_agent.cli.terminal import JsonObject
 from edge_agent.core.errors import SettingsError
 from edge_agent.operator.seeds import MadeSeed, PreparedSeed
 from provisioning.image import FirstBoot, Flashed, Plan, ProgressCallback

@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_agent.cli.durations import iso
-from edge_agent.cli.results import JsonObject
-from edge_agent.cli.terminal import plain_table
+from edge_agent.cli.terminal import JsonObject, plain_table
 from edge_agent.operator.users import MeshUser
 
 

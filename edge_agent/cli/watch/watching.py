@@ -11,8 +11,8 @@ from rich.text import Text
 
 from edge_agent.cli.local.live import live_view
 from edge_agent.cli.mesh_address import MeshAddress
-from edge_agent.cli.results import JsonObject, device_object
-from edge_agent.cli.terminal import console, print_json
+from edge_agent.cli.results import device_object
+from edge_agent.cli.terminal import JsonObject, console, print_json
 from edge_agent.cli.watch.devices_view import devices_table
 from edge_agent.client import DeviceState, DeviceView, MeshClient
 
