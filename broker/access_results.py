@@ -79,7 +79,9 @@ def _connection(expected: Expectation, findings: Findings) -> CheckResult:
     if expected.grants is None:
         return CheckResult(name, "connect", "", Kind.REFUSED if refused else Kind.LEAK, findings.refused.get(name, ""))
     if name in findings.deaf:
-        return CheckResult(name, "connect", "", Kind.MISSING, "let in, and received nothing, not even what it may read")
+        return CheckResult(
+            name, "connect", "", Kind.MISSING, "connected, but received nothing, not even what it may read"
+        )
     return CheckResult(name, "connect", "", Kind.MISSING if refused else Kind.ALLOWED, findings.refused.get(name, ""))
 
 

@@ -211,7 +211,7 @@ class EjabberdNode(FollowingBroker):
                 return
             if not (joins or self._settings.name > peer):
                 continue
-            _log.warning("node %s runs apart from %s: joining it", self._settings.name, peer)
+            _log.warning("node %s is not in one cluster with %s: joining it", self._settings.name, peer)
             if peer in known:
                 await self._program.restart()
             else:

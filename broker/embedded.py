@@ -53,7 +53,9 @@ class EmbeddedBroker(OwnBroker):
         mesh: str = ANY,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
-            raise ValueError(f"the embedded broker lets everyone in and so stays on the loopback interface, not {host}")
+            raise ValueError(
+                f"the embedded broker accepts everyone, so it listens on the loopback interface only, not on {host}"
+            )
         self._kind = choose(kind)
         self._web = WebSide(web_host, people, mesh) if web_port is not None and self._kind.has_web else None
         self._web_hint = "" if self._kind.has_web else HINT

@@ -146,7 +146,7 @@ def choose(name: str | None = None) -> BrokerKind:
         RuntimeError: it is not installed; the message says what to install.
     """
     if name is not None and name not in KINDS:
-        raise RuntimeError(f"no broker is called {name!r}; there are {', '.join(KINDS)}")
+        raise RuntimeError(f"unknown broker program {name!r}; choose one of {', '.join(KINDS)}")
     for kind in [KINDS[name]] if name is not None else KINDS.values():
         if kind.is_available():
             return kind

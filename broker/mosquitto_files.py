@@ -195,7 +195,7 @@ def _check_free(port: int) -> None:
         try:
             probe.bind(("", port))
         except OSError:
-            raise BrokerFilesError(f"port {port} is taken: users cannot come in there") from None
+            raise BrokerFilesError(f"port {port} is taken, so users cannot connect there") from None
 
 
 def _read(path: Path, mark: bytes, what: str) -> bytes:

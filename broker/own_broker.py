@@ -55,6 +55,6 @@ async def keep_following(
                 told("")
         except Exception as error:  # whatever a source raises
             if str(error) != said:  # once, not four times a second
-                _log.error("the broker goes on with %s: %s", what, error)
+                _log.error("the broker keeps using %s: %s", what, error)
                 said = str(error)
-                told(f"the broker goes on with {what}: {error}")
+                told(f"the broker keeps using {what}: {error}")

@@ -177,7 +177,7 @@ class ProbeClient:
         self._connected.wait(CONNECT_TIMEOUT_S)
         if self._reason is None and self._connected.is_set() and not self._ended.is_set():
             return
-        reason = self._reason or "the broker hung up before its answer"
+        reason = self._reason or "the broker closed the connection before it answered"
         self.close()
         raise ConnectRefusedError(reason)
 

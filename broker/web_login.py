@@ -59,5 +59,5 @@ async def until_admitted(endpoint: Endpoint, login: str, secret: str, within_s: 
             return await asyncio.to_thread(try_login, endpoint, login, secret)
         except ConnectRefusedError as error:
             if time.monotonic() >= ends_at:
-                raise NotAdmittedError(f"{login} does not get in at {endpoint.host}:{endpoint.port}: {error}") from None
+                raise NotAdmittedError(f"{login} cannot log in at {endpoint.host}:{endpoint.port}: {error}") from None
         await asyncio.sleep(TRY_AGAIN_S)

@@ -80,12 +80,12 @@ def refusal(certificate: Certificate, whoms: Collection[Whom]) -> str:
     """Says in one line why a certificate may serve none of these."""
     kind = _kind(certificate)
     if kind == _DEVICE:
-        return f"the certificate is of device {_subject(certificate, 'commonName')[:64]}, which may serve itself alone"
+        return f"the certificate is of device {_subject(certificate, 'commonName')[:64]}, which may serve itself only"
     if kind not in (_BROKER, None):
-        return f"the certificate is of kind {kind[:64]!r}, which may serve nobody"
+        return f"the certificate is of kind {kind[:64]!r}, which is not valid for a server"
     hosts = [whom for whom in whoms if isinstance(whom, Host)]
     if any(_has(certificate, host.name) for host in hosts):
-        return f"{hosts[0].name} is a broker that may serve only who names it: not in [broker] urls, aliases or hosts"
+        return f"{hosts[0].name} is a broker that is not named in [broker] urls, aliases or hosts"
     names = [whom.name if isinstance(whom, Host) else whom.device_id for whom in whoms]
     return f"the certificate names none of: {', '.join(names)}"
 

@@ -170,7 +170,7 @@ class TaskSupervisor:
                 steady.cancel()
             if loop.time() - began >= self._pauses.steady_s:
                 pause_s = self._pauses.min_s
-            self._ill(name, f"{name}: {problem}; it is begun anew (the log has all of it)")
+            self._ill(name, f"{name}: {problem}; it is restarted (the log has the details)")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._pauses.max_s)
 
@@ -179,7 +179,7 @@ class TaskSupervisor:
             await work
         except Exception as error:  # whatever it is: nobody else would see it
             log.exception("%s: %s failed", self._part, name)
-            self._ill(name, f"{name}: {describe(error)} (the log has all of it)")
+            self._ill(name, f"{name}: {describe(error)} (the log has the details)")
             asyncio.get_running_loop().call_later(self._pauses.steady_s, self._well, name)
 
     def _ill(self, name: str, detail: str) -> None:

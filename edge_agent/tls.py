@@ -144,7 +144,7 @@ def say(error: BaseException, *, ca: str | None = None, certificate: str | None 
     if "ALERT_CERTIFICATE_REVOKED" in text or "alert certificate revoked" in text:
         return f"the other side says that our certificate is revoked ({certificate})"
     if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
-        return "the other side does not speak TLS on this port"
+        return "the other side does not use TLS on this port"
     return f"TLS failed: {text}"
 
 
@@ -158,17 +158,17 @@ def _not_trusted(text: str, ca: str | None, now: datetime.datetime) -> str:
         state = "not good yet" if early else "no longer good"
         return f"its {what} is {state} by this machine's clock, which says {_clock(now)}; {_mend(early)}"
     if "mismatch" in lowered or "not valid for" in lowered or "names none of" in lowered or "may serve" in lowered:
-        return f"its certificate is for another name ({why.rstrip('.')}); give the name that stands in it as URL"
+        return f"its certificate is for another name ({why.rstrip('.')}); use a name in the certificate as URL"
     if "revoked" in lowered:
         return f"its certificate is revoked: {why}"
-    return f"its certificate is not of {whom} ({why.rstrip('.')}); give its authority as CA file"
+    return f"its certificate is not issued by {whom} ({why.rstrip('.')}); give its authority as the CA file"
 
 
 def _mend(early: bool) -> str:
     return (
         "if that is behind, set the clock (timedatectl set-ntp true)"
         if early
-        else "if that is ahead, set the clock (timedatectl set-ntp true), else the certificate must be renewed"
+        else "if that is ahead, set the clock (timedatectl set-ntp true), otherwise renew the certificate"
     )
 
 
@@ -208,7 +208,7 @@ def _check_key(path: Path) -> None:
     content = _content(path)
     found = _KEY.search(content)
     if found is None:
-        what = "its private key is cut off or damaged" if b"PRIVATE KEY-----" in content else "holds no private key"
+        what = "its private key is cut off or damaged" if b"PRIVATE KEY-----" in content else "contains no private key"
         raise TlsFileError(f"{path}: {_not_pem(content) or what}")
     if b"ENCRYPTED" in found[0]:
         raise TlsFileError(
@@ -222,7 +222,7 @@ def _not_pem(content: bytes) -> str:
     if not content.strip():
         return "is empty"
     if not content.strip(b"\0"):
-        return "holds nothing but NULs, as after a power cut"
+        return "contains only zero bytes, as after a power cut"
     if b"-----BEGIN " in content:
         return ""
     if content[:1] == b"\x30" and content[1:2] in (b"\x80", b"\x81", b"\x82", b"\x83"):

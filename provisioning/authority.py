@@ -88,7 +88,7 @@ class MeshAuthority:
                 raise ProvisioningError(f"mesh {mesh} exists already: {folder / CA_FILE}")
             if issued := [name for name in _MADE_AFTER_THE_CA if is_there(folder / name)]:
                 raise ProvisioningError(
-                    f"{folder / CA_FILE} is gone, but {issued[0]} is there: put a copy back; a new authority would "
+                    f"{folder / CA_FILE} is missing, but {issued[0]} is there: put a copy back; a new authority would "
                     "shut every device out"
                 )
             key = certs.new_key()

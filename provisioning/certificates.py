@@ -89,7 +89,7 @@ def device_subject(device_id: str, ip_addresses: Iterable[str] = ()) -> Subject:
     check_device_id(device_id)
     for address in ip_addresses:
         if address_of(address) is None:
-            raise ProvisioningError(f"{address!r} is no IP address")
+            raise ProvisioningError(f"{address!r} is not an IP address")
     return Subject(device_id, "device", (_CLIENT, _SERVER), (device_id, f"{device_id}.local", *ip_addresses))
 
 
@@ -121,7 +121,7 @@ def check_device_id(device_id: str) -> str:
     if not is_id(device_id):
         raise ProvisioningError(f"a device's name must be 1 to 64 of a-z, 0-9 and -, not {device_id[:64]!r}")
     if device_id in RESERVED_IDS:
-        raise ProvisioningError(f"a device may not be called {device_id!r}: that name means somebody else")
+        raise ProvisioningError(f"a device may not be called {device_id!r}: that name is reserved")
     return device_id
 
 
@@ -208,7 +208,7 @@ def read_csr(pem: bytes, mesh: str, device_id: str) -> PublicKey:
         raise ProvisioningError("the certificate request's key is not ECDSA P-256")
     names = [str(name.value) for name in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [device_id]:
-        raise ProvisioningError(f"the certificate request is in another name, not {device_id}'s")
+        raise ProvisioningError(f"the certificate request is for another device, not {device_id}'s")
     meshes = [str(name.value) for name in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     if meshes != [mesh]:
         raise ProvisioningError(f"the certificate request is for another mesh, not {mesh}")
@@ -337,4 +337,4 @@ def _host(host: str) -> x509.GeneralName:
     try:
         return x509.DNSName(host)
     except ValueError:
-        raise ProvisioningError(f"{host[:64]!r} is no host name") from None
+        raise ProvisioningError(f"{host[:64]!r} is not a host name") from None

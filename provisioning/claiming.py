@@ -136,7 +136,7 @@ class _Asking:
         except RefusedError:
             raise
         except TimeoutError:
-            self._trouble("the broker is there, but nobody answers; is `moamesh mesh serve` running?")
+            self._trouble("the broker can be reached, but nobody answers the claim; is `moamesh mesh serve` running?")
             return None
         except ProvisioningError as error:  # a full disk, a wrong CA: what is on disk is as it was
             self._trouble(str(error))
@@ -160,7 +160,7 @@ class _Asking:
             if isinstance(message, CertificateRefused) and message.request_id in ("", request_id):
                 if message.reason.final:
                     raise RefusedError(message.reason, message.detail)
-                raise ProvisioningError(f"not now: {message.detail}")
+                raise ProvisioningError(f"try again later: {message.detail}")
 
     async def _confirm(self, link: Link, certificate: x509.Certificate) -> None:
         try:

@@ -60,7 +60,7 @@ def open_database(
     except OSError as error:
         raise cannot_be_used(path, error, way_out) from None
     if head != _MAGIC:
-        what = "is empty" if not head else "is no database"
+        what = "is empty" if not head else "is not a database"
         raise ProvisioningError(f"{path} {what}, as after a power cut: {way_out}")
     try:
         database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
@@ -148,10 +148,10 @@ def _check(database: sqlite3.Connection, path: Path, schema: str, version: int, 
     database.execute("PRAGMA foreign_keys = ON")
     found = _version_of(database)
     if found > version:
-        raise ProvisioningError(f"{path} was written by a later moamesh; use that one")
+        raise ProvisioningError(f"{path} was written by a newer moamesh; use that version")
     wanted, there = _names_in(schema), {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
     if found != version or not wanted <= there:
-        raise ProvisioningError(f"{path} holds something else than it should: {way_out}")
+        raise ProvisioningError(f"{path} does not contain what it should: {way_out}")
 
 
 def _names_in(schema: str) -> set[str]:

@@ -102,6 +102,6 @@ def _check_not_revoked(device_id: str, inventory: Inventory, bundle: TrustBundle
     if ends:
         day = datetime.datetime.fromtimestamp(max(ends), datetime.UTC).date().isoformat()
         raise ProvisioningError(
-            f"{device_id} was revoked, and its certificates hold until {day}: give the new device another name; this "
-            "one is free after that day, or after a rotation (moamesh mesh rotate, and --finish)"
+            f"{device_id} was revoked, and its certificates are valid until {day}: give the new device another "
+            "name; this one is free after that day, or after a rotation (moamesh mesh rotate, and --finish)"
         )

@@ -74,7 +74,7 @@ def make_folder(folder: Path) -> None:
         folder.chmod(FOLDER)
     except OSError as error:
         raise ProvisioningError(
-            f"folder {folder} can't be made for its owner alone: {error.strerror or error}"
+            f"folder {folder} can't be made private to its owner: {error.strerror or error}"
         ) from None
 
 

@@ -30,7 +30,7 @@ from provisioning.messages import CertificateIssued, ClaimRequest, RenewalReques
 from provisioning.trust import TrustBundle
 
 _BEGIN_KEY = b"-----BEGIN PRIVATE KEY-----"
-_IDENTITY_WAY_OUT = "put a copy back, or move it away and claim anew with a new invitation (moamesh device invite)"
+_IDENTITY_WAY_OUT = "put a copy back, or move it away and claim again with a new invitation (moamesh device invite)"
 _log = logging.getLogger(__name__)
 
 
@@ -185,7 +185,7 @@ class IdentityStore:
 
     def _pending_key(self) -> certs.PrivateKey:
         if (content := read_if_there(self._pending_file)) is not None:
-            with _named(self._pending_file, "remove it: the device then asks for another key, with a new invitation"):
+            with _named(self._pending_file, "remove it: the device then makes another key and needs a new invitation"):
                 key = certs.key_from_pem(content)
             certificate = self.certificate()
             if certificate is None or not _belongs(certificate, key):
@@ -206,7 +206,7 @@ class IdentityStore:
         try:
             revocation.serials_in(have) if have else frozenset()
         except ProvisioningError as error:
-            _log.warning("%s: %s; the list that came takes its place", self.crl_file, error)
+            _log.warning("%s: %s; replaced by the list that was received", self.crl_file, error)
             have = b""
         return revocation.newer(have, offered.encode(), bundle)
 
@@ -226,7 +226,7 @@ class IdentityStore:
         if (certs.mesh_of(certificate), certs.name_of(certificate)) != (self.mesh, self.device_id):
             raise ProvisioningError(f"the certificate is not for {self.device_id} of mesh {self.mesh}")
         if not _belongs(certificate, key):
-            raise ProvisioningError("the certificate is for another key than this device's")
+            raise ProvisioningError("the certificate is for another key, not this device's")
         return certificate
 
     def _write_identity(self, certificate: x509.Certificate, key: certs.PrivateKey) -> None:

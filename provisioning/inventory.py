@@ -131,7 +131,7 @@ class Inventory:
         with self._transaction():
             rows = self._rows("SELECT state FROM devices WHERE device_id = ?", certificate.name)
             if not rows or rows[0]["state"] != DeviceState.ACTIVE:
-                raise ProvisioningError(f"{certificate.name} is no member of this mesh")
+                raise ProvisioningError(f"{certificate.name} is not a member of this mesh")
             self._add(certificate)
 
     def burn_claim(self, device_id: str) -> bool:
@@ -250,7 +250,7 @@ class Inventory:
         rows = self._rows("SELECT state FROM devices WHERE device_id = ?", device_id)
         if rows and rows[0]["state"] == DeviceState.ACTIVE:
             raise ProvisioningError(
-                f"{device_id} is a member already: give the new device another name, and shut the old one out if it is "
+                f"{device_id} is a member already: give the new device another name, and revoke the old one if it is "
                 f"gone (moamesh device revoke {device_id})"
             )
         (count,) = self._rows("SELECT count(*) FROM devices")[0]

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_of_device ON jobs (device_id, sequence);
 """
 _SCHEMA_VERSION = 1
-_WAY_OUT = "put a copy back, or move it away: what became of earlier jobs is then not known any more"
+_WAY_OUT = "put a copy back, or move it away: the results of earlier jobs are then lost"
 ASKED = "asked"
 """The state of a job that its device has not answered."""
 
@@ -159,7 +159,7 @@ class JobStore:
         try:
             job = Job(job_id, self._mesh, device_id, sequence, Action(action), json.loads(arguments))
         except ValueError:
-            raise ProvisioningError(f"{self._path}: {job_id[:80]} is damaged; remove the file to begin anew") from None
+            raise ProvisioningError(f"{self._path}: {job_id[:80]} is damaged; remove the file to start again") from None
         return JobRow(job, state, *how_far)
 
     def _forget(self, database: sqlite3.Connection) -> None:

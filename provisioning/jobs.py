@@ -168,7 +168,7 @@ def _fields(payload: str, kind: str, names: set[str]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _check(holds: bool, problem: str) -> None:

@@ -52,7 +52,7 @@ def read_settings(fields: dict[str, Any]) -> MeshSettings:
         ValueError: it says something else; one line.
     """
     if unknown := sorted(fields.keys() - _KEYS):
-        raise ValueError(f"{unknown[0]}: no such setting")
+        raise ValueError(f"{unknown[0]}: unknown setting")
     name = fields.get("name")
     if not isinstance(name, str) or not is_id(name):
         raise ValueError("name must be 1 to 64 of a-z, 0-9 and -")

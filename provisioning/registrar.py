@@ -112,7 +112,7 @@ class Registrar:
         except ProvisioningError as error:
             _log.error("%s: no certificate: %s", device_id, error)
             trouble = _RefusalError(
-                RefusalReason.TROUBLE, "the operator's service can't record it just now; try again later"
+                RefusalReason.TROUBLE, "the operator's service cannot record it at the moment; try again later"
             )
             return self._refuse(device_id, message.request_id, trouble)
         return [Outgoing(device_id, Channel.CERTIFICATES, issued)]
@@ -121,7 +121,7 @@ class Registrar:
         """Records that a device was heard of under its certificate; that also proves that it has one."""
         self._inventory.seen(device_id)
         if self._inventory.burn_claim(device_id):
-            _log.info("%s: is here with its certificate; its claim is burnt", device_id)
+            _log.info("%s: is connected with its certificate; its claim cannot be used again", device_id)
 
     def news_for(self, device_id: str) -> list[Outgoing]:
         """Returns what a device should know that has just come online: whom to trust, who is revoked."""
@@ -166,7 +166,7 @@ class Registrar:
             states = {row.device_id: row.state for row in self._inventory.devices()}
             if device_id in states:
                 raise _RefusalError(
-                    RefusalReason.USED, f"the claim of {device_id} was used or taken back; invite it again"
+                    RefusalReason.USED, f"the claim of {device_id} was used or withdrawn; invite it again"
                 )
             raise _RefusalError(RefusalReason.NOT_INVITED, f"{device_id} is not invited to this mesh")
         csr = request.csr.encode()
@@ -195,7 +195,7 @@ class Registrar:
         if live is None or (live.kind, live.name) != (CertificateKind.DEVICE, device_id):
             raise _RefusalError(RefusalReason.BAD_REQUEST, f"{device_id} has no certificate {request.serial}")
         if self._inventory.device(device_id).state is not DeviceState.ACTIVE:
-            raise _RefusalError(RefusalReason.REVOKED, f"{device_id} is no member of this mesh")
+            raise _RefusalError(RefusalReason.REVOKED, f"{device_id} is not a member of this mesh")
         if live.expires_at <= self._now().timestamp():
             raise _RefusalError(RefusalReason.EXPIRED, f"the certificate of {device_id} has expired; invite it again")
         csr, key = request.csr.encode(), live.certificate.public_key()
@@ -221,7 +221,7 @@ class Registrar:
             free = _day(issued[-CERTIFICATES_A_MONTH_MAX] + month)
             raise _RefusalError(
                 RefusalReason.TROUBLE,
-                f"{device_id} got {CERTIFICATES_A_MONTH_MAX} certificates in {MONTH.days} days: another from {free} on",
+                f"{device_id} got {CERTIFICATES_A_MONTH_MAX} certificates in {MONTH.days} days; the next: {free}",
             )
 
     def _sign(self, device_id: str, csr: bytes) -> CertificateRow:
@@ -239,9 +239,9 @@ class Registrar:
         try:
             claim = self._inventory.claim(device_id)
             if claim is not None and claim.serial == int(message.serial, 16) and self._inventory.burn_claim(device_id):
-                _log.info("%s: has its certificate safe; its claim is burnt", device_id)
+                _log.info("%s: has stored its certificate; its claim cannot be used again", device_id)
         except ProvisioningError as error:
-            _log.error("%s: the claim could not be burnt: %s", device_id, error)
+            _log.error("%s: the claim could not be marked as used: %s", device_id, error)
 
     def _refuse(self, device_id: str, request_id: str, refusal: _RefusalError) -> list[Outgoing]:
         message = refused(request_id, refusal.reason, str(refusal))

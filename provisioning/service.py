@@ -83,7 +83,7 @@ class RegistrarService(Serving):
             received = await link.receive()
             try:
                 if (gone := self._revoked_writer(received)) is not None:
-                    _log.info("clearing what the revoked device %s left at the broker", gone)
+                    _log.info("removing what the revoked device %s left at the broker", gone)
                     announced = self._home == ANY and self._inventory.has_user(HOME_ASSISTANT_USER)
                     await clear(link, self._mesh.name, gone, home_assistant=announced)
                     continue
@@ -133,7 +133,7 @@ class RegistrarService(Serving):
                 if (now := self._files()) != self._told:
                     if any(self._told):
                         due_at = 0.0
-                        _log.info("mesh %s: trust or revocations changed; telling members at %s", *self._names())
+                        _log.info("mesh %s: trust or revocations changed; informing members at %s", *self._names())
                     await _send(link, self._mesh.name, self._registrar.news(self._home))
                     self._told = now  # not before: a connection that breaks meanwhile leaves it to the next one
             except ProvisioningError as error:

@@ -95,7 +95,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         fields["payload"].encode()
     except UnicodeEncodeError:  # half a surrogate pair, written as an escape
-        raise SignedMessageError("signed message: the payload is no text") from None
+        raise SignedMessageError("signed message: the payload is not text") from None
     return fields
 
 

@@ -62,7 +62,9 @@ async def clear_for_good(mesh: str, device_id: str, connect: Connect, *, home_as
                     await asyncio.sleep(PAUSE_S)
     except TimeoutError:
         raise LinkError("the broker was not reached in time") from None
-    raise LinkError("it stays: the broker's rules do not let the operator clear it, or the device is still let in")
+    raise LinkError(
+        "it is still there: the broker's rules do not let the operator clear it, or the device can still connect"
+    )
 
 
 async def _until_quiet(link: Link, mesh: str, device_id: str, *, home_assistant: bool) -> None:

@@ -33,7 +33,7 @@ CA_FILE, KEY_FILE = "web-ca.pem", "web-ca.key"
 CLOCK_SKEW = datetime.timedelta(days=1)  # a phone whose clock is behind, or in another time zone than it says
 HOSTS_MAX = 64  # names of one home's servers; a certificate that holds more is a list, not a constraint
 _WAY_OUT = (
-    "put a copy back, or make another (moamesh mesh server-cert --new-ca), which phones must then be told to trust"
+    "put a copy back, or make another (moamesh mesh server-cert --new-ca), which every phone must then be told to trust"
 )
 _NOWHERE = "127.0.0.1"
 """Permitted where no other address is: without one, addresses would not be constrained at all."""
@@ -191,7 +191,7 @@ def _subtree(host: str) -> x509.GeneralName:
     try:
         return x509.DNSName(host)
     except ValueError:
-        raise ProvisioningError(f"{host[:64]!r} is no host name") from None
+        raise ProvisioningError(f"{host[:64]!r} is not a host name") from None
 
 
 def _text(name: x509.GeneralName) -> str:

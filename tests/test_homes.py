@@ -85,10 +85,10 @@ def test_a_certificate_serves_whom_its_kind_says(
 @pytest.mark.parametrize(
     ("what", "whoms", "words"),
     [
-        ("a device", [named("kitchen.local"), ATTIC], "is of device kitchen, which may serve itself alone"),
+        ("a device", [named("kitchen.local"), ATTIC], "is of device kitchen, which may serve itself only"),
         ("a broker", [named(OTHER), ATTIC], "names none of: other.example, attic"),
-        ("a broker", [named(SHARED, OTHER)], "broker.example is a broker that may serve only who names it"),
-        ("the operator", [named(SHARED)], "is of kind 'operator', which may serve nobody"),
+        ("a broker", [named(SHARED, OTHER)], "broker.example is a broker that is not named in"),
+        ("the operator", [named(SHARED)], "is of kind 'operator', which is not valid for a server"),
     ],
 )
 def test_why_it_may_not_is_said(shown: dict[str, Certificate], what: str, whoms: list[Whom], words: str) -> None:

@@ -332,7 +332,7 @@ def test_models_that_are_whole_are_listed_beside_a_damaged_one(world: World) -> 
     assert result.exit_code == 2
     assert result.stderr == (
         f"moamesh: {bad}/manifest.json: damaged; run `moamesh models pull bad`, or pull it from where it came from: "
-        "what is whole of its files is used again\n"
+        "files that are complete are used again\n"
     )
 
 

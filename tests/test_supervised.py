@@ -192,7 +192,7 @@ async def test_a_start_that_stands_still_fails_with_its_reason(tmp_path: Path, m
     doctor = Doctor()
     doctor.takes_s = float("inf")
     child = Supervised("cook", ["sleep", "1000"], tmp_path / "cook.log", doctor.answers)
-    with pytest.raises(ChildStartError, match="cook does not answer: it did nothing for 1 s: no word in its log"):
+    with pytest.raises(ChildStartError, match="cook does not answer: it did nothing for 1 s: its log is empty"):
         await child.start()
     assert not child.running
 

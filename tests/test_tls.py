@@ -104,7 +104,7 @@ DAMAGES = {
 SAID = {
     "empty": "is empty",
     "blank": "is empty",
-    "NULs": "holds nothing but NULs, as after a power cut",
+    "NULs": "contains only zero bytes, as after a power cut",
     "half": "is cut off or damaged",
     "damaged": "damaged",
     "DER": "is DER or PKCS#12, not PEM",
@@ -152,7 +152,7 @@ def test_a_file_of_another_kind_is_told(files: Files) -> None:
     for change, said in (
         ({"ca": files.key}, "holds no certificate"),
         ({"certificate": files.key}, "holds no certificate"),
-        ({"key": files.certificate}, "holds no private key"),
+        ({"key": files.certificate}, "contains no private key"),
         ({"crl": files.ca}, "holds no revocation list"),
         ({"key": files.other_key}, f"its key does not belong to the certificate in {files.certificate}"),
     ):
@@ -309,7 +309,7 @@ def test_a_wrong_clock_is_named_and_not_the_address(begins, ends, said, server_o
         assert said in line
         assert f"{NOW:%Y-%m-}" in line
         assert "set the clock" in line
-        assert "name that stands in it" not in line
+        assert "use a name in the certificate" not in line
     result = CliRunner().invoke(app, ["status", "--broker", f"mqtts://127.0.0.1:{port}", "--ca-file", str(made.ca)])
     assert (result.exit_code, said in result.stderr, result.stderr.count("\n")) == (2, True, 1), result.output
     link = asyncio.run(_link(f"mqtts://127.0.0.1:{port}", made.ca))

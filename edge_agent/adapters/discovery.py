@@ -88,7 +88,7 @@ class MdnsDiscovery:
             if self._zeroconf is not None:
                 await self._zeroconf.async_close()
         except (OSError, RuntimeError, NotRunningException) as error:  # the network went first
-            log.info("mDNS: %s while ending", error)
+            log.info("mDNS: %s while stopping", error)
         self._browser, self._zeroconf, self._announced = None, None, False
 
     async def _keep_open(self) -> None:
@@ -177,7 +177,7 @@ class MdnsDiscovery:
         if told.get("mesh") != self._mesh or device_id == self._device_id:
             return
         if not (is_id(device_id) and is_home(home)):
-            self._refuse(service.name, ValueError("no device, or no home"))
+            self._refuse(service.name, ValueError("it names no device or no home broker"))
             return
         found = PeerDiscovered(device_id, home)
         self._found[found] = None
@@ -188,7 +188,7 @@ class MdnsDiscovery:
 
     def _refuse(self, name: str, error: Exception) -> None:
         self.refused += 1
-        log.debug("mDNS: %.80r is no announcement: %s", name, error)
+        log.debug("mDNS: %.80r is not a valid announcement: %s", name, error)
 
     async def _tell_all(self, emit: EmitEvent) -> None:
         while True:

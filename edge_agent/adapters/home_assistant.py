@@ -163,7 +163,7 @@ class Announced:
                 return ()
             found = json.loads(content)["topics"]
             if not isinstance(found, list):
-                raise TypeError("no list of topics")
+                raise TypeError("not a list of topics")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             if not self._said:
                 self._said = True

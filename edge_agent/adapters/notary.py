@@ -205,7 +205,7 @@ class FileNotary:
         try:
             self._read()
         except ProvisioningError as error:
-            log.warning("what is signed in this mesh is judged by the files of before: %s", error)
+            log.warning("signatures in this mesh are still checked with the previous files: %s", error)
 
     def _look(self) -> tuple[object, ...]:
         return tuple(stamp(path) for path in self._files.all)
@@ -218,7 +218,7 @@ class FileNotary:
         certificate = certs.certificates_from_pem(read_file(files.certificate))[0]
         found = _KEY.search(read_file(files.key))
         if found is None:
-            raise ProvisioningError(f"{files.key}: holds no private key")
+            raise ProvisioningError(f"{files.key}: contains no private key")
         key = certs.key_from_pem(found[0])
         if certs.public_bytes(key.public_key()) != _public_bytes(certificate):
             raise ProvisioningError(f"{files.key}: its key does not belong to the certificate in {files.certificate}")

@@ -141,7 +141,7 @@ class Supervised:
         return ChildStartError(f"{self._name} {how}: {self._last_words()}")
 
     def _last_words(self) -> str:
-        return self._child.tail() or "no word in its log"
+        return self._child.tail() or "its log is empty"
 
     async def _answered(self) -> bool:
         """Asks until it answers; not, if it ended before."""

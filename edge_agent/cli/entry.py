@@ -34,7 +34,7 @@ def check_entry(command: Any, arguments: Sequence[str], environment: Mapping[str
     """
     for name, value in environment.items():
         if name.upper().startswith(_PREFIX) or name in _VARIABLES:
-            _check(f"environment {printable(name)}", f"={value}", "unset it or give it another value", lines=False)
+            _check(f"environment {printable(name)}", f"={value}", "unset it or set it to another value", lines=False)
     for position, (parameter, said, value) in enumerate(_named(command, arguments), start=1):
         free = parameter in FREE_TEXT
         where = said or f"argument {position}"
@@ -46,7 +46,7 @@ def check_entry(command: Any, arguments: Sequence[str], environment: Mapping[str
     try:
         os.getcwd()
     except OSError:
-        raise SettingsError("the folder in which this runs is gone: change to another (cd)") from None
+        raise SettingsError("the current folder no longer exists: change to another (cd)") from None
 
 
 def printable(text: str) -> str:

@@ -63,7 +63,7 @@ def say_room(mesh: MeshFolder) -> None:
 
     if mesh.revocation_room() < 0:
         error_line(
-            f"the revocation list of mesh {mesh.name} takes from its reserve: begin a new one with a new CA "
+            f"the revocation list of mesh {mesh.name} is nearly full: start a new one with a new CA "
             "(moamesh mesh rotate, and --finish once the devices have renewed)"
         )
 

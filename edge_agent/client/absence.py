@@ -1,4 +1,4 @@
-"""When a device that took a prompt has gone: it said farewell, its broker did for it, or its statuses stopped."""
+"""When a device that took a prompt went offline: it said farewell, its broker did for it, or its statuses stopped."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _read(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{path}:{line}: not UTF-8 text") from None
     if len(content) > FILE_BYTES_MAX:
-        raise SettingsError(f"{path}: over {FILE_BYTES_MAX} bytes, which is no configuration")
+        raise SettingsError(f"{path}: more than {FILE_BYTES_MAX} bytes, which is too much for a configuration file")
     return text
 
 

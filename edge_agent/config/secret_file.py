@@ -29,5 +29,5 @@ def read_secret(path: Path, said: str) -> str:
     if not text:
         raise SettingsError(f"{said} {path}: its first line is empty")
     if any(unicodedata.category(letter) == "Cc" for letter in text):
-        raise SettingsError(f"{said} {path}: holds control characters, so no secret that can be sent")
+        raise SettingsError(f"{said} {path}: contains control characters, so it cannot be sent as a secret")
     return text

@@ -128,12 +128,12 @@ class Lookup:
 
     def _gone(self, whole_s: float) -> str:
         return (
-            f"no prompt of that id is known here: ends are kept for {self._context.settings.answers_kept_s:,.0f} s "
+            f"no prompt with that id is known here: ends are kept for {self._context.settings.answers_kept_s:,.0f} s "
             f"within a bound of bytes, and those of the last {whole_s:,.0f} s are all here"
         )
 
     def _no_such_place(self, query_id: str) -> PromptRefusal:
-        why = "after: no place of a list that this device made since its start; begin anew without it"
+        why = "after: not a page mark of this device since its start; start again without it"
         return PromptRefusal(query_id, self._context.identity.device_id, RefusalReason.INVALID, why)
 
     def _of_id(self, principal: str, prompt_id: str, now: float) -> Iterator[_Known]:

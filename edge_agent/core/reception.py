@@ -31,10 +31,10 @@ from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size, size_of
 from edge_agent.core.states import Outcome
 from edge_agent.core.timers import TimerKind
 
-_OWED = "answers of yours that no broker has taken yet fill the room for them: they are sent as soon as one takes them"
+_OWED = "too many of your answers wait for delivery: they are sent as soon as a broker accepts them"
 _SHORT_OF = {
     Shortage.FULL: "the queue is full",
-    Shortage.SHARE: "you have your share of this device's queue already; the rest is kept for others",
+    Shortage.SHARE: "you already have your share of this device's queue; the rest is reserved for others",
 }
 _UNABLE_RETRY_S = 10.0  # a model that is loaded again takes seconds
 
@@ -119,7 +119,7 @@ class Reception:
             self._sessions.end(session, Outcome.CANCELLED, "", "cancelled by the user", now)
             return
         if not self._ends.repeat(key, event.reply, now):
-            self._refuse(event.reply, event.prompt_id, RefusalReason.INVALID, "no prompt of that id is known here")
+            self._refuse(event.reply, event.prompt_id, RefusalReason.INVALID, "no prompt with that id is known here")
 
     def bad_input_received(self, event: BadInputReceived) -> None:
         """Counts what is no message, and tells its sender where there is one."""
@@ -136,7 +136,7 @@ class Reception:
         if self._sessions.find(key) is not None or self._ends.holds(key):
             return
         settings = self._context.settings
-        said = f"more than {settings.message_rate_hz:g} messages a second: not read"
+        said = f"more than {settings.message_rate_hz:g} messages a second: the message was not read"
         full_again_s = settings.message_burst / settings.message_rate_hz
         self._refuse(reply, prompt_id, RefusalReason.OVERLOADED, said, full_again_s)
 

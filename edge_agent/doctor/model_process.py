@@ -34,7 +34,7 @@ def model_process_checks() -> list[Check]:
     try:
         tries = _try_all()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return [Check(_NAME, Finding.NOTE, f"whether it is shut in can't be tried: {error}")]
+        return [Check(_NAME, Finding.NOTE, f"its confinement cannot be tested: {error}")]
     checks = [_of_part(part, tries) for part in ATTEMPTS]
     broken = [word for word in PERMITTED if tries[word]]
     if broken:
@@ -46,7 +46,7 @@ def _of_part(part: str, tries: dict[str, str]) -> Check:
     through = [word for word in ATTEMPTS[part] if not tries[word]]
     if not through:
         return Check(_NAME, Finding.OK, _HELD[part])
-    return Check(_NAME, Finding.NOTE, f"is not stopped if it wants to {', '.join(through)}", _MENDS.get(part, ""))
+    return Check(_NAME, Finding.NOTE, f"is not prevented from trying to {', '.join(through)}", _MENDS.get(part, ""))
 
 
 def _try_all() -> dict[str, str]:

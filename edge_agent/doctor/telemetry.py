@@ -29,5 +29,5 @@ def telemetry_checks(config: AgentConfig, config_file: Path) -> Iterator[Check]:
             mend = f"moamesh telemetry check --config {config_file}"
             yield Check("telemetry", Finding.NOTE, f"{error}; points wait in the spool", mend)
         else:
-            detail = f"{server.url}: {checked.kind} {checked.version}".rstrip() + ", takes a point and gives it back"
+            detail = f"{server.url}: {checked.kind} {checked.version}".rstrip() + ", accepts a point and returns it"
             yield Check("telemetry", Finding.OK, detail)

@@ -47,7 +47,7 @@ class FleetPeople:
             the secret, which is kept nowhere, and whether it replaces another.
         """
         if name == OPERATOR_ID:
-            raise SettingsError(f"a user may not be called {name!r}: that name means somebody else")
+            raise SettingsError(f"a user may not be called {name!r}: that name is reserved")
         secret = secrets.token_urlsafe(SECRET_BYTES)
         try:
             user = UserLogin(name, hash_password(secret), tuple(dict.fromkeys(devices)) if devices else None)

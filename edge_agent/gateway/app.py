@@ -157,7 +157,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def defect(_request: Request, _error: Exception) -> JSONResponse:
-        return response_of(ApiError(500, "a defect of the gateway: its log says more", kind="server_error"))
+        return response_of(ApiError(500, "internal error of the gateway: its log has the details", kind="server_error"))
 
 
 def _first_problem(error: RequestValidationError) -> ApiError:

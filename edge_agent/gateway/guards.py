@@ -176,13 +176,13 @@ async def _with_body(headers: Headers, receive: Receive) -> Receive:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise ApiError(499, "the client went before its request was whole")
+                    raise ApiError(499, "the client closed the connection before its request was complete")
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(body) > BODY_BYTES_MAX:
                     raise _too_large()
     except TimeoutError:
-        raise ApiError(408, f"the body did not come within {BODY_TIMEOUT_S:.0f} s", code="slow_body") from None
+        raise ApiError(408, f"the body was not complete within {BODY_TIMEOUT_S:.0f} s", code="slow_body") from None
     given = False
 
     async def replay() -> Message:

@@ -214,7 +214,7 @@ class Inquiries:
         try:
             size = len(codec.encode(prompt))
         except ValueError:
-            raise invalid("messages: there is a lone surrogate in it, which is no text", "messages") from None
+            raise invalid("messages: contains a lone surrogate, which is not valid text", "messages") from None
         if size > codec.BODY_BYTES_MAX:
             raise too_long(f"{size} bytes as the mesh sends it, at most {codec.BODY_BYTES_MAX} are taken")
 
@@ -241,7 +241,7 @@ class Inquiries:
                     await client.cancel(inquiry.device_id, prompt_id)
             raise
         except Exception:
-            inquiry.fail(of_exception(MoameshError("the gateway failed in a way nobody foresaw; its log has it")))
+            inquiry.fail(of_exception(MoameshError("internal error of the gateway: its log has the details")))
             raise
         finally:
             self._link.open_at[inquiry.device_id] -= 1
@@ -312,7 +312,7 @@ class Inquiries:
             loop = asyncio.get_running_loop()
             self._lingering[prompt_id] = loop.call_later(self._options.linger_s, task.cancel)
         else:
-            log.debug("prompt %s: the client is gone, so it is cancelled", prompt_id)
+            log.debug("prompt %s: the client disconnected, so it is cancelled", prompt_id)
             task.cancel()
 
 

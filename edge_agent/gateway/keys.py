@@ -62,7 +62,7 @@ def load_keys(file: Path) -> tuple[ApiKey, ...]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SettingsError(f"{file}: no file of API keys: {place}: {first['msg']}; {_WAY_OUT}") from None
+        raise SettingsError(f"{file}: not a file of API keys: {place}: {first['msg']}; {_WAY_OUT}") from None
 
 
 def add_key(file: Path, name: str) -> str:
@@ -73,9 +73,9 @@ def add_key(file: Path, name: str) -> str:
     """
     keys = load_keys(file)
     if any(key.name == name for key in keys):
-        raise SettingsError(f"there is a key of {name} already: remove it first, or take another name")
+        raise SettingsError(f"there is a key of {name} already: remove it first, or choose another name")
     if len(keys) >= KEYS_MAX:
-        raise SettingsError(f"{file}: {KEYS_MAX} keys are the most that it holds")
+        raise SettingsError(f"{file}: {KEYS_MAX} keys is the most that it can hold")
     secret = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     try:
@@ -133,7 +133,7 @@ class KeyRing:
         try:
             self._take(load_keys(self._file))
         except SettingsError as error:
-            log.error("%s; going on with the keys of before", error)
+            log.error("%s; the previous keys stay in use", error)
 
     def _take(self, keys: tuple[ApiKey, ...]) -> None:
         self._names = {key.sha256: key.name for key in keys}

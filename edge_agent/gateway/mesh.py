@@ -130,7 +130,7 @@ class MeshLink:
         if settled and state is None:
             if self._options.device_id == wanted:
                 return (wanted,)  # a broker that keeps no presence tells us nothing of it: its receipt will
-            raise ApiError(404, f"no device {wanted} is known here", param="moamesh.device", code="device_not_found")
+            raise ApiError(404, f"unknown device {wanted}", param="moamesh.device", code="device_not_found")
         if settled and state is not None:
             raise unavailable(f"{wanted} is {state.value}", "no_device")
         return ()
@@ -180,7 +180,7 @@ class MeshLink:
                     await asyncio.Event().wait()  # it heals itself from now on
             except BrokerUnreachableError as error:
                 if str(error) != said:  # once, not every ten seconds for a night
-                    log.warning("%s; trying on", error)
+                    log.warning("%s; trying again", error)
                     said = str(error)
                 await asyncio.sleep(RETRY_S)
             finally:

@@ -23,7 +23,7 @@ async def while_it_is_there(
     """Yields what a device says. Once its text `has_begun`, whatever follows must be its rest: then it is waited for.
 
     Raises:
-        NoReceiptError: it said nothing for `FIRST_WORD_S` while the broker was there to carry it, or it has gone.
+        NoReceiptError: it said nothing for `FIRST_WORD_S` while the broker was there to carry it, or it went offline.
     """
     yield await unless(anext(asking), _silence(client, device_id))
     while not has_begun():
@@ -47,5 +47,5 @@ async def _gone(client: MeshClient, device_id: str, other_is_there: Callable[[],
     while True:
         await until_gone(client, device_id)
         if other_is_there():
-            raise NoReceiptError(f"{device_id} has gone")
+            raise NoReceiptError(f"{device_id} went offline")
         await asyncio.sleep(OTHER_POLL_S)

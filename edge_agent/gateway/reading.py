@@ -14,18 +14,18 @@ from edge_agent.gateway.schemas import ChatCompletionRequest, ContentPart, Messa
 SEED_RANGE = 2**31  # seeds beyond it are folded into it: OpenAI's are any 64 bits, a model's generator takes 32
 
 _ROLES = {"system": Role.SYSTEM, "developer": Role.SYSTEM, "user": Role.USER, "assistant": Role.ASSISTANT}
-_TOOLS = "the mesh's models answer in text and call nothing"
+_TOOLS = "the mesh's models answer in text and cannot call tools"
 
 _REFUSED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "tools": (bool, _TOOLS),
     "functions": (bool, _TOOLS),
-    "logprobs": (bool, "devices do not tell how likely a token was"),
-    "top_logprobs": (bool, "devices do not tell how likely a token was"),
-    "logit_bias": (bool, "token numbers differ from device to device"),
+    "logprobs": (bool, "devices do not report token probabilities"),
+    "top_logprobs": (bool, "devices do not report token probabilities"),
+    "logit_bias": (bool, "token ids differ from device to device"),
     "audio": (bool, "the mesh's models speak in text"),
     "modalities": (lambda value: value != ["text"], "the mesh's models speak in text"),
-    "web_search_options": (lambda _value: True, "devices look nothing up"),
-    "moderation": (lambda _value: True, "nobody here moderates"),
+    "web_search_options": (lambda _value: True, "devices cannot search the web"),
+    "moderation": (lambda _value: True, "the mesh does no moderation"),
 }
 """Left out in silence these would give another answer than was asked for: when a value counts, and why not."""
 
@@ -100,7 +100,7 @@ def _check_supported(body: ChatCompletionRequest) -> None:
         raise unsupported("n", "one answer for each request; ask again for another")
     if body.response_format is not None and body.response_format.get("type") != "text":
         raise unsupported(
-            "response_format", "the mesh's models answer in plain text; say in the prompt what form it should have"
+            "response_format", "the mesh's models answer in plain text; describe the wanted format in the prompt"
         )
     for name, value in (body.model_extra or {}).items():
         counts, why = _REFUSED.get(name, (None, ""))

@@ -107,8 +107,8 @@ class ErrorBody(BaseModel):
 
 
 _STATUSES = {
-    400: "the request is none, or wants what the mesh cannot do",
-    401: "no API key, or none that is known here",
+    400: "the request is invalid, or asks for something that the mesh cannot do",
+    401: "no API key, or an unknown one",
     404: "no such model or device",
     413: "the body is too large",
     429: "the devices are overloaded, or too many requests are open here; Retry-After says when to try again",

@@ -134,7 +134,7 @@ def _check_open(options: GatewayOptions, keys: KeyRing) -> None:
         return
     raise SettingsError(
         f"there are no API keys in {options.keys_file}, and {options.host} can be reached by others: make one with "
-        "`moamesh gateway key add NAME`, or listen on 127.0.0.1, or let everybody in with --open"
+        "`moamesh gateway key add NAME`, or listen on 127.0.0.1, or allow everybody with --open"
     )
 
 

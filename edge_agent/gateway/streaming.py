@@ -95,7 +95,7 @@ class SentText:
         if not text.startswith(self.sent):
             raise ApiError(
                 502,
-                "the device began its answer anew, in other words than were sent already: ask again",
+                "the device started its answer again with different text than was already sent: ask again",
                 kind="server_error",
                 code="answer_restarted",
             )

@@ -52,7 +52,7 @@ class ServerTls:
                 load_identity(self.context, *self._files)
                 log.info("HTTPS: a new certificate in %s", self._files[0])
             except TlsFileError as error:  # perhaps one of two files is not there yet: the next look tells
-                log.warning("HTTPS: %s; going on with the certificate of before", error)
+                log.warning("HTTPS: %s; the previous certificate stays in use", error)
                 continue
             self._seen = signature
 

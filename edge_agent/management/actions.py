@@ -67,12 +67,12 @@ class DeviceActions:
 
     def _let_in(self, hashes: Mapping[str, Value]) -> Performed:
         if self._people is None:
-            raise JobError("this device has no broker of its own, or no web_port: the shared broker lets users in")
+            raise JobError("this device has no broker of its own, or no web_port: users log in at the shared broker")
         try:
             self._people.replace(UserLogin(name, check_hash(str(hashed))) for name, hashed in hashes.items())
         except (ValueError, PeopleFileError, OSError) as error:
             raise JobError(f"the users cannot be kept: {error}") from None
-        return Performed(f"lets in {', '.join(sorted(hashes)) or 'nobody'}")
+        return Performed(f"users: {', '.join(sorted(hashes)) or 'nobody'}")
 
     async def _pull(self, model: str, use: bool, progress: Progress) -> Performed:
         def show(stage: Stage, done: int, total: int) -> None:

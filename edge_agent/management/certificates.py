@@ -72,11 +72,11 @@ class CertificateManager:
                 self._due.set()
         elif isinstance(message, TrustUpdate):
             if self._store.take_bundle(message):
-                log.info("the mesh's authority has changed; it is followed")
+                log.info("the mesh's authority has changed; the new one is in use")
                 await self._files_changed()
                 self._due.set()  # a certificate of the old authority is to be replaced
         elif isinstance(message, RevocationList) and self._store.take_crl(message.crl):
-            log.info("revocations have changed; they are followed")
+            log.info("the revocation list has changed; the new one is in use")
             self._told.clear()
             await self._files_changed()
 
@@ -93,7 +93,7 @@ class CertificateManager:
                 if asked or self._store.renewal_due(datetime.datetime.now(datetime.UTC)):
                     await self._renew(line)
             except ProvisioningError as error:
-                log.warning("the certificate could not be renewed, it is tried again: %s", error)
+                log.warning("the certificate could not be renewed; trying again: %s", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_S):
                     await self._due.wait()
@@ -110,7 +110,9 @@ class CertificateManager:
         except TimeoutError:
             if self._store.roll_back():
                 await line.renew()
-            raise ProvisioningError("no broker took the new certificate; the one before is back in use") from None
+            raise ProvisioningError(
+                "no broker accepted the new certificate; the previous one is in use again"
+            ) from None
         self._store.prove()
         log.info("certificate renewed, valid until %s", certificate.not_valid_after_utc.date())
 

@@ -82,5 +82,5 @@ def _read(path: Path) -> dict[str, str]:
     except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict) or not all(isinstance(read.get(key), str) for key in _TEXTS):
-        raise SettingsError(f"{path} is no invitation: make one with `moamesh device invite NAME --output FILE`")
+        raise SettingsError(f"{path} is not an invitation: make one with `moamesh device invite NAME --output FILE`")
     return read

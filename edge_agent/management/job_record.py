@@ -112,8 +112,7 @@ class JobRecord:
         rename(self._path, aside)
         self._save()
         log.error(
-            "the record of jobs, %s, is unreadable (%s) and was moved to %s; jobs from before are refused, ask "
-            "for them again",
+            "the record of jobs, %s, is unreadable (%s) and was moved to %s; earlier jobs are refused: give them again",
             *(self._path, " ".join(str(error).split()), aside),
         )
 

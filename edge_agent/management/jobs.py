@@ -119,7 +119,9 @@ class JobRunner:
         if known is not None:
             self._tell(known)
         elif job.sequence <= self._record.sequence:
-            self._refuse(job, f"its sequence number {job.sequence} is used up; newest is {self._record.sequence}")
+            self._refuse(
+                job, f"its sequence number {job.sequence} was used already; the newest is {self._record.sequence}"
+            )
         elif self._waiting.full():
             self._refuse(job, f"{WAITING_MAX} jobs are waiting here: ask again later")
         else:
@@ -203,7 +205,9 @@ def revert_unproven(record: JobRecord, actions: Actions, reason: str) -> bool:
     for entry in record.unfinished():
         if entry.restarting:
             actions.revert(entry.job)
-            record.update(entry, JobState.FAILED, one_line(f"taken back, the device did not start with it: {reason}"))
-            log.error("job %s taken back: the device did not start with it: %s", entry.job.job_id, reason)
+            record.update(
+                entry, JobState.FAILED, one_line(f"undone, because the device did not start with it: {reason}")
+            )
+            log.error("job %s undone, because the device did not start with it: %s", entry.job.job_id, reason)
             reverted = True
     return reverted

@@ -16,7 +16,7 @@ from provisioning.files import PRIVATE, write_atomically
 FILE = "operator-settings.json"
 PREVIOUS_FILE = "operator-settings.previous.json"
 FILE_BYTES_MAX = 1024 * 1024  # far above every setting there is
-_WAY_OUT = "remove it to run with the device's own settings, and set what is wanted again (moamesh job set)"
+_WAY_OUT = "remove it to run with the device's own settings, and set what you want again (moamesh job set)"
 _SECTIONS = ("agent", "engine", "telemetry")
 """What a job may set. With the others a device could be cut off from the operator who would have to mend it."""
 
@@ -60,7 +60,7 @@ class OperatorSettings:
         except (ValueError, RecursionError):
             raise SettingsError(f"{self._path}: damaged, no JSON; {_WAY_OUT}") from None
         if not isinstance(values, dict):
-            raise SettingsError(f"{self._path}: not what a job writes; {_WAY_OUT}")
+            raise SettingsError(f"{self._path}: not a file that a job wrote; {_WAY_OUT}")
         return values
 
     def change(self, changes: Mapping[str, object]) -> None:
@@ -85,7 +85,7 @@ class OperatorSettings:
             if content is None:
                 return
             if not isinstance(json.loads(content), dict):
-                raise ValueError("not what a job writes")
+                raise ValueError("not a file that a job wrote")
             rename(self._previous, self._path)
         except (OSError, ValueError, RecursionError) as error:
             why = reason(error) if isinstance(error, OSError) else "damaged"

@@ -56,7 +56,7 @@ async def upgrade(version: str, sha256: str) -> None:
         UpgradeError: what is asked for is none, is not to be had with this checksum, or could not be installed.
     """
     if not _VERSION.fullmatch(version):
-        raise UpgradeError(f"{version!r} is no version")
+        raise UpgradeError(f"{version!r} is not a version")
     if not _SHA256.fullmatch(sha256):
         raise UpgradeError("a wheel's checksum is 64 of 0-9 and a-f (SHA-256)")
     _check_installed()
@@ -90,7 +90,7 @@ def read_lock(text: str) -> list[Locked]:
     for lines, needed_by in entries:
         match = _ENTRY.fullmatch("\n".join(lines))
         if match is None:
-            raise UpgradeError(f"{LOCK}: {lines[0][:60]!r} is no package with its version and checksums")
+            raise UpgradeError(f"{LOCK}: {lines[0][:60]!r} is not a package with its version and checksums")
         found.append(Locked(match[1], match[0] + "\n", frozenset(needed_by)))
     return found
 
@@ -112,7 +112,7 @@ def _needed_lines(folder: Path) -> list[str]:
             (metadata,) = [name for name in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)]
             direct = _direct(_read(wheel, metadata))
     except (IndexError, ValueError, KeyError, zipfile.BadZipFile):
-        raise UpgradeError("the wheel holds no list of what it was locked to; it is no release of moamesh") from None
+        raise UpgradeError("the wheel contains no lock file, so it is not a release of moamesh") from None
     installed = (_normal(one.metadata["Name"] or "") for one in distributions())
     return [one.line for one in needed(lock, installed, direct)]
 
@@ -152,7 +152,7 @@ async def _pip(*arguments: str, what: str) -> None:
             async with asyncio.timeout(INSTALL_TIMEOUT_S):
                 status = await pip.hear(words.add)
         except TimeoutError:
-            raise UpgradeError(f"pip was not done in {INSTALL_TIMEOUT_S:g} s") from None
+            raise UpgradeError(f"pip did not finish in {INSTALL_TIMEOUT_S:g} s") from None
     if status:
         lines = [line for line in words.lines() if line.startswith("ERROR")]
         raise UpgradeError(f"pip could not install {what}: {lines[-1] if lines else status}")

@@ -41,7 +41,7 @@ class DownloadBounds:
         if total - have > free - SPARE_DISK_BYTES:
             raise DownloadRefusedError(
                 f"{self._what} needs {total - have:,} bytes on the disk of {self._folder}, {free:,} are free, and "
-                f"{SPARE_DISK_BYTES:,} have to stay so: make room"
+                f"{SPARE_DISK_BYTES:,} must stay free: make room"
             )
 
     def received(self, done: int) -> None:
@@ -75,6 +75,6 @@ class DownloadBounds:
         if done - self._since_bytes < PATIENCE_BYTES_MIN:
             raise ModelError(
                 f"{self._what} is too slow: {done - self._since_bytes:,} bytes in {now - self._since_s:.0f} s; "
-                "run the same again to go on"
+                "run the same command again to continue"
             )
         self._since_s, self._since_bytes = now, done

@@ -59,7 +59,7 @@ def _download(spec: ModelSpec, part: Path, progress: ProgressCallback) -> str:
         expected = fetch_hugging_face(spec.source, part, progress, expected)
     actual = sha256_of(part, progress)
     if expected and actual != expected:
-        raise DownloadRefusedError(f"{spec.file_name} is not what it must be: sha256 {actual}, expected {expected}")
+        raise DownloadRefusedError(f"{spec.file_name} has the wrong checksum: sha256 {actual}, expected {expected}")
     return actual
 
 
@@ -72,5 +72,5 @@ def _use_in_place(spec: ModelSpec, path: Path, progress: ProgressCallback) -> tu
     except ValueError as error:
         raise ModelError(str(error)) from None
     if spec.sha256 and actual != spec.sha256:
-        raise ModelError(f"{path} is not what it must be: sha256 {actual}, expected {spec.sha256}")
+        raise ModelError(f"{path} has the wrong checksum: sha256 {actual}, expected {spec.sha256}")
     return str(path), actual

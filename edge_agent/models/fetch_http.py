@@ -61,7 +61,9 @@ def fetch_url(
     except httpx.HTTPStatusError as error:
         raise ModelError(f"cannot download {said}: the server answers {error.response.status_code}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ModelError(f"cannot download {said}: {error or repr(error)}; run the same again to go on") from error
+        raise ModelError(
+            f"cannot download {said}: {error or repr(error)}; run the same command again to continue"
+        ) from error
 
 
 def fetch_hugging_face(source: HuggingFaceSource, part: Path, progress: ProgressCallback, expected: str) -> str:
@@ -75,7 +77,7 @@ def fetch_hugging_face(source: HuggingFaceSource, part: Path, progress: Progress
         import huggingface_hub
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # public by its documentation
     except ImportError as error:
-        raise ModelError("models of Hugging Face need a package more: pip install 'moamesh[models]'") from error
+        raise ModelError("models from Hugging Face need another package: pip install 'moamesh[models]'") from error
     said = f"hf:{source.repository}/{source.path}@{source.revision}"
     try:
         url = huggingface_hub.hf_hub_url(source.repository, source.path, revision=source.revision)
@@ -109,7 +111,7 @@ def _answer(client: httpx.Client, url: str, headers: Mapping[str, str], said: st
         finally:
             response.close()
         check_redirect(said, url, str(request.url))
-    raise DownloadRefusedError(f"cannot download {said}: it leads on and on, {REDIRECTS_MAX} redirects at most")
+    raise DownloadRefusedError(f"cannot download {said}: too many redirects, at most {REDIRECTS_MAX} are followed")
 
 
 def _write(response: httpx.Response, part: Path, have: int, progress: ProgressCallback, bounds: DownloadBounds) -> None:
@@ -117,7 +119,7 @@ def _write(response: httpx.Response, part: Path, have: int, progress: ProgressCa
     if response.status_code == HTTP_PARTIAL_CONTENT:
         place = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         if place is not None and int(place[1]) != have:
-            raise DownloadRefusedError(f"{response.url} sends another part than was asked for: pull it again")
+            raise DownloadRefusedError(f"{response.url} sent another part than was asked for: pull it again")
         done = have
     announced = response.headers.get("Content-Length", "")
     total = done + int(announced) if announced.isdecimal() and len(announced) <= DIGITS_MAX else 0
@@ -129,4 +131,6 @@ def _write(response: httpx.Response, part: Path, have: int, progress: ProgressCa
             done += len(block)
             progress(Stage.DOWNLOAD, done, total)
     if total and done < total:  # HTTP's framing tells this too; a server in between may have mended it
-        raise ModelError(f"{response.url} ended after {done:,} of {total:,} bytes; run the same again to go on")
+        raise ModelError(
+            f"{response.url} ended after {done:,} of {total:,} bytes; run the same command again to continue"
+        )

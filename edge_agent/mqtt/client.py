@@ -156,7 +156,7 @@ def _is_made_up(flags: Any, reason: Any) -> bool:
 
 def _hung_up_words(last_error: str) -> str:
     """An alert of TLS says why; that the socket was reset says no more than that it was closed."""
-    return f"the broker hung up before its CONNACK{f': {last_error}' if 'SSL' in last_error else ''}"
+    return f"the broker closed the connection before its CONNACK{f': {last_error}' if 'SSL' in last_error else ''}"
 
 
 def _lost_words(reason: Any) -> str:

@@ -169,6 +169,8 @@ class Intake:
     def _receive(self, size: int) -> bytes:
         """Reads for paho, which asks for all that is left of a packet; nothing is the end of the connection."""
         if size > PACKET_BYTES_MAX:
-            self.fail(aiomqtt.MqttError(f"sends a packet of {size:,} bytes, though told to send {PACKET_BYTES_MAX:,}"))
+            self.fail(
+                aiomqtt.MqttError(f"sends a packet of {size:,} bytes, though at most {PACKET_BYTES_MAX:,} are taken")
+            )
             return b""
         return self._paho_receives(size)

@@ -48,7 +48,7 @@ class BrokerLimits:
         if self.qos_max == 0:
             return "takes QoS 0 only, so what is lost on the way is lost unseen: let it take QoS 1 (mosquitto: max_qos)"
         if not self.wildcards:
-            return "allows no wildcards, by which a device reads what others send it: let it, or take another broker"
+            return "allows no wildcard subscriptions, which devices need: allow them, or use another broker"
         return ""
 
     def notes(self, body_bytes_max: int) -> Iterator[str]:
@@ -58,4 +58,4 @@ class BrokerLimits:
         if self.packet_bytes_max < body_bytes_max + PACKET_OVERHEAD:
             yield f"takes packets of at most {self.packet_bytes_max:,} bytes: more is refused where it is sent"
         if self.keepalive_s is not None:
-            yield f"wants a sign of life every {self.keepalive_s} s, and gets it"
+            yield f"asks for a keep-alive every {self.keepalive_s} s, which it gets"

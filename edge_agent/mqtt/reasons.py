@@ -58,8 +58,8 @@ class WordlessError(aiomqtt.MqttError):
 
 
 THROWN_OUT = Trouble(
-    "it lets this device in and then hangs up without a reason, again and again: a copy of this device may run "
-    "elsewhere (a cloned card or data folder; the broker's log tells), or the network is bad",
+    "it accepts this device and then closes the connection without a reason, again and again: a copy of this device "
+    "may run elsewhere (a cloned card or data folder; the broker's log says so), or the network is bad",
     recurs=True,
 )
 
@@ -107,7 +107,7 @@ _OF_CODE: dict[int, tuple[str, str, bool]] = {
     160: ("maximum connect time", "", False),
     WILDCARDS_NOT_SUPPORTED: (
         "wildcard subscriptions not supported",
-        "a device reads by one what others send it: let the broker allow them, or take another",
+        "devices need them: allow them at the broker, or use another broker",
         True,
     ),
 }
@@ -121,13 +121,13 @@ _OF_TEXT: tuple[tuple[str, str, str, bool], ...] = (
     ("verify failed: certificate revoked", "its certificate is revoked", "give the broker a new one", True),
     (
         "certificate names none of",
-        "its certificate is another's",
-        "name the broker by the host name that stands in its certificate",
+        "its certificate is for another name",
+        "name the broker by a host name in its certificate",
         True,
     ),
     (
         "may serve",
-        "its certificate is not good for this broker",
+        "its certificate is not valid for this broker",
         "a device's own broker is named with --broker-of; one that many share needs a broker's certificate",
         True,
     ),
@@ -141,15 +141,20 @@ _OF_TEXT: tuple[tuple[str, str, str, bool], ...] = (
     ("alert certificate expired", "this device's certificate has expired", _CERTIFICATE, True),
     ("certificate required", "it wants a certificate", "give cert_file and key_file", True),
     ("alert unknown ca", "it does not trust this device's certificate", _CERTIFICATE, True),
-    ("alert bad certificate", "it does not like this device's certificate", _CERTIFICATE, True),
+    ("alert bad certificate", "it rejects this device's certificate", _CERTIFICATE, True),
     ("alert handshake failure", "it refuses the TLS handshake", "give cert_file and key_file", True),
-    ("WRONG_VERSION_NUMBER", "no TLS is spoken there", "use mqtt:// or the port for TLS", True),
-    ("Connection reset", "it hung up on the first byte", "is it the right port, with TLS or without?", False),
-    ("timed out", "it does not answer", "it hangs, or a firewall or the network swallows what is sent", False),
-    ("Connection refused", "nobody listens there", "start the broker, or correct the address", False),
-    ("Name or service not known", "there is no host of that name", "correct the address", False),
-    ("No route to host", "there is no way to that host", "check the network", False),
-    ("Network is unreachable", "there is no network", "check the network", False),
+    ("WRONG_VERSION_NUMBER", "there is no TLS on that port", "use mqtt:// or the port for TLS", True),
+    (
+        "Connection reset",
+        "it closed the connection at the first byte",
+        "is it the right port, with TLS or without?",
+        False,
+    ),
+    ("timed out", "it does not answer", "it hangs, or a firewall or the network drops the packets", False),
+    ("Connection refused", "nothing listens there", "start the broker, or correct the address", False),
+    ("Name or service not known", "there is no host with that name", "correct the address", False),
+    ("No route to host", "that host cannot be reached", "check the network", False),
+    ("Network is unreachable", "the network cannot be reached", "check the network", False),
 )
 
 

@@ -110,7 +110,7 @@ def choose_devices(mesh: MeshFolder, names: Sequence[str], everybody: bool) -> l
     if everybody == bool(names):
         raise ProvisioningError("name devices, or give --all")
     if unknown := [name for name in names if name not in active]:
-        raise ProvisioningError(f"{unknown[0]} is no active device of mesh {mesh.name}; see moamesh device list")
+        raise ProvisioningError(f"{unknown[0]} is not an active device of mesh {mesh.name}; see moamesh device list")
     if not active:
         raise ProvisioningError(f"mesh {mesh.name} has no active device yet; see moamesh device list")
     return list(dict.fromkeys(names)) or active
@@ -142,7 +142,7 @@ async def ask_and_watch(
         problem = await hand_out(mesh, job_store, jobs, broker_urls=broker_urls, wait_s=wait_s, on_rows=on_rows)
     rows = rows_of(job_store, jobs)
     if problem and not any(row.told_at for row in rows):
-        raise ProvisioningError(f"{problem}; the jobs are kept, and handed out by: moamesh mesh serve")
+        raise ProvisioningError(f"{problem}; the jobs are kept, and moamesh mesh serve delivers them")
     return rows
 
 

@@ -43,7 +43,9 @@ def create_mesh(
     brokers = tuple(brokers) or (DEFAULT_BROKER,)
     for url in (*brokers, *([claim_broker] if claim_broker else [])):
         if not check_url(url)[2]:
-            raise ProvisioningError(f"{url}: a mesh's brokers speak TLS (mqtts://); secrets would be read on the way")
+            raise ProvisioningError(
+                f"{url}: a mesh's brokers must use TLS (mqtts://), or secrets could be read on the way"
+            )
     settings = MeshSettings(name, brokers, claim_broker or claim_url(brokers[0]))
     return MeshFolder.create(meshes_folder() / name, settings, passphrase=passphrase)
 

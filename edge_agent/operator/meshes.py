@@ -27,7 +27,7 @@ def open_mesh(name: str | None) -> MeshFolder:
         if not names:
             raise ProvisioningError("there is no mesh yet; make one: moamesh mesh create NAME")
         if len(names) > 1:
-            raise ProvisioningError(f"there are several meshes ({', '.join(names)}): say which with --mesh")
+            raise ProvisioningError(f"there are several meshes ({', '.join(names)}): choose one with --mesh")
         name = names[0]
     return MeshFolder.open(folder / name)
 
@@ -41,7 +41,7 @@ def find_mesh(name: str | None) -> RunningFleet | MeshFolder:
     running, made = find_running(), mesh_names(meshes_folder())
     if running is not None and name is None and made:
         raise SettingsError(
-            f"the local mesh that runs ({running.mesh}) or one made here ({', '.join(made)})? Say which with --mesh"
+            f"the local mesh that runs ({running.mesh}) or one made here ({', '.join(made)})? Choose one with --mesh"
         )
     if running is not None and (name is None or (name == running.mesh and name not in made)):
         return running

@@ -108,7 +108,7 @@ async def _pair_with_running(running: RunningFleet, options: PairingOptions) -> 
     devices = options.devices_after(had.get(options.user))
     secret, replaced = people.put(options.user, devices)
     if problem := await _why_not_admitted(running.web, None, options.user, secret, ADMITTED_WITHIN_S):
-        raise SettingsError(f"the broker did not take the new secret: {problem}")
+        raise SettingsError(f"the broker did not accept the new secret: {problem}")
     link = PairingLink(addresses, running.mesh, options.user, secret, devices)
     return Paired(link, replaced, _as_before(options, devices), "", lasting=False)
 
@@ -116,7 +116,9 @@ async def _pair_with_running(running: RunningFleet, options: PairingOptions) -> 
 def _addresses_here(running: RunningFleet, options: PairingOptions) -> Addresses:
     host = lan_address() if running.lan else ""
     if running.lan and not host and not (options.app_url and options.web_brokers):
-        raise SettingsError("this computer has no network address just now: name them with --app-url and --web-broker")
+        raise SettingsError(
+            "this computer has no network address at the moment: name them with --app-url and --web-broker"
+        )
     app = options.app_url or (on_host(running.gateway, host) if host and running.gateway else running.gateway)
     if not app:
         raise SettingsError(
@@ -139,7 +141,7 @@ async def _pair_with_made(mesh: MeshFolder, options: PairingOptions) -> Paired:
     _remember(mesh, options, at_home)
     problem = await bring_users(mesh, touched(mesh, devices, had.get(options.user, ())))
     if not problem and (why := await _why_not_admitted(addresses.brokers[0], mesh.ca_file, options.user, secret)):
-        problem = f"tried in vain from this computer: {why} (does `moamesh broker run` run there?)"
+        problem = f"this computer could not connect: {why} (does `moamesh broker run` run there?)"
     link = PairingLink(addresses, mesh.name, options.user, secret, devices)
     return Paired(link, replaced, _as_before(options, devices), problem, lasting=True)
 
@@ -157,7 +159,7 @@ def _addresses_of(mesh: MeshFolder, options: PairingOptions, at_home: str | None
     app = options.app_url or settings.app_url
     if not app:
         raise SettingsError(
-            f"where is the app of mesh {mesh.name} served? Say it with --app-url http://HOST:8080 (it is remembered); "
+            f"where is the app of mesh {mesh.name} served? Give --app-url http://HOST:8080 (it is remembered); "
             "`moamesh gateway` serves it"
         )
     if options.web_brokers:

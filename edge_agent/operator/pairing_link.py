@@ -73,7 +73,7 @@ class Addresses:
     def reach(self) -> str:
         """Who can follow the link, in one line."""
         if self.here_only:
-            return "this computer alone: no phone reaches a loopback address"
+            return "this computer only: phones cannot reach a loopback address"
         return f"whoever reaches {_host(self.app)} and has this link, such as a phone in the same network"
 
     def security(self) -> str:
@@ -81,14 +81,15 @@ class Addresses:
         if self.secure:
             return "encrypted (TLS); the phone must trust the mesh's authority: moamesh mesh ca --output ca.crt"
         if self.here_only:
-            return "plain, and never leaves this computer"
+            return "unencrypted, but it never leaves this computer"
         if self.needs_ca:
             return (
                 "the broker is TLS, and the phone must trust the mesh's authority (moamesh mesh ca --output ca.crt); "
-                "the page is plain HTTP, so who controls this network could change it"
+                "the page is plain HTTP, so whoever controls this network could change it"
             )
         return (
-            "plain: who listens in this network can read secret, prompts and answers; use it where you trust everyone"
+            "unencrypted: whoever listens in this network can read the secret, prompts and answers; "
+            "use it only where you trust everyone"
         )
 
 

@@ -144,7 +144,7 @@ def _packages(options: SeedOptions, config: AgentConfig) -> Packages:
     if options.wheelhouse is None:
         raise SettingsError(
             f"give --wheelhouse DIR with the wheels of {wanted} and all it needs (docs/FLASHING.md says how to fill "
-            "it): a device installs nothing whose checksum its seed does not hold"
+            "it): a device installs only files whose checksums are in its seed"
         )
     wheels = tuple(sorted(options.wheelhouse.glob("*.whl")))
     if not any(wheel.name.startswith("moamesh-") for wheel in wheels):

@@ -57,7 +57,7 @@ class Outputs:
     def __post_init__(self) -> None:
         if self.folder is None and self.iso is None and self.image is None:
             raise SettingsError(
-                "say where the seed goes: --seed-dir DIR, --iso FILE, or --image FILE with or without --to"
+                "say where to write the seed: --seed-dir DIR, --iso FILE, or --image FILE with or without --to"
             )
         if self.to is not None and self.image is None:
             raise SettingsError("--to needs the image to write: --image FILE")
@@ -94,7 +94,7 @@ def prepare_seed(mesh: MeshFolder, options: SeedOptions, outputs: Outputs) -> Pr
         SettingsError, ProvisioningError: something is not right.
     """
     if outputs.image is not None and outputs.to is None and compression_of(outputs.image) is not Compression.NONE:
-        raise ImageError(f"{outputs.image} is packed: give --to TARGET, or unpack it first")
+        raise ImageError(f"{outputs.image} is compressed: give --to TARGET, or unpack it first")
     contents = seed_contents(mesh, options)
     render_seed(contents)
     plan = plan_flash(outputs.image, outputs.to) if outputs.image and outputs.to else None

@@ -53,7 +53,7 @@ def remember_broker(mesh: MeshFolder, device: str, url: str) -> None:
     with mesh.inventory() as inventory:
         inventory.device(device)
     if not check_url(url)[2]:
-        raise ProvisioningError(f"{url}: a device's own broker speaks TLS (mqtts://)")
+        raise ProvisioningError(f"{url}: a device's own broker must use TLS (mqtts://)")
     mesh.settings = replace(mesh.settings, own_brokers={**mesh.settings.own_brokers, device: url})
     mesh.save()
 
@@ -82,7 +82,5 @@ def _still(job_store: JobStore, job: Job) -> str:
     if row is None or row.state == JobState.DONE:
         return ""
     if row.ended:
-        return f"{job.device_id} did not take its users: {row.detail}"
-    return (
-        f"{job.device_id} does not know yet; while `moamesh mesh serve` runs it will hear, or give `moamesh user sync`"
-    )
+        return f"{job.device_id} did not accept its users: {row.detail}"
+    return f"{job.device_id} has not been told yet: run `moamesh mesh serve`, or `moamesh user sync` again"

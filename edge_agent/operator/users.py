@@ -50,7 +50,7 @@ def check_user_name(name: str) -> None:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     if name == OPERATOR_ID:
-        raise SettingsError(f"a user may not be called {name!r}: that name means somebody else")
+        raise SettingsError(f"a user may not be called {name!r}: that name is reserved")
 
 
 def find_users(mesh: str | None) -> list[MeshUser]:

@@ -43,7 +43,9 @@ def announcements(config: AgentConfig, model: ModelCard) -> tuple[Announcement, 
         announced.add(topic)
     except OSError as error:  # what is not noted could never be taken back
         why = f"{error.filename or config.data_dir}: {reason(error)}"
-        _log.error("not announced to Home Assistant, for it cannot be noted: %s; tried again at the next start", why)
+        _log.error(
+            "not announced to Home Assistant, because this cannot be recorded: %s; trying again at the next start", why
+        )
         return tuple(announcements)
     card = DeviceCard(
         mesh=config.device.mesh,
@@ -61,6 +63,6 @@ def _forgets(announced: Announced, topic: str) -> Callable[[], None]:
         try:
             announced.remove(topic)
         except OSError as error:  # it is taken back once more after the next start, which is harmless
-            _log.warning("cannot note that %s was taken back: %s", topic, error)
+            _log.warning("cannot record that %s was withdrawn: %s", topic, error)
 
     return forget

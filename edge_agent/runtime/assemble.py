@@ -194,7 +194,7 @@ def make_notary(config: AgentConfig) -> Notary | None:
     try:
         TrustBundle.read(broker.ca_file)
     except ProvisioningError as error:
-        log.warning("entries of this mesh are not signed, since its authority is none that moamesh made: %s", error)
+        log.warning("entries of this mesh are not signed, because its authority was not made by moamesh: %s", error)
         return None
     files = MemberFiles(broker.ca_file, broker.crl_file, broker.cert_file, broker.key_file or broker.cert_file)
     try:

@@ -20,7 +20,7 @@ def telemetry_servers(config: AgentConfig, *, with_secrets: bool = True) -> list
     servers = [_server(section, with_secrets) for section in config.influx]
     known = {(server.url, server.database, server.org) for server in servers}
     if len(known) < len(servers):
-        raise SettingsError("[[influx]]: the same url and database stand there twice; remove one table")
+        raise SettingsError("[[influx]]: the same url and database are there twice; remove one table")
     return servers
 
 

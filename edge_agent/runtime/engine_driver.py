@@ -108,7 +108,7 @@ class EngineDriver:
             await _leave(inference)
             raise
         if inference.cancelled():
-            return _failed(request.item_id, EngineError("the engine gave up by itself", retryable=True))
+            return _failed(request.item_id, EngineError("the engine stopped by itself", retryable=True))
         error = inference.exception()
         if error is not None:
             return _failed(request.item_id, error)
@@ -132,7 +132,7 @@ async def _contained(engine: Engine, request: StartInference, on_text: Callable[
     try:
         return await engine.infer(request, on_text)
     except SystemExit as error:  # asyncio would end the whole device; that is not an engine's to decide
-        raise RuntimeError(f"it wanted to end the process: {error}") from error
+        raise RuntimeError(f"it tried to end the process: {error}") from error
 
 
 async def _leave(inference: asyncio.Task[InferenceResult]) -> None:
@@ -152,7 +152,7 @@ def _failed(item_id: str, error: BaseException) -> InferenceFailed:
         detail, retryable = _line(error.detail), bool(error.retryable)
         log.warning("inference %s failed: %s", item_id, detail)
     else:
-        detail, retryable = f"the engine failed in a way that nobody foresaw: {_line(_named(error))}", True
+        detail, retryable = f"unexpected error of the engine: {_line(_named(error))}", True
         log.error("inference %s: %s (%s)", item_id, detail, _place(error))
     return InferenceFailed(item_id, detail, retryable)
 

@@ -113,7 +113,7 @@ class EngineHealth:
             try:
                 failure = await self._try_engine()
             except Exception as error:  # a defect of ours: trying goes on, or nothing would ever be inferred here again
-                failure = f"a trial inference failed in a way that nobody foresaw: {error!r}"
+                failure = f"unexpected error in a trial inference: {error!r}"
                 log.error("%s", failure)
             if not failure:
                 self._failures, self._silent_s = 0, 0.0

@@ -72,7 +72,7 @@ async def _keep(child: Supervised, config: AgentConfig, on_problem: ProblemListe
         except (ChildStartError, OSError) as error:
             why = f"gateway: {_settings_path(config)}: {reason(error)}" if isinstance(error, OSError) else str(error)
             if why != said:
-                log.error("%s; this device goes on without it, and tries again", why)
+                log.error("%s; this device continues without it, and tries again", why)
                 said = why
                 on_problem(said)
             await asyncio.sleep(pause_s)
@@ -93,7 +93,7 @@ def _check_port(config: AgentConfig) -> None:
     """
     section = config.gateway
     if not port_is_free(section.host, section.port):
-        raise ChildStartError(f"gateway: cannot listen on {section.host}:{section.port}, another program does")
+        raise ChildStartError(f"gateway: cannot listen on {section.host}:{section.port}, another program listens there")
 
 
 def _command(config: AgentConfig) -> list[str]:

@@ -51,7 +51,9 @@ async def find_home(config: AgentConfig) -> Home:
             while not (address := address or _address()):  # noqa: ASYNC110 - the system has no event for it
                 await asyncio.sleep(ADDRESS_POLL_S)
     if not address:
-        raise SettingsError("[broker] address: this device has no network address; name one, or connect it")
+        raise SettingsError(
+            "[broker] address: this device has no network address; set one, or connect the device to a network"
+        )
     return Home(f"mqtts://127.0.0.1:{broker.port}", f"mqtts://{_in_url(address)}:{broker.port}")
 
 
@@ -69,7 +71,7 @@ async def until_moved(config: AgentConfig, home: Home) -> None:
         elif since is None:
             since = loop.time()
         elif loop.time() - since >= MOVED_AFTER_S:
-            log.warning("this device is now at %s: starting over with that address", address)
+            log.warning("this device is now at %s: restarting with that address", address)
             return
 
 

@@ -34,11 +34,11 @@ def installation(folder: Path) -> str:
         if _SECRET.fullmatch(text):
             return text
         if kept is not None and not _NO_SECRET.fullmatch(text):
-            _log.warning("%s is damaged: this device takes a new session at its broker", path)
+            _log.warning("%s is damaged: this device starts a new session at its broker", path)
         new = client_ids.new_secret()
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, new.encode() + b"\n")
     except OSError as error:
         new = client_ids.new_secret()
-        _log.warning("%s: %s; this device takes a new session at its broker at each start", path, reason(error))
+        _log.warning("%s: %s; this device starts a new session at its broker at each start", path, reason(error))
     return new

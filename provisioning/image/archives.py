@@ -58,10 +58,12 @@ class PackedImage:
             yield chunk
         if self.unpacked_bytes is not None and given != self.unpacked_bytes:
             if self.compression is Compression.NONE:
-                raise ImageError(f"{self.path} has changed while it was read: wait until it is whole")
-            raise corrupt(self.path, f"it holds {given:,} bytes and says {self.unpacked_bytes:,}")
+                raise ImageError(f"{self.path} changed while it was read: wait until it is complete")
+            raise corrupt(self.path, f"it contains {given:,} bytes but states {self.unpacked_bytes:,}")
         if given == 0:
-            raise ImageError(f"{self.path} holds nothing: it is truncated, or made of an empty file; download it again")
+            raise ImageError(
+                f"{self.path} is empty when unpacked: it is truncated, or made from an empty file; download it again"
+            )
 
 
 @contextlib.contextmanager
@@ -74,7 +76,7 @@ def open_image(path: Path) -> Iterator[PackedImage]:
         ImageError: it is not a file we can read, or not whole.
     """
     if not path.is_file():
-        raise ImageError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
+        raise ImageError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
     compression = compression_of(path)
     try:
         file = path.open("rb")
@@ -112,7 +114,7 @@ def _check_content(path: Path, compression: Compression, chunk: bytes) -> None:
     inner = packed_with(start)
     name = strange_format(start) or (inner.value if inner is not Compression.NONE else "")
     if name and compression is not Compression.NONE:
-        raise ImageError(f"{path} holds no image but {name}: unpack it once and give what comes out")
+        raise ImageError(f"{path} contains {name}, not an image: unpack it once and give the result")
 
 
 def _told(path: Path, pieces: Iterator[bytes]) -> Iterator[bytes]:

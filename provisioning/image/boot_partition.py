@@ -51,7 +51,7 @@ class BootPartition:
         """
         found = _FREE.search(self._run("mdir", "::/"))
         if found is None:
-            raise ImageError(f"{self._path}: its boot partition does not say how much room it has")
+            raise ImageError(f"{self._path}: its boot partition does not state its free space")
         return int(found[1].replace(b" ", b""))
 
     def read(self, name: str) -> bytes:

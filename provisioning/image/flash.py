@@ -38,7 +38,7 @@ class Plan:
         path = self.target.path
         if not self.target.is_disk and not self.target.exists:
             return f"{path} was removed; run the command again"
-        return f"{path} has no partition table, so that nothing takes it for whole; run the command again to start over"
+        return f"{path} has no partition table, so nothing mistakes it for complete; run the command again"
 
 
 @final
@@ -77,7 +77,7 @@ def flash(
     """
     with open_image(plan.image) as packed, _whole_or_gone(plan.target), opened(plan.target) as descriptor:
         if (packed.packed_bytes, packed.unpacked_bytes) != (plan.packed_bytes, plan.unpacked_bytes):
-            raise ImageError(f"{plan.image} has changed since it was looked at: wait until it is whole")
+            raise ImageError(f"{plan.image} changed since it was checked: wait until it is complete")
         try:
             return _write(packed, descriptor, plan.target, progress, seed, first_boot)
         except ImageError as error:

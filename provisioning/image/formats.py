@@ -85,13 +85,13 @@ def compression_of(path: Path) -> Compression:
     except OSError as error:
         raise ImageError(f"{path} can't be read: {error.strerror}") from None
     if start.lstrip().lower().startswith(_WEB_PAGE):
-        raise ImageError(f"{path} is a web page, not an image: the server said something else; download it again")
+        raise ImageError(f"{path} is a web page, not an image: the server sent something else; download it again")
     if strange := strange_format(start):
         raise ImageError(f"{path} is {strange}: convert it to a raw, .xz, .gz, .bz2, .zst or .zip image first")
     found = packed_with(start)
     named = _SUFFIXES.get(path.suffix.lower(), found)
     if named is not found:
-        has = "not packed" if found is Compression.NONE else f"packed with {found}"
+        has = "not packed" if found is Compression.NONE else f"compressed with {found}"
         raise ImageError(f"{path} is {has}, though its name ends in {path.suffix}: download it again, or rename it")
     return found
 

@@ -44,7 +44,7 @@ def read_partitions(start: bytes) -> tuple[Partition, ...]:
         ImageError: there is no table with a partition in it.
     """
     if len(start) < SECTOR_BYTES or start[510:512] != b"\x55\xaa":
-        raise ImageError("holds no partition table: is it a disk image?")
+        raise ImageError("contains no partition table: is it a disk image?")
     entries = [struct.unpack_from("<B3xB3xII", start, 446 + 16 * index) for index in range(4)]
     if any(kind == _GPT_PROTECTIVE for _, kind, _, _ in entries):
         found = _read_gpt(start)
@@ -55,7 +55,7 @@ def read_partitions(start: bytes) -> tuple[Partition, ...]:
             if status in (0x00, 0x80) and kind and first and count
         )
     if not found:
-        raise ImageError("holds an empty partition table: is it a disk image?")
+        raise ImageError("contains an empty partition table: is it a disk image?")
     return found
 
 
@@ -72,7 +72,7 @@ def disk_end(start: bytes, partitions: tuple[Partition, ...]) -> int:
 def _read_gpt(start: bytes) -> tuple[Partition, ...]:
     header = start[SECTOR_BYTES : 2 * SECTOR_BYTES]
     if header[:8] != b"EFI PART":
-        raise ImageError("announces a GPT that is not there: is it complete?")
+        raise ImageError("announces a GPT that is missing: is it complete?")
     table_sector, count, entry_bytes = struct.unpack_from("<QII", header, 72)
     found: list[Partition] = []
     for index in range(min(count, _GPT_ENTRIES_MAX)):

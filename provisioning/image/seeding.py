@@ -96,10 +96,10 @@ def read_seed_folder(folder: Path) -> SeedFiles:
         meta = (folder / META_DATA).read_text(encoding="utf-8")
         names = sorted(path for path in folder.rglob("*") if path.is_file())
     except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(f"{folder} holds no seed: {getattr(error, 'strerror', 'not text')} ({META_DATA})") from None
+        raise ImageError(f"{folder} contains no seed: {getattr(error, 'strerror', 'not text')} ({META_DATA})") from None
     found = _INSTANCE_ID.search(meta)
     if found is None or not (folder / USER_DATA).is_file():
-        raise ImageError(f"{folder} holds no seed: it needs {USER_DATA} and an instance-id in {META_DATA}")
+        raise ImageError(f"{folder} contains no seed: it needs {USER_DATA} and an instance-id in {META_DATA}")
     if len(names) > _FILES_MAX:
         raise ImageError(f"{folder} holds {len(names)} files, more than a seed has")
     return SeedFiles({path.relative_to(folder).as_posix(): path for path in names}, found[1])

@@ -93,7 +93,7 @@ def _check_same(descriptor: int, target: Target) -> None:
     same = stat.S_ISBLK(status.st_mode) and status.st_rdev == target.device
     same = same and block_devices.medium_of(target.device) == target.medium
     if not same or block_devices.device_size(descriptor) != target.capacity:
-        raise ImageError(f"{target.path} is another device or card now; nothing was written")
+        raise ImageError(f"{target.path} is a different device or card now; nothing was written")
 
 
 def _new_file(path: Path, real: Path) -> Target:
@@ -138,7 +138,7 @@ def _why_not_opened(path: Path, error: OSError) -> str:
         case errno.EACCES | errno.EPERM:
             return f"{path}: not permitted; run the command with sudo"
         case errno.ENXIO | errno.ENOMEDIUM:
-            return f"{path}: no card in it"
+            return f"{path}: there is no card in it"
         case errno.EEXIST | errno.ELOOP:
-            return f"{path} has just been changed by somebody else; nothing was written"
+            return f"{path} was changed by another program just now; nothing was written"
     return f"{path}: {error.strerror}"

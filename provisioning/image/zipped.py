@@ -41,8 +41,8 @@ def open_member(path: Path, file: BinaryIO) -> Iterator[tuple[IO[bytes], int]]:
             stream = archive.open(member)
         except NotImplementedError:
             raise ImageError(
-                f"{path}: {_shown(member.filename)} is packed in a way that is not known here (method "
-                f"{member.compress_type}); unpack it first"
+                f"{path}: {_shown(member.filename)} is compressed with an unknown method "
+                f"({member.compress_type}); unpack it first"
             ) from None
         except (*_DIRECTORY_ERRORS, RuntimeError) as error:
             raise corrupt(path, str(error)) from None
@@ -63,11 +63,13 @@ def _check_ends(path: Path, file: BinaryIO, archive: zipfile.ZipFile) -> None:
     if end is None or end > size:
         raise truncated(path)
     if end < size:
-        raise ImageError(f"{path}: something follows its end: it is corrupt, or was appended to; download it again")
+        raise ImageError(
+            f"{path}: there is data after its end: it is corrupt, or something was appended; download it again"
+        )
     first = min((info.header_offset for info in archive.infolist()), default=0)
     if first != 0:
         raise ImageError(
-            f"{path}: {first:,} bytes are in front of its first file: it is corrupt, or two archives in one; "
+            f"{path}: {first:,} bytes precede its first file: it is corrupt, or two archives in one; "
             "unpack it and give the image"
         )
 
@@ -96,7 +98,7 @@ def _only_image(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     names = ", ".join(_shown(info.filename) for info in chosen[:_NAMES_SHOWN_MAX])
     more = f" and {len(chosen) - _NAMES_SHOWN_MAX} more" if len(chosen) > _NAMES_SHOWN_MAX else ""
     what = "images" if images else "files, none of them named as an image"
-    raise ImageError(f"{path} holds {len(chosen)} {what} ({names}{more}); unpack it and give the one you mean")
+    raise ImageError(f"{path} holds {len(chosen)} {what} ({names}{more}); unpack it and give the one that you want")
 
 
 def _is_of_the_desktop(name: str) -> bool:

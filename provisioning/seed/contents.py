@@ -59,7 +59,8 @@ class Login:
     def __post_init__(self) -> None:
         if not _LOGIN.fullmatch(self.name) or self.name in _RESERVED_LOGINS:
             raise SeedError(
-                f"{self.name!r} can't be a login: 1 to 32 of a-z, 0-9, - and _, no digit first, no user of the system"
+                f"{self.name!r} cannot be a login name: 1 to 32 of a-z, 0-9, - and _, not starting with a digit, "
+                "and not a user of the system"
             )
         if not self.ssh_keys:
             raise SeedError(f"the login {self.name} needs an SSH public key: there is no password")
@@ -67,9 +68,11 @@ class Login:
             if "PRIVATE KEY" in key:
                 raise SeedError("that is an SSH private key; a seed gets the public one (.pub)")
             if not _SSH_KEY.fullmatch(key):
-                raise SeedError(f"{key[:30]!r}... is no SSH public key: its kind, the key, a comment in ASCII")
+                raise SeedError(
+                    f"{key[:30]!r}... is not an SSH public key: it has a type, the key and a comment in ASCII"
+                )
             if not _is_whole_key(key):
-                raise SeedError(f"the SSH public key {key[:30]!r}... is not whole: nobody could log in with it")
+                raise SeedError(f"the SSH public key {key[:30]!r}... is incomplete: nobody could log in with it")
 
 
 def _is_whole_key(key: str) -> bool:
@@ -106,13 +109,13 @@ class Packages:
 
     def __post_init__(self) -> None:
         if not _REQUIREMENT.fullmatch(self.requirement):
-            raise SeedError(f"{self.requirement!r} is no requirement such as moamesh[secure]==0.1")
+            raise SeedError(f"{self.requirement!r} is not a requirement such as moamesh[secure]==0.1")
         for wheel in self.wheels:
             if wheel.suffix != ".whl" or not _FILE_NAME.fullmatch(wheel.name):
-                raise SeedError(f"{wheel} is no wheel")
+                raise SeedError(f"{wheel} is not a wheel")
         for package in self.debian:
             if not _PACKAGE.fullmatch(package):
-                raise SeedError(f"{package!r} is no Debian package's name")
+                raise SeedError(f"{package!r} is not the name of a Debian package")
 
 
 @final
@@ -127,7 +130,7 @@ class Model:
         if self.file is not None and not _FILE_NAME.fullmatch(self.file.name):
             raise SeedError(f"{self.file.name!r}: a model's file name has letters, digits and . _ + - only")
         if self.name and not _MODEL_NAME.fullmatch(self.name):
-            raise SeedError("a model's name has no blanks")
+            raise SeedError("a model's name contains no spaces")
 
 
 @final
@@ -172,7 +175,7 @@ class SeedContents:
 
     def __post_init__(self) -> None:
         if not is_id(self.device_id):
-            raise SeedError(f"{self.device_id!r} is no device's name: 1 to 64 of a-z, 0-9 and -")
+            raise SeedError(f"{self.device_id!r} is not a device's name: 1 to 64 of a-z, 0-9 and -")
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", self.instance_id):
             raise SeedError("an instance id has letters, digits and - only")
         if not _HOSTNAME.fullmatch(self.host):
@@ -180,7 +183,7 @@ class SeedContents:
                 f"{self.host!r} can't be a host name (1 to 63 of a-z, 0-9 and -, not - at an end): give --hostname"
             )
         if self.host in _RESERVED_HOSTS:
-            raise SeedError(f"{self.host!r} is every device's own name for itself: give another --hostname")
+            raise SeedError(f"{self.host!r} means the device itself everywhere: give another --hostname")
         if not 1 <= self.cpu_percent <= 100:
             raise SeedError("the share of the processor is 1 to 100 percent")
 

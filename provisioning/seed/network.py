@@ -35,9 +35,9 @@ def check_ssid(ssid: str) -> bytes:
         raise SeedError(f"a Wi-Fi name has 1 to {SSID_BYTES_MAX} bytes, and this one has {len(data)}")
     if any(unicodedata.category(letter) == "Cc" for letter in ssid):
         # netplan writes them as they are into wpa_supplicant's file, where a new line begins another setting
-        raise SeedError(f"the Wi-Fi name {ssid!r} has a control character, which can't be passed on")
+        raise SeedError(f"the Wi-Fi name {ssid!r} has a control character, which is not allowed")
     if _NUMBERS.fullmatch(ssid):
-        raise SeedError(f"the Wi-Fi name {ssid!r} can't be passed on: NetworkManager takes it for a list of bytes")
+        raise SeedError(f"the Wi-Fi name {ssid!r} cannot be used: NetworkManager would read it as a list of bytes")
     return data
 
 
@@ -99,7 +99,9 @@ class StaticAddress:
             # a router's own IPv6 address is link-local in most homes
             beside = gateway in interface.network or (interface.version == 6 and gateway.is_link_local)
             if not beside or gateway == interface.ip:
-                raise SeedError(f"the gateway {gateway} is not in the network {interface.network}, or is the device")
+                raise SeedError(
+                    f"the gateway {gateway} is not in the network {interface.network}, or is the address of the device"
+                )
             object.__setattr__(self, "gateway", str(gateway))
 
     @property
@@ -141,7 +143,7 @@ def _interface(text: str) -> _Interface:
     network = interface.network
     wide = network.prefixlen < network.max_prefixlen - 1  # RFC 3021: networks of two have no such addresses
     if wide and (interface.ip == network.network_address or (network.version == 4 and interface.ip == network[-1])):
-        raise SeedError(f"{interface.ip} stands for the whole network {network}: give one device's address")
+        raise SeedError(f"{interface.ip} is the whole network {network}: give one device's address")
     return interface
 
 
@@ -158,9 +160,9 @@ def _check_usable(address: _Address, what: str) -> None:
     # a loopback address is a name server's where the device runs one
     strange = address.is_unspecified or address.is_multicast or (address.is_loopback and what != "name server")
     if strange or "%" in str(address):  # one interface's own, by a name that only this machine knows
-        raise SeedError(f"network address: {address} can't be a device's {what}")
+        raise SeedError(f"network address: {address} cannot be a device's {what}")
 
 
 def _check_interface(name: str) -> None:
     if not _INTERFACE.fullmatch(name):
-        raise SeedError(f"{name!r} is no network interface's name; Raspberry Pi OS has eth0 and wlan0")
+        raise SeedError(f"{name!r} is not the name of a network interface; Raspberry Pi OS has eth0 and wlan0")

@@ -50,7 +50,7 @@ def write_folder(seed: SeedFiles, folder: Path) -> None:
         ProvisioningError: a file can't be written.
     """
     if folder.exists() and (strange := sorted(set(os.listdir(folder)) - _SEED_NAMES)):
-        raise SeedError(f"{folder} holds {strange[0]}, which is of no seed: give a new or empty folder")
+        raise SeedError(f"{folder} holds {strange[0]}, which does not belong to a seed: give a new or empty folder")
     make_folder(folder)
     with suppress(OSError):
         (folder / META_DATA).unlink()

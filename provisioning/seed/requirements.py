@@ -30,7 +30,7 @@ def pinned(requirement: str, wheels: Sequence[Path]) -> str:
     for wheel in wheels:
         match = _WHEEL.fullmatch(wheel.name)
         if match is None:
-            raise SeedError(f"{wheel.name} is not called as wheels are: NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
+            raise SeedError(f"{wheel.name} is not named like a wheel: NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
         name = normal_name(match["name"])
         if versions.setdefault(name, match["version"]) != match["version"]:
             raise SeedError(f"the wheelhouse holds {name} {versions[name]} and {match['version']}: remove one of them")

@@ -145,7 +145,7 @@ async def test_the_user_of_a_damaged_row_is_told_where_it_says_who_that_is(
     told = await told_after(path)
     whole = {"ended": ("user.alice/0", "")} if which != "ended" else {}
     assert told == whole | ({which: ("user.alice/0", DETAIL)} if is_told else {})
-    assert ("its user is told" in caplog.text, "nobody is told" in caplog.text) == (is_told, not is_told)
+    assert ("its user is notified" in caplog.text, "nobody can be notified" in caplog.text) == (is_told, not is_told)
 
 
 async def test_a_damaged_layer_costs_itself_and_what_was_built_on_it(tmp_path: Path) -> None:

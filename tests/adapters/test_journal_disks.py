@@ -227,7 +227,7 @@ async def test_what_stands_in_the_reserves_place_is_named_and_not_written(card: 
     in_its_place(card, what)
     journal = small(card)
     await journal.open()
-    assert "find no reserve" in caplog.text
+    assert "there is no reserve" in caplog.text
     await journal.record_answer(answer("p", "blue"), ALICE)
     assert not (card / "elsewhere").exists() or (card / "elsewhere").read_bytes() == b"not ours"
     await journal.close()
@@ -554,7 +554,7 @@ async def test_an_end_that_finds_no_room_in_the_reserve_either_is_refused_and_th
 async def test_without_room_for_the_reserve_a_journal_works_and_its_disk_is_not_filled(card: Path, caplog) -> None:
     journal = Journal(card / "journal.sqlite3")  # 4 MiB on a card of one
     await journal.open()
-    assert "find no reserve on a full disk: No space left on device" in caplog.text
+    assert "there is no reserve, so a full disk would lose ends of prompts: No space left on device" in caplog.text
     assert (card / "journal.sqlite3-ends").stat().st_size == 0
     await journal.record_answer(answer("p", "blue"), ALICE)
     assert journal.health == []

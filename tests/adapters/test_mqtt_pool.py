@@ -119,7 +119,7 @@ async def test_a_flood_of_dead_homes_stays_within_its_bound(mosquitto: EmbeddedB
         assert (len(room), room.items) == (3, 3)
         assert a.transport.counters.unproven_dropped == 56
         refused = await a.arrival(SendFailed, 56)
-        assert "homes that only gossip names" in refused.detail
+        assert "home brokers known from gossip alone" in refused.detail
         assert away(a) == []
         assert a.transport.connected
     assert len(asyncio.all_tasks()) <= before
@@ -358,7 +358,7 @@ async def test_what_waits_for_a_home_elsewhere_has_a_bound_of_its_own_and_who_se
             sender = connection._sender
             assert sender._outbox.size + sender._under_way <= MqttSettings("a", "test", home_b.url).away_bytes_max
             failed = [await a.arrival(SendFailed, count) for count in range(1, 5)]
-            assert {one.detail for one in failed} == {"too much waits for the broker already"}
+            assert {one.detail for one in failed} == {"too many messages wait for the broker already"}
         await b.arrival(PeerMessageReceived, 5)
         said = [event.message for event in b.of(PeerMessageReceived)]
         heard = {message.request_id for message in said if isinstance(message, m.ProposalRequest)}

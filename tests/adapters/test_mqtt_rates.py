@@ -66,7 +66,10 @@ def test_a_user_is_refused_in_words_and_a_device_told_that_this_one_is_busy() ->
     mesh.handle("d0", ev.OverRate("p1", reply=ev.ReplyRoute("user.flood")))
     (refusal,) = mesh.user_messages["user.flood/0 p1"]
     assert isinstance(refusal, PromptRefusal)
-    assert (refusal.reason, refusal.detail) == (RefusalReason.OVERLOADED, "more than 200 messages a second: not read")
+    assert (refusal.reason, refusal.detail) == (
+        RefusalReason.OVERLOADED,
+        "more than 200 messages a second: the message was not read",
+    )
     assert refusal.retry_after_s
     mesh.handle("d0", ev.OverRate("r1", device_id="d1"))
     (_, to, receipt) = mesh.sent[-1]

@@ -92,7 +92,7 @@ async def test_what_only_somebody_can_mend_is_tried_again_slowly(code: int, most
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"", "hung up before its CONNACK"),  # mosquitto with max_connections reached
+        (b"", "closed the connection before its CONNACK"),  # mosquitto with max_connections reached
         (b"\x20\x02\x00\x01", "MQTT 5"),  # a broker that speaks 3.1.1 only
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "another port"),
     ],
@@ -275,7 +275,7 @@ def test_a_reason_without_a_code_is_put_into_words() -> None:
     assert (
         "set this machine's clock" in explain(OSError("certificate verify failed: certificate is not yet valid")).detail
     )
-    assert "there is no host of that name" in explain(OSError("[Errno -2] Name or service not known")).detail
+    assert "there is no host with that name" in explain(OSError("[Errno -2] Name or service not known")).detail
     assert explain(ValueError("ca.pem: no certificate in it")).lasting
     assert not explain(OSError("[Errno 111] Connection refused")).lasting
     assert explain(TimeoutError()).detail == "TimeoutError"

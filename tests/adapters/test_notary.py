@@ -230,7 +230,7 @@ def test_a_renewed_certificate_is_followed_and_a_damaged_file_is_not(
     path.write_bytes(b"nothing")
     world.seconds += notary_module.LOOK_EVERY_S
     assert kitchen.certificate() == renewed
-    assert "files of before" in caplog.text
+    assert "previous files" in caplog.text
 
 
 @pytest.mark.parametrize("junk", ["", "x", "-" * 102, "_" * 102, "A" * 102])

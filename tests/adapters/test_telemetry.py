@@ -351,7 +351,7 @@ async def test_a_record_that_no_line_can_say_is_counted_and_the_next_one_is_kept
     await sink.stop()
     assert [point.fields["substitutes"] for point in read_points(tmp_path)] == [SESSION.substitutes]
     assert sink.dropped == 1
-    assert "no line can say it" in caplog.text
+    assert "line protocol cannot express it" in caplog.text
 
 
 @pytest.mark.parametrize("left", [b"agent_session f", b"\0" * 300_000, b"x" * 65_536, b"y" * 131_071])

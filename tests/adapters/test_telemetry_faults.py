@@ -109,9 +109,9 @@ def recovery(caplog: pytest.LogCaptureFixture) -> list[str]:
     ("status", "words", "says"),
     [
         (401, "unauthorized access", "token_file, or username and password_file, in [[influx]] is missing or wrong"),
-        (403, "insufficient permissions", "may not write to 'moamesh': give the token or user that right"),
+        (403, "insufficient permissions", "may not write to 'moamesh': grant it write access"),
         (404, 'database not found: "moamesh"', "if 'moamesh' is not there, create it"),
-        (307, "", "give that place as url"),
+        (307, "", "give that address as url"),
         (400, "please provide either orgID or org", "url, database and org in [[influx]] must be what"),
     ],
     ids=["401", "403", "404", "redirect", "400 about the request"],
@@ -262,7 +262,7 @@ async def test_what_no_database_says_leaves_the_points_where_they_are(
         assert (figures_of(sink).points_sent, figures_of(sink).points_refused) == (0, 0)
         (line,) = lines_about(caplog)
         assert f"answered {reply.status}: " in line
-        assert "no database speaks so" in line
+        assert "this is not a database's answer" in line
         await mended(sink, tmp_path, database)
 
 
@@ -481,7 +481,7 @@ async def test_tls_with_a_wrong_name_sends_nothing_and_says_what_to_do(
             if not works:
                 (line,) = lines_about(caplog)
                 assert "its certificate is for another name (" in line
-                assert "not valid for '127.0.0.1'); give the name that stands in it as URL" in line
+                assert "not valid for '127.0.0.1'); use a name in the certificate as URL" in line
                 assert not database.writes
     assert len(lines_about(caplog)) == 1
 
@@ -495,7 +495,7 @@ async def test_tls_of_an_unknown_authority_sends_nothing(tmp_path: Path, caplog:
         async with sink_of(tmp_path / "telemetry", database) as sink:
             await record(sink, tmp_path / "telemetry")
             await until(lambda: bool(lines_about(caplog)), PATIENCE_S)
-        assert "give its authority as CA file" in lines_about(caplog)[0]
+        assert "give its authority as the CA file" in lines_about(caplog)[0]
         assert not database.writes
 
 

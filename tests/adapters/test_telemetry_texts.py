@@ -180,4 +180,4 @@ async def test_what_is_damaged_on_disk_is_set_aside_and_never_counted_as_sent(
     figures = await ship(database, folder, lines)
     assert (figures.points_sent, figures.points_refused, figures.points_lost) == (len(DAMAGED), len(DAMAGED), 0)
     await until(lambda: len(read_back(database, "input_tokens")) == len(DAMAGED), PATIENCE_S)
-    assert "not sent: this is no point of ours" in next(folder.glob("*.refused")).read_text(errors="replace")
+    assert "not sent: not a valid point of moamesh" in next(folder.glob("*.refused")).read_text(errors="replace")

@@ -112,7 +112,7 @@ async def test_the_embedded_broker_says_what_iotcore_cannot_do(operator: Operato
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--host", "0.0.0.0"), "stays on loopback: use --mode mosquitto"),
+        (("run", "--host", "0.0.0.0"), "listens on loopback only: use --mode mosquitto"),
         (("run", "--mode", "cluster"), "--node NAME@HOST"),
         (("run", "--mode", "cluster", "--node", "no name"), "must be NAME@HOST"),
         (("run", "--mode", "per-device"), "--config agent.toml"),

@@ -43,7 +43,7 @@ async def test_it_listens_on_loopback_only(any_broker: EmbeddedBroker) -> None:
 
 
 def test_it_refuses_to_listen_elsewhere() -> None:
-    with pytest.raises(ValueError, match="stays on the loopback interface"):
+    with pytest.raises(ValueError, match="listens on the loopback interface only"):
         EmbeddedBroker(host="0.0.0.0")
 
 

@@ -76,7 +76,7 @@ async def test_whoever_looks_for_the_shared_broker_does_not_take_a_devices_own_f
     def connect() -> None:
         ProbeClient("x", mesh.endpoint(kitchen.port, shared=True), mesh.device("garage")).__enter__().close()
 
-    with pytest.raises(ConnectRefusedError, match="is of device kitchen, which may serve itself alone"):
+    with pytest.raises(ConnectRefusedError, match="is of device kitchen, which may serve only that device itself"):
         await asyncio.to_thread(connect)
 
 
@@ -246,7 +246,7 @@ async def test_a_taken_web_port_keeps_users_out_and_leaves_the_device_its_broker
         try:
             pid = broker.pid
             mesh.user("alice")
-            await until(lambda: "users cannot come in there" in caplog.text, "it says so")
+            await until(lambda: "users cannot connect there" in caplog.text, "it says so")
             assert broker.pid == pid
             assert await asyncio.to_thread(let_in, mesh.endpoint(broker.port), mesh.device("garage"))
         finally:

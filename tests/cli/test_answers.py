@@ -44,7 +44,7 @@ async def tells(device: ScriptedDevice, message: Message) -> None:
         return
     lines = LINES[device.device_id]
     if message.prompt_id:
-        gone = AnswerSummary(message.prompt_id, "0", Standing.GONE, 0.0, "no prompt of that id is known here", 0)
+        gone = AnswerSummary(message.prompt_id, "0", Standing.GONE, 0.0, "no prompt with that id is known here", 0)
         line = next((line for line in lines if line.prompt_id == message.prompt_id), gone)
         whole = answer(line.prompt_id, device.device_id) if line.standing is Standing.ANSWERED else None
         await device.say(AnswersPage(message.query_id, device.device_id, (line,), whole, whole_s=60.0))
@@ -124,7 +124,7 @@ async def test_a_device_that_tells_of_something_else_does_not_spoil_what_the_oth
         assert await show_answers(address, Wanted("new")) == 0
         assert await show_answers(address, Wanted("new", device_id="liar")) == NO_WORD
         assert await show_answers(address, Wanted(device_id="liar", count=3)) == 0, "pages without end have one"
-    assert "liar told of something else than new" in capsys.readouterr().err
+    assert "liar answered about something other than new" in capsys.readouterr().err
 
 
 def test_commands_of_one_account_are_one_client_where_nobody_has_a_name(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ async def test_a_device_that_took_the_prompt_and_went_away_is_left_or_waited_for
         more = ("--device", "free") if named else ()
         end, out, errors = await ask(home, broker_url, "why?", "--mesh", "test", *more)
         assert (end, out) == (0, "It is back.\n" if named else "Because.\n"), errors
-        assert ("free is away" if named else "free: it has gone; asking busy") in errors
+        assert ("free is offline" if named else "free: it went offline; asking busy") in errors
 
 
 @pytest.mark.broker

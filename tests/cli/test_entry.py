@@ -155,7 +155,7 @@ def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "moamesh: the folder in which this runs is gone: change to another (cd)\n",
+        "moamesh: the current folder no longer exists: change to another (cd)\n",
     )
 
 

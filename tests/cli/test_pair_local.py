@@ -135,7 +135,7 @@ async def test_what_cannot_be_paired_is_said_in_one_line(fleet: LocalFleet) -> N
     before = await users()
     assert "no device is called 'cellar'; there are device-1, device-2" in await refused("pair", "-d", "cellar")
     assert "user must be 1 to 64 of a-z, 0-9 and -" in await refused("pair", "Ann Smith")
-    assert "that name means somebody else" in await refused("pair", "operator")
+    assert "that name is reserved" in await refused("pair", "operator")
     assert "use a wss:// broker" in await refused("pair", "--app-url", "https://pi:8080")
     assert "there is no mesh 'garden'" in await refused("pair", "--mesh", "garden")
     assert await users() == before, "whoever was refused has no secret"

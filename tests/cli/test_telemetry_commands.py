@@ -103,11 +103,11 @@ def test_a_check_of_a_configuration_tries_every_database_in_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "say which database: a URL, or --config"),
-        ([NOBODY, "--config", "agent.toml"], "say which database: a URL, or --config"),
+        ([], "name a database by URL, or the databases of a device by --config"),
+        ([NOBODY, "--config", "agent.toml"], "name a database by URL, or the databases of a device by --config"),
         (
             ["--config", "agent.toml", "--database", "x"],
-            "with --config, everything about a database stands in the file",
+            "with --config, all settings of a database come from the file",
         ),
         (["--config", "agent.toml"], "agent.toml names no database: add an [[influx]] table"),
         (["ftp://here"], "a telemetry server is http://host:port or https://host:port"),
@@ -178,7 +178,7 @@ def test_secrets_come_from_files_and_the_environment_and_show_nowhere(
 def test_a_database_named_twice_is_refused(tmp_path: Path) -> None:
     status, _, err = invoke("check", "--config", str(write_config(tmp_path, NOBODY, NOBODY)))
     assert status == 2
-    assert "stand there twice" in err
+    assert "are there twice" in err
 
 
 async def test_status_and_doctor_say_in_a_line_what_is_wrong_with_folder_and_database(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ async def test_a_broker_that_goes_and_comes_back_is_shown(own_broker: LocalBroke
     async with MeshClient(own_broker.url, "test") as client:
         app = TopApp(client, MeshAddress(own_broker.url, "test"), "light")
         async with app.run_test(size=(80, 24)) as pilot:
-            assert "no device has been heard of yet" in words(app, "empty")
+            assert "no device has reported yet" in words(app, "empty")
             own_broker.stop()
             await until(lambda: "no connection to the broker" in words(app, "heading"), "the loss")
             own_broker.start()

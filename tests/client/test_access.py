@@ -93,7 +93,7 @@ async def test_a_devices_own_broker_is_known_by_its_name_where_the_address_is_no
         async with MeshClient(url, "test", access=Access(tls=tls, broker_of="kitchen"), settings=QUICK) as client:
             assert client.connected
         for other in ("", "pantry"):
-            assert "is not good for this broker" in await refused(url, Access(tls=tls, broker_of=other))
+            assert "is not valid for this broker" in await refused(url, Access(tls=tls, broker_of=other))
     finally:
         await broker.stop()
 

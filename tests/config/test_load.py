@@ -285,7 +285,7 @@ def test_files_that_are_none_are_said_to_be(tmp_path):
     path.write_bytes(b"[device]\nid = '\xff'\n")
     assert refusal(path) == "binary.toml:2: not UTF-8 text"
     path.write_bytes(b"#" * (2 << 20))
-    assert "which is no configuration" in refusal(path)
+    assert "too much for a configuration file" in refusal(path)
 
 
 def test_secrets_never_print(write, tmp_path):

@@ -61,4 +61,4 @@ def test_another_runs_place_is_refused_in_words_and_an_old_one_of_this_run_is_no
     refusal = ask_back(mesh, after=after)
     assert isinstance(refusal, PromptRefusal)
     assert refusal.reason is RefusalReason.INVALID
-    assert "begin anew without it" in refusal.detail
+    assert "start again without it" in refusal.detail

@@ -115,7 +115,7 @@ def test_who_is_owed_much_is_refused_before_anything_owed_has_to_go(user: str, c
     refused = [word for word in words if isinstance(word, PromptRefusal)]
     assert 0 < len(refused) < 100
     assert {(word.reason, word.detail.split(":")[0]) for word in refused} == {
-        (RefusalReason.OVERLOADED, "answers of yours that no broker has taken yet fill the room for them")
+        (RefusalReason.OVERLOADED, "too many of your answers wait for delivery")
     }
     mesh.ask("d0", layers=0, prompt_id="hers", user="another")  # to whom nothing is owed
     mesh.run(until=mesh.now + 0.1)

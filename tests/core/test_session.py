@@ -235,7 +235,7 @@ def test_a_cancel_counts_only_from_whose_prompt_it_is(other: ev.ReplyRoute) -> N
     mesh.handle("d0", ev.PromptCancelReceived("p1", other))
     (refusal,) = mesh.user_messages[f"{other.inbox} p1"]
     assert isinstance(refusal, PromptRefusal)
-    assert refusal.detail == "no prompt of that id is known here"
+    assert refusal.detail == "no prompt with that id is known here"
     mesh.run()
     assert mesh.answer(key).outcome is Outcome.ANSWERED
     mesh.handle("d0", ev.PromptCancelReceived("p1", other))

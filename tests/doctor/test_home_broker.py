@@ -68,7 +68,7 @@ async def test_a_refusal_is_told_with_the_reason_and_the_way_out(tmp_path: Path)
         found = words(await checks(tmp_path, broker.url), Finding.MISSING)
         assert "not authorized (reason 135): check the user name and password" in found
     away = words(await checks(tmp_path, f"mqtt://127.0.0.1:{free_ports(1)[0]}"), Finding.MISSING)
-    assert "nobody listens there" in away
+    assert "nothing listens there" in away
     async with SayingBroker(connack(151)) as full:
         assert "quota exceeded (reason 151)" in words(await checks(tmp_path, full.url), Finding.MISSING)
     async with SayingBroker(connack(0), then=bytes([0x90, 8, 0, 1, 0, 135, 1, 1, 1, 1]), hang_up=False) as strict:

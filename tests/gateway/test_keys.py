@@ -57,7 +57,7 @@ def test_a_file_damaged_meanwhile_changes_nothing_and_one_damaged_before_stops_t
     ring = KeyRing(file)
     file.write_text("{")
     assert ring.name_of(secret) == "alice"
-    with pytest.raises(SettingsError, match="no file of API keys"):
+    with pytest.raises(SettingsError, match="not a file of API keys"):
         KeyRing(file)
 
 
@@ -90,7 +90,7 @@ def test_there_is_a_bound_to_the_keys(file: Path) -> None:
     content = json.loads(file.read_text())
     content["keys"] = [content["keys"][0] | {"name": f"n{number}"} for number in range(KEYS_MAX)]
     file.write_text(json.dumps(content))
-    with pytest.raises(SettingsError, match="are the most"):
+    with pytest.raises(SettingsError, match="is the most"):
         add_key(file, "one-more")
 
 

@@ -60,7 +60,7 @@ async def test_a_renewed_certificate_counts_from_the_next_connection_and_a_damag
         ca = tmp_path / "ca" / "ca.pem"
         assert await shown(port, ca) == serial(first)
         (tmp_path / "cert.pem").write_text("half of a certificate")
-        await until(lambda: "going on with the certificate of before" in caplog.text, "the damage is said")
+        await until(lambda: "the previous certificate stays in use" in caplog.text, "the damage is said")
         assert await shown(port, ca) == serial(first)
         write(tmp_path, second)
         async with asyncio.timeout(PATIENCE_S):

@@ -89,7 +89,7 @@ async def test_an_upgrade_to_the_version_that_runs_is_done_at_once(settings: Ope
 @pytest.mark.parametrize("version", ["--index-url=http://evil", "1.0; rm -rf /", "", "latest"])
 async def test_an_upgrade_takes_versions_only(settings: OperatorSettings, version: str) -> None:
     wanted = job(Action.UPGRADE, version=version, sha256="0" * 64)
-    with pytest.raises(MoameshError, match="is no version"):
+    with pytest.raises(MoameshError, match="is not a version"):
         await DeviceActions(settings).perform(wanted, no_progress)
 
 
@@ -117,13 +117,13 @@ async def test_users_of_a_device_with_its_own_broker_are_replaced_as_a_whole(
     actions = DeviceActions(settings, people)
     hashed = hash_password("secret")
     performed = await actions.perform(job(Action.USERS, alice=hashed, bob=hashed), no_progress)
-    assert (performed.detail, performed.restart) == ("lets in alice, bob", False)
+    assert (performed.detail, performed.restart) == ("users: alice, bob", False)
     assert [user.name for user in people.users()] == ["alice", "bob"]
     await actions.perform(job(Action.USERS, bob=hashed), no_progress)
     assert [user.name for user in people.users()] == ["bob"]
     with pytest.raises(MoameshError, match="the users cannot be kept"):
         await actions.perform(job(Action.USERS, bob="no hash\nroot:x"), no_progress)
     assert [user.name for user in people.users()] == ["bob"]
-    assert (await actions.perform(job(Action.USERS), no_progress)).detail == "lets in nobody"
+    assert (await actions.perform(job(Action.USERS), no_progress)).detail == "users: nobody"
     with pytest.raises(MoameshError, match="no broker of its own"):
         await DeviceActions(settings).perform(job(Action.USERS, bob=hashed), no_progress)

@@ -99,7 +99,7 @@ def test_an_invitation_for_somebody_else_is_refused(home: Home, changes: dict[st
 def test_what_is_no_invitation_is_named(home: Home, content: str) -> None:
     path = home.folder / "claim.json"
     path.write_text(content)
-    with pytest.raises(SettingsError, match="is no invitation: make one with"):
+    with pytest.raises(SettingsError, match="is not an invitation: make one with"):
         claim_identity(load_config(settings_file(home)), path)
 
 

@@ -108,4 +108,4 @@ async def test_a_revocation_told_to_one_device_reaches_the_others(tmp_path: Path
             await operator.publish(written_by(OPERATOR_ID, MESH, "kitchen", Channel.REVOCATIONS), body)
         await until(lambda: set(serials) <= kitchen.revoked(), "the operator's word at the device it was told to")
         await until(lambda: set(serials) <= pantry.revoked(), "the same at the device nobody told")
-        await pantry.logged("revocations have changed")
+        await pantry.logged("the revocation list has changed")

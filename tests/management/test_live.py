@@ -178,4 +178,4 @@ async def test_a_device_learns_who_is_revoked(device: Device) -> None:
         await until(
             lambda: serial in serials_in(device.store.crl_file.read_bytes()), "the revocation on the other device"
         )
-        await device.logged("revocations have changed")
+        await device.logged("the revocation list has changed")

@@ -51,7 +51,7 @@ def test_everything_in_the_lock_is_pinned_has_checksums_and_names_no_place() -> 
     "damaged", ["httpx==1.0\n", "httpx>=1.0 \\\n    --hash=sha256:" + "0" * 64, "-r other.txt\n", "git+https://x\n"]
 )
 def test_a_lock_that_pins_not_everything_is_refused(damaged: str) -> None:
-    with pytest.raises(UpgradeError, match="is no package with its version and checksums") as refused:
+    with pytest.raises(UpgradeError, match="is not a package with its version and checksums") as refused:
         read_lock(damaged)
     assert "\n" not in str(refused.value)
 
@@ -147,5 +147,5 @@ def test_whatever_has_another_checksum_changes_nothing(python: Path, index: Path
         named = sha256(wheel_of(index, "moamesh", "0.2", "needed"))
     said, there = upgraded(python, index, named, tmp_path)
     assert len(said.strip().splitlines()) == 1, said
-    assert "could not install" in said or "is no release of moamesh" in said
+    assert "could not install" in said or "is not a release of moamesh" in said
     assert (there["moamesh"], there["needed"]) == ("0.1", "0.9")

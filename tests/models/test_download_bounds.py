@@ -54,7 +54,7 @@ def test_a_download_of_absurd_length_is_refused_before_it_begins(home: Path) -> 
 
 def test_a_download_that_does_not_fit_is_refused_before_it_begins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "SPARE_DISK_BYTES", 10**15)
-    assert "have to stay so: make room" in failing(Answer([], length=len(WHOLE)))
+    assert "must stay free: make room" in failing(Answer([], length=len(WHOLE)))
     assert files_in(home) == ["lock"]
 
 
@@ -82,12 +82,12 @@ def test_a_download_that_drips_is_ended_and_can_go_on(home: Path, monkeypatch: p
     ("answer", "said"),
     [
         (lambda: Answer(WHOLE[:-1], length=len(WHOLE)), "cannot download"),
-        (lambda: Answer(WHOLE[:-1]), "is not what it must be: sha256"),
-        (lambda: Answer([WHOLE[:-1]]), "is not what it must be: sha256"),
-        (lambda: Answer(WHOLE + b"x"), "is not what it must be: sha256"),
-        (lambda: Answer([WHOLE, b"x"]), "is not what it must be: sha256"),
-        (lambda: Answer(b""), "is not what it must be: sha256"),
-        (lambda: Answer(WHOLE, headers={"Content-Encoding": "gzip"}, length=3), "is not what it must be: sha256"),
+        (lambda: Answer(WHOLE[:-1]), "has the wrong checksum: sha256"),
+        (lambda: Answer([WHOLE[:-1]]), "has the wrong checksum: sha256"),
+        (lambda: Answer(WHOLE + b"x"), "has the wrong checksum: sha256"),
+        (lambda: Answer([WHOLE, b"x"]), "has the wrong checksum: sha256"),
+        (lambda: Answer(b""), "has the wrong checksum: sha256"),
+        (lambda: Answer(WHOLE, headers={"Content-Encoding": "gzip"}, length=3), "has the wrong checksum: sha256"),
         (lambda: Answer(WHOLE, status="404 Not Found"), "the server answers 404"),
         (lambda: Answer([WHOLE], headers={"Content-Length": "-5"}), "cannot download"),
         (lambda: Answer(b"", status="302 Found", headers={"Location": "/m.gguf"}), "cannot download"),
@@ -112,7 +112,7 @@ def test_a_server_that_goes_on_elsewhere_than_asked_is_not_believed(home: Path) 
     other = Answer(
         WHOLE[500:], status="206 Partial Content", headers={"Content-Range": f"bytes 500-{len(WHOLE) - 1}/{len(WHOLE)}"}
     )
-    assert "sends another part than was asked for" in failing(other)
+    assert "sent another part than was asked for" in failing(other)
     assert other.asked == ["bytes=1000-"]
     assert files_in(home) == ["lock"]
     with serving(Answer(WHOLE)) as url:

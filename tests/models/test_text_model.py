@@ -150,7 +150,7 @@ def test_what_a_model_is_called_is_text_of_one_line(tmp_path: Path) -> None:
         ("Big-00003-of-00003.gguf", "is part 3 of 3"),
         ("mmproj-model-f16.gguf", "reads pictures or sound"),
         ("Big.mmproj-Q8_0.gguf", "reads pictures or sound"),
-        ("x" * 250 + ".gguf", "can't be a file's name"),
+        ("x" * 250 + ".gguf", "cannot be used as a file name"),
     ],
 )
 def test_what_a_name_tells_is_refused_before_the_download(form: str, file_name: str, said: str, home: Path) -> None:
@@ -175,7 +175,9 @@ def test_the_command_refuses_the_first_part_of_three_with_status_2(home: Path) -
 def test_a_model_of_one_s_own_in_parts_needs_them_all(tmp_path: Path) -> None:
     first, second = (tmp_path / f"m-0000{number}-of-00002.gguf" for number in (1, 2))
     first.write_bytes(WHOLE)
-    with pytest.raises(SettingsError, match=r"is part 1 of 2 of a model, and m-00002-of-00002\.gguf is not beside it"):
+    with pytest.raises(
+        SettingsError, match=r"is part 1 of 2 of a model, and m-00002-of-00002\.gguf is missing beside it"
+    ):
         resolve(str(first))
     second.write_bytes(WHOLE)
     assert resolve(str(first)) == first

@@ -81,7 +81,7 @@ def test_the_token_comes_from_a_file_or_the_environment_and_is_never_shown(
     [
         (("http://127.0.0.1:9",), "cannot be reached"),
         (("127.0.0.1:8086",), "http://host:port"),
-        (("http://127.0.0.1:9", "--keep-raw", "30", "--keep-means", "7"), "would go before"),
+        (("http://127.0.0.1:9", "--keep-raw", "30", "--keep-means", "7"), "would expire before"),
         (("http://127.0.0.1:9", "--kind", "postgres"), "--kind is"),
         (("http://127.0.0.1:9", "--token-file", "/nowhere"), "No such file"),
     ],

@@ -190,7 +190,7 @@ def test_names_with_quotes_stay_names(influxdb: DatabaseServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "means", "words"), [(-1, 730, "0 .*to"), (14, 7, "would go before"), (0, 730, "would go before")]
+    ("raw", "means", "words"), [(-1, 730, "0 .*to"), (14, 7, "would expire before"), (0, 730, "would expire before")]
 )
 def test_bounds_that_make_no_sense_are_refused(raw: int, means: int, words: str) -> None:
     with pytest.raises(SettingsError, match=words):

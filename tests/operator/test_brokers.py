@@ -54,7 +54,7 @@ async def test_a_broker_that_knows_no_guests_is_checked_without_them_and_the_rep
     async with mosquitto_broker(mesh, mosquitto_files(mesh, OPTIONS, server)):
         report = await checked(mesh, url, url)
     assert report.good
-    assert "does not know the guests" in report.untried[0]
+    assert "does not know the users made for this check" in report.untried[0]
 
 
 def test_what_is_rendered_for_other_engines_holds_the_same_rights(mesh: MeshFolder, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def _shared() -> AgentConfig:
     [
         (lambda port: embedded_broker(port=port), "is taken"),
         (lambda _: embedded_broker(kind="hivemq"), "hivemq"),
-        (lambda _: device_broker(_shared()), "say no own broker"),
+        (lambda _: device_broker(_shared()), "this device has no broker of its own"),
     ],
 )
 async def test_a_broker_that_does_not_start_is_a_settings_error(

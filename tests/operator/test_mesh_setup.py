@@ -34,8 +34,8 @@ def test_a_mesh_is_made_with_what_was_not_said_made_up_and_is_listed() -> None:
 @pytest.mark.parametrize(
     ("brokers", "claims", "said"),
     [
-        (["mqtt://hub.lan:1883"], None, "speak TLS"),
-        ([], "mqtt://hub.lan:1884", "speak TLS"),
+        (["mqtt://hub.lan:1883"], None, "must use TLS"),
+        ([], "mqtt://hub.lan:1884", "must use TLS"),
         (["https://hub.lan"], None, "must be mqtts://host:port"),
     ],
 )

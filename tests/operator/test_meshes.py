@@ -63,7 +63,9 @@ def test_a_local_mesh_that_runs_is_meant_unless_others_were_made_here(home: Path
     assert (found(None), found("local")) == ("local runs", "local runs")
     assert [(one.name, one.mesh, one.added_at) for one in find_users(None)] == [("alice", "local", None)]
     make(home, "garden", "bob")
-    with pytest.raises(SettingsError, match=r"that runs \(local\) or one made here \(garden\)\? Say which with --mesh"):
+    with pytest.raises(
+        SettingsError, match=r"that runs \(local\) or one made here \(garden\)\? Choose one with --mesh"
+    ):
         find_mesh(None)
     assert (found("local"), found("garden")) == ("local runs", "garden")
     assert [(one.name, one.mesh) for one in find_users(None)] == [("bob", "garden")]

@@ -64,15 +64,15 @@ def test_a_link_too_long_for_a_code_says_so() -> None:
 @pytest.mark.parametrize(
     ("app", "broker", "words"),
     [
-        ("http://127.0.0.1:8080", "ws://127.0.0.1:9001", ("this computer alone", "never leaves this computer")),
-        ("http://10.0.0.5:8080", "ws://10.0.0.5:9001", ("whoever reaches 10.0.0.5", "can read secret, prompts")),
+        ("http://127.0.0.1:8080", "ws://127.0.0.1:9001", ("this computer only", "it never leaves this computer")),
+        ("http://10.0.0.5:8080", "ws://10.0.0.5:9001", ("whoever reaches 10.0.0.5", "can read the secret, prompts")),
         ("http://pi.local:8080", "wss://pi.local:8885", ("whoever reaches pi.local", "the page is plain HTTP")),
         (
             "https://pi.local:8080",
             "wss://pi.local:8885",
             ("whoever reaches pi.local", "encrypted (TLS); the phone must trust"),
         ),
-        ("http://10.0.0.5:8080", "ws://localhost:9001", ("this computer alone", "plain")),
+        ("http://10.0.0.5:8080", "ws://localhost:9001", ("this computer only", "unencrypted")),
     ],
 )
 def test_who_reaches_a_link_and_what_is_safe_about_it_is_said(app: str, broker: str, words: tuple[str, str]) -> None:

@@ -95,13 +95,13 @@ def test_a_seed_that_can_not_be_written_says_that_its_device_is_recorded(
 
 
 def test_what_is_not_right_invites_nobody(mesh: MeshFolder, options: SeedOptions, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="say where the seed goes"):
+    with pytest.raises(SettingsError, match="say where to write the seed"):
         Outputs(to=tmp_path / "card")
     packed = tmp_path / "pi.img.xz"
     packed.write_bytes(b"\xfd7zXZ\x00")
     outputs = Outputs(tmp_path / "seed")
     for wrong, where, said in (
-        (options, Outputs(image=packed), "is packed: give --to TARGET"),
+        (options, Outputs(image=packed), "is compressed: give --to TARGET"),
         (replace(options, wheelhouse=None), outputs, "give --wheelhouse DIR"),
         (replace(options, settings={"agent.layerz": 1}), outputs, "did you mean layers"),
         (replace(options, hostname="a.b"), outputs, "can't be a host name"),

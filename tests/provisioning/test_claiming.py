@@ -201,7 +201,7 @@ async def test_a_claim_waits_for_a_service_that_comes_later(home: Home, caplog: 
         )
 
         async def said() -> bool:
-            return "nobody answers; is `moamesh mesh serve` running?" in caplog.text
+            return "nobody answers the claim; is `moamesh mesh serve` running?" in caplog.text
 
         await until(said, "the device says what it waits for")
         async with home.serving():

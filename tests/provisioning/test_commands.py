@@ -130,14 +130,14 @@ def test_a_key_with_a_passphrase_asks_for_it(tmp_path: Path) -> None:
     [
         (("mesh", "create", "home"), "mesh home exists already"),
         (("mesh", "create", "My_Mesh"), "1 to 64 of a-z, 0-9 and -"),
-        (("mesh", "create", "other", "--broker", "mqtt://hub.lan"), "speak TLS"),
+        (("mesh", "create", "other", "--broker", "mqtt://hub.lan"), "must use TLS"),
         (("mesh", "create", "other", "--broker", "mqtts://me:secret@hub.lan"), "not one with a user name"),
         (("mesh", "show", "other"), "there is no mesh 'other'"),
         (("device", "invite", "operator"), "may not be called 'operator'"),
         (("device", "invite", "broker"), "may not be called 'broker'"),
         (("device", "invite", "Kitchen"), "1 to 64 of a-z, 0-9 and -"),
         (("device", "invite", "kitchen", "--expires", "soon"), "a duration is"),
-        (("device", "invite", "kitchen", "--address", "hub.lan"), "is no IP address"),
+        (("device", "invite", "kitchen", "--address", "hub.lan"), "is not an IP address"),
         (("device", "revoke", "garage"), "there is no device 'garage'"),
         (("device", "show", "garage"), "there is no device 'garage'"),
         (("user", "add", "Ana"), "1 to 64 of a-z, 0-9 and -"),
@@ -156,7 +156,7 @@ def test_without_a_mesh_and_with_several_it_says_what_to_do() -> None:
     assert "moamesh mesh create NAME" in refused("device", "list")
     told("mesh", "create", "home")
     told("mesh", "create", "work")
-    assert "several meshes (home, work): say which with --mesh" in refused("device", "list")
+    assert "several meshes (home, work): choose one with --mesh" in refused("device", "list")
     assert told("device", "list", "--mesh", "work") == {"devices": []}
 
 
@@ -164,4 +164,4 @@ def test_damaged_settings_are_named_with_their_file(tmp_path: Path) -> None:
     told("mesh", "create", "home")
     path = tmp_path / "meshes" / "home" / "mesh.toml"
     path.write_text('name = "home"\nbrokrs = []\n')
-    assert f"{path}: brokrs: no such setting" in refused("mesh", "show")
+    assert f"{path}: brokrs: unknown setting" in refused("mesh", "show")

@@ -118,13 +118,13 @@ def test_a_failure_says_what_is_left_and_what_to_do_only_if_something_was_writte
     cut, old = tmp_path / "cut.img", tmp_path / "old-card"
     cut.write_bytes(image.read_bytes()[: IMAGE_BYTES // 2])
     old.write_bytes(b"old")
-    for target, left in ((tmp_path / "new-card", "was removed; run"), (old, "has no partition table, so that nothing")):
+    for target, left in ((tmp_path / "new-card", "was removed; run"), (old, "has no partition table, so nothing")):
         with pytest.raises(ImageError, match=rf"truncated.*\. {target} {left}"):
             flash(plan_flash(cut, target), quiet)
     old.write_bytes(b"old")
     plan = plan_flash(cut, old)
     cut.write_bytes(image.read_bytes())
-    with pytest.raises(ImageError, match=r"wait until it is whole$"):
+    with pytest.raises(ImageError, match=r"wait until it is complete$"):
         flash(plan, quiet)
     assert old.read_bytes() == b"old"
 
@@ -143,14 +143,14 @@ def test_a_corrupt_archive_leaves_no_card(packed: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("pi.img.xz", gzip.compress(b"x" * 9999), "is packed with gzip, though its name ends in .xz"),
-        ("pi.img", lzma.compress(b"x" * 9999), "is packed with xz, though its name ends in .img"),
+        ("pi.img.xz", gzip.compress(b"x" * 9999), "is compressed with gzip, though its name ends in .xz"),
+        ("pi.img", lzma.compress(b"x" * 9999), "is compressed with xz, though its name ends in .img"),
         ("pi.img.gz", b"x" * 9999, "is not packed, though its name ends in .gz"),
         ("pi.7z", b"7z\xbc\xaf\x27\x1c" + bytes(99), "is 7z: convert it"),
         ("pi.img", b"", "is empty"),
-        ("pi.img", b"x" * 9999, "holds no partition table"),
-        ("pi.img", bytes(510) + b"\x55\xaa" + bytes(9999), "holds an empty partition table"),
-        ("pi.img.zst", zstandard.compress(b""), "holds nothing"),
+        ("pi.img", b"x" * 9999, "contains no partition table"),
+        ("pi.img", bytes(510) + b"\x55\xaa" + bytes(9999), "contains an empty partition table"),
+        ("pi.img.zst", zstandard.compress(b""), "is empty when unpacked"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -257,7 +257,7 @@ def test_another_card_in_the_same_slot_is_not_written(image: Path, tmp_path: Pat
         run_program(["losetup", "--detach", str(device)])
         run_program(["losetup", str(device), str(other)])  # the device keeps its name and number
         assert device.stat().st_rdev == number
-        with pytest.raises(ImageError, match="is another device or card now; nothing was written"):
+        with pytest.raises(ImageError, match="is a different device or card now; nothing was written"):
             flash(plan, quiet)
     assert not any(other.read_bytes())
 

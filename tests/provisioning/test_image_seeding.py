@@ -129,7 +129,7 @@ def test_a_folder_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_half_a_seed_folder_is_none(tmp_path: Path, missing: str) -> None:
     write_folder(seed_files(), tmp_path / "seed")
     (tmp_path / "seed" / missing).unlink()
-    with pytest.raises(ImageError, match="holds no seed"):
+    with pytest.raises(ImageError, match="contains no seed"):
         read_seed_folder(tmp_path / "seed")
 
 

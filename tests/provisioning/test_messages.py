@@ -121,5 +121,5 @@ def test_what_is_refused_costs_what_its_bytes_cost(channel: Channel, message: Me
 def test_a_file_that_is_no_inventory_is_said_so(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("inventory") / "inventory.sqlite3"
     path.write_bytes(b"not a database, but long enough to be looked at" * 40)
-    with pytest.raises(ProvisioningError, match="is no database, as after a power cut: put a copy back"):
+    with pytest.raises(ProvisioningError, match="is not a database, as after a power cut: put a copy back"):
         Inventory(path)

@@ -151,8 +151,8 @@ def test_a_target_that_holds_something_is_asked_about_before_anybody_is_invited(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "say where the seed goes"),
-        (("--to", "card"), "say where the seed goes"),
+        ((), "say where to write the seed"),
+        (("--to", "card"), "say where to write the seed"),
         (("--seed-dir", "s", "--to", "card"), "--to needs the image"),
         (("--seed-dir", "s", "--wifi-ssid", "home"), "needs --wifi-country"),
         (("--seed-dir", "s", "--wifi-ssid", "home", "--wifi-country", "GB"), "--wifi-password-file FILE"),

@@ -217,19 +217,19 @@ def test_networks_are_told_to_both_kinds_of_system() -> None:
         (lambda: StaticAddress("192.168.1.10"), "needs the length of its network"),
         (lambda: StaticAddress("192.168.1.300/24"), "network address"),
         (lambda: StaticAddress("192.168.1.10/24", "10.0.0.1"), "is not in the network"),
-        (lambda: Network("eth0; reboot"), "no network interface"),
-        (lambda: Login("root", (KEY,)), "can't be a login"),
+        (lambda: Network("eth0; reboot"), "not the name of a network interface"),
+        (lambda: Login("root", (KEY,)), "cannot be a login"),
         (lambda: Login("ada", ()), "needs an SSH public key"),
         (lambda: Login("ada", ("-----BEGIN OPENSSH PRIVATE KEY-----",)), "private key"),
-        (lambda: Login("ada", (f"{KEY}\nssh-rsa AAAA",)), "no SSH public key"),
-        (lambda: Packages("moamesh; reboot"), "no requirement"),
+        (lambda: Login("ada", (f"{KEY}\nssh-rsa AAAA",)), "not an SSH public key"),
+        (lambda: Packages("moamesh; reboot"), "not a requirement"),
         (lambda: Packages(debian=("a b",)), "Debian package"),
-        (lambda: Packages(wheels=(Path("x.tar.gz"),)), "no wheel"),
+        (lambda: Packages(wheels=(Path("x.tar.gz"),)), "not a wheel"),
         (lambda: Model(file=Path("a b.gguf")), "file name"),
         (lambda: Membership(), "either a claim or an identity"),
         (lambda: contents(device_id="-"), "can't be a host name"),
         (lambda: contents(hostname="Küche"), "can't be a host name"),
-        (lambda: contents(device_id="Kitchen"), "no device's name"),
+        (lambda: contents(device_id="Kitchen"), "not a device's name"),
         (lambda: render_seed(contents(model=Model(file=Path("/no/such.gguf")))), "no such file"),
     ],
 )
@@ -270,7 +270,7 @@ def test_a_seed_folder_of_another_device_is_replaced_and_strange_files_are_kept(
     write_folder(render_seed(contents()), folder)
     assert not (folder / "moamesh/model/tiny.gguf").exists()
     (folder / "thesis.txt").write_text("the only copy")
-    with pytest.raises(SeedError, match=r"thesis\.txt, which is of no seed"):
+    with pytest.raises(SeedError, match=r"thesis\.txt, which does not belong to a seed"):
         write_folder(render_seed(contents()), folder)
 
 

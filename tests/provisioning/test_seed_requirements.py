@@ -84,8 +84,8 @@ def test_what_is_pinned_is_installed_and_nothing_that_was_changed_or_left_out(tm
     [
         (("moamesh-0.1-py3-none-any.whl", "moamesh-0.2-py3-none-any.whl"), r"holds moamesh 0\.1 and 0\.2"),
         (("other-0.1-py3-none-any.whl",), "holds no moamesh wheel"),
-        (("moamesh.whl",), "is not called as wheels are"),
-        (("moamesh-0.1-py3-none-any.whl", "x y-1-py3-none-any.whl"), "is not called as wheels are"),
+        (("moamesh.whl",), "is not named like a wheel"),
+        (("moamesh-0.1-py3-none-any.whl", "x y-1-py3-none-any.whl"), "is not named like a wheel"),
     ],
 )
 def test_what_can_not_be_pinned_is_one_line(tmp_path: Path, names: tuple[str, ...], said: str) -> None:

@@ -166,7 +166,7 @@ def test_a_broker_that_is_not_reached_is_named_with_what_stays_there(
     home.joined("kitchen")
     result = CliRunner().invoke(app, ["device", "revoke", "kitchen"])
     assert result.exit_code == 0, result.output
-    assert f"what kitchen left at {home.url(home.device_port)} was not cleared ({', '.join(TOPICS)})" in result.stderr
+    assert f"what kitchen left at {home.url(home.device_port)} was not removed ({', '.join(TOPICS)})" in result.stderr
     assert result.stderr.count("\n") == 1
     assert "moamesh mesh serve clears it" in result.stderr
 
@@ -191,7 +191,7 @@ async def test_a_broker_whose_rules_are_older_is_told(tmp_path: Path, mosquitto:
         async with connect() as link:
             yield Deaf(link)
 
-    with pytest.raises(LinkError, match="it stays: the broker's rules do not let the operator clear it"):
+    with pytest.raises(LinkError, match="it is still there: the broker's rules do not let the operator clear it"):
         await clear_for_good(MESH, "kitchen", without_rights, home_assistant=False)  # type: ignore[arg-type]  # as a link
     await clear_for_good(MESH, "kitchen", connect, home_assistant=False)
 

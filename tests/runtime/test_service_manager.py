@@ -89,7 +89,7 @@ async def test_an_agent_says_ready_signs_and_stopping(manager_socket: socket.soc
                 heard.append(await asyncio.to_thread(manager_socket.recv, 1000))
             assert heard[0] == b"READY=1"
             (said,) = {one for one in heard if one.startswith(b"STATUS=")}
-            assert b"broker mqtt://127.0.0.1:9: nobody listens there" in said, "as `systemctl status` shows it"
+            assert b"broker mqtt://127.0.0.1:9: nothing listens there" in said, "as `systemctl status` shows it"
             assert await within(agent.wait(), PATIENCE_S) == 0
         finally:
             if agent.returncode is None:

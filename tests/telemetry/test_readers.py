@@ -129,7 +129,7 @@ async def test_of_several_meshes_one_is_named(database: DatabaseServer) -> None:
 
     await until(lambda: read_mesh("barn") == in_order(barn), "the barn's points are read")
     assert read_mesh("home") == in_order(home)
-    where = "(barn, home): say which with --mesh"
+    where = "(barn, home): choose one with --mesh"
     await until(lambda: str(read_mesh(None)).endswith(where), "both are named")
     assert "no mesh garage in " in (said := str(read_mesh("garage")))
     assert said.endswith("; there: barn, home")
@@ -191,7 +191,7 @@ def test_a_database_read_in_the_wrong_dialect_says_what_it_was_asked(
 
 def test_telemetry_of_another_make_is_refused_in_words(influxdb: DatabaseServer) -> None:
     influxdb.write(["agent_queue,mesh=m,device_id=d accepted=0.5 1700000000000000000"])
-    with pytest.raises(SettingsError, match=r"not telemetry of ours: agent_queue accepted is 0\.5"):
+    with pytest.raises(SettingsError, match=r"not telemetry written by moamesh: agent_queue accepted is 0\.5"):
         list(read_database(TelemetryServer(influxdb.url)))
 
 

@@ -63,7 +63,7 @@ def test_the_database_and_the_mesh_can_be_named(influxdb: DatabaseServer, tmp_pa
     fill(influxdb, recorded(100, mesh="barn"))
     status, out, said = invoke("--influx", influxdb.url)
     assert (status, out) == (2, "")
-    assert "(barn, home): say which with --mesh" in said
+    assert "(barn, home): choose one with --mesh" in said
     assert report_of("--influx", influxdb.url, "--database", DATABASE, "--mesh", "barn")["mesh"] == "barn"
     picture = tmp_path / "barn.svg"
     assert invoke("--influx", influxdb.url, "--mesh", "barn", "--plot", picture)[0] == 0

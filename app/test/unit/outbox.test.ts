@@ -129,7 +129,7 @@ test("what was asked long ago is looked up, and its answer taken from the page",
 
 test("what is gone is said to be, and not asked anew", async () => {
   const page = await lookedUp();
-  const gone = [{ ...line, standing: "gone" as const, text: "no prompt of that id is known here" }];
+  const gone = [{ ...line, standing: "gone" as const, text: "no prompt with that id is known here" }];
   outbox.deliver("device-1", { ...page, answers: gone, answer: null }, 1);
   expect(ends).toMatchObject([{ id: "p1", state: "failed", detail: expect.stringContaining("gone") }]);
   expect(sent).toEqual(["answers-query p1"]);

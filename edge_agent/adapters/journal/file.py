@@ -82,7 +82,7 @@ class JournalFile:
         try:
             return self._read_copy()
         except (sqlite3.Error, OSError) as error:
-            log.warning("%s cannot even be read: %s", self._path, in_words(error))
+            log.warning("%s cannot be read either: %s", self._path, in_words(error))
             self._told = False
             return SessionsRestored((), self._ends_in_reserve())
 
@@ -136,7 +136,7 @@ class JournalFile:
         try:
             kept = self._reserve.put([record for _, record in refused])
         except OSError as error:
-            log.debug("%s: the reserve refuses, too: %s", self._path, error)
+            log.debug("%s: the reserve cannot be written either: %s", self._path, error)
             return errors
         for at, _ in refused[:kept]:
             errors[at] = None
@@ -168,7 +168,11 @@ class JournalFile:
             self._reserve.open()
         except OSError as error:  # the journal works: it is not to fail for the want of its reserve
             if not self.reserve_trouble:
-                log.warning("%s: ends will find no reserve on a full disk: %s", self._path, in_words(error))
+                log.warning(
+                    "%s: there is no reserve, so a full disk would lose ends of prompts: %s",
+                    self._path,
+                    in_words(error),
+                )
             self.reserve_trouble = in_words(error)
         else:
             self.reserve_trouble = ""

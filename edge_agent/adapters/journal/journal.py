@@ -217,8 +217,7 @@ class SqliteJournal:
         """Tells that there is no room for ends on a full disk, and that there is again. It is tried for ever."""
         trouble = self._file.reserve_trouble
         words = (
-            trouble
-            and f"should the disk fill up, ends of prompts could not be kept, and would be worked out anew: {trouble}"
+            trouble and f"if the disk fills up, ends of prompts cannot be kept and must be computed again: {trouble}"
         )
         if words != self._reserve_said:
             self._reserve_said = words

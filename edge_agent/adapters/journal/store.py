@@ -250,7 +250,7 @@ class Store:
         ).fetchone()
         self._db.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - our own table names
         owed = None if told else owed_end(prompt_id, inbox, reply, self._device_id)
-        then = "nobody is told" if owed is None else "its user is told"
+        then = "nobody can be notified" if owed is None else "its user is notified"
         log.error("a journalled row of %s is not readable and is dropped: %s; %s", table, why, then)
         return owed
 

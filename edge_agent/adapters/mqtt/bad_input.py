@@ -29,12 +29,12 @@ class BadInputLog:
 
     def note(self, topic: str, size: int, event: BadInputReceived, now: float) -> None:
         """Logs it, or counts it for the next line of its kind."""
-        told = "; its sender is told" if event.reply is not None else ""
+        told = "; its sender is notified" if event.reply is not None else ""
         self._say(topic, event.detail, f"no message: {size} bytes on", told, now)
 
     def note_over_rate(self, topic: str, now: float) -> None:
         """Logs that too many come on a topic, or counts it for the next line."""
-        self._say(topic, "more than its rate allows", "not read: messages on", "; their sender is told", now)
+        self._say(topic, "more than its rate allows", "not read: messages on", "; their sender is notified", now)
 
     def _say(self, topic: str, detail: str, what: str, told: str, now: float) -> None:
         key = (topic, _kind_of(detail))

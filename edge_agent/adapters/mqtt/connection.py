@@ -315,7 +315,7 @@ class Connection:
                         await self._inbox.take(message)
                     except Exception:  # a defect met by one message must not meet it again at every reconnect
                         self._counters.bad += 1
-                        _log.exception("broker %s: a message on %s could not be taken", self.url, message.topic)
+                        _log.exception("broker %s: a message on %s could not be processed", self.url, message.topic)
                 link.acknowledge(message)
         finally:
             self._counters.connection_losses += not self._tries.stopped

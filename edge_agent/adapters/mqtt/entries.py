@@ -226,8 +226,8 @@ class SignedEntries:
 
 
 _REASONS = {
-    ProofCheck.FALSE: "not the word of {} itself: it has no signature of that device, or a wrong one",
-    ProofCheck.VOID: "the certificate that {} signs with counts no more",
+    ProofCheck.FALSE: "not written by {} itself: the signature of that device is missing or wrong",
+    ProofCheck.VOID: "the certificate that {} signs with is no longer valid",
     ProofCheck.UNKNOWN: "the certificate that {} signs with is not known",
 }
 

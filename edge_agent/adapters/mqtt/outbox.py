@@ -129,4 +129,4 @@ class Outbox:
 
 def _refuse(item: Outgoing) -> None:
     if item.on_refused is not None:
-        item.on_refused("too much waits for the broker already")
+        item.on_refused("too many messages wait for the broker already")

@@ -80,7 +80,7 @@ class Prover:
     async def _look_up(self, url: BrokerUrl, device_id: str) -> list[str]:
         self._looking = {name: lookup for name, lookup in self._looking.items() if not lookup.done()}
         if device_id in self._looking:
-            raise StillLookedUpError(f"a name that was said to be the home of {device_id} is still looked up")
+            raise StillLookedUpError(f"a host name given as the home broker of {device_id} is still being looked up")
         lookup = self._looking[device_id] = self._threads.submit(_addresses, url)
         return await asyncio.wrap_future(lookup)
 
@@ -99,9 +99,9 @@ class Prover:
         try:
             head = await reader.readexactly(5)
         except asyncio.IncompleteReadError:
-            raise NoBrokerError("hung up before a CONNACK") from None
+            raise NoBrokerError("closed the connection before a CONNACK") from None
         if head[0] != CONNACK or head[3 if head[1] < 0x80 else 4] != 0:
-            raise NoBrokerError("no broker that lets this device in")
+            raise NoBrokerError("no broker there accepts this device")
         writer.write(_DISCONNECT)
         with contextlib.suppress(OSError):
             await writer.drain()

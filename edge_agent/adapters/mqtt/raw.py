@@ -26,7 +26,7 @@ TakeRaw = Callable[[Channel, bytes], Awaitable[None]]
 def check_watchable(channel: Channel) -> None:
     """Raises `ValueError` unless it is a management channel that a device reads."""
     if TABLE[channel].types or Role.DEVICE not in TABLE[channel].readers:
-        raise ValueError(f"{channel} is no management channel that a device reads")
+        raise ValueError(f"{channel} is not a management channel that a device reads")
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # two alike are two
@@ -85,7 +85,7 @@ class RawInbox:
             try:
                 await self._take(body.channel, body.content)
             except Exception:
-                _log.exception("a message on %s could not be taken", body.channel)
+                _log.exception("a message on %s could not be processed", body.channel)
 
     def _of(self, channel: Channel) -> list[_Body]:
         return [one for one in self._waiting if one.channel is channel]

@@ -44,11 +44,11 @@ class Reader:
         """Returns the event that `incoming` is; `None` for what is rightly ignored (cleared presence)."""
         address = topics.parse(incoming.topic)
         if address is None or address.mesh != self._mesh:
-            return _bad("topic: none of this device's")
+            return _bad("topic: not one of this device's")
         if address.channel is Channel.PRESENCE:
             return self._presence(address, incoming)
         if address.device != self._device_id or not self._is_read(address.channel):
-            return _bad("topic: none of this device's")
+            return _bad("topic: not one of this device's")
         if incoming.retain:
             return self._retained(address, incoming)
         if address.channel not in INBOXES:  # what is taken of these is `management`'s

@@ -156,7 +156,7 @@ class Sender:
         """Whether whoever reads it takes a body of this size, whatever the broker does; maybe in fewer words."""
         most = self._settings.body_bytes_max
         return _cut_to(item, most) or self._refuse(
-            item, f"{len(item.payload):,} bytes do not fit: a message may have {most:,}"
+            item, f"{len(item.payload):,} bytes are too many: a message may have {most:,}"
         )
 
     def _fits_the_broker(self, link: Link, item: Outgoing) -> bool:
@@ -166,7 +166,7 @@ class Sender:
         if _cut_to(item, min(room, self._packet_bytes_learned - size + len(item.payload))):
             return True
         limit = int(min(link.limits.packet_bytes_max, self._packet_bytes_learned))
-        return self._refuse(item, f"{size:,} bytes do not fit: the broker {self._url()} takes packets of {limit:,}")
+        return self._refuse(item, f"{size:,} bytes are too many: the broker {self._url()} takes packets of {limit:,}")
 
     def _refuse(self, item: Outgoing, why: str, *, said: bool = False) -> bool:
         """Tells whoever sent it, or else the log, that it never will be. Returns `False`, for callers to hand on."""

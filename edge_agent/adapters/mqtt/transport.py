@@ -175,7 +175,7 @@ class MqttTransport:
         """
         row = topics.TABLE[channel]
         if row.types:
-            raise ValueError(f"{channel} is no management channel")
+            raise ValueError(f"{channel} is not a management channel")
         topic = topics.written_by(self._settings.device_id, self._settings.mesh, device_id, channel)
         item = Outgoing(topic, body, row.qos, row.retain, Priority.PEERS, on_delivered=on_delivered)
         self._send(device_id, home_broker, item, expires_in_s)
@@ -360,5 +360,5 @@ def _sent(on_sent: Callable[[bool], object]) -> None:
 
 
 def _not_sent(on_sent: Callable[[bool], object], why: str) -> None:
-    _log.warning("an answer was not sent, and is owed still: %s", why)
+    _log.warning("an answer could not be sent and will be sent later: %s", why)
     on_sent(False)

@@ -90,7 +90,7 @@ class Unproven:
         if entry is None:
             failures = self._failed.get(key)
             if failures is not None and item.priority <= VOLATILE_MAX and self._now() < failures.due:
-                self._refuse([item], "its home has not shown that it is one")
+                self._refuse([item], "its home broker has not proven its identity")
                 return
             self._sequence += 1
             entry = _Entry(home, device_id, first_hand, self._sequence, failures or _Failures())
@@ -129,7 +129,7 @@ class Unproven:
         ):
             # Among alike a random one: were it the newest, a flood of old ones would keep everybody else out for good.
             last = max(self._entries.values(), key=lambda entry: (*entry.rank[:2], self._rng.random()))
-            self._drop(last, "too many homes that only gossip names")
+            self._drop(last, "too many home brokers known from gossip alone")
 
     def _pump(self) -> None:
         """Begins as many tries as may be, and comes back when the next may be."""
@@ -191,7 +191,7 @@ class Unproven:
 
     def _lied(self, entry: _Entry, url: BrokerUrl, error: ssl.SSLCertVerificationError) -> None:
         reason = getattr(error, "verify_message", "") or str(error)
-        why = f"{url} is no home of {entry.device_id}, as somebody says: {reason}"
+        why = f"{url} is not the home broker of {entry.device_id}, though another device says so: {reason}"
         self._fail(entry, LIE_PAUSE_S)
         self._say(why)
         if (waiting := self._entries.get((entry.home, entry.device_id))) is not None:

@@ -68,7 +68,7 @@ class AnswerReader:
         """
         packing = response.headers.get("content-encoding", "identity").strip().lower()
         if packing not in ("", "identity"):  # not asked for; unpacked, a few bytes may become gigabytes
-            raise self._words.not_understood(f"it packs its answer ({packing}), which was not asked for")
+            raise self._words.not_understood(f"it compresses its answer ({packing}), though that was not asked for")
         async with aclosing(self._lines(response)) as lines:
             async for line in lines:
                 piece = self._take(line)
@@ -81,7 +81,7 @@ class AnswerReader:
         if not self.reply.finished and not self._events and self._stray.strip():
             yield self._note(self._whole(self._stray))
         if not self.reply.finished:
-            raise EngineError("the server ended its answer half-way", retryable=True)
+            raise EngineError("the server ended its answer too early", retryable=True)
 
     def _note(self, piece: Piece) -> Piece:
         if piece.text:
@@ -109,7 +109,7 @@ class AnswerReader:
             if line.strip() and not line.startswith(_STREAM_FIELDS):
                 self._stray += line + b"\n"  # no event stream, perhaps an answer in one piece
                 if len(self._stray) > EVENT_BYTES_MAX:
-                    raise self._words.not_understood("it sends something else than an answer")
+                    raise self._words.not_understood("it sends something other than an answer")
             return Piece("", progress=False)
         data = line.removeprefix(b"data:").strip()
         if data == b"[DONE]":
@@ -128,7 +128,7 @@ class AnswerReader:
         except JSON_ERRORS:
             raise self._words.not_understood(f"no JSON in {data[:120].decode('utf-8', 'replace')!r}") from None
         if not isinstance(event, dict):
-            raise self._words.not_understood("an event is no object")
+            raise self._words.not_understood("an event is not an object")
         if event.get("error"):
             raise self._words.failed(event["error"])
         return event
@@ -144,13 +144,13 @@ class AnswerReader:
             return Piece("", progress=False)
         choice = choices[0] if isinstance(choices, list) else None
         if not isinstance(choice, dict):
-            raise self._words.not_understood("a choice is no object")
+            raise self._words.not_understood("a choice is not an object")
         said = choice.get(holder) or {}
         if not isinstance(said, dict):
             raise self._words.not_understood(f"{holder} is no object")
         reason = choice.get("finish_reason")
         if reason == "error":
-            raise self._words.failed("its model broke off")
+            raise self._words.failed("its model stopped early")
         # Thoughts are no text of the answer, but a sign that the model is at work.
         progress = any(isinstance(value, str) and value for value in said.values())
         piece = Piece(self._text(said.get("content")), progress)
@@ -166,4 +166,4 @@ class AnswerReader:
             texts = [part.get("text") for part in content if part.get("type", "text") == "text"]
             if all(isinstance(text, str) for text in texts):
                 return "".join(str(text) for text in texts)
-        raise self._words.not_understood("content is no text")
+        raise self._words.not_understood("content is not text")

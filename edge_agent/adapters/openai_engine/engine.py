@@ -141,14 +141,14 @@ class OpenAIEngine:
         try:
             port = httpx.URL(self._url).port
             if port is not None and not 0 < port <= PORT_MAX:
-                raise EngineError(f"base_url {self._url} names no port: they go to {PORT_MAX}", retryable=False)
+                raise EngineError(f"base_url {self._url}: its port is not a number up to {PORT_MAX}", retryable=False)
             timeout = httpx.Timeout(self._silence_timeout_s, connect=CONNECT_TIMEOUT_S)
             return httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
         except httpx.InvalidURL as error:
             raise EngineError(f"base_url {self._url} is no URL: {self._words.why(error)}", retryable=False) from None
         except UnicodeEncodeError:
             raise EngineError(
-                "the API key holds characters that no key has; was it pasted whole?", retryable=False
+                "the API key contains characters that no key can have; was it copied correctly?", retryable=False
             ) from None
 
     async def _ask(

@@ -112,7 +112,7 @@ class ServerWatch:
             if self.trouble or self._missed >= SLOW_LOOKS_MAX or isinstance(error.__cause__, httpx.ConnectError):
                 self.tell(error.detail)
         except Exception as error:  # a defect of ours, or of a library: looking goes on
-            log.error("looking after the server failed: %s", self._words.why(error))
+            log.error("checking the server failed: %s", self._words.why(error))
         else:
             self.answered()
 

@@ -37,7 +37,7 @@ class ServerWords:
 
     def not_understood(self, why: object) -> EngineError:
         """Returns the error for an answer that makes no sense."""
-        return EngineError(f"the server at {self._url} is not understood: {self.line(why)}", retryable=False)
+        return EngineError(f"the server at {self._url} sent something unexpected: {self.line(why)}", retryable=False)
 
     def broke_off(self, error: Exception) -> EngineError:
         """Returns the error for a connection that failed."""

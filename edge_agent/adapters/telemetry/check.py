@@ -66,7 +66,7 @@ def check_server(server: TelemetryServer, *, within_s: float = READ_BACK_S) -> C
     with Questions(server) as ask:
         while not _is_there(ask, kind, time_ns, value):
             if time.monotonic() - taken > within_s:
-                what = f"accepted a point and does not give it back within {within_s:g} s; its log may say why"
+                what = f"accepted a point but does not return it within {within_s:g} s; its log may say why"
                 raise ask.error(what, retryable=True)
             time.sleep(_PAUSE_S)
     return CheckedServer(kind, version, taken - began, time.monotonic() - taken)
@@ -89,7 +89,7 @@ def _is_there(ask: Questions, kind: ServerKind, time_ns: int, value: int) -> boo
         for result in (answer, *answer.get("results", ())):
             if error := result.get("error"):
                 raise ask.error(
-                    f"took a point but cannot be asked for it: {error}; `moamesh telemetry setup` makes it readable"
+                    f"accepted a point, but queries for it fail: {error}; `moamesh telemetry setup` makes it readable"
                 )
             for series in result.get("series", ()):
                 if any(value in row for row in series.get("values", ())):

@@ -50,10 +50,10 @@ class ClockStep:
             )
         back = f"this device's clock was set back by {say_span(-self.by_ns)}"
         if not self.followed:
-            return f"{back}: telemetry's time goes at half pace until the clock has caught up"
+            return f"{back}: telemetry's time runs at half speed until the clock has caught up"
         return (
             f"{back}, and telemetry follows it; {self.ahead} points from before are in the future, "
-            f"up to {say_time(self.newest_ns)}: no database is sent them from now on"
+            f"up to {say_time(self.newest_ns)}: they are not sent to databases any more"
         )
 
 

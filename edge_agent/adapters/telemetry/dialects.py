@@ -27,8 +27,8 @@ GZIP_LEVEL = 4  # our lines shrink to a tenth at any level; higher ones only tak
 BROKEN_OFF = "broken off"
 UNREACHABLE = "unreachable"
 NO_DATABASE = (
-    "no database speaks so (it says 204 to what it has taken): see what answers at url in [[influx]], such as a "
-    "proxy or the log-in page of a network"
+    "this is not a database's answer (it says 204 when points are stored): see what answers at url in "
+    "[[influx]], such as a proxy or a network's login page"
 )
 WORDS_CHARACTERS_MAX = 300  # of what a server says, in logs and beside refused points
 _TAKEN = 204
@@ -68,7 +68,7 @@ class WriteError(MoameshError):
         words: what the server said, or "".
         retry_after_s: how long the server wants to be left alone; `None` if it does not say.
         dropped: how many of the lines the server says it did not take; `None` if it does not say.
-        strange: no database speaks so: a web page or no word, from something between it and us.
+        strange: this is not a database's answer: a web page or nothing, from something between it and us.
     """
 
     def __init__(
@@ -261,12 +261,12 @@ def _judge(status: int, words: str, strange: bool, server: TelemetryServer) -> t
         return WriteProblem.UNSURE, ""
     ways_out = {
         400: "url, database and org in [[influx]] must be what the server expects",
-        401: "token_file, or username and password_file, in [[influx]] is missing or wrong; mend it and start anew",
-        403: f"who we are there may not write to {server.database!r}: give the token or user that right",
+        401: "token_file, or username and password_file, in [[influx]] is missing or wrong; correct it and restart",
+        403: f"this token or user may not write to {server.database!r}: grant it write access",
         404: f"if {server.database!r} is not there, create it (`moamesh telemetry setup`); else see kind and org",
     }
     if 300 <= status < 400:
-        return WriteProblem.SETTINGS, "it sends us elsewhere: give that place as url in [[influx]]"
+        return WriteProblem.SETTINGS, "it redirects elsewhere: give that address as url in [[influx]]"
     return WriteProblem.SETTINGS, ways_out.get(status, "see url and kind in [[influx]]")
 
 

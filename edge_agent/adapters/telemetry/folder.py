@@ -13,7 +13,7 @@ _IN_ITS_PLACE = "move away what is in its place"
 _WAYS = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,
-    errno.EROFS: "its disk is mounted read-only: mount it anew, and look after the card",
+    errno.EROFS: "its disk is mounted read-only: remount it, and check the card",
     errno.EACCES: _GIVE_RIGHT,
     errno.EPERM: _GIVE_RIGHT,
     errno.EIO: "the disk or card is failing: replace it",

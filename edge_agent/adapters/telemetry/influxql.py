@@ -45,7 +45,7 @@ def read_influxql(server: TelemetryServer, mesh: str | None = None, since_s: flo
                 try:
                     yield restore(measurement, row, row["time"])
                 except (ValueError, KeyError) as error:
-                    raise SettingsError(f"{server.url}: not telemetry of ours: {error}") from None
+                    raise SettingsError(f"{server.url}: not telemetry written by moamesh: {error}") from None
 
 
 def _meshes(ask: Questions) -> list[str]:

@@ -123,7 +123,7 @@ def _points(ask: Questions, found: dict[_Key, dict[str, float]]) -> Iterator[Poi
             values = {**dict(zip(TAGS[measurement], tags, strict=True)), **found[key]}
             yield restore(measurement, values, time_ms * _NS_PER_MS)
         except ValueError as error:
-            raise SettingsError(f"{ask.server.url}: not telemetry of ours: {error}") from None
+            raise SettingsError(f"{ask.server.url}: not telemetry written by moamesh: {error}") from None
 
 
 def _data(ask: Questions, path: str, parameters: Parameters) -> Any:

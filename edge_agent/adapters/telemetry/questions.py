@@ -80,7 +80,7 @@ class Questions:
     def _refusal(self, path: str, response: httpx.Response) -> TelemetryServerError:
         status = response.status_code
         if status in (401, 403):
-            return self.error(f"refuses us ({status}): token, username or password is missing or wrong")
+            return self.error(f"refuses access ({status}): token, username or password is missing or wrong")
         words = _words(_first_bytes(response, _REFUSAL_BYTES_MAX))
         return self.error(f"answered {path} with {status}{f': {words}' if words else ''}", retryable=status >= 500)
 

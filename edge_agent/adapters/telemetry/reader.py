@@ -47,7 +47,7 @@ def read_database(server: TelemetryServer, mesh: str | None = None, since_s: flo
 
     Raises:
         SettingsError: no such database or mesh, or several meshes and none named. One line.
-        TelemetryServerError: it cannot be reached, refuses, or is no database that we know. One line.
+        TelemetryServerError: it cannot be reached, refuses, or is not a database that we know. One line.
     """
     kind = identify(server)
     if kind is ServerKind.VICTORIA_METRICS:

@@ -45,5 +45,5 @@ def choose_mesh(meshes: Sequence[str], wanted: str | None, where: str) -> str:
             raise SettingsError(f"no mesh {wanted} in {where}; there: {', '.join(there)}")
         return wanted
     if len(there) > 1:
-        raise SettingsError(f"several meshes in {where} ({', '.join(there)}): say which with --mesh")
+        raise SettingsError(f"several meshes in {where} ({', '.join(there)}): choose one with --mesh")
     return there[0]

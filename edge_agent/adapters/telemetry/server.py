@@ -93,7 +93,7 @@ class TelemetryServer:
                 f"a telemetry server is http://host:port or https://host:port, without a user in it{echo}"
             )
         if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
-            raise SettingsError(f"the token for {self.url} holds characters that no token has: copy it anew")
+            raise SettingsError(f"the token for {self.url} contains characters that no token can have: copy it again")
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
 
@@ -120,7 +120,7 @@ def identify(server: TelemetryServer) -> ServerKind:
     """Returns the dialect to speak: `server.kind` if that is given, else what the server shows itself to be.
 
     Raises:
-        TelemetryServerError: it cannot be reached (retryable), or is no database that we know.
+        TelemetryServerError: it cannot be reached (retryable), or is not a database that we know.
         SettingsError: `ca_file` cannot be read.
     """
     return server.kind or introduce(server).kind
@@ -133,7 +133,7 @@ def introduce(server: TelemetryServer) -> ServerIdentity:
     first page. (It calls itself InfluxDB 1.8 at `/query`, for Grafana's sake, so that is not asked.)
 
     Raises:
-        TelemetryServerError: it cannot be reached (retryable), or is no database that we know.
+        TelemetryServerError: it cannot be reached (retryable), or is not a database that we know.
         SettingsError: `ca_file` cannot be read.
     """
     with open_http(server) as http:
@@ -147,7 +147,7 @@ def introduce(server: TelemetryServer) -> ServerIdentity:
             found = _VICTORIA_VERSION.search(get(http, server, "/metrics").text[:_PAGE_CHARACTERS_MAX])
             return ServerIdentity(ServerKind.VICTORIA_METRICS, found["version"] if found else "")
     raise TelemetryServerError(
-        f"{server.url} is no InfluxDB or VictoriaMetrics (GET /ping: {ping.status_code}); "
+        f"{server.url} is neither InfluxDB nor VictoriaMetrics (GET /ping: {ping.status_code}); "
         'if it is one behind a proxy, set kind = "influxdb-1", "influxdb-2" or "victoria-metrics"',
         retryable=ping.status_code >= 500,
     )
@@ -249,7 +249,7 @@ def get(http: httpx.Client, server: TelemetryServer, path: str, **parameters: st
                 if len(body) > PAGE_BYTES_MAX:
                     break
                 if time.monotonic() >= ends_at:  # httpx's own timeout begins anew with each piece
-                    said = f"{server.url} did not answer whole within {server.timeout_s:g} s"
+                    said = f"{server.url} did not complete its answer within {server.timeout_s:g} s"
                     raise TelemetryServerError(said, retryable=True)
         headers = [(name, value) for name, value in answer.headers.items() if name != "content-encoding"]
         return httpx.Response(answer.status_code, headers=headers, content=body[:PAGE_BYTES_MAX])
@@ -266,7 +266,7 @@ def unreachable(server: TelemetryServer, error: BaseException) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"{server.url}: {say(cause, ca=server.ca_file)}"
         if isinstance(cause, ssl.SSLError):
-            return f"{server.url} does not speak TLS as we do ({cause.reason}); is it http://?"
+            return f"{server.url} does not complete a TLS handshake ({cause.reason}); should the URL be http://?"
         if isinstance(cause, TimeoutError):
             return f"{server.url} did not answer within {server.timeout_s:g} s"
         if isinstance(cause, OSError) and cause.strerror:
@@ -279,6 +279,6 @@ def _check_entry(server: TelemetryServer, answer: httpx.Response) -> None:
     """A server that lets nobody in without a name cannot be told apart."""
     if answer.status_code in (401, 403):
         raise TelemetryServerError(
-            f"{server.url} refuses us ({answer.status_code}): token, username or password is missing or wrong",
+            f"{server.url} refuses access ({answer.status_code}): token, username or password is missing or wrong",
             retryable=False,
         )

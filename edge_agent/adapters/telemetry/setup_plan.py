@@ -56,7 +56,7 @@ class SetupPlan:
                 raise SettingsError(f"points are kept 0 (for ever) to {DAYS_MAX} days, not {days}")
         if self.means_days and (self.raw_days == 0 or self.means_days < self.raw_days):
             raise SettingsError(
-                f"five-minute figures kept {self.means_days} days would go before the points they are made of; "
+                f"five-minute figures kept {self.means_days} days would expire before the points they are made of; "
                 "keep them as long at least"
             )
 
@@ -65,5 +65,5 @@ def older_points_error(database: str, days: int) -> SettingsError:
     """Returns the refusal to delete what is there without being told so."""
     return SettingsError(
         f"{database} has points older than {days} days, which this would delete: keep them with --keep-raw 0 "
-        "--keep-means 0, or agree with --delete-older"
+        "--keep-means 0, or allow it with --delete-older"
     )

@@ -321,7 +321,7 @@ class Shipper:
         self._was_away = False
         if forgotten:
             self._durable_later.clear()
-            log.info("telemetry to %s: it started anew, the last %d points are sent again", self.label, forgotten)
+            log.info("telemetry to %s: it was restarted, so the last %d points are sent again", self.label, forgotten)
         return forgotten > 0
 
     def _is_sent_away(self) -> bool:

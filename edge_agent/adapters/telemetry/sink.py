@@ -205,7 +205,9 @@ class FileTelemetrySink:
                 point = to_point(record, mesh=self._mesh, device_id=self._device_id, model=self._model, time_ns=time_ns)
                 line = encode(point)
             except Exception as error:  # whatever a record holds must not end this thread
-                log.warning("a measurement is dropped, no line can say it: %s: %s", type(error).__name__, error)
+                log.warning(
+                    "a measurement is dropped, as line protocol cannot express it: %s: %s", type(error).__name__, error
+                )
                 line = ""
             if line:
                 lines.append(line)

@@ -13,10 +13,10 @@ from edge_agent.adapters.telemetry.batch import Batch
 from edge_agent.adapters.telemetry.clock import AHEAD_MAX_NS, EARLIEST_NS, say_span, say_time
 from edge_agent.wire.line_protocol import is_sendable
 
-DAMAGED = "not sent: this is no point of ours; the disk, a power cut or an older version left it so"
+DAMAGED = "not sent: not a valid point of moamesh; a disk error, a power cut or an older version may have left it"
 NOT_SET = "not sent: this device's clock had not been set yet"
 IN_THE_FUTURE = "not sent: in the future; this device's clock was wrong and has been set since"
-TOO_OLD = "not sent: older than what the database keeps, which it would take and drop in silence"
+TOO_OLD = "not sent: older than what the database keeps, which it would accept and silently drop"
 
 
 @final

@@ -54,10 +54,10 @@ class Watchdog:
         slow_s = SLOW_SHARE * timeout_s
         if done.wait(slow_s):
             return
-        slow(f"has not answered whole for {slow_s:g} s; it is waited for")
+        slow(f"has not completed its answer for {slow_s:g} s; still waiting")
         if done.wait(2 * timeout_s - slow_s):
             return
-        self.cut = self.cut or f"did not answer whole within {timeout_s:g} s"
+        self.cut = self.cut or f"did not complete its answer within {timeout_s:g} s"
         while not done.wait(LOOK_EVERY_S):  # it may only now be connecting
             if self._socket is not None:
                 with contextlib.suppress(OSError):

@@ -72,7 +72,7 @@ async def _look(client: MeshClient, device_id: str, wanted: Wanted) -> Found:
         if wanted.prompt_id:
             page = await client.fetch_answer(device_id, wanted.prompt_id, of_client=wanted.of_client)
             if [line.prompt_id for line in page.answers] != [wanted.prompt_id]:
-                return Found(device_id, error=f"{device_id} told of something else than {wanted.prompt_id}")
+                return Found(device_id, error=f"{device_id} answered about something other than {wanted.prompt_id}")
             return Found(device_id, page.answers, page.answer, page.whole_s)
         page = await _page(client, device_id, wanted, wanted.count, "")
         lines = page.answers

@@ -270,16 +270,16 @@ def _one_devices_own(result: AskResult, shown: _Shown) -> str:
         case PromptRefusal(reason=reason, detail=detail) if reason in ELSEWHERE:
             return detail
         case _GoneError():
-            return "it has gone"
+            return "it went offline"
         case NoReceiptError():
-            return "no word from it"
+            return "it does not respond"
         case Answer(outcome=Outcome.FAILED, detail=detail):
             return "" if shown.has_begun else detail or "it failed"  # its engine is dead or useless
     return ""
 
 
 async def _left(client: MeshClient, device_id: str, then: str | None, shown: _Shown, errors: Console) -> None:
-    """Returns once the device has gone and another can be asked in its place; says so if it is to be waited for."""
+    """Returns once the device went offline and another can be asked in its place; says so if it is to be waited for."""
     said = False
     while True:
         await until_gone(client, device_id)
@@ -288,7 +288,10 @@ async def _left(client: MeshClient, device_id: str, then: str | None, shown: _Sh
             return
         if shown.accepted and not said:
             said = True
-            errors.print(f"\n{device_id} is away; it owes the answer once it is back (Ctrl-C gives up)", style="busy")
+            errors.print(
+                f"\n{device_id} is offline; it will send the answer when it is back (Ctrl-C stops waiting)",
+                style="busy",
+            )
 
 
 async def _ask(
@@ -305,7 +308,7 @@ async def _ask(
         if isinstance(end, Answer) and not question.json:
             shown.finish(end)
     except OvertakenError:
-        end = _GoneError(f"{device_id} has gone")
+        end = _GoneError(f"{device_id} went offline")
         await _cancel(client, device_id, prompt_id)
     except NoReceiptError as error:
         end = error

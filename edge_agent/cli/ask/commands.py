@@ -19,7 +19,12 @@ def ask(
     ] = None,
     system: Annotated[
         str,
-        typer.Option("--system", "-s", metavar="TEXT", help="What devices are told before the prompt, such as a role."),
+        typer.Option(
+            "--system",
+            "-s",
+            metavar="TEXT",
+            help="System message: what the models are told before the prompt, such as a role.",
+        ),
     ] = "",
     layers: opt.Layers = None,
     fanout: opt.Fanout = None,
@@ -30,7 +35,7 @@ def ask(
     seed: opt.Seed = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the text as it is generated.")] = True,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Markdown as it came, also on a terminal; without one it always is.")
+        bool, typer.Option("--raw", help="Print Markdown unformatted, also on a terminal; piped output always is.")
     ] = False,
     json: opt.Json = False,
     *,

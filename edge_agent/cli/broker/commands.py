@@ -145,7 +145,9 @@ def run(
     out = console(stderr=json)
     if mode is Mode.EMBEDDED:
         if listeners.host not in ("", "127.0.0.1", "localhost"):
-            raise SettingsError("the embedded broker lets everyone in and stays on loopback: use --mode mosquitto")
+            raise SettingsError(
+                "the embedded broker accepts everyone, so it listens on loopback only: use --mode mosquitto"
+            )
         run_async(keep_running(out, embedded_broker(port=listeners.port or 0, kind=kind), embedded_told, json=json))
     elif mode is Mode.PER_DEVICE:
         if config is None:

@@ -11,7 +11,7 @@ from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
 from edge_agent.operator.meshes import open_mesh
 
-app = typer.Typer(help="Invite devices to a mesh, list them, shut them out.", no_args_is_help=True)
+app = typer.Typer(help="Invite devices to a mesh, list them, revoke them.", no_args_is_help=True)
 
 DeviceName = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -.")]
 
@@ -20,7 +20,7 @@ DeviceName = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -.")]
 def invite(
     name: DeviceName,
     mesh: member.MeshName = None,
-    expires: Annotated[str, typer.Option(metavar="DURATION", help="How long the claim holds: 12h, 7d.")] = "7d",
+    expires: Annotated[str, typer.Option(metavar="DURATION", help="How long the claim is valid: 12h, 7d.")] = "7d",
     address: Annotated[
         list[str] | None,
         typer.Option(metavar="IP", help="Where others reach the device's own broker; part of its certificate."),
@@ -50,16 +50,17 @@ def invite(
         out.print(f"the claim is in {output}", soft_wrap=True)
     else:
         out.print(f"secret: {invitation.secret}", soft_wrap=True, markup=False)
-        out.print("it is shown this once, and worth nothing after it was used", style="quiet", soft_wrap=True)
+        out.print("it is shown only once and can be used only once", style="quiet", soft_wrap=True)
     out.print("moamesh mesh serve must run when the device starts", style="quiet", soft_wrap=True)
 
 
 @app.command()
 def claim(
-    invitation: Annotated[Path, typer.Argument(metavar="FILE", help="What `device invite --output` wrote.")],
+    invitation: Annotated[Path, typer.Argument(metavar="FILE", help="The file that `device invite --output` wrote.")],
     config: opt.ConfigFile,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0.0, help="Give up then; else it is tried for ever.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="Give up after this time; by default it tries for ever."),
     ] = None,
     json: opt.Json = False,
 ) -> None:
@@ -167,8 +168,8 @@ def revoke(
         if not trace.problem:
             out.print(f"its presence and status are cleared at {trace.broker}", soft_wrap=True, markup=False)
     out.print(
-        f"moamesh broker run --mesh {opened.name} cuts its session in a second; a broker of your own needs the new "
-        "crl.pem and a restart. moamesh mesh serve tells the other devices.",
+        f"moamesh broker run --mesh {opened.name} ends its session within a second; another broker needs the new "
+        "crl.pem and a restart. moamesh mesh serve informs the other devices.",
         style="quiet",
         soft_wrap=True,
     )

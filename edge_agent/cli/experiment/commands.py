@@ -12,7 +12,7 @@ from edge_agent.cli import options as opt
 app = typer.Typer(help="Reproduce the paper and check the theory; each writes a report.", no_args_is_help=True)
 
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Processes that simulate at a time.")]
-Quick = Annotated[bool, typer.Option("--quick", help="A small version in seconds, to see that it works.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A small version that takes seconds, to see that it works.")]
 
 
 @app.command()

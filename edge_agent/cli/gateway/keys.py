@@ -23,7 +23,7 @@ def add(keys_file: Path | None, config: Path | None, name: str, *, json: bool) -
         print_json({"name": name, "key": secret, "file": str(file)})
         return
     print(secret)
-    console(stderr=True).print(f"the key of {name}, shown this once; {file} keeps its hash", style="quiet")
+    console(stderr=True).print(f"the key of {name}, shown only once; {file} keeps its hash", style="quiet")
 
 
 def show(keys_file: Path | None, config: Path | None, *, json: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WHEEL_BYTES_MAX = 64 * 1024 * 1024  # ours has less than one MiB
 
-app = typer.Typer(help="Ask devices for something over MQTT: each does it once, and says how far it is.")
+app = typer.Typer(help="Give devices jobs over MQTT: each does a job once and reports its progress.")
 
 Devices = Annotated[list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="A device; repeatable.")]
 Wait = Annotated[
@@ -110,7 +110,7 @@ def upgrade(
     from provisioning.jobs import Action
 
     if (sha256 is None) == (wheel is None):
-        raise SettingsError("say which wheel it is: --sha256 HEX or --wheel FILE; devices install nothing else")
+        raise SettingsError("give the wheel's checksum as --sha256 HEX or --wheel FILE; devices install no other wheel")
     if wheel is not None:
         try:
             sha256 = hashlib.sha256(read_file(wheel, WHEEL_BYTES_MAX)).hexdigest()
@@ -151,8 +151,8 @@ def cancel(
     with closing(open_job_store(open_mesh(mesh))) as job_store:
         cancelled = job_store.cancel(job_id)
     if not cancelled:
-        raise SettingsError(f"{job_id}: no such job, or its device has it already")
-    console().print(f"{job_id} is forgotten", markup=False)
+        raise SettingsError(f"{job_id}: there is no such job, or its device has it already")
+    console().print(f"{job_id} is removed", markup=False)
 
 
 def _ask(action: Action, arguments: dict[str, Value], whom: Whom, wait_s: float, *, json: bool) -> None:

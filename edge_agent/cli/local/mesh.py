@@ -79,7 +79,7 @@ def find_gateway_port(console: Console, web: WebOptions) -> int | None:
         way_out = f"{missing[0]} is not installed: pip install 'moamesh[gateway]'"
         if web.lan or web.port is not None:
             raise SettingsError(way_out)
-        console.print(f"no app and no API here: {way_out}", style="busy", soft_wrap=True)
+        console.print(f"the app and the API are not available: {way_out}", style="busy", soft_wrap=True)
         return None
     if web.port is not None:
         return web.port
@@ -144,10 +144,10 @@ def show_web(console: Console, fleet: LocalFleet) -> None:
                 soft_wrap=True,
             )
             if url == fleet.gateway_url:
-                console.print("this computer has no network address just now", style="bad")
+                console.print("this computer has no network address at the moment", style="bad")
     if fleet.web_url and fleet.gateway_url:
         console.print(
-            styled("a phone or browser gets in by the code of: ", ("moamesh pair NAME", "label")), soft_wrap=True
+            styled("to pair a phone or browser, scan the code of: ", ("moamesh pair NAME", "label")), soft_wrap=True
         )
     elif fleet.broker.web_hint:
         console.print(f"the app cannot connect: {fleet.broker.web_hint}", style="busy", soft_wrap=True)

@@ -87,9 +87,10 @@ def revoke(
 
 
 _WHAT_NEXT = {
-    Revocable.OPERATOR: "moamesh broker run cuts its sessions in a second, moamesh mesh serve tells the devices. A "
-    "cluster (ejabberd) knows the operator by name alone: there rotate (moamesh mesh rotate, and --finish)",
-    Revocable.BROKER: "moamesh mesh serve tells the devices, which refuse it; moamesh broker run shows the new one",
-    Revocable.WEB: "browsers ask no list: if its key was stolen make another web CA (moamesh mesh server-cert "
-    "--new-ca) and have every phone forget the old one",
+    Revocable.OPERATOR: "moamesh broker run ends its sessions within a second, moamesh mesh serve informs the devices. "
+    "A cluster (ejabberd) knows the operator by name alone: there rotate (moamesh mesh rotate, and --finish)",
+    Revocable.BROKER: "moamesh mesh serve informs the devices, which then refuse it; "
+    "moamesh broker run shows the new one",
+    Revocable.WEB: "browsers check no revocation list: if its key was stolen, make another web CA "
+    "(moamesh mesh server-cert --new-ca) and have every phone forget the old one",
 }

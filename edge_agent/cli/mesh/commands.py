@@ -51,7 +51,7 @@ def create(
     out = console()
     out.print(styled("mesh ", (name, "name"), f" is at {mesh.folder}"), soft_wrap=True)
     out.print(
-        "back this folder up, and show it to nobody: whoever has ca.key is the mesh", style="quiet", soft_wrap=True
+        "back this folder up and keep it secret: whoever has ca.key controls the mesh", style="quiet", soft_wrap=True
     )
     out.print(f"next: moamesh mesh serve {name}, and moamesh device invite DEVICE", style="quiet", soft_wrap=True)
 

@@ -19,11 +19,14 @@ def pair(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            "--device", "-d", metavar="ID", help="May ask this device; repeatable. Without: as before, or all."
+            "--device",
+            "-d",
+            metavar="ID",
+            help="A device that this user may ask; repeatable. By default as before, or all.",
         ),
     ] = None,
     mesh: MeshName = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take the secret back; live sessions end.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Revoke the secret; live sessions end.")] = False,
     app_url: Annotated[
         str | None,
         typer.Option(
@@ -40,10 +43,10 @@ def pair(
         ),
     ] = None,
     svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", rich_help_panel=_CODE, help="The code as a picture.")
+        Path | None, typer.Option("--svg", metavar="FILE", rich_help_panel=_CODE, help="Write the code as a picture.")
     ] = None,
     png: Annotated[
-        Path | None, typer.Option("--png", metavar="FILE", rich_help_panel=_CODE, help="The code as a picture.")
+        Path | None, typer.Option("--png", metavar="FILE", rich_help_panel=_CODE, help="Write the code as a picture.")
     ] = None,
     json: opt.Json = False,
 ) -> None:

@@ -50,7 +50,7 @@ def paired_object(paired: Paired) -> JsonObject:
 
 def show_removed(out: Console, user: str, problem: str) -> None:
     """Says that a user is out, and what is still to be done."""
-    out.print(f"{user}'s secret holds no more; their sessions end within a second", soft_wrap=True)
+    out.print(f"{user}'s secret is no longer valid; their sessions end within a second", soft_wrap=True)
     if problem:
         out.print(problem, style="bad", soft_wrap=True, markup=False)
 
@@ -110,14 +110,16 @@ def half_blocks(matrix: Matrix, *, inverted: bool = False) -> list[str]:
 def _show_next(out: Console, paired: Paired) -> None:
     user = paired.link.user
     if paired.replaced:
-        out.print(f"{user}'s earlier secret holds no more: pair their other phones and browsers again", style="busy")
+        out.print(
+            f"{user}'s earlier secret is no longer valid: pair their other phones and browsers again", style="busy"
+        )
     if paired.problem:
         out.print(paired.problem, style="bad", soft_wrap=True, markup=False)
     if paired.link.addresses.here_only:
         out.print("for a phone: moamesh up --lan", style="quiet")
     if not paired.lasting:
-        out.print("it holds until this local mesh stops", style="quiet", soft_wrap=True)
-    out.print(f"shown this once; take it back: moamesh pair {user} --remove", style="quiet", soft_wrap=True)
+        out.print("it is valid until this local mesh stops", style="quiet", soft_wrap=True)
+    out.print(f"shown only once; to revoke it: moamesh pair {user} --remove", style="quiet", soft_wrap=True)
 
 
 def _half_block(up: bool, down: bool) -> str:

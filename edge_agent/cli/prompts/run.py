@@ -88,7 +88,9 @@ async def _jobs(
         raise SettingsError(f"no device is online in mesh {address.mesh!r} at {address.broker}")
     ids = [view.device_id for view in online if view.able]
     if not ids:
-        raise SettingsError(f"none of the {len(online)} devices online can infer just now (`moamesh status` shows why)")
+        raise SettingsError(
+            f"none of the {len(online)} devices online can answer right now (`moamesh status` shows why)"
+        )
     return [
         Job(entry.number, entry.instruction, ids[entry.number % len(ids)], run.options)
         for entry in run.entries

@@ -23,7 +23,9 @@ app = typer.Typer(help="Make a device's boot seed; write images to cards.", no_a
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking: everything on the target is lost.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, write nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything and say what would be done, but write nothing.")
+]
 Name = Annotated[str, typer.Argument(help="The device: 1 to 64 of a-z, 0-9 and -.")]
 
 

@@ -103,4 +103,4 @@ class DeviceOptions:
             "--offline", help="Make key and certificate here and put them into the seed: nobody has to answer a claim."
         ),
     ] = False
-    expires: Annotated[str, _membership(metavar="DURATION", help="How long the claim holds: 12h, 7d.")] = "7d"
+    expires: Annotated[str, _membership(metavar="DURATION", help="How long the claim is valid: 12h, 7d.")] = "7d"

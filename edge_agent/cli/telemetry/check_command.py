@@ -1,4 +1,4 @@
-"""`moamesh telemetry check`: what a database is, and whether it takes a point and gives it back."""
+"""`moamesh telemetry check`: what a database is, and whether it accepts a point and returns it."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ def named_servers(
         SettingsError: neither or both are named, what is said does not go together, or no database is there. One line.
     """
     if (url is None) == (config is None):
-        raise SettingsError("say which database: a URL, or --config agent.toml for those of a device")
+        raise SettingsError("name a database by URL, or the databases of a device by --config agent.toml")
     if url is not None:
         return [replace(database_server(url, said), org=org or "")]
     if org is not None or any(getattr(said, field.name) is not None for field in fields(said)):
-        raise SettingsError("with --config, everything about a database stands in the file")
+        raise SettingsError("with --config, all settings of a database come from the file")
     servers = telemetry_servers(load_config(config))
     if not servers:
         raise SettingsError(f"{config} names no database: add an [[influx]] table with its url")

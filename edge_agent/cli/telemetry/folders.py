@@ -19,7 +19,7 @@ def read_all(folder: Path) -> Iterator[Point]:
         SettingsError: there is no such folder, it cannot be read, or no telemetry is in it. One line; raised at once.
     """
     if not folder.is_dir():
-        raise SettingsError(f"no telemetry: {folder} is {'no folder' if folder.exists() else 'not there'}")
+        raise SettingsError(f"no telemetry: {folder} is {'not a folder' if folder.exists() else 'not there'}")
     try:
         folders = sorted({path.parent for depth in range(DEPTH) for path in folder.glob("*/" * depth + "*.lp")})
     except OSError as error:

@@ -27,9 +27,10 @@ KeepMeans = Annotated[
     typer.Option(metavar="DAYS", min=0, rich_help_panel=_KEPT, help="Days to keep the figures (730); 0: for ever."),
 ]
 DeleteOlder = Annotated[
-    bool, typer.Option("--delete-older", rich_help_panel=_KEPT, help="Agree that older points there are deleted.")
+    bool,
+    typer.Option("--delete-older", rich_help_panel=_KEPT, help="Allow older points in the database to be deleted."),
 ]
-Backfill = Annotated[bool, typer.Option("--backfill", help="Make the figures of all points that are there, too.")]
+Backfill = Annotated[bool, typer.Option("--backfill", help="Compute the figures of all existing points, too.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent to an empty server; send nothing.")]
 
 

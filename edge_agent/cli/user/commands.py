@@ -11,7 +11,7 @@ from edge_agent.cli import membership as member
 from edge_agent.cli import options as opt
 from edge_agent.operator.meshes import open_mesh
 
-app = typer.Typer(help="Give people passwords for a mesh's devices, list and remove them.", no_args_is_help=True)
+app = typer.Typer(help="Add users of a mesh, list and remove them.", no_args_is_help=True)
 
 UserName = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -.")]
 
@@ -20,7 +20,8 @@ UserName = Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9 and -.")]
 def add(
     name: UserName,
     device: Annotated[
-        list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="May use this device; without: all.")
+        list[str] | None,
+        typer.Option("--device", "-d", metavar="NAME", help="A device that the user may use; by default all."),
     ] = None,
     mesh: member.MeshName = None,
     output: Annotated[
@@ -47,7 +48,7 @@ def add(
     out.print(styled("user ", (name, "name"), f" logs in as {added.login}"), soft_wrap=True)
     if output is None:
         out.print(f"password: {added.password}", soft_wrap=True, markup=False)
-        out.print("it is shown this once", style="quiet")
+        out.print("it is shown only once", style="quiet")
     else:
         out.print(f"the password is in {output}", soft_wrap=True)
     if added.problem:
@@ -89,7 +90,8 @@ def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False)
 @app.command()
 def sync(
     device: Annotated[
-        list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="This device; without: all known ones.")
+        list[str] | None,
+        typer.Option("--device", "-d", metavar="NAME", help="Only this device; by default all known ones."),
     ] = None,
     broker: Annotated[
         str | None,
@@ -122,6 +124,6 @@ def sync(
     if json:
         print_json({"devices": devices, "problem": problem})
     else:
-        console().print(problem or f"{', '.join(devices)}: users are as here", soft_wrap=True, markup=False)
+        console().print(problem or f"{', '.join(devices)}: users are up to date", soft_wrap=True, markup=False)
     if problem:
         raise typer.Exit(NOT_ANSWERED)

@@ -160,7 +160,7 @@ def collect(points: Iterable[Point], *, since_s: float | None = None) -> MeshRec
     if not with_intervals:
         raise SettingsError("no agent_queue measurement in the telemetry: nothing to report yet")
     if len(meshes) > 1:
-        raise SettingsError(f"telemetry of several meshes ({', '.join(sorted(meshes))}): say which with --mesh")
+        raise SettingsError(f"telemetry of several meshes ({', '.join(sorted(meshes))}): choose one with --mesh")
     return MeshRecords(
         next(iter(meshes)),
         ordered,

@@ -70,7 +70,7 @@ def check_broker(mesh: MeshFolder, authority: MeshAuthority, url: str, password_
             known = _knows(passwords, user[1])
             if not known:
                 untried.append(
-                    f"users and claims: {passwords.host}:{passwords.port} does not know the guests of this check; "
+                    f"users and claims: {passwords.host}:{passwords.port} does not know the users made for this check; "
                     "it works with `moamesh broker run` on this machine"
                 )
             people = (user, guest, claimant) if known else (None, None, None)

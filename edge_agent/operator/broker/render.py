@@ -68,7 +68,7 @@ def _mosquitto(
         f"copy the folder to {at}, then: chown -R {user}: {there} && chmod 700 {there}",
         f"cp {there}/{UNIT} /etc/systemd/system/ && systemctl enable --now {UNIT.removesuffix('.service')}",
         "new users and claims: render again, copy, systemctl reload; a revocation or a removed user: systemctl restart",
-        f"or run {SUPERVISED_UNIT} where the mesh's folder is: it follows all that by itself",
+        f"or run {SUPERVISED_UNIT} where the mesh's folder is: it picks all that up by itself",
         f"ports to open: {_ports(mesh, options)}; then: moamesh broker check {mesh.settings.brokers[0]}",
     ]
 
@@ -82,10 +82,10 @@ def _emqx(mesh: MeshFolder, options: BrokerOptions, server: ServerFiles, into: P
     }
     write_folder(into, contents, lambda _: True)
     return [
-        "not tried: no EMQX was at hand when this was written; run moamesh broker check before you trust it",
+        "untested: EMQX was not available when this was written; run moamesh broker check before you trust it",
         f"copy the folder to {at}, readable by {user} alone, and include emqx.conf in etc/emqx.conf",
         "users: import `passwords` (PBKDF2, SHA-512, salt and key in base64) into EMQX's built-in database",
-        "revocation: EMQX reads lists from a URL in certificates, and ours name none: deny by user name, and kick",
+        "revocation: EMQX reads lists from a URL in certificates, ours have none: deny the user name, end its session",
         f"ports to open: {_ports(mesh, options)}; then: moamesh broker check {mesh.settings.brokers[0]}",
     ]
 

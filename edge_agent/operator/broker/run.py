@@ -68,7 +68,7 @@ async def device_broker(config: AgentConfig) -> AsyncIterator[DeviceBroker]:
     """
     async with own_broker(config) as broker:
         if broker is None:
-            raise SettingsError('the device\'s settings say no own broker: set mode = "own" in [broker]')
+            raise SettingsError('this device has no broker of its own: set mode = "own" in [broker]')
         yield broker
 
 

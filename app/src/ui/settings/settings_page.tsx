@@ -99,7 +99,7 @@ function transport(brokers: readonly string[]): string {
   if (plain === 0) return "encrypted (TLS)";
   if (plain < brokers.length) return "partly encrypted";
   const stays = brokers.every((url) => LOOPBACK.test(url));
-  return stays ? "plain, and never leaves this computer" : "plain: others in this network could read along";
+  return stays ? "unencrypted, but it never leaves this computer" : "unencrypted: others in this network can read everything";
 }
 
 function AboutThis(): VNode {

@@ -251,9 +251,7 @@ class TopApp(App[None]):
                     table.update_cell_at(Coordinate(line, place), cell)
 
     def _draw_empty(self) -> None:
-        nothing = (
-            f"nothing matches {self._wanted!r}; Esc shows all" if self._wanted else "no device has been heard of yet"
-        )
+        nothing = f"nothing matches {self._wanted!r}; Esc shows all" if self._wanted else "no device has reported yet"
         self._empty.update(Text(nothing))
         self._empty.display = not self._rows
         self._table.display = bool(self._rows)

@@ -115,7 +115,7 @@ def _who(row: DeviceRow) -> Text:
 def _figures(row: DeviceRow) -> list[Text]:
     status = row.status
     if status is None:
-        return [Text("it has not told any figures yet", style=QUIET)]
+        return [Text("it has not reported any figures yet", style=QUIET)]
     plain = "" if row.present else QUIET
     load = Text("load ", style=plain, no_wrap=True, overflow="ellipsis")
     load.append(f"{status.offered_load:.2f}", style=load_style(status.offered_load))

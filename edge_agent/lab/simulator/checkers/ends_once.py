@@ -1,4 +1,4 @@
-"""Every accepted prompt ends exactly once, and its user is told."""
+"""Every accepted prompt ends exactly once, and its user is notified."""
 
 from __future__ import annotations
 
