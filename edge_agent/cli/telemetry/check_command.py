@@ -35,13 +35,16 @@ def check(
     Exit status 1 if that cannot be done, with a line that says why.
     """
     from edge_agent.cli.exits import NOT_ANSWERED, error_line
-    from edge_agent.cli.telemetry.checks import check_all, named_servers
+    from edge_agent.cli.telemetry.source import named_servers
     from edge_agent.cli.telemetry.state_view import checked_line, checked_object
     from edge_agent.cli.terminal import console, print_json
+    from edge_agent.doctor.databases import check_database
 
     findings = []
     out = console(stderr=json)
-    for finding in check_all(named_servers(url, config, said, org), out):
+    for server in named_servers(url, config, said, org):
+        with out.status(f"writing a point to {server.url} and reading it back"):
+            finding = check_database(server)
         findings.append(finding)
         if finding.error is not None:
             error_line(finding.error)

@@ -10,8 +10,10 @@ from pathlib import Path
 from edge_agent.adapters.telemetry import ServerKind, TelemetryServer, read_database
 from edge_agent.cli.telemetry.folders import read_all
 from edge_agent.cli.telemetry.options import DatabaseOptions
+from edge_agent.config import load_config
 from edge_agent.config.secret_file import read_secret
 from edge_agent.core.errors import SettingsError
+from edge_agent.runtime.databases import telemetry_servers
 from edge_agent.wire.line_protocol import Point
 
 TOKEN_VARIABLE = "MOAMESH_INFLUX_TOKEN"  # noqa: S105 -- its name, not a token
@@ -37,6 +39,26 @@ def open_points(
     assert folder is not None
     points = read_all(folder)
     return points if mesh is None else (point for point in points if point.tags.get("mesh") == mesh)
+
+
+def named_servers(
+    url: str | None, config: Path | None, said: DatabaseOptions, org: str | None
+) -> list[TelemetryServer]:
+    """Returns the database that a user names, or those of a device's configuration.
+
+    Raises:
+        SettingsError: neither or both are named, options do not go together, or the file names no database. One line.
+    """
+    if (url is None) == (config is None):
+        raise SettingsError("name a database by URL, or the databases of a device by --config agent.toml")
+    if url is not None:
+        return [replace(database_server(url, said), org=org or "")]
+    if org is not None or any(getattr(said, field.name) is not None for field in fields(said)):
+        raise SettingsError("with --config, all settings of a database come from the file")
+    servers = telemetry_servers(load_config(config))
+    if not servers:
+        raise SettingsError(f"{config} names no database: add an [[influx]] table with its url")
+    return servers
 
 
 def database_server(url: str, options: DatabaseOptions) -> TelemetryServer:

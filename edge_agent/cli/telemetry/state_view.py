@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_agent.adapters.telemetry.shipping_status import SpoolStatus
-from edge_agent.cli.telemetry.checks import DatabaseFinding
+from edge_agent.doctor.databases import DatabaseFinding
 
 _FIGURES = ("points_written", "points_sent", "spool_points", "points_lost", "points_refused")
 _HEADS = ("written", "sent", "waiting", "lost", "refused")
