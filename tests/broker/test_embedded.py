@@ -122,7 +122,7 @@ def test_the_better_broker_is_taken_first_and_a_missing_one_is_named(monkeypatch
     assert kinds.choose() is kinds.MOSQUITTO
     assert kinds.MOSQUITTO.limitations == ""
     assert "MQTT 5 only" in EmbeddedBroker(kind="iotcore").limitations
-    with pytest.raises(RuntimeError, match="there are mosquitto, iotcore"):
+    with pytest.raises(RuntimeError, match="choose one of mosquitto, iotcore"):
         kinds.choose("emqx")
     monkeypatch.setattr(kinds.shutil, "which", lambda *args, **kwargs: None)
     assert kinds.choose() is kinds.IOTCORE

@@ -168,7 +168,7 @@ def test_a_broker_that_is_not_reached_is_named_with_what_stays_there(
     assert result.exit_code == 0, result.output
     assert f"what kitchen left at {home.url(home.device_port)} was not removed ({', '.join(TOPICS)})" in result.stderr
     assert result.stderr.count("\n") == 1
-    assert "moamesh mesh serve clears it" in result.stderr
+    assert "moamesh mesh serve removes it" in result.stderr
 
 
 async def test_a_broker_whose_rules_are_older_is_told(tmp_path: Path, mosquitto: EmbeddedBroker) -> None:

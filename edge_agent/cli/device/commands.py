@@ -146,8 +146,8 @@ def revoke(
     for trace in traces:
         if trace.problem:
             error_line(
-                f"{trace.problem}: what {name} left at {trace.broker} was not cleared "
-                f"({', '.join(topics)}); moamesh mesh serve clears it when it is connected there, or repeat this"
+                f"{trace.problem}: what {name} left at {trace.broker} was not removed "
+                f"({', '.join(topics)}); moamesh mesh serve removes it when it is connected there, or repeat this"
             )
     if json:
         print_json(
@@ -166,7 +166,7 @@ def revoke(
     out.print(styled((name, "name"), f" is revoked ({len(serials)} certificates, {opened.crl_file})"), soft_wrap=True)
     for trace in traces:
         if not trace.problem:
-            out.print(f"its presence and status are cleared at {trace.broker}", soft_wrap=True, markup=False)
+            out.print(f"its presence and status are removed at {trace.broker}", soft_wrap=True, markup=False)
     out.print(
         f"moamesh broker run --mesh {opened.name} ends its session within a second; another broker needs the new "
         "crl.pem and a restart. moamesh mesh serve informs the other devices.",
