@@ -129,7 +129,7 @@ class AppEngine implements Engine {
 
   async retry(exchangeId: string): Promise<Exchange> {
     const old = this.history.exchange(exchangeId).peek();
-    if (old === null) throw new Error("This question is not there any more");
+    if (old === null) throw new Error("This question no longer exists");
     return this.send(old.chatId, old.deviceId, old.prompt, old.options, old);
   }
 

@@ -8,7 +8,7 @@ const BROKERS_MAX = 16; // nodes of one cluster
 const URL_LENGTH_MAX = 256;
 const SECRET_LENGTH_MAX = 256;
 const DEVICES_MAX = 64; // three subscriptions each
-const NO_LINK = "This is no pairing link: make one with `moamesh pair`";
+const NO_LINK = "This is not a pairing link: make one with `moamesh pair`";
 
 /** Returns the pairing text in an address (`...#pair=...`), or null if it holds none. */
 export function pairingTextIn(address: string): string | null {
@@ -37,7 +37,7 @@ function decodeJson(encoded: string): Record<string, unknown> {
 }
 
 function check({ v, mesh, brokers, user, secret, devices }: Record<string, unknown>): Pairing {
-  if (typeof v === "number" && v > 1) throw new Error("This pairing link is newer than this app: load the page anew");
+  if (typeof v === "number" && v > 1) throw new Error("This pairing link is newer than this app: reload the page");
   const isRight =
     v === 1 &&
     isText(mesh) &&

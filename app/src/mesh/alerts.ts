@@ -55,7 +55,7 @@ export class Alerts {
 
 /** A device that went without a farewell. One that was gone before the page came is less urgent: no news to anybody. */
 function absent({ id, state }: Device, wasSeen: boolean): Condition {
-  const text = state === "offline" ? `${id} is offline: its connection broke off` : `${id} is silent: no news of it`;
+  const text = state === "offline" ? `${id} is offline: its connection was lost` : `${id} is silent: it does not report`;
   const severity = state === "offline" && wasSeen ? "critical" : "warning";
   return { id: `${state}/${id}`, severity, deviceId: id, text, afterS: state === "offline" ? 0 : SILENT_FOR_S };
 }
@@ -96,7 +96,7 @@ function overloads({ id, status }: Device): Condition[] {
   }
   const taken = status.requests_waiting + status.requests_running;
   if (status.queue_capacity > 0 && taken > QUEUE_SHARE_HIGH * status.queue_capacity) {
-    add("queue", "warning", `${id} has hardly a place left in its queue: prompts may soon be refused`, QUEUE_FOR_S);
+    add("queue", "warning", `${id} has almost no room left in its queue: prompts may soon be refused`, QUEUE_FOR_S);
   }
   return found;
 }

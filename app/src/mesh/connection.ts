@@ -142,7 +142,7 @@ export class Connection {
       this.lost(url, await end);
     } catch (error) {
       if (isRefusal(error)) {
-        this.events.onLink("refused", "The broker does not accept this pairing any more: pair again");
+        this.events.onLink("refused", "The broker no longer accepts this pairing: pair again");
         return REFUSED_RETRY_S;
       }
       this.lost(url, error instanceof Error ? error.message : String(error));
@@ -155,7 +155,7 @@ export class Connection {
     this.session = session;
     this.tries = 0;
     this.lastHeard = Date.now();
-    const detail = refused.length === 0 ? "" : "The broker keeps some of the mesh from you: answers may not arrive";
+    const detail = refused.length === 0 ? "" : "The broker does not let you read everything of the mesh: answers may not arrive";
     this.events.onLink("online", detail);
     this.events.onReady();
   }

@@ -107,8 +107,10 @@ function lookedUp(exchange: Exchange, timing: Timing, { answers, answer }: Answe
       return exchange;
     case "refused":
       return { ...exchange, state: "refused", detail: cut(answers[0].text) };
-    default:
-      return { ...exchange, state: "failed", detail: `Its answer is gone: ${exchange.deviceId} keeps them for a while only` };
+    default: {
+      const detail = `Its answer is no longer available: ${exchange.deviceId} keeps answers for a limited time`;
+      return { ...exchange, state: "failed", detail };
+    }
   }
 }
 

@@ -80,7 +80,7 @@ export function openSession(options: SessionOptions, events: SessionEvents): Pro
       reason = `the broker closed the connection (${packet.reasonCode ?? 0})`;
     });
     client.on("close", () => {
-      if (isOpen) events.onClose(reason || "the connection broke off");
+      if (isOpen) events.onClose(reason || "the connection was lost");
       else reject(new Error(reason || "no connection"));
       isOpen = false;
     });
@@ -137,7 +137,7 @@ class OpenSession implements Session {
       }),
       null,
     );
-    if (reasons === null) throw new Error("the connection broke off while subscribing");
+    if (reasons === null) throw new Error("the connection was lost while subscribing");
     return subscriptions.filter((_, at) => (reasons[at] ?? 0) >= 0x80).map(({ filter }) => filter);
   }
 

@@ -30,7 +30,7 @@ function isProposal(exchange: Exchange): boolean {
 
 const REFUSED: Record<NonNullable<Exchange["refusal"]>, string> = {
   overloaded: "has as many prompts as it can take",
-  too_large: "does not take so long a prompt. Shorten it, or begin a new chat: earlier turns go along",
+  too_large: "does not take a prompt that long. Shorten it, or start a new chat: earlier turns are sent along",
   invalid: "does not take this prompt",
   unsupported_version: "speaks another version of the protocol. Update the device, or reload this app",
   stopping: "is shutting down. Ask another device, or wait until it is back",
@@ -95,7 +95,7 @@ function sentence({ detail, deviceId }: Exchange, otherwise: string): string {
 function notSent(link: Link): string {
   if (link === "refused") return "The mesh does not let this app in: see Settings.";
   if (link === "unpaired") return "This app is not paired with a mesh: see Settings.";
-  return "No connection to the mesh. It is sent by itself as soon as there is one.";
+  return "No connection to the mesh. The prompt is sent as soon as there is one.";
 }
 
 function accepted(exchange: Exchange): string {
@@ -110,14 +110,14 @@ function layerText(exchange: Exchange): string {
   if (now.joined.length === 0)
     return `Layer ${now.layer} of ${now.layer_count}: ${count(now.asked.length, "device")} asked.`;
   if (now.layer < now.layer_count) return `Layer ${now.layer} of ${now.layer_count} is complete.`;
-  return `All layers are complete; ${exchange.deviceId} makes the answer of them.`;
+  return `All layers are complete; ${exchange.deviceId} makes the answer from them.`;
 }
 
 function partial(exchange: Exchange): string {
   if (isProposal(exchange)) {
     const from = exchange.provenance?.answer_from ?? "";
     const whose = from === "" ? "one device's proposal" : `the proposal of ${from}`;
-    return `This is ${whose}, not yet made better by the others${exchange.detail === "" ? "" : `: ${exchange.detail}`}.`;
+    return `This is ${whose}, not improved by the others${exchange.detail === "" ? "" : `: ${exchange.detail}`}.`;
   }
   const missing = exchange.provenance?.missing ?? [];
   const names = [...new Set(missing.map((one) => one.device_id))];
@@ -129,7 +129,7 @@ const DEVICE_STATE: Record<DeviceState, { tone: Tone; title: string }> = {
   silent: { tone: "warn", title: "Silent" },
   stopped: { tone: "calm", title: "Stopped" },
   offline: { tone: "bad", title: "Offline" },
-  unknown: { tone: "calm", title: "Not heard yet" },
+  unknown: { tone: "calm", title: "Not heard from yet" },
 };
 
 /** What to call a device's state. */
@@ -148,7 +148,7 @@ export function linkWords(link: Link): { tone: Tone; title: string } {
     case "offline":
       return { tone: "warn", title: "Offline" };
     case "refused":
-      return { tone: "bad", title: "Not let in" };
+      return { tone: "bad", title: "Access denied" };
     case "unpaired":
       return { tone: "calm", title: "Not paired" };
   }

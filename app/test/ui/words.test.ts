@@ -31,7 +31,7 @@ describe("the words of a state", () => {
   it("tell an unsent prompt from one that is being sent, by the connection", () => {
     const sending = exchange("c", "sending");
     expect(exchangeWords(sending, "online").title).toBe("Sending");
-    expect(exchangeWords(sending, "offline").text).toContain("sent by itself");
+    expect(exchangeWords(sending, "offline").text).toContain("The prompt is sent as soon as");
     expect(exchangeWords(sending, "refused").text).toContain("Settings");
   });
 
@@ -61,7 +61,7 @@ describe("the words of a state", () => {
     expect(exchangeWords(part, "online")).toEqual({
       tone: "warn",
       title: "Partial",
-      text: "This is the proposal of attic, not yet made better by the others: its deadline came.",
+      text: "This is the proposal of attic, not improved by the others: its deadline came.",
     });
     expect(isPartial({ ...part, partial: false })).toBe(false);
   });

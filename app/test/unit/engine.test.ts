@@ -91,7 +91,7 @@ test("unpairing forgets the secret, and on demand the history", async () => {
 
 test("a wrong link changes nothing", async () => {
   const page = await openPage(link());
-  await expect(page.pair("nonsense!")).rejects.toThrow("no pairing link");
+  await expect(page.pair("nonsense!")).rejects.toThrow("not a pairing link");
   expect(page.pairing.value?.mesh).toBe("home");
 });
 

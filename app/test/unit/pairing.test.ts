@@ -40,8 +40,8 @@ test.each(wrong)("%s is no pairing, and says what to do", (_what, value) => {
 });
 
 test("a link that is cut off, too long or newer is told in one line", () => {
-  expect(() => parsePairing(encode(RIGHT).slice(0, 40))).toThrow("no pairing link");
-  expect(() => parsePairing("A".repeat(5_000))).toThrow("no pairing link");
+  expect(() => parsePairing(encode(RIGHT).slice(0, 40))).toThrow("not a pairing link");
+  expect(() => parsePairing("A".repeat(5_000))).toThrow("not a pairing link");
   expect(() => parsePairing(encode({ ...RIGHT, v: 2 }))).toThrow("newer than this app");
 });
 

@@ -117,7 +117,7 @@ function PredictionView({ prediction }: { prediction: Prediction }): VNode {
           {UNSTABLE} Choose fewer layers or a smaller fanout.
         </p>
       )}
-      {stable && utilisation === null && <p class="muted">No figures yet: the devices have not told a service time.</p>}
+      {stable && utilisation === null && <p class="muted">No figures yet: the devices have not reported a service time.</p>}
     </div>
   );
 }

@@ -40,7 +40,7 @@ function UnknownChat(): VNode {
   return (
     <section class="chat-page unknown-chat">
       <h1 tabIndex={-1}>This chat is not in this browser</h1>
-      <p class="muted">It was deleted, or belongs to another one: chats stay where they were asked.</p>
+      <p class="muted">It was deleted, or it is in another browser: chats stay in the browser where they began.</p>
       <NewChat />
     </section>
   );
@@ -68,7 +68,7 @@ function Welcome(): VNode {
       <div class="welcome-words">
         <h2>Your devices answer together</h2>
         <p>
-          One device takes your prompt, asks others for proposals, layer by layer, and makes the answer of them.
+          One device takes your prompt, asks others for proposals, layer by layer, and makes the answer from them.
           {online > 0 && ` ${count(online, "device")} ${online === 1 ? "is" : "are"} online.`}
         </p>
       </div>

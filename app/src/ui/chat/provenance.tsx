@@ -68,7 +68,7 @@ function RowView({ row, longest }: { row: Row; longest: number }): VNode {
     <tbody>
       <tr class="group">
         <th scope="rowgroup" colSpan={4}>
-          {row.label === "Answer" ? "Answer, made of the last layer" : row.label}
+          {row.label === "Answer" ? "Answer, made from the last layer" : row.label}
         </th>
       </tr>
       {row.cells.map((cell) => (

@@ -30,7 +30,7 @@ export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
         </span>
       </header>
       <p class="muted device-model">
-        {status?.model ?? presence?.entry.model ?? "model not told"}
+        {status?.model ?? presence?.entry.model ?? "model unknown"}
         {status?.synthetic === true && (
           <span class="tag" title="Declared service times: no language model is asked">
             synthetic
@@ -45,7 +45,7 @@ export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
           </p>
         ))}
       {status === null ? <p class="muted">No figures yet.</p> : <Figures status={status} />}
-      {status !== null && device.state !== "online" && <p class="muted last-told">Figures as last told.</p>}
+      {status !== null && device.state !== "online" && <p class="muted last-told">Last reported figures.</p>}
       <button type="button" class="quiet small" disabled={device.state !== "online" || !device.able} onClick={ask}>
         Ask {device.id}
       </button>

@@ -20,7 +20,7 @@ export function History(): VNode {
         </p>
       )}
       <details>
-        <summary>The same as a table</summary>
+        <summary>The same data as a table</summary>
         <HistoryTable devices={devices} />
       </details>
     </section>

@@ -20,7 +20,7 @@ export function AnswerSettings(): VNode {
         hint="An answer that is not ready by then expires."
         value={deadlineS === null ? "" : String(deadlineS)}
         choices={[
-          ["", "as the device has it"],
+          ["", "the device's default"],
           ...DEADLINE_CHOICES_S.map((s): [string, string] => [String(s), seconds(s)]),
         ]}
         onChange={(value) => prefer({ deadlineS: value === "" ? null : Number(value) })}

@@ -17,8 +17,8 @@ export function FirstRun(): VNode {
       <h1 tabIndex={-1}>Pair this app</h1>
       <p>
         {about === null || about.mesh === ""
-          ? "This app asks a mesh of small devices, over their own broker. It needs a secret to be let in."
-          : `This app asks the mesh “${about.mesh}” over its own broker. It needs a secret to be let in.`}
+          ? "This app asks a mesh of small devices, over their own broker. It needs a secret to connect."
+          : `This app asks the mesh “${about.mesh}” over its own broker. It needs a secret to connect.`}
       </p>
       {about !== null && about.webBroker === "" && (
         <div class="notice" data-tone="warn" data-part="no-web-broker">
@@ -37,7 +37,7 @@ export function FirstRun(): VNode {
           </span>
         </li>
         <li>Scan the QR code with this phone’s camera, and open the link.</li>
-        <li>Or paste the link that stands under it:</li>
+        <li>Or paste the link below it:</li>
       </ol>
       <PairForm />
       <p class="muted small-print">

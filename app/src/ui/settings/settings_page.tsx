@@ -82,7 +82,7 @@ function PairingSettings(): VNode {
         </dd>
       </dl>
       <details class="pair-anew">
-        <summary>Pair anew</summary>
+        <summary>Pair again</summary>
         <PairForm />
       </details>
       <button type="button" class="danger quiet" onClick={() => void unpair()}>

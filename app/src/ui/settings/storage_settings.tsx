@@ -17,7 +17,7 @@ export function StorageSettings(): VNode {
   const chats = engine.chats.value.length;
   useEffect(() => void measure().then(setKept), [chats]);
   const forget = async (): Promise<void> => {
-    const text = "This browser forgets the secret and all chats. Nothing of them can be brought back.";
+    const text = "This browser forgets the secret and all chats. They cannot be recovered.";
     if (await ask("Forget everything?", text, "Forget everything")) await engine.unpair(true);
   };
   const persist = async (): Promise<void> => {
