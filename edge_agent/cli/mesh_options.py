@@ -48,7 +48,7 @@ class MeshOptions:
         Path | None,
         _option(
             *("--crl-file", "FILE", "MOAMESH_BROKER__CRL_FILE"),
-            "mqtts: the mesh's revocation list (PEM), so that a stolen broker's key is no good; looked at anew for "
+            "mqtts: the mesh's revocation list (PEM), so that a broker with a stolen key is refused; read again for "
             "each connection.",
         ),
     ] = None
@@ -56,7 +56,7 @@ class MeshOptions:
         Path | None,
         _option(
             *("--cert-file", "FILE", "MOAMESH_BROKER__CERT_FILE"),
-            "mqtts: a certificate of one's own (PEM), with --key-file.",
+            "mqtts: your own certificate (PEM), with --key-file.",
         ),
     ] = None
     key_file: Annotated[

@@ -32,7 +32,7 @@ Fanout = Annotated[
 Deadline = Annotated[
     float | None,
     typer.Option(
-        "--deadline", metavar="SECONDS", rich_help_panel=_PROMPT, help="The answer is worth nothing after this."
+        "--deadline", metavar="SECONDS", rich_help_panel=_PROMPT, help="Give up on the answer after this time."
     ),
 ]
 Join = Annotated[
@@ -43,7 +43,7 @@ Join = Annotated[
         min=1,
         max=FANOUT_MAX + 1,
         rich_help_panel=_PROMPT,
-        help="Go on with this many of the k+1 responses of a layer.",
+        help="Continue after this many of the k+1 responses of a layer.",
     ),
 ]
 MaxTokens = Annotated[
@@ -54,10 +54,18 @@ MaxTokens = Annotated[
 ]
 Temperature = Annotated[
     float,
-    typer.Option("--temperature", "-t", min=0.0, max=5.0, rich_help_panel=_PROMPT, help="How freely tokens are drawn."),
+    typer.Option(
+        "--temperature",
+        "-t",
+        min=0.0,
+        max=5.0,
+        rich_help_panel=_PROMPT,
+        help="Sampling temperature; 0 always takes the likeliest token.",
+    ),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, rich_help_panel=_PROMPT, help="Draw the same tokens each time.")
+    int | None,
+    typer.Option("--seed", min=0, rich_help_panel=_PROMPT, help="Seed of the sampling, for the same tokens each time."),
 ]
 Devices = Annotated[
     int, typer.Option("--devices", "-n", min=1, max=64, rich_help_panel=_FLEET, help="How many devices to start.")

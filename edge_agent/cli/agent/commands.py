@@ -16,7 +16,7 @@ def agent(
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="A setting over the file; repeatable."),
     ] = None,
 ) -> None:
-    """Run a device until it is told to stop.
+    """Run a device until it is stopped.
 
     Settings come from the file, over it MOAMESH_SECTION__KEY from the environment, over both --set.
     """

@@ -46,7 +46,7 @@ def ask(
     `git diff | moamesh ask --system "You review code."` asks what comes on standard input.
 
     Exit status: 0 answered; 3 refused for good (too large, not valid); 4 refused for now (overloaded: it says when to
-    try again); 5 expired; 6 no word from the device; 1 not answered for another reason; 2 a wrong option, or no broker.
+    try again); 5 expired; 6 no reply from the device; 1 not answered for another reason; 2 a wrong option or no broker.
     """
     from edge_agent.cli.ask.asking import Question, ask_one, read_prompt
     from edge_agent.cli.exits import run_async

@@ -18,7 +18,7 @@ from edge_agent.operator.meshes import open_mesh
 if TYPE_CHECKING:
     from edge_agent.operator.broker.setup import BrokerOptions
 
-app = typer.Typer(help="Run what carries the messages, write its configuration, check it.", no_args_is_help=True)
+app = typer.Typer(help="Run a broker, write the configuration of one, check one.", no_args_is_help=True)
 
 
 class Mode(StrEnum):
@@ -51,7 +51,7 @@ RunMode = Annotated[
 ]
 Kind = Annotated[
     str | None,
-    typer.Option("--kind", metavar="mosquitto|iotcore", help="Embedded: which program; else the better one."),
+    typer.Option("--kind", metavar="mosquitto|iotcore", help="Embedded: which program; by default the better one."),
 ]
 DeviceConfig = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Per-device: the device's agent.toml.")
@@ -63,20 +63,21 @@ DeviceConfig = Annotated[
 class ListenerOptions:
     """Where a broker listens."""
 
-    host: Annotated[str, _listener(metavar="ADDRESS", help="Listen there only; else everywhere.")] = ""
+    host: Annotated[str, _listener(metavar="ADDRESS", help="Listen at this address only; by default at all.")] = ""
     port: Annotated[
         int | None,
         _listener(
             min=0,
             max=65535,
-            help="For devices; else the port of the mesh's first broker URL. Embedded: 0 picks a free one.",
+            help="Port for devices; by default that of the mesh's first broker URL. Embedded: 0 picks a free one.",
         ),
     ] = None
     password_port: Annotated[
-        int | None, _listener(min=1, max=65535, help="For users and claims; else the port of the claim broker URL.")
+        int | None,
+        _listener(min=1, max=65535, help="Port for users and claims; by default that of the claim broker URL."),
     ] = None
     web: Annotated[bool, _listener("--web/--no-web", help="WebSockets for browsers.")] = True
-    web_port: Annotated[int, _listener(min=1, max=65535, help="For browsers.")] = 8885
+    web_port: Annotated[int, _listener(min=1, max=65535, help="Port for browsers.")] = 8885
     name: Annotated[
         list[str] | None,
         _listener(
@@ -108,7 +109,7 @@ class ClusterOptions:
         _cluster(
             min=1,
             max=65535,
-            help="Where nodes talk to each other, in clear: keep it in a private network. The same on every node.",
+            help="Port between nodes, unencrypted: keep it in a private network. The same on every node.",
         ),
     ] = 5210
     cookie_file: Annotated[
@@ -175,15 +176,15 @@ def run(
 @app.command()
 @takes_groups
 def render(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Write there; made if need be.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to; created if it is missing.")],
     engine: Annotated[
         Target, typer.Option("--for", help="mosquitto; emqx (not tried); table: every right, as JSON, for any other.")
     ] = Target.MOSQUITTO,
     mesh: member.MeshName = None,
     at: Annotated[
-        Path, typer.Option("--at", metavar="FOLDER", help="Where the folder will lie on the broker's machine.")
+        Path, typer.Option("--at", metavar="FOLDER", help="Where the folder will be on the broker's machine.")
     ] = Path("/etc/moamesh/broker"),
-    user: Annotated[str, typer.Option(metavar="NAME", help="Who runs the broker there.")] = "mosquitto",
+    user: Annotated[str, typer.Option(metavar="NAME", help="System user that runs the broker there.")] = "mosquitto",
     *,
     listeners: ListenerOptions,
     passphrase_file: member.PassphraseFile = None,
@@ -212,7 +213,8 @@ def check(
     url: Annotated[str, typer.Argument(metavar="URL", help="mqtts://host:port where devices connect.")],
     mesh: member.MeshName = None,
     password_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where users and claims connect; else the mesh's claim broker.")
+        str | None,
+        typer.Option(metavar="URL", help="Where users and claims connect; by default the mesh's claim broker."),
     ] = None,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
@@ -220,8 +222,8 @@ def check(
     """Try a broker as device, user, unclaimed device and stranger: every row of the topic table, and some outside it.
 
     What counts is which messages arrive, not what the broker acknowledges. The identities are made for the check and
-    end with it; real devices only see some unreadable messages in presence. Exit status 1 if anything was let through
-    or kept back against the table.
+    end with it; real devices only see some unreadable messages in presence. Exit status 1 if anything was allowed
+    or refused against the table.
     """
     from edge_agent.cli.broker.view import print_report, report_object
     from edge_agent.cli.exits import NOT_ANSWERED

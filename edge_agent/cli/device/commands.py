@@ -64,7 +64,7 @@ def claim(
     ] = None,
     json: opt.Json = False,
 ) -> None:
-    """On a device: make its key and claim its certificate. The file is removed once it was used."""
+    """On a device: make its key and claim its certificate. The file is removed after use."""
     import logging
     import sys
 
@@ -134,7 +134,7 @@ def revoke(
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:
-    """Shut a device out, now: its certificates go on the revocation list, its claim is void."""
+    """Revoke a device at once: its certificates go on the revocation list, its claim becomes invalid."""
     from edge_agent.cli.exits import error_line, run_async
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.devices import clear_traces

@@ -11,12 +11,14 @@ from edge_agent.cli import options as opt
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="A device's agent.toml: try its broker and its databases too."),
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="A device's agent.toml: check its broker and its databases, too."
+    ),
 ]
 
 
 def doctor(config: ConfigFile = None, json: opt.Json = False) -> None:
-    """Check this machine. Each line says what is there, or the command that mends it.
+    """Check this machine. Each line says what was found, or the command that fixes it.
 
     Exit status 1 if something needed is missing.
     """

@@ -9,7 +9,7 @@ import typer
 
 from edge_agent.cli import options as opt
 
-app = typer.Typer(help="Reproduce the paper and check the theory; each writes a report.", no_args_is_help=True)
+app = typer.Typer(help="Reproduce the paper and check the theory; each command writes a report.", no_args_is_help=True)
 
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Processes that simulate at a time.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A small version that takes seconds, to see that it works.")]
@@ -23,7 +23,7 @@ def paper(
             "--part", "-p", metavar="a|b|c|d", help="a: Table I, b: stable regime, c: live load, d: live LLM."
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For the report.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the report.")] = Path(
         "paper-report"
     ),
     quick: Quick = False,
@@ -48,7 +48,7 @@ def paper(
 
 @app.command()
 def policies(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For the report.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the report.")] = Path(
         "policies-report"
     ),
     quick: Quick = False,
@@ -61,7 +61,7 @@ def policies(
 
 @app.command()
 def theory(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For the plots (SVG).")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the plots (SVG).")],
     quick: Quick = False,
     jobs: Jobs = 1,
 ) -> None:

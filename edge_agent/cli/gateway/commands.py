@@ -21,7 +21,7 @@ app.add_typer(key_app, name="key")
 def gateway(
     context: typer.Context,
     config: flag.Config = None,
-    json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print where it listens as one line of JSON.")] = False,
     *,
     said: flag.GatewayFlags,
     where: MeshOptions,
@@ -41,7 +41,7 @@ def gateway(
 def key_add(
     name: flag.Name, keys_file: flag.KeysFile = None, config: flag.Config = None, json: opt.Json = False
 ) -> None:
-    """Make an API key. It is shown once and kept nowhere; a running gateway knows it at once."""
+    """Make an API key. It is shown only once and not stored; a running gateway accepts it at once."""
     from edge_agent.cli.gateway.keys import add
 
     add(keys_file, config, name, json=json)
@@ -49,7 +49,7 @@ def key_add(
 
 @key_app.command("list")
 def key_list(keys_file: flag.KeysFile = None, config: flag.Config = None, json: opt.Json = False) -> None:
-    """Show whose keys there are, since when, and how each ends."""
+    """Show the keys: whose, since when, and their last characters."""
     from edge_agent.cli.gateway.keys import show
 
     show(keys_file, config, json=json)

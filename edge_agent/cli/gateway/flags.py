@@ -13,7 +13,7 @@ _option = partial(typer.Option, rich_help_panel="Gateway")
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="The device's agent.toml; its gateway section counts."),
+    typer.Option("--config", "-c", metavar="FILE", help="The device's agent.toml; its gateway section is used."),
 ]
 KeysFile = Annotated[
     Path | None,
@@ -43,7 +43,7 @@ class GatewayFlags:
     host: Annotated[str | None, _option(help="Where it listens; 127.0.0.1 is this machine alone.")] = None
     port: Annotated[int | None, _option(min=0, max=65535, help="8080 by default; 0 takes a free one.")] = None
     keys_file: KeysFile = None
-    open: Annotated[bool, _option("--open", help="While there are no keys, let in everybody who can connect.")] = False
+    open: Annotated[bool, _option("--open", help="While there are no keys, serve everybody who can connect.")] = False
     tls_cert: Annotated[Path | None, _option(metavar="FILE", help="HTTPS: certificate (PEM).")] = None
     tls_key: Annotated[Path | None, _option(metavar="FILE", help="HTTPS: its private key (PEM).")] = None
     cors_origins: Annotated[
@@ -57,9 +57,11 @@ class GatewayFlags:
     web_broker: Annotated[
         str | None, _option(metavar="URL", help="Where the app reaches the broker: ws://host:port or wss://host:port.")
     ] = None
-    app_dir: Annotated[Path | None, _option(metavar="DIR", help="The app's files, in place of ours.")] = None
+    app_dir: Annotated[Path | None, _option(metavar="DIR", help="The app's files, instead of the built-in ones.")] = (
+        None
+    )
     requests_max: Annotated[
-        int | None, _option("--max-requests", min=1, max=10_000, help="Prompts open at once; more get 429.")
+        int | None, _option("--max-requests", min=1, max=10_000, help="Prompts at a time; more are answered 429.")
     ] = None
     caller_share: Annotated[
         float | None,
@@ -68,7 +70,7 @@ class GatewayFlags:
             metavar="SHARE",
             min=0.001,
             max=1.0,
-            help="Of these: what each API key may have at any time, and what is kept for others. 0.25 by default.",
+            help="Fraction of these that one API key may use, and that is kept free for others; 0.25 by default.",
         ),
     ] = None
     stop_timeout_s: Annotated[
@@ -78,7 +80,7 @@ class GatewayFlags:
             metavar="SECONDS",
             min=0.0,
             max=3600.0,
-            help="How long answers under way may take when it is told to stop.",
+            help="How long answers under way may still take when it is stopped.",
         ),
     ] = None
 

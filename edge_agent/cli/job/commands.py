@@ -24,7 +24,7 @@ app = typer.Typer(help="Give devices jobs over MQTT: each does a job once and re
 Devices = Annotated[list[str] | None, typer.Option("--device", "-d", metavar="NAME", help="A device; repeatable.")]
 Wait = Annotated[
     float,
-    typer.Option(metavar="SECONDS", min=0.0, help="How long to watch; after it `moamesh mesh serve` goes on asking."),
+    typer.Option(metavar="SECONDS", min=0.0, help="How long to watch; after that `moamesh mesh serve` keeps trying."),
 ]
 
 
@@ -48,9 +48,9 @@ def set_(
     *,
     whom: Whom,
 ) -> None:
-    """Change settings over a device's own file; it restarts. KEY= takes one back.
+    """Change settings over a device's own file; it restarts. KEY= removes one.
 
-    A device that does not start with them takes them back by itself.
+    A device that does not start with them undoes them by itself.
     """
     from edge_agent.cli.agent.overrides import parse_overrides
     from edge_agent.core.errors import SettingsError
@@ -68,7 +68,7 @@ def set_(
 @takes_groups
 def pull_model(
     model: Annotated[str, typer.Argument(help="A name from `moamesh models list`, or a source.")],
-    use: Annotated[bool, typer.Option(help="Run it from then on; the device restarts.")] = False,
+    use: Annotated[bool, typer.Option(help="Use it from then on; the device restarts.")] = False,
     wait: Wait = 600.0,
     json: opt.Json = False,
     *,
@@ -83,7 +83,7 @@ def pull_model(
 @app.command()
 @takes_groups
 def restart(wait: Wait = 60.0, json: opt.Json = False, *, whom: Whom) -> None:
-    """Restart devices. What they have accepted is finished after it."""
+    """Restart devices. Accepted prompts are finished after the restart."""
     from provisioning.jobs import Action
 
     _ask(Action.RESTART, {}, whom, wait, json=json)
@@ -92,17 +92,19 @@ def restart(wait: Wait = 60.0, json: opt.Json = False, *, whom: Whom) -> None:
 @app.command()
 @takes_groups
 def upgrade(
-    version: Annotated[str, typer.Argument(help="Of moamesh; installed by the device's own pip.")],
+    version: Annotated[str, typer.Argument(help="Version of moamesh; the device's own pip installs it.")],
     sha256: Annotated[
-        str | None, typer.Option(metavar="HEX", help="The checksum of its wheel, as the release tells it.")
+        str | None, typer.Option(metavar="HEX", help="The checksum of its wheel, as published with the release.")
     ] = None,
-    wheel: Annotated[Path | None, typer.Option(metavar="FILE", help="The wheel itself, to take its checksum.")] = None,
+    wheel: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The wheel itself, to compute its checksum.")
+    ] = None,
     wait: Wait = 1800.0,
     json: opt.Json = False,
     *,
     whom: Whom,
 ) -> None:
-    """Install another version on devices and restart them: this very wheel, and what it was locked to."""
+    """Install another version on devices and restart them: this very wheel and the dependencies it was locked to."""
     import hashlib
 
     from edge_agent.core.errors import SettingsError
@@ -143,7 +145,7 @@ def list_jobs(device: Devices = None, mesh: member.MeshName = None, json: opt.Js
 def cancel(
     job_id: Annotated[str, typer.Argument(help="From `moamesh job list`.")], mesh: member.MeshName = None
 ) -> None:
-    """Forget a job that its device has not answered yet."""
+    """Cancel a job that its device has not answered yet."""
     from edge_agent.cli.terminal import console
     from edge_agent.core.errors import SettingsError
     from edge_agent.operator.jobs import open_job_store

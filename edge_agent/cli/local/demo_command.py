@@ -15,7 +15,9 @@ def demo(
     devices: opt.Devices = 4,
     layers: opt.Layers = 2,
     fanout: opt.Fanout = 2,
-    prompts: Annotated[int | None, typer.Option(min=1, max=64, help="Prompts in all; by default one a device.")] = None,
+    prompts: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Number of prompts; by default one for each device.")
+    ] = None,
     max_tokens: opt.MaxTokens = 96,
     temperature: opt.Temperature = 0.7,
     seed: opt.Seed = None,
@@ -28,7 +30,7 @@ def demo(
     ] = True,
     json: opt.Json = False,
 ) -> None:
-    """Show it: a broker and some devices on this host answer real prompts together.
+    """Run a demonstration: a broker and some devices on this host answer real prompts together.
 
     The first time the default model is fetched. Exit status 1 if a prompt was not answered.
     """

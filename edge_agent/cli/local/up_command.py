@@ -33,7 +33,7 @@ def up(
         typer.Option(
             "--lan",
             rich_help_panel=_WEB,
-            help="For phones in this network too, unencrypted; a key or pairing lets in.",
+            help="Also for phones in this network, unencrypted; they need an API key or pairing.",
         ),
     ] = False,
 ) -> None:

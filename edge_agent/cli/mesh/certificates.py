@@ -34,7 +34,7 @@ def certificates(
     kind: Annotated[Listed | None, typer.Option(help="Only those of this kind.")] = None,
     json: opt.Json = False,
 ) -> None:
-    """Show every certificate that the mesh ever gave: whose, from when, until when, and whether it is revoked."""
+    """Show every certificate that the mesh ever issued: whose, from when, until when, and whether it is revoked."""
     import time
 
     from edge_agent.cli.mesh.view import certificate_object, ledger_table
@@ -54,15 +54,15 @@ def certificates(
 
 
 def revoke(
-    kind: Annotated[Revocable, typer.Argument(help="Whose it is.")],
+    kind: Annotated[Revocable, typer.Argument(help="Whose certificate it is.")],
     serial: Annotated[str, typer.Argument(metavar="NUMBER", help="As `moamesh mesh certificates` shows it.")],
     mesh: member.MeshName = None,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:
-    """Shut out one certificate of the operator, a broker or a web page, now.
+    """Revoke one certificate of the operator, a broker or a web page, at once.
 
-    If it is in use here another one, with a new key, takes its place first.
+    If it is in use here, another one with a new key replaces it first.
     """
     import re
 

@@ -101,9 +101,9 @@ def show(name: MeshArgument = None, json: opt.Json = False) -> None:
 
 @app.command()
 def serve(name: MeshArgument = None, broker: Brokers = None, passphrase_file: member.PassphraseFile = None) -> None:
-    """Answer claims and renewals, and tell members whom to trust and who is revoked. Runs until Ctrl-C.
+    """Answer claims and renewals, and inform members about trusted authorities and revocations. Runs until Ctrl-C.
 
-    Devices work on without it; only new ones wait, and certificates run out after 90 days.
+    Devices keep working without it; only new ones wait, and certificates expire after 90 days.
     """
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.terminal import log_to_stderr
@@ -118,8 +118,10 @@ def serve(name: MeshArgument = None, broker: Brokers = None, passphrase_file: me
 @app.command()
 def rotate(
     name: MeshArgument = None,
-    finish: Annotated[bool, typer.Option("--finish", help="Drop the old CA; its certificates are refused.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also with devices that would be locked out.")] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Drop the old CA; its certificates are then refused.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Finish even if devices would be locked out.")] = False,
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:

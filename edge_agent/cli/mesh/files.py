@@ -17,7 +17,7 @@ MeshArgument = Annotated[str | None, typer.Argument(metavar="[MESH]", help="Not 
 def ca(
     mesh: MeshArgument = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Such as ca.crt, as phones want it called.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Such as ca.crt, the name that phones expect.")
     ] = None,
     own_brokers: Annotated[
         bool,
@@ -71,10 +71,10 @@ def server_cert(
     passphrase_file: member.PassphraseFile = None,
     json: opt.Json = False,
 ) -> None:
-    """Make a certificate of the mesh's web CA for HTTPS, as `moamesh gateway --tls-cert --tls-key` wants it.
+    """Make a certificate of the mesh's web CA for HTTPS, for `moamesh gateway --tls-cert --tls-key`.
 
-    It names this machine (HOST and HOST.local), the mesh's brokers, and what --name says, and holds for 395 days. The
-    first call makes the web CA, for these hosts and no others.
+    It names this machine (HOST and HOST.local), the mesh's brokers, and what --name says, and is valid for 395 days.
+    The first call makes the web CA, for these hosts and no others.
     """
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.operator.web_certificates import issue_web_server

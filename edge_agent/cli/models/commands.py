@@ -38,7 +38,7 @@ def list_models(json: opt.Json = False) -> None:
 def pull(source: Name, json: opt.Json = False) -> None:
     """Fetch a model, verify it, and make it fast for this CPU.
 
-    It has to be a whole text model in one file; whatever else it turns out to be is told and not kept.
+    It has to be a whole text model in one file; anything else is reported and not kept.
     """
     from edge_agent.cli.models.files import pull_shown
     from edge_agent.cli.models.table import model_object

@@ -52,7 +52,7 @@ def pair(
 ) -> None:
     """Pair a phone or browser: shows a QR code with a new secret for this user. Scan it, and the app knows the mesh.
 
-    For the local mesh that runs, else the one made here. A second time for the same name replaces the secret.
+    For the local mesh if one is running, otherwise for the mesh made here. Repeating it for a name replaces the secret.
     """
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.pair.view import paired_object, show_paired, show_removed, write_pictures

@@ -18,7 +18,7 @@ PROMPT_DEADLINE_S = 600.0  # a batch is patient: prompts wait for each other
 def run_prompts(
     file: Annotated[Path, typer.Argument(help="JSON list of {instruction, dataset}, as AlpacaEval has it.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Answers, in AlpacaEval's form.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N prompts.")] = None,
     layers: opt.Layers = 2,
     fanout: opt.Fanout = 2,
     deadline: opt.Deadline = PROMPT_DEADLINE_S,
@@ -29,9 +29,12 @@ def run_prompts(
         int | None, typer.Option(min=1, help="Prompts under way at a time; by default one for each device.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.0, help="Instead: a Poisson stream of so many prompts a second in all.")
+        float | None,
+        typer.Option(
+            min=0.0, help="Instead of --concurrency: a Poisson stream of this many prompts a second in total."
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep what an earlier run has answered.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the answers of an earlier run.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
     devices: opt.Devices = 4,
     engine: opt.Engine = "llama",

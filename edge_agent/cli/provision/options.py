@@ -35,7 +35,7 @@ FirstBoot = Annotated[
     FirstBootReader | None,
     _output(
         "--first-boot",
-        help="Who reads the seed; else found out: cloud-init (Raspberry Pi OS since Trixie, Ubuntu) or firstrun.sh.",
+        help="Who reads the seed, by default found out: cloud-init (Raspberry Pi OS from Trixie, Ubuntu), firstrun.sh.",
     ),
 ]
 
@@ -63,18 +63,24 @@ class OutputOptions:
 class NetworkOptions:
     """How the device is in the network."""
 
-    hostname: Annotated[str, _network(help="Else the device's name.")] = ""
-    ethernet: Annotated[str, _network(metavar="INTERFACE", help="Its name on the device.")] = "eth0"
+    hostname: Annotated[str, _network(help="Host name; by default the device's name.")] = ""
+    ethernet: Annotated[str, _network(metavar="INTERFACE", help="Name of the Ethernet interface on the device.")] = (
+        "eth0"
+    )
     wifi_ssid: Annotated[str | None, _network(metavar="NAME", help="Join this Wi-Fi too.")] = None
-    wifi_country: Annotated[str | None, _network(metavar="CC", help="Two letters; the radio is off without.")] = None
+    wifi_country: Annotated[str | None, _network(metavar="CC", help="Two letters; without it the radio stays off.")] = (
+        None
+    )
     wifi_password_file: Annotated[
-        Path | None, _network(metavar="FILE", help="Its first line; else it is asked for.")
+        Path | None, _network(metavar="FILE", help="File with the password in its first line; asked for by default.")
     ] = None
     wifi_open: Annotated[bool, _network("--wifi-open", help="The Wi-Fi has no password.")] = False
-    wifi_hidden: Annotated[bool, _network("--wifi-hidden", help="The Wi-Fi does not show its name.")] = False
-    address: Annotated[str | None, _network(metavar="IP/BITS", help="A fixed address, of Wi-Fi if it is used.")] = None
+    wifi_hidden: Annotated[bool, _network("--wifi-hidden", help="The Wi-Fi does not broadcast its name.")] = False
+    address: Annotated[str | None, _network(metavar="IP/BITS", help="A fixed address, for Wi-Fi if that is used.")] = (
+        None
+    )
     gateway: Annotated[str | None, _network(metavar="IP")] = None
-    dns: Annotated[list[str] | None, _network(metavar="IP", help="Repeatable.")] = None
+    dns: Annotated[list[str] | None, _network(metavar="IP", help="DNS server; repeatable.")] = None
 
 
 @final
@@ -82,16 +88,20 @@ class NetworkOptions:
 class DeviceOptions:
     """Who may log in, what runs on the device, and how it becomes a member."""
 
-    user: Annotated[str, _login(metavar="NAME", help="Who may log in, with --ssh-key.")] = "pi"
+    user: Annotated[str, _login(metavar="NAME", help="User who may log in with --ssh-key.")] = "pi"
     ssh_key: Annotated[
         list[Path] | None, _login(metavar="FILE", help="A public key; without one nobody can log in.")
     ] = None
-    engine: Annotated[SeedEngine, _software(help="synthetic: no model, for trying out.")] = SeedEngine.LLAMA
+    engine: Annotated[SeedEngine, _software(help="synthetic: no model, for trials.")] = SeedEngine.LLAMA
     model: Annotated[
-        str | None, _software(metavar="NAME|FILE", help="A name is pulled by the device; a GGUF file is put in.")
+        str | None,
+        _software(
+            metavar="NAME|FILE", help="A name, which the device pulls, or a GGUF file, which is put into the seed."
+        ),
     ] = None
     wheelhouse: Annotated[
-        Path | None, _software(metavar="DIR", help="Put these wheels in, each with its checksum; required.")
+        Path | None,
+        _software(metavar="DIR", help="Folder of wheels to put into the seed, each with its checksum; required."),
     ] = None
     settings: Annotated[
         list[str] | None, _software("--set", metavar="SECTION.KEY=VALUE", help="Another setting; repeatable.")
@@ -100,7 +110,7 @@ class DeviceOptions:
     offline: Annotated[
         bool,
         _membership(
-            "--offline", help="Make key and certificate here and put them into the seed: nobody has to answer a claim."
+            "--offline", help="Make key and certificate here and put them into the seed: no claim has to be answered."
         ),
     ] = False
     expires: Annotated[str, _membership(metavar="DURATION", help="How long the claim is valid: 12h, 7d.")] = "7d"

@@ -29,21 +29,27 @@ class LoadOptions:
     arrivals: Annotated[
         Path | None, _load(metavar="FILE", help="Recorded arrivals instead: lines `seconds,device`.")
     ] = None
-    burst: Annotated[str | None, _load(metavar="START,SECONDS,FACTOR", help="A time of FACTOR times the load.")] = None
+    burst: Annotated[str | None, _load(metavar="START,SECONDS,FACTOR", help="A period with FACTOR times the load.")] = (
+        None
+    )
     prompts: Annotated[int | None, _load(help="Prompts in all; by default enough for the mesh to settle.")] = None
-    warm_up: Annotated[float | None, _load(metavar="S", help="Seconds at the start not measured.")] = None
+    warm_up: Annotated[float | None, _load(metavar="S", help="Seconds at the start that are not measured.")] = None
     capacity: Annotated[str, _load(metavar="N|unbounded", help="Places in a device's queue.")] = "unbounded"
     service: Annotated[
         str, _load(metavar="SPEC", help="deterministic:MEAN, exponential:MEAN or gamma:SHAPE,MEAN (s).")
     ] = "exponential:1.0"
-    aggregation_factor: Annotated[float, _load(metavar="F", help="Mean service with references over without.")] = 1.0
-    slow_devices: Annotated[int, _load(metavar="N", help="How many are slower.")] = 0
-    slow_factor: Annotated[float, _load(metavar="F", help="How much slower.")] = 3.0
-    network_delay_s: Annotated[float, _load(metavar="D", help="What each message takes.")] = 0.0
+    aggregation_factor: Annotated[
+        float, _load(metavar="F", help="Mean service time with references, divided by that without.")
+    ] = 1.0
+    slow_devices: Annotated[int, _load(metavar="N", help="How many devices are slower.")] = 0
+    slow_factor: Annotated[float, _load(metavar="F", help="How many times slower they are.")] = 3.0
+    network_delay_s: Annotated[float, _load(metavar="D", help="Delay of each message.")] = 0.0
     policy: Annotated[str, _load(metavar="NAME", help="Peer selection.")] = "uniform"
     layer_plan: Annotated[str, _load(metavar="NAME", help="Layer plan.")] = "fixed"
-    load_news_s: Annotated[float, _load(metavar="S", help="How old news of others' load may be.")] = 0.0
-    gossip: Annotated[bool, _load("--gossip", help="Views and gossip of their own, as live ones have.")] = False
+    load_news_s: Annotated[
+        float, _load(metavar="S", help="How old a device's information about others' load may be.")
+    ] = 0.0
+    gossip: Annotated[bool, _load("--gossip", help="Give devices peer views and gossip, as live ones have.")] = False
 
 
 @final
@@ -54,15 +60,19 @@ class FaultOptions:
     faults: Annotated[
         str | None,
         _faults(
-            metavar="all|list|NAME,...", help="Break a mesh at random instead, by seed; `list` says what may go wrong."
+            metavar="all|list|NAME,...", help="Inject random faults by seed instead; `list` shows the kinds of faults."
         ),
     ] = None
     seeds: Annotated[str | None, _faults(metavar="A..B", help="Seeds to run, up to the first violation.")] = None
-    without: Annotated[str | None, _faults(metavar="SAFEGUARD", help="Take a safeguard away: is it missed?")] = None
-    jobs: Annotated[int, _faults("--jobs", "-j", metavar="N", help="Processes for seeds.")] = 1
-    go_on: Annotated[bool, _faults("--go-on", help="Run every seed and count what breaks, first to last.")] = False
+    without: Annotated[
+        str | None, _faults(metavar="SAFEGUARD", help="Disable a safeguard, to see whether the checkers notice.")
+    ] = None
+    jobs: Annotated[int, _faults("--jobs", "-j", metavar="N", help="Processes that run seeds at a time.")] = 1
+    go_on: Annotated[
+        bool, _faults("--go-on", help="Run all seeds and count the violations, instead of stopping at the first.")
+    ] = False
 
 
-Seed = Annotated[int, typer.Option(help="Decides everything.")]
-Plot = Annotated[Path | None, _output(metavar="FILE.png|svg|html", help="Draw the run.")]
-Telemetry = Annotated[Path | None, _output(metavar="FOLDER", help="Write it as a live mesh would.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+Plot = Annotated[Path | None, _output(metavar="FILE.png|svg|html", help="Plot the run to a file.")]
+Telemetry = Annotated[Path | None, _output(metavar="FOLDER", help="Write telemetry as a live mesh would.")]

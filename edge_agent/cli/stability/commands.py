@@ -21,7 +21,7 @@ Influx = Annotated[
 ]
 Mesh = Annotated[str | None, typer.Option(metavar="NAME", help="Which mesh, where there are several.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only the last 30m, 1h, 2d, ... of what was recorded.")]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it too: .png, .svg or .html.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Also plot it: .png, .svg or .html.")]
 
 
 @takes_groups

@@ -32,4 +32,4 @@ class DatabaseOptions:
             metavar="FILE", help="Token of InfluxDB 2 and 3 in the first line; or give it as MOAMESH_INFLUX_TOKEN."
         ),
     ] = None
-    ca_file: Annotated[Path | None, _option(metavar="FILE", help="Whom to trust for https (PEM).")] = None
+    ca_file: Annotated[Path | None, _option(metavar="FILE", help="Certificates to trust for https (PEM).")] = None

@@ -31,7 +31,7 @@ DeleteOlder = Annotated[
     typer.Option("--delete-older", rich_help_panel=_KEPT, help="Allow older points in the database to be deleted."),
 ]
 Backfill = Annotated[bool, typer.Option("--backfill", help="Compute the figures of all existing points, too.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent to an empty server; send nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be sent to an empty server.")]
 
 
 @takes_groups
@@ -49,7 +49,7 @@ def setup(
 ) -> None:
     """Set up an InfluxDB: how long it keeps points, and five-minute figures for years.
 
-    May be done again at any time: what is as wanted stays, what differs is changed.
+    It may be repeated at any time: what is right stays, what differs is changed.
     """
     from dataclasses import replace
 

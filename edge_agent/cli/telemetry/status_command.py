@@ -6,7 +6,7 @@ from edge_agent.cli import options as opt
 
 
 def status(config: opt.ConfigFile, json: opt.Json = False) -> None:
-    """Show what became of a device's points: written, sent to each database, waiting, lost, refused.
+    """Show what happened to a device's points: written, sent to each database, waiting, lost, refused.
 
     Reads the device's own files; it may be running or not. No database is asked.
     """

@@ -30,7 +30,7 @@ def add(
     ] = None,
     json: opt.Json = False,
 ) -> None:
-    """Add a user; their password is made here and shown once.
+    """Add a user; their password is made here and shown only once.
 
     The name home-assistant is special: with it the devices may announce themselves to Home Assistant.
     """
@@ -57,7 +57,7 @@ def add(
 
 @app.command("list")
 def list_users(mesh: member.MeshName = None, json: opt.Json = False) -> None:
-    """Show the users and which devices they may use. Where no mesh was made here: of the local one that runs."""
+    """Show the users and which devices they may use. If no mesh was made here, those of the running local mesh."""
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.cli.user.view import user_object, users_table
     from edge_agent.operator.users import find_users
@@ -73,7 +73,7 @@ def list_users(mesh: member.MeshName = None, json: opt.Json = False) -> None:
 
 @app.command()
 def remove(name: UserName, mesh: member.MeshName = None, json: opt.Json = False) -> None:
-    """Remove a user; brokers run by moamesh cut their sessions."""
+    """Remove a user; brokers run by moamesh end their sessions."""
     from edge_agent.cli.exits import run_async
     from edge_agent.cli.terminal import console, print_json, styled
     from edge_agent.operator.users import remove_user
@@ -98,12 +98,12 @@ def sync(
         typer.Option(metavar="URL", help="Where the broker of the one --device is, mqtts://host:port; remembered."),
     ] = None,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for them; `mesh serve` goes on asking.")
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for them; `mesh serve` keeps trying.")
     ] = 10.0,
     mesh: member.MeshName = None,
     json: opt.Json = False,
 ) -> None:
-    """Tell devices that run a broker of their own who may use them. `pair`, `add` and `remove` do it by themselves."""
+    """Tell devices that run a broker of their own who may use them. `pair`, `add` and `remove` do it, too."""
     from edge_agent.cli.exits import NOT_ANSWERED, run_async
     from edge_agent.cli.terminal import console, print_json
     from edge_agent.core.errors import SettingsError
