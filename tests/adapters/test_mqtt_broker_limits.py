@@ -151,7 +151,7 @@ async def test_a_broker_that_hangs_up_without_having_named_a_limit_teaches_it() 
         a.transport.send_to_device("b", broker.url, request(1, "x" * 10_000), 30.0)
         failed = await a.arrival(SendFailed)
         assert failed.message_id == "r1"
-        assert "do not fit" in failed.detail
+        assert "bytes are too many" in failed.detail
         assert broker.connects <= 3, "it is not tried again and again"
 
 

@@ -100,7 +100,7 @@ async def test_a_broker_with_a_certificate_that_is_not_good_hears_nothing(
     listener = Listener(tmp_path, BAD[what](mesh, MeshAuthority.create(tmp_path / "other", "test")))
     async with listener.open() as url, device("a", mosquitto.url, tls=files_of_a(tmp_path), flush_s=0.1) as a:
         a.transport.send_to_device("b", url, request(), None)
-        assert "is not the home broker of b, as somebody says" in (await a.arrival(SendFailed)).detail
+        assert "is not the home broker of b, though another device says so" in (await a.arrival(SendFailed)).detail
         assert a.transport.counters.connects == 1, "its own home alone"
         assert (listener.tried >= 1, listener.heard) == (True, b"")
 
@@ -178,7 +178,7 @@ async def test_a_certificate_that_is_no_brokers_is_nobodys_shared_broker(
     async with listener.open() as url:
         async with device("a", url, connected=False, tls=files_of_a(tmp_path)) as a:
             await until(lambda: a.transport.counters.connect_failures >= 2, "two tries")
-        with pytest.raises(BrokerUnreachableError, match=r"not good for this broker|unsuitable|purpose"):
+        with pytest.raises(BrokerUnreachableError, match=r"not valid for this broker|unsuitable|purpose"):
             async with MeshClient(
                 url, "test", access=Access("user.alice", "secret", TlsFiles(str(ca))), settings=BRIEF
             ):
@@ -214,7 +214,7 @@ async def test_the_operator_finds_a_device_at_its_own_broker_and_no_other_there(
         task.cancel()
         await asyncio.wait([task])
         assert (b"MQTT" in listener.heard) is heard
-        assert heard or "is of device b, which may serve only that device itself" in said
+        assert heard or "is of device b, which may serve itself only" in said
 
 
 @pytest.mark.parametrize(("hosts", "heard"), [((), False), (("localhost",), True)])

@@ -85,7 +85,7 @@ def test_shell_completion_is_offered() -> None:
         (["status"], "no local mesh is running"),
         (["demo", "--engine", "magic"], "--engine must be llama or synthetic"),
         (["demo", "--engine", "synthetic", "--service", "often"], "service time"),
-        (["up", "--model", "no-such-model"], "no model 'no-such-model'"),
+        (["up", "--model", "no-such-model"], "unknown model 'no-such-model'"),
         (["up", "--model", "nowhere.gguf"], "no model file nowhere.gguf"),
         (["models", "path", "nothing"], "moamesh models pull nothing"),
         (["run-prompts", "nowhere.json", "--output", "o.json"], "cannot read nowhere.json"),

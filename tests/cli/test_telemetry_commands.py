@@ -111,7 +111,7 @@ def test_a_check_of_a_configuration_tries_every_database_in_it(tmp_path: Path) -
         ),
         (["--config", "agent.toml"], "agent.toml names no database: add an [[influx]] table"),
         (["ftp://here"], "a telemetry server is http://host:port or https://host:port"),
-        (["http://pi", "--token-file", "token"], "the token for http://pi holds characters that no token has"),
+        (["http://pi", "--token-file", "token"], "the token for http://pi contains characters that no token can have"),
         *(
             ([f"http://{place}"], "a telemetry server is http://host:port or https://host:port")
             for place in ("pi:port", "pi:65536", "pi:0", "pi:-1", ":8086", "[::1", "ü..de", "x" * 64 + ".de", "xn--a")

@@ -174,7 +174,7 @@ def test_a_place_that_is_forgotten_is_refused_in_words() -> None:
     refusal = ask_back(mesh, after="0/never")
     assert isinstance(refusal, PromptRefusal)
     assert refusal.reason is RefusalReason.INVALID
-    assert "begin anew" in refusal.detail
+    assert "start again" in refusal.detail
 
 
 def test_what_is_past_its_time_is_said_to_be_gone() -> None:

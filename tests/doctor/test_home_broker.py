@@ -52,7 +52,7 @@ async def test_a_broker_that_lets_everybody_in_is_said_to_once(tmp_path: Path) -
         ("retain_available false", "keeps no retained messages"),
         ("max_qos 0", "takes QoS 0 only"),
         ("max_packet_size 65536", "takes packets of at most 65,536 bytes"),
-        ("max_keepalive 10", "wants a sign of life every 10 s"),
+        ("max_keepalive 10", "asks for a keep-alive every 10 s"),
     ],
 )
 async def test_what_a_broker_leaves_out_is_noted(setting: str, note: str, tmp_path: Path) -> None:

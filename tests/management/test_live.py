@@ -137,7 +137,7 @@ async def test_a_device_takes_back_what_it_cannot_start_with(device: Device) -> 
     async with device.running():
         state, detail = await device.job(Action.SET, {"engine.kind": "llama", "engine.model": "never-pulled"})
         assert state == "failed", detail
-        assert "taken back" in detail
+        assert "undone" in detail
         assert "never-pulled" in detail
         assert (await device.job(Action.RESTART))[0] == "done", "it runs, with its own engine"
     assert (device.folder / "data" / "operator-settings.json").read_text() == "{}"

@@ -61,7 +61,7 @@ def test_a_confirmed_claim_is_burnt(home: Home, caplog: pytest.LogCaptureFixture
         assert inventory.claim("kitchen") is None
     answer = home.answer("kitchen", Channel.CLAIMS, store.claim_request(invitation.secret))
     assert refusal(answer)[0] is RefusalReason.USED
-    assert "claim is burnt" in caplog.text
+    assert "claim cannot be used again" in caplog.text
     assert invitation.secret not in caplog.text
 
 
@@ -132,7 +132,7 @@ def test_a_renewal_is_repeated_for_the_same_key_and_a_flood_is_stopped(home: Hom
     (kitchen.folder / "pending.key").unlink()
     reason, detail = refusal(home.answer("kitchen", Channel.RENEWALS, kitchen.renewal_request()))
     assert reason is RefusalReason.TROUBLE  # asking again later helps
-    assert detail == f"kitchen got 6 certificates in 30 days: another from {in_days(30.0).date()} on"
+    assert detail == f"kitchen got 6 certificates in 30 days; the next: {in_days(30.0).date()}"
     assert isinstance(home.answer("kitchen", Channel.RENEWALS, kitchen.renewal_request(), days=30.1), CertificateIssued)
 
 

@@ -144,7 +144,7 @@ async def test_what_is_no_prompt_is_refused_in_words_where_its_topic_says(
             assert name == "an id that is a number" or end["id"] == "p1", (name, end)
             parsed = not end["detail"].startswith(("body: ", "id: "))
             assert client.topics[-1] == (ANSWERS if parsed else DEFAULT), name
-            assert "its sender is told" in caplog.text
+            assert "its sender is notified" in caplog.text
         assert d0.agent.counters.bad_input == d0.transport.counters.bad == len(REFUSED)
 
 

@@ -160,7 +160,7 @@ def test_who_may_not_read_is_told_so_without_the_password(tmp_path: Path) -> Non
             TelemetryServer(database.url),
             TelemetryServer(database.url, username=user, password="another secret"),
         ):
-            with pytest.raises(TelemetryServerError, match=r"refuses us \(401\)") as raised:
+            with pytest.raises(TelemetryServerError, match=r"refuses access \(401\)") as raised:
                 list(read_database(server))
             assert "secret" not in str(raised.value)
         server = TelemetryServer(database.url, username=user, password=password)
