@@ -10,6 +10,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 # Processes that run tests side by side; WORKERS=0: in pytest's own, for a debugger or to see what tests print.
 WORKERS ?= 2
+# Hundreds of tests start a Python of their own. It finds its modules compiled, even where no bytecode is kept otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps

@@ -53,7 +53,11 @@ def _read(path: Path) -> tuple[bool, list[Path]]:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leaves out the files in which something is started; not even what they import is loaded."""
+    """Leaves out the files in which something is started, and folders that hold no others: not even what they import is
+    loaded."""
+    if collection_path.is_dir():
+        files = list(collection_path.rglob("test_*.py"))
+        return True if files and all(map(starts_something, files)) else None
     return True if collection_path.name.startswith("test_") and starts_something(collection_path) else None
 
 

@@ -172,10 +172,12 @@ class Ends:
         self._kept.check_invariants()
         if self._kept.bytes > self._context.settings.answers_bytes_max and len(self._kept) > 1:
             raise InvariantError("more answers are kept than may be")
-        states = [end.state for end in self._kept.open.values()]
-        if states.count(EndState.SENDING) != self._sending:
+        sending, owed = 0, False
+        for end in self._kept.open.values():
+            sending += end.state is EndState.SENDING
+            owed |= end.state is EndState.OWED
+        if sending != self._sending:
             raise InvariantError("the answers on their way are miscounted")
-        owed = EndState.OWED in states
         if owed and self._context.connected and self._sending < SENDING_MAX and TIMER not in self._context.timers:
             raise InvariantError("an answer is owed, and nothing would send it")
 

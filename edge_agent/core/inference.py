@@ -222,8 +222,9 @@ class InferenceServer:
             raise InvariantError("more items run than the engine has slots")
         if self.queue.waiting and len(self.queue.running) < self._slots:
             raise InvariantError("items wait while a slot is free")
+        timers = self._context.timers
         for item in (*self.queue.waiting.values(), *self.queue.running.values()):
-            if item.expires_at < NEVER and (TimerKind.ITEM, item.item_id) not in self._context.timers:
+            if item.expires_at < NEVER and (TimerKind.ITEM, item.item_id) not in timers:
                 raise InvariantError(f"nothing would end item {item.item_id} at its deadline")
 
 

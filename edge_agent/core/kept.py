@@ -205,18 +205,23 @@ class Kept:
 
     def check_invariants(self) -> None:
         """Raises `InvariantError` if something is miscounted."""
-        if sum([end.size for line in (self.open, self.delivered) for end in line.values()]) != self.bytes:
+        owed = nameless = 0
+        for end in self.open.values():
+            owed += end.size
+            nameless += end.size if is_anybody(end.reply.holder) else 0
+        if owed + sum([end.size for end in self.delivered.values()]) != self.bytes:
             raise InvariantError("the bytes of kept answers are miscounted")
-        owed = sum([end.size for end in self.open.values()])
-        nameless = sum([end.size for end in self.open.values() if is_anybody(end.reply.holder)])
         if (owed, nameless) != (self.open_bytes, self._crowd_open_bytes):
             raise InvariantError("the bytes of answers that are owed are miscounted")
         if sum(self._held.values()) != self.bytes or self._held.keys() != self._shelves.keys():
             raise InvariantError("the bytes that each holder keeps are miscounted")
-        shelves = self._shelves.values()
-        if sum([len(shelf.open) for shelf in shelves]) != len(self.open):
+        open_, delivered = len(self.open), len(self.delivered)
+        for shelf in self._shelves.values():
+            open_ -= len(shelf.open)
+            delivered -= len(shelf.delivered)
+        if open_:
             raise InvariantError("an end that is to be told is in one index and not in the other")
-        if sum([len(shelf.delivered) for shelf in shelves]) != len(self.delivered):
+        if delivered:
             raise InvariantError("a delivered end is in one index and not in the other")
 
     def _oldest(self, state: EndState, spare: End) -> End | None:

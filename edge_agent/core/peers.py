@@ -202,7 +202,9 @@ class PeerView:
         if len(self._peers) > self._size_max or len(self._graves) > _GRAVES_MAX or self._self_id in self._peers:
             raise InvariantError("the peer view is over its bound or holds the device itself")
         askable = {device_id for device_id, peer in self._peers.items() if _can_be_asked(peer)}
-        if askable != set(self._askable) or any(self._askable[at] != name for name, at in self._askable_at.items()):
+        places = self._askable_at
+        listed = [self._askable[at] for at in places.values()]
+        if askable != places.keys() or len(askable) != len(self._askable) or listed != list(places):
             raise InvariantError("the list of peers that can be asked is off")
 
     def _take(self, peer: Peer, word: PeerEntry, own_load: bool) -> None:

@@ -8,7 +8,7 @@ line, for a few turns at a time; all others are served in the order they came.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -170,17 +170,24 @@ class InferenceQueue:
         """Raises `InvariantError` if a bound does not hold or a count is off."""
         if contradiction := self.shares.contradiction():
             raise InvariantError(contradiction)
-        items = [*self.waiting.values(), *self.running.values()]
-        held = Counter(item.holder for item in items if item.role is ItemRole.PEER)
-        held.update(holder for holder, _, _ in self._reserved.values())
-        if held.total() != self.places_used or any(self.shares.holds(holder) != held[holder] for holder in held):
+        held: dict[str, int] = {}
+        for holder, _, _ in self._reserved.values():
+            held[holder] = held.get(holder, 0) + 1
+        owners: list[str] = []
+        for line in (self.waiting, self.running):
+            for item in line.values():
+                if item.role is ItemRole.PEER:
+                    held[item.holder] = held.get(item.holder, 0) + 1
+                else:
+                    owners.append(item.owner_key)
+        places, shares = self.places_used, self.shares
+        if sum(held.values()) != places or (held and any(shares.holds(one) != held[one] for one in held)):
             raise InvariantError("the places that are taken are not those of sessions and items")
-        if self.places_used > max(self.shares.places, len(self._reserved)):
+        if places > shares.places and places > len(self._reserved):
             raise InvariantError("more places are used than there are")
-        owners = [item.owner_key for item in items if item.role is not ItemRole.PEER]
-        if len(owners) != len(set(owners)) or any(key not in self._reserved for key in owners):
+        if owners and (len(owners) != len(set(owners)) or not self._reserved.keys() >= set(owners)):
             raise InvariantError("a session has more than one item, or no place for it")
-        if sum(bool(item.references) for item in self.waiting.values()) != self.waiting_with_references:
+        if sum([bool(item.references) for item in self.waiting.values()]) != self.waiting_with_references:
             raise InvariantError("items waiting with references are miscounted")
-        if any(item.state is not ItemState.WAITING for item in self.waiting.values()):
+        if self.waiting and any(item.state is not ItemState.WAITING for item in self.waiting.values()):
             raise InvariantError("an item in the waiting line is not waiting")

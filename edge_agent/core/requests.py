@@ -179,7 +179,7 @@ class Requests:
     def check_invariants(self, active: Iterable[Session]) -> None:
         """Raises `InvariantError` if a request is known here and not in its session's layer, or nothing can end it."""
         theirs = {request_id for session in active if session.round for request_id in session.round.requests}
-        if theirs != set(self._open):
+        if theirs != self._open.keys():
             raise InvariantError("requests and layers disagree on what is outstanding")
         if self._context.connected and self._context.settings.probe_interval_s < NEVER:
             for request_id in self._open:

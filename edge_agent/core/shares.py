@@ -140,17 +140,20 @@ class Shares:
 
     def contradiction(self) -> str:
         """Returns what is miscounted, "" if nothing is."""
-        names = ("places", "bytes", "work")
-        for name, used, parts in zip(names, self.used, zip(_NOTHING, *self._held.values(), strict=True), strict=True):
-            if used != sum(parts):
-                return f"held {name} are miscounted"
-        if any(held[0] < 1 for held in self._held.values()):
+        total, idle, unmarked = _NOTHING, False, False
+        for holder, held in self._held.items():
+            total = _add(total, held)
+            idle |= held[0] < 1
+            unmarked |= held[0] > self._share[0] and holder not in self._over
+        if total != self.used:
+            names = ("places", "bytes", "work")
+            wrong = [name for name, used, held in zip(names, self.used, total, strict=True) if used != held]
+            return f"held {wrong[0]} are miscounted"
+        if idle:
             return "somebody is remembered who holds nothing"
-        if any(holder not in self._held for holder in self._over):
+        if self._over and not self._over.keys() <= self._held.keys():
             return "somebody is over its share who holds nothing"
-        if any(held[0] > self._share[0] and holder not in self._over for holder, held in self._held.items()):
-            return "somebody holds more than its share and is not over it"
-        return ""
+        return "somebody holds more than its share and is not over it" if unmarked else ""
 
 
 _NOTHING = (0, 0, 0)

@@ -15,7 +15,8 @@ from scripts.docs.asyncapi import PAGE
 @cache
 def document() -> dict[str, Any]:
     """The committed document."""
-    read: dict[str, Any] = yaml.safe_load(PAGE.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where it is there: ten times as fast
+    read: dict[str, Any] = yaml.load(PAGE.read_text(encoding="utf-8"), loader)
     return read
 
 

@@ -227,9 +227,9 @@ class Cluster:
                 self._waiting_count[device] = waiting
                 self.on_waiting(device, waiting, now)
         if self.observers:
+            for observer in self.observers if dies else ():
+                observer.cut_short(device)
             for observer in self.observers:
-                if dies:
-                    observer.cut_short(device)
                 observer.after(now, device, agent, event, effects)
         if dies:
             del self.crash_after[device]

@@ -19,7 +19,7 @@ from edge_agent.lab.simulator.load.scenario import Scenario
 from edge_agent.lab.simulator.workload import Recorded
 from tests.lab.simulator.exact_fcfs import ExactModel, poisson
 
-PROMPTS = 600
+PROMPTS = 300
 MESHES = [(4, 2, 2), (4, 1, 3), (20, 2, 2), (4, 0, 0), (6, 3, 1)]
 LOADS = [0.3, 0.6, 0.85, 0.95]
 

@@ -17,8 +17,11 @@ from edge_agent.lab.simulator.faults.run import FaultResult, SeedOutcome, run_se
 from edge_agent.lab.simulator.randomness import stream
 
 ALL = ALL_KINDS
-SEEDS = range(1, 61)
+SEEDS = range(1, 25)  # between them they have every kind of fault
+MORE_SEEDS = range(25, 61)
 CAUGHT_WITHIN = 200
+SHOWN_BY = {"answers-kept": 18, "kept-share": 18, "not-durable": 10, "outdo": 19, "owed-until-connected": 43, "twins": 10}
+"""The seed to begin at for safeguards whose want shows late. After a change of the core it may be another one."""
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +30,20 @@ def results() -> list[FaultResult]:
 
 
 def test_seeds_with_every_kind_of_fault_hold(results: list[FaultResult]) -> None:
-    for seed, result in zip(SEEDS, results, strict=True):
-        assert result.outcome is SeedOutcome.HELD, f"repeat with: moamesh simulate --faults all --seeds {seed}"
+    check_all_hold(results)
+
+
+@pytest.mark.long
+def test_more_seeds_with_every_kind_of_fault_hold() -> None:
+    check_all_hold([run_seed(seed, ALL) for seed in MORE_SEEDS])
+
+
+def check_all_hold(results: list[FaultResult]) -> None:
+    for result in results:
+        assert result.outcome is SeedOutcome.HELD, f"repeat with: moamesh simulate --faults all --seeds {result.seed}"
         assert result.accepted - result.excused == result.ended == result.told
     accepted = sum(result.accepted for result in results)
-    assert accepted > 3 * len(SEEDS), "hardly any prompt was accepted: the seeds test nothing"
+    assert accepted > 3 * len(results), "hardly any prompt was accepted: the seeds test nothing"
 
 
 def test_every_kind_of_fault_is_drawn_and_strikes(results: list[FaultResult]) -> None:
@@ -80,7 +92,8 @@ def test_what_a_checker_took_for_broken_once_holds(seed: int, why: str) -> None:
 @pytest.mark.parametrize("safeguard", ABLATIONS)
 def test_without_the_safeguard_some_seed_is_caught(safeguard: str) -> None:
     gone = ABLATIONS[safeguard]
-    campaign = run_campaign(range(1, CAUGHT_WITHIN + 1), gone.faults, safeguard=safeguard)
+    first = SHOWN_BY.get(safeguard, 1)
+    campaign = run_campaign(range(first, first + CAUGHT_WITHIN), gone.faults, safeguard=safeguard)
     assert campaign.found is not None, f"{CAUGHT_WITHIN} seeds do not miss: {gone.safeguard}"
     assert campaign.found.outcome in (SeedOutcome.SAFETY, SeedOutcome.LIVENESS)
     assert campaign.found.trace, "the trace of the seed that was caught is what one looks for"

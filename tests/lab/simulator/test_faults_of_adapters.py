@@ -1,7 +1,8 @@
 """What failed once around the core, and is withstood now: a seed shows each.
 
-Every row was first seen failing on the core of before, or with its safeguard taken away, which is that core again. To
-find the seed: `moamesh simulate --faults FAULTS --seeds 1..100 --without SAFEGUARD`.
+Every row was first seen failing on the core of before, or with its safeguard taken away, which is that core again. The
+seed that shows it is named and tried first; where the core has changed so that another does, this one is found by
+`moamesh simulate --faults FAULTS --seeds 1..100 --without SAFEGUARD`.
 """
 
 from __future__ import annotations
@@ -16,32 +17,34 @@ SEEDS = range(1, 101)
 
 SHOWN = [
     # an end that came while a device was down was handed to a transport that had not started, and told to nobody
-    ("owed-until-connected", "transport,crash", "nothing stays owed"),
+    ("owed-until-connected", "transport,crash", "nothing stays owed", 43),
     # an engine that raised what no engine should left its one server occupied for ever
-    ("engine-outcome", "exception", "every accepted prompt ends exactly once"),
+    ("engine-outcome", "exception", "every accepted prompt ends exactly once", 4),
     # a device whose model was gone went on accepting, and failed each prompt in a millisecond
-    ("engine-health", "unable", "who cannot infer is not asked"),
-    ("able-peers", "unable", "who cannot infer is not asked"),
+    ("engine-health", "unable", "who cannot infer is not asked", 1),
+    ("able-peers", "unable", "who cannot infer is not asked", 4),
     # nine honest responses of 32 KiB made a body that nobody takes; healthy peers were suspected for their silence
-    ("reference-sizes", "sizes", "no message is dropped unheard for its size"),
+    ("reference-sizes", "sizes", "no message is dropped unheard for its size", 13),
     # a full disk's receipt said that the prompt was journalled
-    ("not-durable", "journal,crash", "every accepted prompt ends exactly once"),
+    ("not-durable", "journal,crash", "every accepted prompt ends exactly once", 14),
     # an item ran on after its deadline, and for a device that was gone
-    ("running-deadline", "endless,loss", "no item runs past its deadline"),
-    ("lost-origin", "crash,loss", "nobody works for a device that is gone"),
+    ("running-deadline", "endless,loss", "no item runs past its deadline", 10),
+    ("lost-origin", "crash,loss", "nobody works for a device that is gone", 57),
     # 256 other answers, and the same prompt was inferred a second time
-    ("answers-kept", "repeats", "no prompt is worked on again, nor called gone, while its answer is kept"),
+    ("answers-kept", "repeats", "no prompt is worked on again, nor called gone, while its answer is kept", 1),
     # a card that takes seconds: what is said before the write ends
-    ("journal-before-receipt", "card", "a durable receipt holds"),
-    ("journal-before-answer", "card", "every accepted prompt ends exactly once"),
+    ("journal-before-receipt", "card", "a durable receipt holds", 1),
+    ("journal-before-answer", "card", "every accepted prompt ends exactly once", 1),
 ]
 
 
-@pytest.mark.parametrize(("safeguard", "faults", "checker"), SHOWN, ids=[row[0] for row in SHOWN])
-def test_a_seed_is_caught_without_its_safeguard_and_holds_with_it(safeguard: str, faults: str, checker: str) -> None:
+@pytest.mark.parametrize(("safeguard", "faults", "checker", "first"), SHOWN, ids=[row[0] for row in SHOWN])
+def test_a_seed_is_caught_without_its_safeguard_and_holds_with_it(
+    safeguard: str, faults: str, checker: str, first: int
+) -> None:
     kinds = parse_faults(faults)
     with without(safeguard):
-        caught = next((seed for seed in SEEDS if run_seed(seed, kinds).checker == checker), None)
+        caught = next((seed for seed in (first, *SEEDS) if run_seed(seed, kinds).checker == checker), None)
     assert caught is not None, f"no seed of {SEEDS} was caught"
     held = run_seed(caught, kinds)
     assert held.outcome is SeedOutcome.HELD, f"seed {caught}: {held.checker}: {held.detail}"

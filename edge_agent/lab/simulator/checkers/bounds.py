@@ -42,14 +42,14 @@ class Bounds(Checker):
             elif type(effect) is JournalAnswer:
                 sessions.discard((effect.reply.inbox, effect.answer.prompt_id))
         self._check_queue(device, agent)
-        rows = len(agent.view.rows())
+        rows = agent.view.size
         if rows > self._settings.view_size_max:
             raise self.broken(f"d{device} knows {rows} peers, of at most {self._settings.view_size_max}")
 
     def _check_queue(self, device: int, agent: Agent) -> None:
         capacity, sessions = self._settings.queue_capacity, len(self._sessions[device])
-        items = [*agent.queue.waiting.values(), *agent.queue.running.values()]
-        peers = sum(item.role is ItemRole.PEER for item in items)
+        items = (*agent.queue.waiting.values(), *agent.queue.running.values())
+        peers = sum([item.role is ItemRole.PEER for item in items])
         # sessions of before a restart keep their places, however few there are
         if peers + sessions > max(capacity, self._restored[device]):
             raise self.broken(f"d{device} has {sessions} sessions and {peers} items of others on {capacity} places")

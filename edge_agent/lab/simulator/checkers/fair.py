@@ -83,6 +83,8 @@ class FairShares(Checker):
         return held
 
     def _check_reserve(self, device: int, before: dict[str, Amount], held: dict[str, Amount]) -> None:
+        if held == before:
+            return
         grown = [holder for holder in held if held[holder][0] > before.get(holder, (0, 0))[0]]
         if not grown:
             return
@@ -97,8 +99,9 @@ class FairShares(Checker):
                 raise self.broken(f"d{device} let the nameless take the reserve for others: {held}")
 
     def _check_turns(self, device: int, agent: Agent, effects: Sequence[Effect]) -> None:
-        before = self._line.get(device, [])
-        queue = agent.queue
+        before, queue = self._line.get(device, []), agent.queue
+        if not before and not queue.waiting:
+            return
         line = [(item.item_id, queue.shares.is_over(item.holder)) for item in queue.waiting.values()]
         self._line[device] = line
         if not before:

@@ -28,6 +28,8 @@ class FirstCome(Checker):
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """Looks at one device."""
         before = self._before.get(device, [])
+        if not before and not agent.queue.waiting:
+            return  # then nobody was over its share in line, either
         waiting = list(agent.queue.waiting)
         self._before[device] = waiting
         over_before = self._over.get(device, set())
