@@ -63,7 +63,7 @@ configs = st.builds(
 
 
 @given(configs)
-@settings(max_examples=50)  # each loads a file
+@settings(max_examples=settings().max_examples // 2)  # each loads a file
 def test_settings_with_strange_texts_load_as_the_same(tmp_path_factory: pytest.TempPathFactory, config: AgentConfig):
     path = tmp_path_factory.getbasetemp() / "strange" / "agent.toml"
     write_config(config, path)

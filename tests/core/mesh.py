@@ -38,7 +38,8 @@ class Mesh:
     """`size` devices named d0, d1, ..., who know each other unless `acquainted` is false. With more `slots` inferences
     do not slow each other down.
 
-    `presence` says whether births and farewells are carried, as by a broker, once all have started.
+    `presence` says whether births and farewells are carried, as by a broker, once all have started; `watched`, whether
+    invariants are checked.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Mesh:
         seeds: tuple[tuple[str, str], ...] = (),
         presence: bool = True,
         slots: int = 1,
+        watched: bool = True,
     ) -> None:
         self.now = 0.0
+        self._watched = watched
         self.settings = settings
         self.seed = seed
         self.names = [f"d{index}" for index in range(size)]
@@ -157,7 +160,8 @@ class Mesh:
         if agent is None or self._is_cancelled(name, event):
             return []
         effects = agent.handle(event, self.now)
-        agent.check_invariants(self.now)
+        if self._watched:
+            agent.check_invariants(self.now)
         for effect in effects:
             self.effects.append((name, effect))
             self._carry_out(name, effect)

@@ -39,13 +39,15 @@ def run_paper(parts: Sequence[str], out: Path, llm: LiveLlm, *, quick: bool, job
     """Runs parts in their order.
 
     Raises:
-        SettingsError: no such part, the folder cannot be written, matplotlib or the prompts are missing; at once.
+        SettingsError: no such part, the folder cannot be written or has a damaged part, matplotlib or the prompts are
+            missing; at once.
     """
     for part in parts:
         if part not in PARTS:
             raise SettingsError(f"--part must be one of {', '.join(PARTS)}, not {part!r}")
     require_plotting()
     _make_folder(out)
+    kept(out, [part for part in PARTS if part not in parts])  # one that is damaged is named before the work
     said = make_console(stderr=True)
     runners = _runners(said, out, llm, parts, quick=quick, jobs=jobs)
     for part in PARTS:

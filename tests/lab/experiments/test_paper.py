@@ -90,8 +90,9 @@ def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, arguments: tuple
     assert said.count("\n") == 1
 
 
-def test_a_damaged_part_is_named(tmp_path: Path):
+def test_a_damaged_part_is_named_before_the_work(tmp_path: Path):
     (tmp_path / "part-b.json").write_text("{}")
     status, _, said = invoke("paper", "--quick", "--part", "a", "--output", str(tmp_path))
     assert status == 2
     assert "part-b.json" in said
+    assert not (tmp_path / "part-a.json").exists()

@@ -20,7 +20,14 @@ ALL = ALL_KINDS
 SEEDS = range(1, 25)  # between them they have every kind of fault
 MORE_SEEDS = range(25, 61)
 CAUGHT_WITHIN = 200
-SHOWN_BY = {"answers-kept": 18, "kept-share": 18, "not-durable": 10, "outdo": 19, "owed-until-connected": 43, "twins": 10}
+SHOWN_BY = {
+    "answers-kept": 18,
+    "kept-share": 18,
+    "not-durable": 10,
+    "outdo": 19,
+    "owed-until-connected": 43,
+    "twins": 10,
+}
 """The seed to begin at for safeguards whose want shows late. After a change of the core it may be another one."""
 
 
