@@ -19,7 +19,7 @@ SHOWN = [
     # an end that came while a device was down was handed to a transport that had not started, and told to nobody
     ("owed-until-connected", "transport,crash", "nothing stays owed", 43),
     # an engine that raised what no engine should left its one server occupied for ever
-    ("engine-outcome", "exception", "every accepted prompt ends exactly once", 4),
+    ("engine-outcome", "exception", "every accepted prompt ends exactly once", 12),
     # a device whose model was gone went on accepting, and failed each prompt in a millisecond
     ("engine-health", "unable", "who cannot infer is not asked", 1),
     ("able-peers", "unable", "who cannot infer is not asked", 4),
