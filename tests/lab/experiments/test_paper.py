@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,14 +50,20 @@ def test_the_stable_regime_has_every_plan_of_the_table_at_every_load():
     assert (min(loads), max(loads)) == (0.3, 0.95)
 
 
-@pytest.mark.long
-def test_the_quick_report_has_both_simulated_parts_on_both_pages(tmp_path: Path):
-    status, _, said = invoke("paper", "--quick", "--output", str(tmp_path))
+@pytest.fixture(scope="module")
+def quick_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    status, _, said = invoke("paper", "--quick", "--output", str(folder))
     assert status == 0, said
-    page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+    return folder
+
+
+@pytest.mark.long
+def test_the_quick_report_has_both_simulated_parts_on_both_pages(quick_report: Path):
+    page, text = (quick_report / "report.html").read_text(), (quick_report / "report.md").read_text()
     assert page.count("<svg") == 2
     for name in re.findall(r"\]\((\S+\.svg)\)", text):
-        assert (tmp_path / name).stat().st_size > 1_000
+        assert (quick_report / name).stat().st_size > 1_000
     for row in ROWS:
         assert f"| {row.plan} |" in text
     assert "Met: every latency" in text
@@ -64,8 +71,8 @@ def test_the_quick_report_has_both_simulated_parts_on_both_pages(tmp_path: Path)
 
 
 @pytest.mark.long
-def test_a_later_part_joins_what_the_folder_has(tmp_path: Path):
-    assert invoke("paper", "--quick", "--part", "b", "--output", str(tmp_path))[0] == 0
+def test_a_later_part_joins_what_the_folder_has(quick_report: Path, tmp_path: Path):
+    shutil.copy(quick_report / "part-b.json", tmp_path)
     assert invoke("paper", "--quick", "--part", "a", "--output", str(tmp_path))[0] == 0
     assert [section.key for section in kept(tmp_path, ("a", "b", "c", "d"))] == ["a", "b"]
     assert (tmp_path / "report.md").read_text().count("\n## (") == 2

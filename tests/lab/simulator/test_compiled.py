@@ -52,21 +52,26 @@ def traces(folder: Path) -> tuple[str, str]:
     return core, runs
 
 
+@pytest.fixture(scope="module")
+def pure_runs() -> str:
+    return traces(ROOT)[1]
+
+
 @pytest.mark.long
-def test_written_out_constructors_change_nothing(tmp_path):
+def test_written_out_constructors_change_nothing(tmp_path, pure_runs):
     modules = copy_package(tmp_path)
     assert "def __init__" in (tmp_path / "edge_agent/core/effects.py").read_text()
     assert "edge_agent/core/effects.py" in modules
-    assert traces(tmp_path)[1] == traces(ROOT)[1]
+    assert traces(tmp_path)[1] == pure_runs
 
 
 @pytest.mark.long
-def test_the_compiled_simulator_goes_the_same_way_and_keeps_its_safeguards(tmp_path):
+def test_the_compiled_simulator_goes_the_same_way_and_keeps_its_safeguards(tmp_path, pure_runs):
     done = run(sys.executable, "scripts/compile_simulator.py", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     core, runs = traces(tmp_path)
     assert core.endswith(".so")
-    assert runs == traces(ROOT)[1]
+    assert runs == pure_runs
     simulate = (sys.executable, str(tmp_path / "simulate.py"))
     assert "latency" in run(*simulate, *LOAD).stdout
     refused = run(*simulate, "--faults", "all", "--seeds", "1", "--without", "probe")
