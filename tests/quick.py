@@ -56,8 +56,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leaves out the files in which something is started, and folders that hold no others: not even what they import is
     loaded."""
     if collection_path.is_dir():
-        files = list(collection_path.rglob("test_*.py"))
-        return True if files and all(map(starts_something, files)) else None
+        wanted = any(not starts_something(file) for file in collection_path.rglob("test_*.py"))
+        return None if wanted else True
     return True if collection_path.name.startswith("test_") and starts_something(collection_path) else None
 
 
