@@ -17,7 +17,7 @@ from tests.support.patience import PATIENCE_S
 if TYPE_CHECKING:
     from tests.support.databases import DatabaseServer
 
-HURRIED = Pace(gather_s=0.02, retry_first_s=0.05, retry_max_s=0.2, settings_retry_s=0.2, retry_after_max_s=5.0)
+HURRIED = Pace(gather_s=0.005, retry_first_s=0.02, retry_max_s=0.1, settings_retry_s=0.1, retry_after_max_s=5.0)
 STATUS = DeviceStatus(
     device_id="dev-1",
     model="smollm2 135m, q8=0",

@@ -30,7 +30,7 @@ from tests.support.patience import PATIENCE_S
 
 TOKEN = "the-token-of-this-test"
 POINTS = 200
-HANGS_S = 2.0  # a server that works answers these few points in a hundredth of it
+HANGS_S = 1.0  # a server that works answers these few points in a hundredth of it
 
 
 @pytest.fixture
@@ -383,7 +383,7 @@ ENDLESS = {
 
 def said_of(what: str, how: str) -> str:
     if how == "drips":
-        return r"did not answer (whole )?within 2 s"  # not whole, unless this machine stood still for so long
+        return r"did not answer (whole )?within 1 s"  # not whole, unless this machine stood still for so long
     return "broke off its answer: " if what.startswith("the head") else "answered more than 1,048,576 bytes"
 
 

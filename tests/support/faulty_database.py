@@ -145,6 +145,7 @@ class FaultyDatabase:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or the body of each answer waits 40 ms for its head's acknowledgement
 
             def do_GET(self) -> None:
                 self._answer(Reply(204, headers={"X-Influxdb-Version": database.version}))
