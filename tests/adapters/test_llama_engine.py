@@ -1,6 +1,7 @@
 """The llama.cpp engine with the real default model."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from edge_agent.adapters.llama import LlamaEngine
 from edge_agent.core.effects import StartInference
@@ -17,9 +19,10 @@ from edge_agent.core.messages import ChatMessage, Role, Sampling
 from edge_agent.tasks import within
 from tests.support.patience import PATIENCE_S
 
-pytestmark = pytest.mark.llm
+pytestmark = [pytest.mark.llm, pytest.mark.asyncio(loop_scope="module")]
 
-CONTEXT_TOKENS = 1024
+CONTEXT_TOKENS = 512
+SHORT_TOKENS = 256  # a context that is soon full
 
 
 def request(
@@ -33,14 +36,30 @@ def request(
     return StartInference("item", (ChatMessage(Role.USER, text),), references, sampling, stream)
 
 
-@pytest.fixture
-async def engine(default_model: Path) -> AsyncIterator[LlamaEngine]:
-    engine = LlamaEngine(default_model, threads=1, context_tokens=CONTEXT_TOKENS)
+@contextlib.asynccontextmanager
+async def engine_of(model: Path, context_tokens: int) -> AsyncIterator[LlamaEngine]:
+    engine = LlamaEngine(model, threads=1, context_tokens=context_tokens)
     await engine.start()
     try:
         yield engine
     finally:
         await engine.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(default_model: Path) -> AsyncIterator[LlamaEngine]:
+    """One for all tests: each must leave it ready, with the child that it had."""
+    async with engine_of(default_model, CONTEXT_TOKENS) as engine:
+        yield engine
+        assert engine.restarts == 0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def short(default_model: Path) -> AsyncIterator[LlamaEngine]:
+    """One with a short context."""
+    async with engine_of(default_model, SHORT_TOKENS) as engine:
+        yield engine
+        assert engine.restarts == 0
 
 
 async def test_it_answers_and_streams_what_it_answers(engine: LlamaEngine) -> None:
@@ -105,28 +124,23 @@ async def test_a_stop_text_ends_the_answer(engine: LlamaEngine) -> None:
     assert "capital" in whole.text
 
 
-async def test_what_does_not_fit_the_context_is_cut_and_counted(engine: LlamaEngine) -> None:
+async def test_what_does_not_fit_the_context_is_cut_and_counted(short: LlamaEngine) -> None:
     long = tuple(f"Answer {number}. " + "Paris lies on the Seine. " * 80 for number in range(3))
-    result = await engine.infer(request(references=long), None)
+    result = await short.infer(request(references=long), None)
     assert result.input_tokens_cut > 0
-    assert result.input_tokens <= CONTEXT_TOKENS - 8
+    assert result.input_tokens <= SHORT_TOKENS - 8
     # The prompt is still there, at the end: the cut hit the references.
     assert result.text
-    prompt_only = await engine.infer(request("Paris lies on the Seine. " * 200), None)
+    prompt_only = await short.infer(request("Paris lies on the Seine. " * 200), None)
     assert prompt_only.input_tokens_cut > 0
-    assert prompt_only.input_tokens <= CONTEXT_TOKENS - 8
+    assert prompt_only.input_tokens <= SHORT_TOKENS - 8
 
 
-async def test_more_output_than_the_context_holds_ends_at_its_bound(default_model: Path) -> None:
-    engine = LlamaEngine(default_model, threads=1, context_tokens=256)
-    await engine.start()
-    try:
-        counting = "Count: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
-        result = await engine.infer(request(counting, sampling=Sampling(max_output_tokens=4096, temperature=0.0)), None)
-    finally:
-        await engine.stop()
+async def test_more_output_than_the_context_holds_ends_at_its_bound(short: LlamaEngine) -> None:
+    counting = "Count: " + ", ".join(str(number) for number in range(1, 60))
+    result = await short.infer(request(counting, sampling=Sampling(max_output_tokens=4096, temperature=0.0)), None)
     assert result.output_tokens > 0
-    assert result.input_tokens + result.output_tokens <= 256
+    assert result.input_tokens + result.output_tokens <= SHORT_TOKENS
 
 
 async def test_a_control_token_spelled_out_in_a_reference_opens_no_turn(engine: LlamaEngine) -> None:
@@ -169,7 +183,7 @@ async def test_a_cancel_while_a_long_prompt_is_read_in_saves_the_rest_of_the_wor
     one_token = Sampling(max_output_tokens=1, temperature=0.0, seed=1)  # a seed: nothing is reused between the calls
 
     def long(word: str) -> StartInference:
-        return request(f"{word} " * 900, sampling=one_token)
+        return request(f"{word} " * 400, sampling=one_token)
 
     before = child.cpu_times().user
     await engine.infer(long("cat"), None)
@@ -184,21 +198,22 @@ async def test_a_cancel_while_a_long_prompt_is_read_in_saves_the_rest_of_the_wor
     assert engine.restarts == 0
 
 
-async def test_stop_ends_the_child_and_start_makes_a_new_one(engine: LlamaEngine) -> None:
-    pid = engine.child_pid
-    assert pid is not None
-    await engine.stop()
-    await engine.stop()
-    assert engine.child_pid is None
-    assert not psutil.pid_exists(pid)
-    with pytest.raises(EngineError) as caught:
-        await engine.infer(request(), None)
-    assert not caught.value.retryable
-    await engine.start()
-    assert "Paris" in (await engine.infer(request(), None)).text
+async def test_stop_ends_the_child_and_start_makes_a_new_one(default_model: Path) -> None:
+    async with engine_of(default_model, SHORT_TOKENS) as engine:
+        pid = engine.child_pid
+        assert pid is not None
+        await engine.stop()
+        await engine.stop()
+        assert engine.child_pid is None
+        assert not psutil.pid_exists(pid)
+        with pytest.raises(EngineError) as caught:
+            await engine.infer(request(), None)
+        assert not caught.value.retryable
+        await engine.start()
+        assert "Paris" in (await engine.infer(request(), None)).text
 
 
-def test_the_agents_own_process_loads_no_llama_cpp_and_stays_small(default_model: Path) -> None:
+async def test_the_agents_own_process_loads_no_llama_cpp_and_stays_small(default_model: Path) -> None:
     script = f"""
 import asyncio, sys
 from pathlib import Path
@@ -219,8 +234,8 @@ asyncio.run(main())
 heavy = [name for name in ("llama_cpp", "numpy", "httpx", "huggingface_hub") if name in sys.modules]
 print(psutil.Process().memory_info().rss // 2**20, heavy)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.stderr == ""
     resident_mib, _, heavy = done.stdout.partition(" ")
