@@ -1,24 +1,32 @@
-"""Meshes and gateways as their users start them: processes, on free ports of loopback."""
+"""Meshes and gateways as their users start them, on free ports of loopback: processes, or a gateway in a thread."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import queue
 import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from edge_agent.cli.main import app
+from edge_agent.gateway import server
+from edge_agent.gateway.options import GatewayOptions
 from tests.support.patience import PATIENCE_S
 
 POLL_S = 0.02
@@ -49,7 +57,6 @@ class Gateway:
     """A gateway that listens."""
 
     url: str
-    process: subprocess.Popen[str]
     keys_file: Path
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -110,11 +117,59 @@ def mesh_of(folder: Path, *, devices: int = 1, engine: str = "synthetic", **plan
 
 @contextlib.contextmanager
 def gateway_of(broker: str, mesh: str, folder: Path, *options: str) -> Iterator[Gateway]:
-    """A gateway on a free port, stopped in the end."""
+    """A gateway on a free port, stopped in the end. It is the command itself, in a thread, which saves its start."""
+    keys_file = folder / "api-keys.json"
+    arguments = ["gateway", "--port", "0", "--broker", broker, "--mesh", mesh, "--keys-file", str(keys_file), *options]
+    with ThreadPoolExecutor(1) as pool:
+        listening: queue.Queue[str] = queue.Queue()
+        stops: queue.Queue[Callable[[], object]] = queue.Queue()
+
+        @contextlib.contextmanager
+        def hear_us(serving: server._Server) -> Iterator[None]:  # a thread gets no signals: we call what they would
+            loop = asyncio.get_running_loop()
+            stops.put(lambda: loop.call_soon_threadsafe(serving._stop))
+            yield
+
+        def run(told: GatewayOptions, _: object) -> None:
+            run_gateway(told, lambda where: listening.put(where.url))
+
+        run_gateway = server.run_gateway
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(server._Server, "capture_signals", hear_us)
+            patch.setattr(server, "run_gateway", run)
+            ended = pool.submit(_command().main, arguments, standalone_mode=False)
+            ended.add_done_callback(lambda _: listening.put(""))
+            url = listening.get(timeout=PATIENCE_S)
+        if not url:
+            raise AssertionError(f"{arguments} did not start") from ended.exception()
+        try:
+            yield Gateway(url, keys_file)
+        finally:
+            stop = stops.get(timeout=PATIENCE_S)
+            stop()
+            stop()  # the second does not wait for answers
+            ended.result(PATIENCE_S)
+
+
+@cache
+def _command() -> Any:
+    return typer.main.get_command(app)
+
+
+@dataclass
+class GatewayInProcess(Gateway):
+    """A gateway that listens, in a process of its own."""
+
+    process: subprocess.Popen[str] = field(kw_only=True)
+
+
+@contextlib.contextmanager
+def gateway_process_of(broker: str, mesh: str, folder: Path, *options: str) -> Iterator[GatewayInProcess]:
+    """As `gateway_of`, as a process: where its start, its end or its size are the point."""
     keys_file = folder / "api-keys.json"
     process = start_gateway("--broker", broker, "--mesh", mesh, "--keys-file", str(keys_file), *options)
     try:
-        yield Gateway(_first_line(process)["url"], process, keys_file)
+        yield GatewayInProcess(_first_line(process)["url"], keys_file, process=process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.programs import Gateway, eventually, gateway_of, mesh_of
+from tests.gateway.programs import Gateway, Mesh, eventually, gateway_of
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.broker
@@ -100,12 +100,9 @@ def test_an_expired_stream_ends_with_the_error(slow_gateway: Gateway) -> None:
 
 
 @pytest.fixture
-def lonely(tmp_path: Path) -> Iterator[Gateway]:
+def lonely(mesh: Mesh, tmp_path: Path) -> Iterator[Gateway]:
     """A broker with devices of another mesh than the gateway's."""
-    with (
-        mesh_of(tmp_path, service="deterministic:0.01", status_interval_s=0.3) as mesh,
-        gateway_of(mesh.broker, "empty", tmp_path) as gateway,
-    ):
+    with gateway_of(mesh.broker, "empty", tmp_path) as gateway:
         yield gateway
 
 
