@@ -59,12 +59,19 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveMe
         yield LiveMesh(fleet)
 
 
+# as a browser answers that allows none; Playwright's own way answers as no browser does
+NO_SERVICE_WORKER = """
+if (navigator.serviceWorker) navigator.serviceWorker.register = () => Promise.reject(new DOMException("none here"));
+"""
 OpenApp = Callable[..., Awaitable[AppPage]]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_app(chromium: Browser, mesh: LiveMesh) -> AsyncIterator[OpenApp]:
     """Opens the app in a browser profile of its own, or in one given; paired with a new user, unless said otherwise.
+
+    `service_worker`: whether the app may have one, which keeps its files for when there is no network. It costs each
+    new profile a third of what opening a page does.
 
     At the end no page may have had an uncaught exception, nor tried what its own rules forbid.
     """
@@ -80,10 +87,13 @@ async def open_app(chromium: Browser, mesh: LiveMesh) -> AsyncIterator[OpenApp]:
         pairing: Pairing | None = None,
         context: BrowserContext | None = None,
         paired: bool = True,
+        service_worker: bool = False,
     ) -> AppPage:
         if context is None:
             context = await new_context(chromium, screen, scheme)
             contexts.append(context)
+            if not service_worker:
+                await context.add_init_script(NO_SERVICE_WORKER)
         app = AppPage(await context.new_page(), mesh.app_url)
         pages.append(app)
         if paired and pairing is None:

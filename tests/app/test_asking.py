@@ -52,10 +52,10 @@ async def test_an_answer_grows_on_the_page_as_its_tokens_are_made(open_app: Open
 
 
 @pytest.mark.llm
-async def test_tokens_of_a_real_model_on_four_devices_stream_into_the_page(
+async def test_tokens_of_a_real_model_on_two_devices_stream_into_the_page(
     open_app: OpenApp, default_model: Path, tmp_path: Path
 ) -> None:
-    plan = FleetPlan(4, EngineKind.LLAMA, models=(DEFAULT_MODEL,), gateway_port=0)
+    plan = FleetPlan(2, EngineKind.LLAMA, models=(DEFAULT_MODEL,))
     async with LocalFleet(plan, folder=tmp_path) as fleet:
         app = await open_app(PHONE, pairing=await LiveMesh(fleet).pairing())
         await app.choose("device-1", layers=1, fanout=1)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
 async def test_a_reload_without_a_network_shows_the_history(open_app: OpenApp, screen: Screen) -> None:
-    app = await open_app(screen)
+    app = await open_app(screen, service_worker=True)
     await app.choose("device-1", layers=0)
     exchange = await app.ask("Remember this.")
     await exchange.until("answered")
@@ -33,7 +33,7 @@ async def test_a_reload_without_a_network_shows_the_history(open_app: OpenApp, s
 async def test_on_a_plain_address_of_the_network_everything_but_the_offline_shell_works(
     open_app: OpenApp, mesh: LiveMesh
 ) -> None:
-    app = await open_app(PHONE, paired=False)
+    app = await open_app(PHONE, paired=False, service_worker=True)
     app.app_url = mesh.app_url.replace("127.0.0.1", PLAIN_HOST)
     await app.open(await mesh.pairing())
     assert await app.page.evaluate("() => [isSecureContext, 'serviceWorker' in navigator]") == [False, False]
@@ -47,7 +47,7 @@ async def test_on_a_plain_address_of_the_network_everything_but_the_offline_shel
 async def test_a_prompt_asked_without_a_network_is_sent_when_it_is_back_and_answered_once(
     open_app: OpenApp, mesh: LiveMesh
 ) -> None:
-    app = await open_app()
+    app = await open_app(service_worker=True)
     await app.choose("device-1", layers=0)
     before = len(mesh.sessions_ended("device-1"))
     await mesh.fleet.broker.stop()

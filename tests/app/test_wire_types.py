@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts import app_cases, app_types
 
 
-@pytest.mark.parametrize("script", ["app_types.py", "app_cases.py"])
-def test_what_the_app_knows_of_the_code_is_what_the_code_says(script: str) -> None:
-    done = subprocess.run(
-        [sys.executable, f"scripts/{script}", "--check"], cwd=ROOT, check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("script", [app_types, app_cases], ids=lambda script: script.__name__.rpartition(".")[2])
+def test_what_the_app_knows_of_the_code_is_what_the_code_says(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main(["--check"]) == 0, capsys.readouterr().err
