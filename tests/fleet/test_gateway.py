@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+import pytest_asyncio
 
 from broker.loopback import free_port
 from edge_agent.fleet import gateway_process
+from edge_agent.fleet.gateway_process import GatewayProcess
 from edge_agent.fleet.local import FleetError, LocalFleet
 from edge_agent.fleet.network import lan_address
 from edge_agent.fleet.plan import EngineKind, FleetPlan
@@ -29,6 +32,13 @@ HELLO = {"model": "local", "messages": [{"role": "user", "content": "hello"}], "
 def plan(*, gateway_port: int = 0, lan: bool = False) -> FleetPlan:
     service = "deterministic:0.02"
     return FleetPlan(1, EngineKind.SYNTHETIC, service=service, gateway_port=gateway_port, lan=lan)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def single(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalFleet]:
+    """One device and a gateway, which runs when a test is over."""
+    async with LocalFleet(plan(), folder=tmp_path_factory.mktemp("single")) as fleet:
+        yield fleet
 
 
 def listens_at(pid: int, port: int) -> set[str]:
@@ -68,21 +78,24 @@ async def test_in_the_network_it_asks_for_a_key(tmp_path: Path) -> None:
     assert fleet.api_key not in (tmp_path / "api-keys.json").read_text()
 
 
-async def test_a_gateway_that_was_killed_comes_back(tmp_path: Path) -> None:
-    async with LocalFleet(plan(), folder=tmp_path) as fleet:
-        assert fleet.gateway is not None
-        pid = fleet.gateway.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        gateway = fleet.gateway
-        await until(lambda: gateway.pid not in (None, pid), "it runs again")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_gateway_that_was_killed_comes_back(single: LocalFleet) -> None:
+    assert single.gateway is not None
+    pid = single.gateway.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    gateway = single.gateway
+    await until(lambda: gateway.pid not in (None, pid), "it runs again")
+    assert gateway.pid is not None
+    again = gateway.pid
+    await until(lambda: bool(listens_at(again, gateway.port)), "it listens again")
 
 
-async def test_a_gateway_that_cannot_start_is_said_with_its_own_words(tmp_path: Path) -> None:
-    async with LocalFleet(plan(gateway_port=free_ports(1)[0]), folder=tmp_path / "a") as fleet:
-        assert fleet.gateway is not None
-        with pytest.raises(FleetError, match=f"the gateway did not start: port {fleet.gateway.port} is taken"):
-            await LocalFleet(plan(gateway_port=fleet.gateway.port), folder=tmp_path / "b").start()
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_gateway_that_cannot_start_is_said_with_its_own_words(single: LocalFleet, tmp_path: Path) -> None:
+    assert single.gateway is not None
+    with pytest.raises(FleetError, match=f"the gateway did not start: port {single.gateway.port} is taken"):
+        await LocalFleet(plan(gateway_port=single.gateway.port), folder=tmp_path).start()
 
 
 async def test_a_port_that_is_taken_before_the_gateway_listens_is_left_for_another_one(
@@ -92,8 +105,11 @@ async def test_a_port_that_is_taken_before_the_gateway_listens_is_left_for_anoth
     given = iter([taken, taken])
     monkeypatch.setattr(gateway_process, "free_port", lambda host: next(given, None) or free(host))
     monkeypatch.setattr(gateway_process, "port_is_free", lambda host, port: True)  # as it was a moment ago
+    gateway = GatewayProcess(tmp_path, "mqtt://127.0.0.1:1", "home", host="127.0.0.1", port=0, web_broker="")
     with socket.create_server(("127.0.0.1", taken)):
-        async with LocalFleet(plan(), folder=tmp_path) as fleet:
-            assert fleet.gateway is not None
-            assert fleet.gateway.port != taken
+        try:
+            await gateway.start()
+            assert gateway.port != taken
             assert list(given) == [], "both tries met another program"
+        finally:
+            await gateway.stop()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from broker.probe_client import ConnectRefusedError, Credentials, ProbeClient
 from broker.web_login import try_login, web_endpoint
@@ -27,6 +29,14 @@ pytestmark = pytest.mark.broker
 
 def plan(devices: int, service: str = "deterministic:0.02") -> FleetPlan:
     return FleetPlan(devices, EngineKind.SYNTHETIC, service=service)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalFleet]:
+    """Two devices, and no web listener."""
+    plan = FleetPlan(2, EngineKind.SYNTHETIC, service="deterministic:0.02", web=False)
+    async with LocalFleet(plan, folder=tmp_path_factory.mktemp("pair")) as fleet:
+        yield fleet
 
 
 async def until(holds: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
@@ -51,8 +61,10 @@ async def test_devices_answer_together_and_everything_is_gone_afterwards(tmp_pat
     assert not psutil.pid_exists(broker)
 
 
-async def test_a_killed_device_is_seen_offline_and_comes_back_as_itself(tmp_path: Path) -> None:
-    async with LocalFleet(plan(2), folder=tmp_path) as fleet, MeshClient(fleet.url, fleet.mesh) as client:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_killed_device_is_seen_offline_and_comes_back_as_itself(pair: LocalFleet) -> None:
+    fleet = pair
+    async with MeshClient(fleet.url, fleet.mesh) as client:
         await client.discover(PATIENCE_S, at_least=2)
 
         def state() -> DeviceState:
@@ -62,6 +74,7 @@ async def test_a_killed_device_is_seen_offline_and_comes_back_as_itself(tmp_path
         before = client.roster.get("device-1")
         fleet.kill("device-1")
         await until(lambda: state() is DeviceState.OFFLINE)
+        await fleet.until_died("device-1")
         assert [device.device_id for device in fleet.dead()] == ["device-1"]
         await fleet.restart("device-1")
         await until(lambda: state() is DeviceState.ONLINE)
@@ -81,10 +94,10 @@ async def test_a_device_that_cannot_start_is_named_with_the_end_of_its_log(tmp_p
 
 
 async def test_a_taken_port_is_one_clear_error(tmp_path: Path) -> None:
-    async with LocalFleet(plan(1), folder=tmp_path / "a") as fleet:
-        port = fleet.broker.port
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
         with pytest.raises(FleetError, match=f"port {port}"):
-            await LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC, port=port), folder=tmp_path / "b").start()
+            await LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC, port=port), folder=tmp_path).start()
 
 
 def test_devices_die_with_the_process_that_started_them(tmp_path: Path) -> None:
@@ -139,8 +152,8 @@ async def test_a_user_gets_in_by_the_web_listener_until_removed(tmp_path: Path) 
     assert second not in kept
 
 
-async def test_a_fleet_without_a_web_listener_says_so(tmp_path: Path) -> None:
-    async with LocalFleet(FleetPlan(1, EngineKind.SYNTHETIC, web=False), folder=tmp_path) as fleet:
-        assert fleet.web_url == ""
-        with pytest.raises(FleetError, match="no web listener"):
-            await fleet.add_user("alice")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_fleet_without_a_web_listener_says_so(pair: LocalFleet) -> None:
+    assert pair.web_url == ""
+    with pytest.raises(FleetError, match="no web listener"):
+        await pair.add_user("alice")
