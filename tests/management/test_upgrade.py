@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -99,10 +99,8 @@ def upgraded(python: Path, index: Path, wheel_sha256: str, folder: Path) -> tupl
         [str(there), "-c", code, wheel_sha256], env=environment, capture_output=True, text=True, check=False, cwd=folder
     )
     assert run.returncode == 0, run.stderr
-    listed = subprocess.run(
-        [str(there), "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True
-    ).stdout
-    return run.stdout, {one["name"]: one["version"] for one in json.loads(listed)}
+    (site,) = (venv / "lib").glob("python*/site-packages")
+    return run.stdout, {one.name: one.version for one in distributions(path=[str(site)])}
 
 
 def locked_to(*wheels: Path) -> str:

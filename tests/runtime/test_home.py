@@ -12,8 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from broker.local_login import LOCAL_SECRET_FILE
+from edge_agent.cli.main import app
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.errors import SettingsError
@@ -116,16 +118,17 @@ async def test_the_own_broker_shows_the_devices_certificate_and_tells_only_membe
         url = f"mqtts://{HOST}:{config.broker.port}"
         stranger = SecuredMesh(mesh_folder, "test").device("pantry")
         for certificate, key in ((stranger.certificate, stranger.key), (None, None)):
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "edge_agent.cli.main", "status", "--once", "--broker", url, "--mesh", "test"),
-                *("--ca-file", str(config.broker.ca_file), "--broker-of", config.device.id),
-                *(("--cert-file", str(certificate), "--key-file", str(key)) if certificate else ()),
-                stderr=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
+            ended = await asyncio.to_thread(
+                CliRunner().invoke,
+                app,
+                [
+                    *("status", "--once", "--broker", url, "--mesh", "test"),
+                    *("--ca-file", str(config.broker.ca_file), "--broker-of", config.device.id),
+                    *(("--cert-file", str(certificate), "--key-file", str(key)) if certificate else ()),
+                ],
             )
-            _, said = await process.communicate()
-            assert process.returncode == 2
-            (line,) = said.decode().strip().splitlines()
+            assert ended.exit_code == 2
+            (line,) = ended.stderr.strip().splitlines()
             assert "alert" in line, "the broker's reason is told"
 
 
