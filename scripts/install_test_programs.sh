@@ -17,7 +17,7 @@ needed=(
     "mkfs.vfat dosfstools"
     "mke2fs e2fsprogs"
     "mcopy mtools"
-    "chromium chromium"                  # the app in a real browser
+    "/usr/lib/chromium/chromium-headless-shell chromium-headless-shell" # the app in a real browser, without its windows
     "mosquitto_pub mosquitto-clients"    # the commands that the documents show for a shell
     "jq jq"
 )

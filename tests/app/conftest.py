@@ -38,7 +38,7 @@ QUEUE_CAPACITY = 6  # few, so that a test can fill it
 async def chromium() -> AsyncIterator[Browser]:
     """The browser."""
     if not chromium_is_here():
-        missing(f"{CHROMIUM} is not installed: apt-get install chromium")
+        missing(f"{CHROMIUM} is not installed: apt-get install chromium-headless-shell")
     async with launched() as browser:
         yield browser
 
