@@ -12,10 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from typer.testing import CliRunner
 
 from broker.local_login import LOCAL_SECRET_FILE
-from edge_agent.cli.main import app
 from edge_agent.client import Access, ClientSettings, MeshClient
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, write_config
 from edge_agent.core.errors import SettingsError
@@ -24,6 +22,7 @@ from edge_agent.core.settings import AgentSettings
 from edge_agent.runtime import home as homes
 from edge_agent.runtime.home import Home, find_home, own_broker, until_moved
 from edge_agent.tasks import within
+from tests.support.commands import moamesh_beside
 from tests.support.patience import PATIENCE_S
 from tests.support.polling import until
 from tests.support.ports import free_ports
@@ -118,16 +117,13 @@ async def test_the_own_broker_shows_the_devices_certificate_and_tells_only_membe
         url = f"mqtts://{HOST}:{config.broker.port}"
         stranger = SecuredMesh(mesh_folder, "test").device("pantry")
         for certificate, key in ((stranger.certificate, stranger.key), (None, None)):
-            ended = await asyncio.to_thread(
-                CliRunner().invoke,
-                app,
-                [
-                    *("status", "--once", "--broker", url, "--mesh", "test"),
-                    *("--ca-file", str(config.broker.ca_file), "--broker-of", config.device.id),
-                    *(("--cert-file", str(certificate), "--key-file", str(key)) if certificate else ()),
-                ],
+            ended = await moamesh_beside(
+                None,
+                *("status", "--once", "--broker", url, "--mesh", "test"),
+                *("--ca-file", str(config.broker.ca_file), "--broker-of", config.device.id),
+                *(("--cert-file", str(certificate), "--key-file", str(key)) if certificate else ()),
             )
-            assert ended.exit_code == 2
+            assert ended.returncode == 2
             (line,) = ended.stderr.strip().splitlines()
             assert "alert" in line, "the broker's reason is told"
 
