@@ -60,7 +60,7 @@ async def test_a_broker_that_refuses_the_subscription_does_not_keep_the_device_f
         "alice"
     )  # and no login for Home Assistant: ejabberd refuses what mosquitto grants and leaves empty
     (tmp_path / "cluster").mkdir()
-    async with running_cluster(mesh, tmp_path / "cluster") as cluster:
+    async with running_cluster(mesh, tmp_path / "cluster", nodes=1) as cluster:
         credentials = mesh.device("kitchen")
         device = Device(
             "kitchen",

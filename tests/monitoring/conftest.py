@@ -30,7 +30,7 @@ RUN_S = 14.0  # at least; the sink tells of itself every ten seconds
 HISTORY = "history"
 # More than the devices can do, and places for a few: so there are rejections and answers made from less than wanted.
 _LOAD = LiveLoad(
-    devices=3, layers=1, fanout=2, service="exponential:0.05", arrival_rate_hz=6.0, warm_up_s=0.0, measured_s=RUN_S
+    devices=3, layers=1, fanout=2, service="exponential:0.1", arrival_rate_hz=3.0, warm_up_s=0.0, measured_s=RUN_S
 )
 _PLAN = {"queue_capacity": 4, "deadline_s": 5.0}
 
