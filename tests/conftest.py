@@ -5,6 +5,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+import httpx._transports.default
 import pytest
 import typer.testing
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,12 @@ settings.load_profile("any machine")
 
 # a test's runner puts all commands of `moamesh` together anew for each call, a third of a second; they keep no state
 typer.testing._get_command = cache(typer.testing._get_command)
+
+# a client of httpx reads all certificates that this system trusts, 30 ms each time, and nearly all ask by plain http
+_new_context = cache(httpx._transports.default.create_ssl_context)
+httpx._transports.default.create_ssl_context = lambda verify=True, cert=None, trust_env=True: _new_context(
+    verify, cert, trust_env
+)
 
 
 def missing(what: str) -> None:

@@ -237,7 +237,8 @@ def test_a_real_model_answers_through_the_gateway(
 
     folder = tmp_path_factory.mktemp("llm")
     with (
-        mesh_of(folder, engine="llama", models=[str(default_model)]) as real,
+        # two devices, so one thread each: two of one model wait for each other by spinning where other work is done
+        mesh_of(folder, devices=2, engine="llama", models=[str(default_model)]) as real,
         gateway_of(real.broker, real.mesh, folder) as served,
         openai.OpenAI(base_url=served.api, api_key="none", max_retries=0, timeout=PATIENCE_S) as client,
     ):
