@@ -383,7 +383,7 @@ ENDLESS = {
 
 def said_of(what: str, how: str) -> str:
     if how == "drips":
-        return r"did not answer (whole )?within 1 s"  # not whole, unless this machine stood still for so long
+        return r"did not (complete its )?answer within 1 s"  # not complete, unless this machine stood still for so long
     return "broke off its answer: " if what.startswith("the head") else "answered more than 1,048,576 bytes"
 
 
