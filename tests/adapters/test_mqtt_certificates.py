@@ -56,7 +56,7 @@ OURS: dict[str, tuple[Make, str]] = {
 }
 
 THEIRS: dict[str, tuple[Make, str]] = {
-    "of another mesh": (lambda mesh, other: other.issue_broker([HOST]), "its certificate is not of the authority in"),
+    "of another mesh": (lambda mesh, other: other.issue_broker([HOST]), "is not issued by the authority in"),
     "expired": (lambda mesh, other: mesh.issue_broker([HOST], lifetime=PAST), "no longer good by this machine's clock"),
     "for another host": (
         lambda mesh, other: mesh.issue_broker(["broker.example"]),

@@ -168,7 +168,7 @@ async def test_a_request_in_another_name_is_refused(home: Home) -> None:
         )
     assert isinstance(answer, CertificateRefused)
     assert answer.reason is RefusalReason.BAD_REQUEST
-    assert "another name, not kitchen's" in answer.detail
+    assert "another device, not kitchen's" in answer.detail
     with home.mesh.inventory() as inventory:
         assert inventory.certificates("kitchen") == inventory.certificates("garage") == []
 
@@ -179,7 +179,7 @@ async def test_a_device_of_another_mesh_does_not_trust_the_broker_and_says_so(ho
     store = IdentityStore(tmp_path / "device", MESH, "kitchen")
     store.trust(stranger.bundle_pem)
     async with home.broker(), home.serving():
-        with pytest.raises(ProvisioningError, match="its certificate is not of the authority in"):
+        with pytest.raises(ProvisioningError, match="its certificate is not issued by the authority in"):
             await claim(store, invitation.secret, home.claimant(invitation, store), give_up_s=10.0)
     assert store.certificate() is None
 
