@@ -442,7 +442,7 @@ async def test_an_answer_that_takes_long_is_told_while_it_is_waited_for_and_no_m
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("edge_agent.adapters.telemetry.watchdog.SLOW_SHARE", 0.1 / PATIENCE_S)
             await record(sink, tmp_path)
-            await until(lambda: "has not answered whole for 0.1 s" in trouble(), PATIENCE_S)
+            await until(lambda: "has not completed its answer for 0.1 s" in trouble(), PATIENCE_S)
         answer.set()
         await until(lambda: trouble() == "", PATIENCE_S)
     assert lines_about(caplog) == []

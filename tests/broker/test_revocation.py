@@ -154,7 +154,7 @@ async def test_at_a_cluster_also_when_somebody_would_give_its_name_to_a_new_card
         await until(lambda: node.revision > 0, "the node took it over", PATIENCE_S)
         assert await asyncio.to_thread(may_write, friend)
         assert not await asyncio.to_thread(may_write, thief)
-        with pytest.raises(ProvisioningError, match="garage was revoked, and its certificates hold until"):
+        with pytest.raises(ProvisioningError, match="garage was revoked, and its certificates are valid until"):
             home.invite("garage")
         assert "garage" in people.revoked()
         assert not await asyncio.to_thread(may_write, thief)

@@ -44,7 +44,7 @@ def test_a_job_that_need_not_be_watched_is_kept_for_each_device(mesh: MeshFolder
     [
         (["restart"], "name devices, or give --all"),
         (["restart", "--all", "-d", "kitchen"], "name devices, or give --all"),
-        (["restart", "-d", "attic"], "attic is no active device"),
+        (["restart", "-d", "attic"], "attic is not an active device"),
         (["set", "agent.layers", "--all"], "section.key=value"),
         (["set", "agent.layers=[1]", "--all"], "texts, numbers and flags only"),
         (["cancel", "job-0"], "no such job"),

@@ -117,7 +117,7 @@ async def test_pairing_again_replaces_the_secret_and_keeps_the_limits(fleet: Loc
         assert status == 0
         async with asyncio.timeout(PATIENCE_S):
             await app.ended.wait()
-    assert "carl's earlier secret holds no more" in out
+    assert "carl's earlier secret is no longer valid" in out
     assert "device-1 (as before" in out
     link = next(line for line in out.splitlines() if "#pair=" in line)
     assert read_link(link)["devices"] == ["device-1"]

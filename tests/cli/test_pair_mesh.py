@@ -156,7 +156,7 @@ async def test_users_of_a_device_that_is_its_own_broker_come_to_it_by_a_signed_j
                 pass
         async with paired_app(bob["link"], ca=home.mesh.ca_file) as app:
             assert isinstance(await app.ask("kitchen", "still there?"), m.Answer)
-    assert "kitchen does not know yet" in (await told("user", "sync", "--wait", "1", status=1))["problem"]
+    assert "kitchen has not been told yet" in (await told("user", "sync", "--wait", "1", status=1))["problem"]
 
 
 async def test_a_device_that_was_off_hears_of_its_users_from_mesh_serve(home: Home) -> None:
@@ -170,7 +170,7 @@ async def test_a_device_that_was_off_hears_of_its_users_from_mesh_serve(home: Ho
             with home.mesh.inventory() as inventory:
                 inventory.put_user("alice", hash_password("secret"), ["kitchen"])
             later = ("user", "sync", "--device", "kitchen", "--broker", f"mqtts://{HOST}:{port}", "--wait", "0.1")
-            assert "kitchen does not know yet" in (await told(*later, status=1))["problem"]
+            assert "kitchen has not been told yet" in (await told(*later, status=1))["problem"]
             users = agent.folder / "data" / "users.json"
             async with agent.running():
                 await until(lambda: users.exists() and "alice" in users.read_text(), "it has its user")

@@ -75,7 +75,7 @@ def test_names_that_mean_somebody_else_or_nobody_are_refused(authority: MeshAuth
 
 def test_a_request_of_another_name_mesh_or_curve_or_a_damaged_one_is_refused(authority: MeshAuthority) -> None:
     good = make_csr(new_key(), "home", "kitchen")
-    with pytest.raises(ProvisioningError, match="another name, not garage's"):
+    with pytest.raises(ProvisioningError, match="another device, not garage's"):
         authority.sign_device(good, "garage")
     with pytest.raises(ProvisioningError, match="another mesh"):
         authority.sign_device(make_csr(new_key(), "work", "kitchen"), "kitchen")

@@ -84,7 +84,7 @@ def test_a_member_is_not_invited_again_nor_a_revoked_one_while_its_certificates_
         home.invite("kitchen")
     home.mesh.revoke("kitchen", home.authority)
     until = in_days(90.0).date().isoformat()
-    with pytest.raises(ProvisioningError, match=f"kitchen was revoked, and its certificates hold until {until}"):
+    with pytest.raises(ProvisioningError, match=f"kitchen was revoked, and its certificates are valid until {until}"):
         home.invite("kitchen")
     with pytest.raises(ProvisioningError, match="kitchen was revoked"):
         home.mesh.enrol("kitchen", home.authority)
