@@ -169,7 +169,7 @@ async def test_what_a_broken_source_says_leaves_the_broker_as_it_is(web: Web, ca
     web.let_in(user("alice"))
     await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=PATIENCE_S)
     web.let_in(UserLogin("alice", "no hash"))
-    await until(lambda: "the broker keeps its old users" in caplog.text, "it says so")
+    await until(lambda: "the broker keeps using its old users" in caplog.text, "it says so")
     await until_admitted(web.endpoint, "user.alice", SECRETS["alice"], within_s=0.0)
 
 
