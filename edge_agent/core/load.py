@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge_agent.core.rates import Begun, ServiceRates
 from edge_agent.core.served import ServiceTimes, ServiceVariation
-from edge_agent.core.stability import mean_requests_waiting
+from edge_agent.core.stability import Mesh, MeshLaw
 
 SMOOTHING_SERVICES = 10.0
 """Mean service times over which the load is smoothed: more than the items of one prompt, less than a prompt takes under
@@ -43,8 +43,9 @@ class IntervalFigures:
     slots busy that it did: with one slot exactly the share of time it was busy, with more the mean of μ(n) / μ(c).
     `offered_load` is the work of all items that asked for a place, accepted or not, per second, smoothed over a minute
     or ten mean service times, whichever is longer: unlike the busy share it goes on rising when the queue is full.
-    `stability_margin` is the target less this load. `requests_waiting_predicted` is what theory says of it: M/G/1 with
-    the measured squared variation, never more than the queue's capacity, which is where an unstable one ends.
+    `stability_margin` is the target less this load. `requests_waiting_predicted` is what theory says of it, an
+    approximation (`core.stability.MeshLaw`) with the measured squared variation and rates, never more than the queue's
+    capacity, which is where an unstable one ends.
     """
 
     interval_s: float
@@ -198,8 +199,23 @@ class LoadMeter:
         offered = self._offered.read(now, work_s)
         return Load(offered, (wait_s or 0.0) / work_s, elapsed_s / work_s)
 
-    def read(self, now: float, stability_target: float, queue_capacity: int) -> IntervalFigures:
-        """Returns the figures of the interval that ends now, and begins the next."""
+    def _waiting(self, load: float, scv: float, plan: tuple[int, int], devices: int) -> float:
+        """Items waiting at this load, if all devices were as this one is."""
+        layers, fanout = plan
+        plain_s, long_s = self.service_times.expected(False), self.service_times.expected(True)
+        factor = long_s / plain_s if plain_s and long_s else 1.0
+        rates = self.service_rates_hz()
+        speed_up = tuple(rate / rates[0] for rate in rates) or (1.0,)
+        mesh = Mesh(layers, min(fanout, devices - 1), devices, load, 1.0, factor, speed_up)
+        return MeshLaw(mesh.measured(scv)).requests_waiting
+
+    def read(
+        self, now: float, stability_target: float, queue_capacity: int, plan: tuple[int, int] = (0, 0), devices: int = 1
+    ) -> IntervalFigures:
+        """Returns the figures of the interval that ends now, and begins the next.
+
+        plan, devices: the (M, k) of prompts in this mesh and how many devices it has, for the prediction.
+        """
         interval = now - self._begun_at
         mean = self.service_times.expected(False)
         if self._service_count:
@@ -215,7 +231,7 @@ class LoadMeter:
         figures = IntervalFigures(
             interval_s=0.0 if math.isinf(interval) else interval,
             requests_waiting_mean=self._area_waiting / interval,
-            requests_waiting_predicted=min(mean_requests_waiting(load, scv), float(queue_capacity)),
+            requests_waiting_predicted=min(self._waiting(load, scv, plan, devices), float(queue_capacity)),
             arrival_rate_hz=self._prompts / interval,
             service_time_s_mean=mean or 0.0,
             service_time_scv=scv,

@@ -37,7 +37,13 @@ class StatusReports:
         context, server = self._context, self._server
         settings, identity, health = context.settings, context.identity, context.health
         server.advance(now)
-        figures = server.meter.read(now, settings.stability_target, settings.queue_capacity)
+        figures = server.meter.read(
+            now,
+            settings.stability_target,
+            settings.queue_capacity,
+            plan=(settings.layers, settings.fanout),
+            devices=len(self._peers) + 1,
+        )
         status = DeviceStatus(
             device_id=identity.device_id,
             model=identity.model,

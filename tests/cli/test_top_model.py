@@ -99,7 +99,7 @@ def test_totals_put_measured_beside_predicted_and_leave_out_who_is_gone(mesh: Me
     mesh.roster.take_presence(presence("kitchen", PresenceState.OFFLINE), NOW)
     totals = mesh.look().totals()
     assert (totals.devices, totals.online, totals.load_max) == (3, 2, 0.95)
-    assert "waiting 1.0 predicted 0.5" in totals_line(mesh.look()).plain
+    assert "waiting 1.0 predicted ≈0.5" in totals_line(mesh.look()).plain
 
 
 def test_alerts_name_the_unstable_the_full_the_refusing_and_the_gone_worst_first(mesh: Mesh) -> None:

@@ -1,5 +1,5 @@
 /**
- * How much a mesh can bear, and what latency to expect: what the app needs of `edge_agent/core/stability.py`, where the
+ * How much a mesh can bear, and what latency to expect: what the app needs of `edge_agent/core/stability/`, where the
  * sources and the limits of each formula stand. test/theory_cases.json, made from there, holds both to the same values.
  *
  * M is `layers`, k is `fanout`, α a mean service time, λ the prompts per second that users bring to one device.

@@ -30,8 +30,8 @@ class RunSummary:
     """A run. Times are seconds, rates per second; None where nothing was measured.
 
     arrival_rate_hz: λ, prompts per second and device. service_time_s: α, mean over every inference in the answers.
-    service_time_scv: C². utilisation_predicted: α((k+1)M+1)λ. requests_waiting_predicted: M/G/1 at that utilisation,
-    a figure of the steady state; a short run of prompts that come at once is none.
+    service_time_scv: C². utilisation_predicted: α((k+1)M+1)λ. requests_waiting_predicted: `core.stability.MeshLaw` at
+    that utilisation, an approximation of the steady state; a short run of prompts that come at once is none.
     messages_predicted: 2kM and kM receipts.
     """
 
@@ -94,12 +94,17 @@ def summarise(results: Sequence[AskResult], loads: Sequence[DeviceRecord], durat
         utilisation_predicted=predicted,
         stability_margin_predicted=None if predicted is None else stability.stability_margin(predicted),
         requests_waiting_mean=_mean([load.requests_waiting_mean(duration_s) for load in loads]),
-        requests_waiting_predicted=None
-        if predicted is None
-        else stability.mean_requests_waiting(predicted, scv or 0.0),
+        requests_waiting_predicted=_waiting(predicted, scv or 0.0, layers, fanout, count),
         models=tuple(sorted({item.model for item in items})),
         devices=_devices(results, loads, items, duration_s, layers, fanout),
     )
+
+
+def _waiting(load: float | None, scv: float, layers: int, fanout: int, devices: int) -> float | None:
+    if load is None:
+        return None
+    mesh = stability.Mesh(layers, fanout, max(devices, fanout + 1), load)
+    return stability.MeshLaw(mesh.measured(scv)).requests_waiting
 
 
 def contributions(provenance: Provenance) -> tuple[Contribution, ...]:

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edge_agent.cli.prompts.summary import RunSummary
+from edge_agent.core.stability import APPROXIMATION
 
 Row = tuple[str, str, str]
 
@@ -73,7 +74,7 @@ def load_markdown(summary: RunSummary, heading: str) -> str:
             for what, measured, predicted in load_rows(summary)
         ),
         "",
-        "Predicted waiting items are those of M/G/1 in the steady state.",
+        f"Predicted waiting items are those of the steady state: {APPROXIMATION}.",
         "",
     ]
     return "\n".join(lines)

@@ -29,9 +29,9 @@ def print_report(console: Console, report: Report) -> None:
     rate = result.events / max(result.wall_s, 1e-9)
     console.print(
         Text(
-            f"± is half a 95 % interval, of 20 batch means. Measured over {measured_s:.6g} simulated seconds after a "
-            f"warm-up of {scenario.warm_up:.6g}. {result.events} events in {result.wall_s:.1f} s ({rate:,.0f} a "
-            f"second). Trace {result.trace_hash}.",
+            f"Predicted: {report.predicted.kind}. ± is half a 95 % interval, of 20 batch means. Measured over "
+            f"{measured_s:.6g} simulated seconds after a warm-up of {scenario.warm_up:.6g}. {result.events} events in "
+            f"{result.wall_s:.1f} s ({rate:,.0f} a second). Trace {result.trace_hash}.",
             style="quiet",
         )
     )

@@ -17,7 +17,10 @@ DEVICES_SHOWN_MAX = 64  # a table of more is for --json
 
 def stability_view(made: MeshReport) -> RenderableType:
     """Everything, for people."""
-    parts: list[RenderableType] = [_verdict(made), _mesh_table(made), _device_table(made)]
+    parts: list[RenderableType] = [_verdict(made), _mesh_table(made)]
+    if made.predicted is not None:
+        parts.append(Text(f"Predicted waiting and latency: {made.predicted.kind}.", style="quiet"))
+    parts.append(_device_table(made))
     if len(made.devices) > DEVICES_SHOWN_MAX:
         parts.append(Text(f"{len(made.devices) - DEVICES_SHOWN_MAX} more devices: see --json", style="quiet"))
     return Group(*parts)

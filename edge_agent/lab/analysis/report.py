@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
-from edge_agent.lab.analysis.prediction import LatencyPrediction, Prediction, QueueParameters, predict
+from edge_agent.lab.analysis.prediction import LatencyPrediction, Plan, Prediction, QueueParameters, predict
 from edge_agent.lab.analysis.series import DeviceRecords, Intervals, MeshRecords
 from edge_agent.lab.simulator.load.statistics import BATCHES, Estimate, estimate, half_width, mean, quantile
 
 QUANTILES = (0.5, 0.95, 0.99)
+_FACTOR_MAX = 8.0  # of a long item over a short one: what seems more is noise of few items
 
 
 @final
@@ -178,6 +179,7 @@ def _predict(devices: Sequence[DeviceRecords]) -> Prediction | None:
     mesh_plans = Counter(one.plan for device in devices for one in device.sessions)
     if not any(everything) or not mesh_plans:
         return None
+    factor = _aggregation_factor(devices, mesh_plans.most_common(1)[0][0])
     loads = []
     for device in devices:
         # a device that never inferred, or never for a measurable time, is taken as the others are
@@ -190,9 +192,24 @@ def _predict(devices: Sequence[DeviceRecords]) -> Prediction | None:
                 math.fsum(device.intervals.prompts) / math.fsum(device.intervals.length_s),
                 Counter(one.plan for one in device.sessions) or mesh_plans,
                 device.queue_capacity,
+                factor,
             )
         )
     return predict(loads)
+
+
+def _aggregation_factor(devices: Sequence[DeviceRecords], plan: Plan) -> float:
+    """How many times longer items with references take, out of what proposals and aggregations take; 1 if unknown.
+
+    Of the M proposals that a device makes for a prompt M-1 carry references, as every aggregation does.
+    """
+    proposal_s = _mean_or_none([device.items.proposals_s for device in devices])
+    aggregation_s = _mean_or_none([device.items.aggregations_s for device in devices])
+    layers = plan[0]
+    if not layers or not proposal_s or not aggregation_s:
+        return 1.0
+    plain_s = layers * proposal_s - (layers - 1) * aggregation_s
+    return min(max(aggregation_s / plain_s, 1.0), _FACTOR_MAX) if plain_s > 0.0 else _FACTOR_MAX
 
 
 def _mean_or_none(columns: Sequence[Sequence[float]]) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from edge_agent.core.stability import items_per_prompt, mean_requests_waiting
+from edge_agent.core.stability import Mesh, MeshLaw, items_per_prompt
 from edge_agent.lab.analysis.figures import Curve, Panel
 from edge_agent.lab.analysis.overload import excess_hz, queue_growth_hz
 from edge_agent.lab.experiments.live_run import LiveLoad, LiveResult, run_live, time_mean
@@ -121,22 +121,23 @@ def _section(points: Sequence[LivePoint], devices: int, layers: int, fanout: int
             f"{SERVICE_S} s declared, unbounded queues, Poisson prompts by MQTT; {measured_s:.0f} s measured at each "
             f"load out of the devices' telemetry, {machine()}. ρ is that of the measured α and λ.",
             "Growth: slope of the waiting items a device; predicted by the fluid limit (docs/THEORY.md) at the "
-            "measured α and λ, beside the plain excess ((k+1)M+1)λ - 1/α. Below ρ = 1 the Lq of M/G/1 at the measured "
-            "C².",
+            "measured α and λ, beside the plain excess ((k+1)M+1)λ - 1/α. Below ρ = 1 the Lq of the law for equal "
+            "devices at the measured C² (an approximation).",
         ],
         header=(
-            *("ρ declared", "λ /s", "α s", "ρ", "utilisation", "Lq", "M/G/1"),
-            *("growth /s", "predicted", "excess", "served /s", "latency s"),
+            *("ρ declared", "λ /s", "α s", "ρ", "utilisation", "Lq", "predicted"),
+            *("growth /s", "fluid limit", "excess", "served /s", "latency s"),
         ),
-        rows=[_row(point, layers, fanout) for point in points],
+        rows=[_row(point, devices, layers, fanout) for point in points],
         panels=_panels(points, layers, fanout),
         conclusion=f"Below ρ = 1 {'bounded' if bounded else 'not bounded'}, above it "
         f"{'growing' if growing else 'not growing'} at {spread} rate.",
     )
 
 
-def _row(point: LivePoint, layers: int, fanout: int) -> tuple[str, ...]:
-    waiting = mean_requests_waiting(point.load, point.service_scv)
+def _row(point: LivePoint, devices: int, layers: int, fanout: int) -> tuple[str, ...]:
+    mesh = Mesh(layers, fanout, devices, point.load).measured(point.service_scv)
+    waiting = MeshLaw(mesh).requests_waiting
     return (
         f"{point.declared_load:.2f}",
         f"{point.arrival_rate_hz:.3f}",

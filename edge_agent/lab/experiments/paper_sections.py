@@ -94,11 +94,10 @@ def stable_section(*, quick: bool, jobs: int, progress: Progress) -> Section:
         title="(b) The stable regime",
         text=[
             "Poisson prompts, exponential service with α = 1 s, uniform selection, unbounded queues, no network delay; "
-            "warm-up cut, 95 % intervals by batch means. Lq: waiting items a device, predicted by M/G/1. T: latency in "
-            "units of α, predicted by α/(1-ρ) · (M·H(k+1) + 1).",
-            "M = 0 is M/M/1 and exact. For M ≥ 1 the items of later layers come in bursts, so queues are longer than "
-            "M/G/1 says, the more so the higher the load; that makes T longer, too, while queues that move together "
-            "(k+1 near n) make the slowest of a layer less slow. ratio: measured over predicted.",
+            "warm-up cut, 95 % intervals by batch means. Lq: waiting items a device. T: latency in units of α. "
+            "Both predicted by the law for equal devices (docs/THEORY.md).",
+            "M = 0 is M/M/1 and exact. For M ≥ 1 the prediction is an approximation, fitted on exact simulations that "
+            "are none of these. ratio: measured over predicted.",
         ],
         header=("", "ρ", "Lq", "predicted", "ratio", "T", "predicted", "ratio", "utilisation"),
         rows=[_stable_row(one) for one in done],

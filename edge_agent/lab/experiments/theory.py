@@ -124,13 +124,18 @@ def _queue(exponential: Sequence[Simulated], constant: Sequence[Simulated]) -> P
         "Lq",
         [
             _measured("exponential service", 0, exponential, "requests_waiting"),
-            _predicted("M/G/1, C²=1", 0, lambda load: stability.mean_requests_waiting(load, 1.0)),
+            _predicted("predicted", 0, lambda load: _law(load, 1.0).requests_waiting),
             _measured("constant service", 1, constant, "requests_waiting"),
-            _predicted("M/G/1, C²=0", 1, lambda load: stability.mean_requests_waiting(load, 0.0)),
+            _predicted("predicted", 1, lambda load: _law(load, 0.0).requests_waiting),
+            _predicted("M/G/1, C²=0", 2, lambda load: stability.mean_requests_waiting(load, 0.0)),
         ],
         y_max=15.0,
         verticals=(1.0,),
     )
+
+
+def _law(load: float, squared_variation: float) -> stability.MeshLaw:
+    return stability.MeshLaw(stability.Mesh(_LAYERS, _FANOUT, _DEVICES, load, squared_variation))
 
 
 def _busy(runs: Sequence[Simulated]) -> Panel:
@@ -146,10 +151,12 @@ def _latency(exponential: Sequence[Simulated], constant: Sequence[Simulated]) ->
         "T/α",
         [
             _measured("exponential service", 0, exponential, "latency_s"),
+            _predicted("predicted", 0, lambda load: _law(load, 1.0).latency_mean),
             _measured("constant service", 1, constant, "latency_s"),
+            _predicted("predicted", 1, lambda load: _law(load, 0.0).latency_mean),
             _predicted(
                 "α/(1-ρ)·(M·H(k+1)+1)",
-                0,
+                2,
                 lambda load: stability.end_to_end_latency_s(1.0, load, _LAYERS, _FANOUT),
             ),
         ],

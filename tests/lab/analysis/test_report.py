@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from edge_agent.core.errors import SettingsError
+from edge_agent.core.stability import Mesh, MeshLaw
 from edge_agent.lab.analysis import collect, report
 from edge_agent.wire.line_protocol import Point
 from tests.lab.analysis.points import queue, request, session, two_devices
@@ -76,12 +77,16 @@ def test_predictions_follow_the_general_condition():
     assert predicted.stability_margin == pytest.approx(0.2)
     assert predicted.load_paper == pytest.approx(3.0 * 3 * 0.075)
     assert predicted.load_slowest == pytest.approx(4.0 * 3 * 0.075)
-    # Pollaczek-Khinchine: rho^2 (1 + C^2) / (2 (1 - rho)); C^2 is 1/4, and 0 of a single value
-    assert predicted.requests_waiting == pytest.approx((0.25 * 1.25 / 1.0, 0.64 / (2 * 0.2)))
+    # C^2 is 1/4, and 0 of a single value; not below Pollaczek-Khinchine, rho^2 (1 + C^2) / (2 (1 - rho))
+    laws = [MeshLaw(Mesh(1, 1, 2, load).measured(scv)) for load, scv in zip(loads, (0.25, 0.0), strict=True)]
+    assert predicted.requests_waiting == pytest.approx([law.requests_waiting for law in laws])
+    assert predicted.requests_waiting > (0.25 * 1.25 / 1.0, 0.64 / (2 * 0.2))
     # slowest of own and other sojourn, then the own again; two exponentials of means a, b: a + b - ab/(a+b)
-    a, b = 2.0 + 2.0 * 0.5 * 1.25 / 1.0, 4.0 + 4.0 * 0.8 / (2 * 0.2)
+    a, b = 2.0 * laws[0].sojourn_time, 4.0 * laws[1].sojourn_time
     both = a + b - a * b / (a + b)
-    assert predicted.latency_s.mean == pytest.approx(both + (a + b) / 2, rel=5e-3)
+    # constant service varies less, and two devices that get the same items differ less, than that
+    assert 0.7 * (both + (a + b) / 2) < predicted.latency_s.mean < both + (a + b) / 2
+    assert "rough" in predicted.kind
     assert predicted.complete
 
 

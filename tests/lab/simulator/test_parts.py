@@ -13,9 +13,9 @@ from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.events import Event, StopRequested
 from edge_agent.core.messages import Sampling
-from edge_agent.core.stability import end_to_end_latency_s, mean_requests_waiting
+from edge_agent.core.stability import Mesh, MeshLaw, end_to_end_latency_s
 from edge_agent.lab.simulator.faults.journal import DeviceClock
-from edge_agent.lab.simulator.load.latency import LatencyLaw
+from edge_agent.lab.simulator.load.latency import ForkJoin
 from edge_agent.lab.simulator.load.prediction import predict
 from edge_agent.lab.simulator.load.run import LoadRun
 from edge_agent.lab.simulator.load.scenario import Scenario
@@ -147,13 +147,13 @@ def test_a_95_percent_interval_covers_the_truth_about_as_often_as_it_says() -> N
     assert 0.91 <= covered / 300 <= 0.985
 
 
-def test_the_latency_law_of_equal_devices_has_the_closed_form_as_its_mean() -> None:
+def test_the_fork_join_of_equal_devices_has_the_closed_form_as_its_mean() -> None:
     for layers, fanout in ((0, 0), (1, 3), (2, 2), (3, 1)):
-        law = LatencyLaw(Counter({5.0: 20}), layers, fanout)
+        law = ForkJoin(Counter({5.0: 20}), layers, fanout)
         assert law.mean() == pytest.approx(end_to_end_latency_s(1.0, 0.8, layers, fanout), rel=0.002)
 
 
-def test_the_latency_laws_quantiles_are_those_of_a_drawn_sample() -> None:
+def test_the_fork_joins_quantiles_are_those_of_a_drawn_sample() -> None:
     rng, peers = random.Random(1), [3.0] * 5 + [1.0] * 15
 
     def draw() -> float:
@@ -165,17 +165,26 @@ def test_the_latency_laws_quantiles_are_those_of_a_drawn_sample() -> None:
         return total
 
     sample = [draw() for _ in range(40_000)]
-    law = LatencyLaw(Counter(peers), 2, 2)
+    law = ForkJoin(Counter(peers), 2, 2)
     assert law.mean() == pytest.approx(mean(sample), rel=0.02)
     for share in (0.5, 0.95, 0.99):
         assert law.quantile(share) == pytest.approx(quantile(sample, share), rel=0.04)
 
 
 def test_the_prediction_of_an_unbounded_mesh_is_that_of_the_theory() -> None:
-    prediction = predict(Scenario(utilisation=0.8))
+    prediction, law = predict(Scenario(utilisation=0.8)), MeshLaw(Mesh(2, 2, 20, 0.8))
     assert prediction.utilisation_mean == pytest.approx(0.8)
-    assert prediction.requests_waiting_mean == pytest.approx(mean_requests_waiting(0.8))
+    assert prediction.requests_waiting_mean == pytest.approx(law.requests_waiting)
+    assert prediction.latency_mean_s == pytest.approx(law.latency_mean)
+    assert prediction.latency_quantiles_s[0.99] == pytest.approx(law.latency_quantile(0.99))
     assert predict(Scenario(utilisation=1.0)).latency_mean_s == math.inf
+
+
+def test_devices_that_differ_little_are_predicted_as_equal_ones_nearly_are() -> None:
+    equal, unequal = (predict(Scenario(utilisation=0.7, slow_devices=10, slow_factor=by)) for by in (1.0, 1.001))
+    assert unequal.requests_waiting_mean == pytest.approx(equal.requests_waiting_mean, rel=0.01)
+    assert unequal.latency_mean_s == pytest.approx(equal.latency_mean_s, rel=0.01)
+    assert unequal.latency_quantiles_s == pytest.approx(equal.latency_quantiles_s, rel=0.01)
 
 
 def test_a_large_bound_is_predicted_like_none() -> None:

@@ -64,7 +64,7 @@ def totals_line(snapshot: Snapshot) -> Text:
     text.append(f"{totals.load_mean:.2f}", style=load_style(totals.load_mean))
     text.append(f" (max {totals.load_max:.2f})", style=load_style(totals.load_max))
     text.append(f"  waiting {totals.requests_waiting_mean:.1f}")
-    text.append(f" predicted {totals.requests_waiting_predicted:.1f}", style=QUIET)
+    text.append(f" predicted ≈{totals.requests_waiting_predicted:.1f}", style=QUIET)
     text.append(f"  rejected {totals.rejected}", style=BAD if totals.rejected else "")
     text.append(f"  expired {totals.expired}", style=BUSY if totals.expired else "")
     text.append(f"  failed {totals.failed}", style=BAD if totals.failed else "")
@@ -125,7 +125,7 @@ def _figures(row: DeviceRow) -> list[Text]:
         f"  ρ {status.utilisation:.2f}  α {duration(status.service_time_s_mean)}, C² {status.service_time_scv:.2f}"
     )
     load.append(f"  waiting {status.requests_waiting_mean:.2f}")
-    load.append(f" predicted {status.requests_waiting_predicted:.2f}", style=QUIET)
+    load.append(f" predicted ≈{status.requests_waiting_predicted:.2f}", style=QUIET)
     load.append(f"  {status.arrival_rate_hz:.2f} prompts/s")
     counts = (
         f"{status.accepted} accepted  {status.completed} done  {status.rejected} rejected  {status.expired} expired  "

@@ -1,22 +1,69 @@
-"""The distribution of a prompt's latency out of the mean sojourn times of devices: fork-join, numerically.
+"""The distribution of a prompt's latency out of the mean sojourn times of devices.
 
-A layer lasts as long as the slowest of k+1 sojourns, the origin's and k others'; M layers and the aggregation follow
-each other. Sojourns are taken as exponential (they are in M/M/1) and as independent. With equal devices the mean is
-the closed form of `edge_agent.core.stability.end_to_end_latency_s`.
+`ForkJoin` is numerical: a layer lasts as long as the slowest of k+1 sojourns, the origin's and k others'; M layers and
+the aggregation follow each other. Sojourns are taken as exponential (they are in M/M/1) and as independent.
+`LatencyLaw` corrects it by what `core.stability.MeshLaw` knows of equal devices.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
+from edge_agent.core.stability import Mesh, MeshLaw
+
 _STEPS = 600  # a convolution costs the square; the mean is kept to four figures, a quantile to three
+LOAD_MAX = 0.95
+"""Above it the corrections stay what they are here: a bounded queue has a latency there, an unbounded one hardly."""
 _TAIL = 10.0  # sojourns: e^-10 of an exponential lies beyond
 
 
 class LatencyLaw:
     """Mean and quantiles of the latency; infinite if any queue grows without bound.
+
+    For equal devices it is that of `MeshLaw`. For unequal ones it is fork-join times the ratio of the two in a mesh of
+    equal devices at a load between theirs: an approximation of an approximation, the better the closer they are.
+
+    sojourns: how many devices have each mean sojourn time (seconds). mesh: equal devices whose ratio counts.
+    """
+
+    def __init__(self, sojourns: Counter[float], mesh: Mesh) -> None:
+        self._stable = math.inf not in sojourns
+        self._law = MeshLaw(mesh)
+        self._one_s = next(iter(sojourns)) if len(sojourns) == 1 else None
+        self._sojourn = self._law.sojourn_time  # of the equal devices
+        self._unequal = ForkJoin(sojourns, mesh.layers, mesh.fanout)
+        self._equal = ForkJoin(Counter({self._sojourn: sojourns.total()}), mesh.layers, mesh.fanout)
+
+    def mean(self) -> float:
+        """Returns seconds."""
+        if not self._stable:
+            return math.inf
+        if self._one_s is not None:
+            return self._one_s / self._sojourn * self._law.latency_mean
+        return self._unequal.mean() * self._law.latency_mean / self._equal.mean()
+
+    def quantile(self, share: float) -> float:
+        """Returns the seconds that `share` of the prompts do not exceed."""
+        if not self._stable:
+            return math.inf
+        expected = self._law.latency_quantile(share)
+        if self._one_s is not None:
+            return self._one_s / self._sojourn * expected
+        return self._unequal.quantile(share) * expected / self._equal.quantile(share)
+
+
+def load_between(loads: Sequence[float], sojourns: Sequence[float]) -> float:
+    """Returns the load of the equal devices that stand for unequal ones: those where prompts are longest count most."""
+    finite = [(load, sojourn) for load, sojourn in zip(loads, sojourns, strict=True) if sojourn < math.inf]
+    total = math.fsum(sojourn for _, sojourn in finite)
+    return min(LOAD_MAX, math.fsum(load * sojourn for load, sojourn in finite) / total) if finite else LOAD_MAX
+
+
+class ForkJoin:
+    """Mean and quantiles with exponential, independent sojourns; infinite if any queue grows without bound.
 
     sojourns: how many devices have each mean sojourn time (seconds).
     """

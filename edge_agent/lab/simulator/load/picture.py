@@ -36,7 +36,8 @@ def write_picture(report: Report, path: Path) -> None:
         if path.suffix == ".html":
             level = report.predicted.requests_waiting_mean
             series = report.result.measurement.series
-            text = page("Simulated mesh", subtitle(report), report_rows(report), series, level)
+            about = f"{subtitle(report)}. Predicted: {report.predicted.kind}."
+            text = page("Simulated mesh", about, report_rows(report), series, level)
             path.write_text(text, encoding="utf-8")
         else:
             plot(report, path)

@@ -39,6 +39,7 @@ class Report:
             "events": result.events,
             "events_per_s": round(result.events / max(result.wall_s, 1e-9)),
             "predicted": {
+                "kind": predicted.kind,
                 "latency_s": {name: _number(value) for name, value in predicted_latencies(predicted).items()},
                 "requests_waiting_mean": _number(predicted.requests_waiting_mean),
                 "utilisation_mean": _number(predicted.utilisation_mean),
