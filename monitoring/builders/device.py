@@ -63,7 +63,8 @@ def _queue() -> Panels:
         ),
         curves(
             "Waiting items: measured beside predicted",
-            "Exact means of each interval beside M/G/1 with the measured load and variation (dashed).",
+            "Exact means of each interval beside what theory says of the measured load and variation (dashed; an "
+            "approximation for equal devices, docs/THEORY.md).",
             "short",
             over_time(
                 'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',

@@ -99,7 +99,8 @@ def _over_time() -> Panels:
         ),
         curves(
             "Waiting items a device: measured beside predicted",
-            "Means of each mesh's devices; M/G/1 is dashed.",
+            "Means of each mesh's devices; what theory says is dashed (an approximation for equal devices, "
+            "docs/THEORY.md).",
             "short",
             over_time(
                 'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',

@@ -45,7 +45,8 @@ def _load() -> Panels:
         ),
         curves(
             "Waiting items: measured beside predicted",
-            "Means of all devices, beside M/G/1 (dashed).",
+            "Means of all devices, beside what theory says (dashed; an approximation for equal devices, "
+            "docs/THEORY.md).",
             "short",
             over_time(
                 'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',

@@ -119,8 +119,9 @@ def _stability() -> Panels:
         ),
         curves(
             WAITING_TITLE,
-            "Waiting items (exact means of each interval) beside what M/G/1 says of the measured load and variation "
-            "(dashed). Measured far above predicted: arrivals come in bursts, or the device does other work as well.",
+            "Waiting items (exact means of each interval) beside what theory says of the measured load and variation "
+            "(dashed; an approximation for equal devices, docs/THEORY.md). Measured far above predicted: prompts come "
+            "in bursts, or the device does other work as well.",
             "short",
             over_time(
                 'mean("requests_waiting_mean") AS "measured", mean("requests_waiting_predicted") AS "predicted"',

@@ -19,7 +19,7 @@ _MEANINGS = {
     "synthetic": "1: made by the synthetic engine with declared service times.",
     "interval_s": "Length of the interval.",
     "requests_waiting_mean": "Exact time-average of items waiting over the interval.",
-    "requests_waiting_predicted": "What M/G/1 says of it, at the measured load and squared variation.",
+    "requests_waiting_predicted": "What theory says of it at the measured load and squared variation, approximately.",
     "queue_capacity": "Places, waiting and running.",
     "service_time_s_mean": "Mean service time.",
     "service_time_scv": "Squared variation of service times: 1 exponential, 0 constant.",
