@@ -20,6 +20,7 @@ from edge_agent.cli.broker import commands as broker
 from edge_agent.cli.device import commands as device
 from edge_agent.cli.doctor import commands as doctor
 from edge_agent.cli.entry import check_entry
+from edge_agent.cli.evaluate import commands as evaluate
 from edge_agent.cli.exits import USER_ERROR, error_line
 from edge_agent.cli.experiment import commands as experiment
 from edge_agent.cli.gateway import commands as gateway
@@ -95,6 +96,7 @@ app.command("run-prompts", rich_help_panel="Use a mesh")(run_prompts.run_prompts
 app.add_typer(gateway.app, name="gateway", rich_help_panel="Use a mesh")
 app.command("simulate", rich_help_panel="Study a mesh")(simulate.simulate)
 app.command("stability", rich_help_panel="Study a mesh")(stability.stability)
+app.command("evaluate", rich_help_panel="Study a mesh")(evaluate.evaluate)
 app.add_typer(experiment.app, name="experiment", rich_help_panel="Study a mesh")
 app.add_typer(telemetry.app, name="telemetry", rich_help_panel="Study a mesh")
 app.command("agent", rich_help_panel="Run a device")(agent.agent)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from edge_agent.core.errors import SettingsError
-from edge_agent.core.settings import SLOTS_MAX
+from edge_agent.core.settings import PARAMETERS_MAX, SLOTS_MAX
 from edge_agent.service_time import parse_service
 from edge_agent.speed_up import parse_speed_up
 from edge_agent.wire.topics import check_id
@@ -90,6 +90,10 @@ class EngineSection(Section):
         default="", description='a name from `moamesh models list`, or a GGUF file; "openai": the server\'s name for it'
     )
     family: str = Field(default="", description='model family shown to peers; "": what the model file says')
+    parameters_b: Annotated[float, Field(gt=0, le=PARAMETERS_MAX / 1e9)] | None = Field(
+        default=None,
+        description="size of the model, in billions of parameters, shown to peers; none: what the model file says",
+    )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None,
         description="llama: CPU threads; none: the cores of this host. With several agents: cores / agents",

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from edge_agent.core.aggregation import cut_references
 from edge_agent.core.context import Context
 from edge_agent.core.inference import InferenceServer
+from edge_agent.core.membership import Membership
 from edge_agent.core.messages import FANOUT_MAX, ChatMessage, Contribution, Decision, Role, Sampling
 from edge_agent.core.policies.judge import Judge, JudgeStop
+from edge_agent.core.policies.response_features import ModelResponse
 from edge_agent.core.queue import Item
 from edge_agent.core.session import Session
 from edge_agent.core.states import SessionState
@@ -45,23 +47,32 @@ class Judging:
     """Between a joined layer and what comes after it. `on_judged(session, now)` is called once for each `start`, if
     the session lives so long."""
 
-    __slots__ = ("_context", "_judge", "_judge_stops", "_on_judged", "_server")
+    __slots__ = ("_context", "_judge", "_judge_stops", "_membership", "_on_judged", "_server")
 
-    def __init__(self, context: Context, server: InferenceServer, on_judged: Callable[[Session, float], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        server: InferenceServer,
+        membership: Membership,
+        on_judged: Callable[[Session, float], None],
+    ) -> None:
         policies = context.policies
         self._context = context
         self._server = server
+        self._membership = membership
         self._on_judged = on_judged
         self._judge = policies.response_selection if isinstance(policies.response_selection, Judge) else None
         self._judge_stops = isinstance(policies.early_stop, JudgeStop)
 
     def choose(self, session: Session) -> None:
         """Makes references of the last layer's responses; those of the layer before stay if it brought none."""
-        texts = [text for text, _ in session.responses]
-        if texts:
-            chosen = self._context.policies.response_selection.choose(texts)
+        responses = [
+            ModelResponse(text, self._membership.parameter_count(work.device_id)) for text, work in session.responses
+        ]
+        if responses:
+            chosen = self._context.policies.response_selection.choose(responses)
             self._take(session, chosen)
-            if len(chosen) < len(texts):
+            if len(chosen) < len(responses):
                 self._note(session, "response_selection", chosen)
 
     def stops(self, session: Session) -> bool:

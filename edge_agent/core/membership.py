@@ -79,6 +79,7 @@ class Membership:
             home_broker=identity.home_broker,
             model=identity.model,
             model_family=identity.model_family,
+            parameter_count=identity.parameter_count,
             incarnation=self._incarnation,
             heartbeat=self._heartbeat,
             requests_waiting=self._server.turns_waiting(),
@@ -191,6 +192,13 @@ class Membership:
         if self.view.suspect(device_id):
             self._context.counters.peers_suspected += 1
             self._on_suspected(device_id, now)
+
+    def parameter_count(self, device_id: str) -> int | None:
+        """Returns how many parameters the model of a device has, as that device says; `None` if it is not known."""
+        if device_id == self._context.identity.device_id:
+            return self._context.identity.parameter_count
+        peer = self.view.get(device_id)
+        return None if peer is None else peer.entry.parameter_count
 
     def choose(self, count: int, excluded: Sequence[str]) -> list[PeerEntry]:
         """Returns up to `count` peers to ask, as the policy in force chooses them, none of them `excluded`."""

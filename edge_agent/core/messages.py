@@ -233,6 +233,8 @@ class PeerEntry:
     service_time_s_mean: float | None
     able: bool = True
     """Whether it can infer now; one that cannot is not asked."""
+    parameter_count: int | None = None
+    """How many parameters its model has, if it knows."""
     proof: str = ""
     """The device's signature of all the rest, made and looked at outside the core; "" where a mesh has no certificates.
     It goes with the entry wherever that is carried."""

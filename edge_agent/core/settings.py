@@ -12,6 +12,8 @@ from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX, OUTPUT_TOKENS_MAX, 
 
 SLOTS_MAX = 64
 """Items that an engine works on at once, at most: beyond some dozen a small device gains nothing more."""
+PARAMETERS_MAX = 10**13
+"""Of a model, at most: ten times what the largest open ones have."""
 UNBOUNDED = 2**31 - 1
 """A capacity that is never reached: for comparison with theory of unbounded queues, not for devices."""
 
@@ -24,6 +26,8 @@ class DeviceIdentity:
     home_broker: str = ""
     model: str = "unknown"
     model_family: str = "unknown"
+    parameter_count: int | None = None
+    """Of its model; `None` if that is not known."""
     synthetic: bool = False
     version: str = ""
     install: str = ""
@@ -80,7 +84,7 @@ class AgentSettings:
 
     # Policies by name, some with an argument in brackets: docs/POLICIES.md. Installed packages may bring more.
     peer_selection: str = "uniform"  # two-choices, choices(d), latency-threshold(share), budget(s), diverse, same-model
-    response_selection: str = "all"  # consensus(s), judge(s): s responses of a layer become references
+    response_selection: str = "all"  # consensus(s), judge(s), scored(s): s responses of a layer stay
     join: str = "wait-for-all"  # quorum(r): go on with r responses and cancel the rest
     early_stop: str = "never"  # agreement(similarity), judge: no more layers than needed
     layer_plan: str = "fixed"  # adaptive: fewer layers and peers under overload

@@ -62,7 +62,7 @@ class Stages:
         self._active = active
         self._owner = owner
         self._items = 0
-        self.judging = Judging(context, server, self.begin_next)
+        self.judging = Judging(context, server, membership, self.begin_next)
         self.layers = LayerRunner(context, server, membership, requests, self._layer_joined)
         self._fallback = Fallback(context, requests, self._fallback_ended)
 

@@ -56,6 +56,7 @@ def make_host(config: AgentConfig, home: Home, transport: Transport, reports: He
         home_broker=home.advertised,
         model=card.name,
         model_family=card.family,
+        parameter_count=_parameter_count(config.engine),
         synthetic=card.synthetic,
         version=__version__,
         install=client_ids.install_tag(installation(config.data_dir)),
@@ -130,6 +131,21 @@ def make_engine(section: EngineSection, device_id: str) -> Engine:
             slots=_slots(section, 1),  # how many such a server has, nobody knows
         )
     return _make_llama(section, instruction)
+
+
+def _parameter_count(section: EngineSection) -> int | None:
+    """Returns how many parameters the model has, by the settings, else by its file; `None` if neither says it."""
+    if section.parameters_b is not None:
+        return round(section.parameters_b * 1e9)
+    if section.kind in ("openai", "synthetic"):
+        return None
+    from edge_agent.models import DEFAULT_MODEL, resolve
+    from edge_agent.models.gguf import read_header
+
+    try:
+        return read_header(resolve(section.model or DEFAULT_MODEL)).parameter_count or None
+    except (OSError, ValueError):
+        return None  # the engine will say what is wrong with it
 
 
 def _slots(section: EngineSection, auto: int) -> int:

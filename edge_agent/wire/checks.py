@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from edge_agent.core import messages as m
 from edge_agent.core.incarnations import INCARNATION_MAX
+from edge_agent.core.settings import PARAMETERS_MAX
 from edge_agent.wire.topics import is_id
 
 MESSAGE_ID_LENGTH_MAX = 128  # prompt and request ids: room for two UUIDs and a prefix
@@ -179,6 +180,8 @@ def _entry(where: str, entry: m.PeerEntry) -> None:
         raise ValueError(f"{where}.incarnation: must be 0 to 2^53 - 1")
     _counts(heartbeat=entry.heartbeat, requests_waiting=entry.requests_waiting)
     _not_negative(f"{where}.service_time_s_mean", entry.service_time_s_mean)
+    if entry.parameter_count is not None and not 1 <= entry.parameter_count <= PARAMETERS_MAX:
+        raise ValueError(f"{where}.parameter_count: must be 1 to {PARAMETERS_MAX}, or nothing")
     if entry.proof:
         _base64_url(f"{where}.proof", entry.proof, PROOF_LENGTH)
 

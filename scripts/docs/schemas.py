@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from edge_agent.core import messages as m
 from edge_agent.core.incarnations import INCARNATION_MAX
+from edge_agent.core.settings import PARAMETERS_MAX
 from edge_agent.wire import checks, codec
 from edge_agent.wire.topics import CLIENT_DEFAULT, ID_LENGTH_MAX, type_name
 from provisioning import jobs, signed
@@ -93,6 +94,7 @@ _BOUNDS: Mapping[type, Mapping[str, Schema]] = {
         "heartbeat": _COUNT,
         "requests_waiting": _COUNT,
         "service_time_s_mean": _SECONDS,
+        "parameter_count": {"minimum": 1, "maximum": PARAMETERS_MAX},
         "proof": {"pattern": rf"^([A-Za-z0-9_-]{{{checks.PROOF_LENGTH}}})?$"},
     },
     m.SignersWanted: {

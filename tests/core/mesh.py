@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 
@@ -38,8 +38,8 @@ class Mesh:
     """`size` devices named d0, d1, ..., who know each other unless `acquainted` is false. With more `slots` inferences
     do not slow each other down.
 
-    `presence` says whether births and farewells are carried, as by a broker, once all have started; `watched`, whether
-    invariants are checked.
+    `parameters` says how many a device's model has. `presence` says whether births and farewells are carried, as by a
+    broker, once all have started; `watched`, whether invariants are checked.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Mesh:
         presence: bool = True,
         slots: int = 1,
         watched: bool = True,
+        parameters: Mapping[str, int] | None = None,
     ) -> None:
         self.now = 0.0
         self._watched = watched
@@ -78,6 +79,7 @@ class Mesh:
         self._seeds = seeds
         self._presence = presence
         self._slots = slots
+        self._parameters = parameters or {}
         self._todo: list[tuple[float, int, str, ev.Event]] = []
         self._sequence = count()
         self._inferences: dict[tuple[str, str], ev.Event] = {}  # each with the event that will end it
@@ -98,7 +100,9 @@ class Mesh:
     def start_unconnected(self, name: str, restored: ev.SessionsRestored | None = None) -> Agent:
         """Starts a device whose transport has no connection yet."""
         streams = RandomStreams(*(random.Random(f"{self.seed} {name} {use} {self.now}") for use in "ipg"))
-        identity = DeviceIdentity(name, home_broker="", model="test-model", model_family="test")
+        identity = DeviceIdentity(
+            name, model="test-model", model_family="test", parameter_count=self._parameters.get(name)
+        )
         agent = self.agents[name] = Agent(identity, self.settings, streams, seeds=self._seeds, slots=self._slots)
         self.handle(name, ev.Started(next(self._incarnation)))
         if restored is not None:

@@ -21,7 +21,7 @@ from tests.core.mesh import Mesh
 
 SESSIONS = 1_000
 ENTRIES = [PeerEntry(f"p{number}", "", "m", "f", 1, 1, number, 1.0 + number) for number in range(12)]
-ARGUMENTS = {"quorum": "(2)", "choices": "(2)", "budget": "(30)", "consensus": "(2)"}
+ARGUMENTS = {"quorum": "(2)", "choices": "(2)", "budget": "(30)", "consensus": "(2)", "scored": "(2)"}
 
 
 def with_policy(kind: str, text: str) -> AgentSettings:

@@ -206,6 +206,7 @@ export interface PeerEntry {
   requests_waiting: number;
   service_time_s_mean: number | null;
   able: boolean;
+  parameter_count: number | null;
   proof: string;
 }
 

@@ -143,6 +143,7 @@ export const SHAPES: Record<string, Fields> = {
     requests_waiting: { shape: "integer" },
     service_time_s_mean: { shape: { nullable: "number" } },
     able: { shape: "boolean", default: true },
+    parameter_count: { shape: { nullable: "integer" }, default: null },
     proof: { shape: "string", default: "" },
   },
   Presence: {

@@ -22,6 +22,7 @@ from edge_agent.core.policies.layer_plan import Fixed, LayerPlan
 from edge_agent.core.policies.model_kinds import Diverse, SameModel
 from edge_agent.core.policies.peer_selection import PeerSelection, Uniform
 from edge_agent.core.policies.response_selection import AllResponses, Consensus, ResponseSelection
+from edge_agent.core.policies.scored import Scored
 from edge_agent.core.settings import AgentSettings
 
 PolicyFactory = Callable[[str], object]
@@ -64,6 +65,7 @@ BUILT_IN: dict[str, dict[str, PolicyFactory]] = {
         "all": _plain("all", AllResponses),
         "consensus": Consensus.from_argument,
         "judge": Judge.from_argument,
+        "scored": Scored.from_argument,
     },
     "join": {"wait-for-all": _plain("wait-for-all", WaitForAll), "quorum": Quorum.from_argument},
     "early_stop": {

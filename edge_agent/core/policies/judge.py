@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from edge_agent.core.messages import FANOUT_MAX
 from edge_agent.core.policies.arguments import parse_count
+from edge_agent.core.policies.response_features import ModelResponse
 
 
 class Judge:
@@ -22,9 +23,9 @@ class Judge:
         """Takes s."""
         return cls(parse_count(argument, what="s, the responses to keep", example="judge(2)", count_max=FANOUT_MAX + 1))
 
-    def choose(self, texts: Sequence[str]) -> list[int]:
+    def choose(self, responses: Sequence[ModelResponse]) -> list[int]:
         """Returns every index: what holds until, and without, a judgement."""
-        return list(range(len(texts)))
+        return list(range(len(responses)))
 
 
 class JudgeStop:

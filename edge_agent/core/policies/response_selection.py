@@ -7,23 +7,24 @@ from typing import Protocol
 
 from edge_agent.core.messages import FANOUT_MAX
 from edge_agent.core.policies.arguments import parse_count
+from edge_agent.core.policies.response_features import ModelResponse
 from edge_agent.core.policies.text_similarity import similarities
 
 
 class ResponseSelection(Protocol):
     """Chooses among the responses of a joined layer."""
 
-    def choose(self, texts: Sequence[str]) -> list[int]:
-        """Returns indices into `texts`, in the order in which they shall be given to the LLM."""
+    def choose(self, responses: Sequence[ModelResponse]) -> list[int]:
+        """Returns indices into `responses`, in the order in which they shall be given to the LLM."""
         ...
 
 
 class AllResponses:
     """Every response is a reference: the paper's."""
 
-    def choose(self, texts: Sequence[str]) -> list[int]:
+    def choose(self, responses: Sequence[ModelResponse]) -> list[int]:
         """Returns every index."""
-        return list(range(len(texts)))
+        return list(range(len(responses)))
 
 
 class Consensus:
@@ -43,10 +44,10 @@ class Consensus:
             parse_count(argument, what="s, the responses to keep", example="consensus(2)", count_max=FANOUT_MAX + 1)
         )
 
-    def choose(self, texts: Sequence[str]) -> list[int]:
+    def choose(self, responses: Sequence[ModelResponse]) -> list[int]:
         """Returns the s most agreed with, the most agreed with first."""
-        everyone = list(range(len(texts)))
-        if len(texts) <= max(self._kept, 2):
+        everyone = list(range(len(responses)))
+        if len(responses) <= max(self._kept, 2):
             return everyone
-        agreement = [sum(row) for row in similarities(texts)]
+        agreement = [sum(row) for row in similarities([one.text for one in responses])]
         return sorted(everyone, key=lambda index: (-agreement[index], index))[: self._kept]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.policies import Policies, make_policies
+from edge_agent.core.policies.response_features import ModelResponse
 from edge_agent.core.policies.text_similarity import LOOKED_AT_CHARACTERS_MAX, similarities
 from edge_agent.core.settings import AgentSettings
 
@@ -22,25 +23,25 @@ def policies(**names: str) -> Policies:
     return make_policies(AgentSettings(**names))  # type: ignore[arg-type]  # names of settings that hold texts
 
 
+def chosen(selection: str, *texts: str) -> list[int]:
+    """What a response selection keeps of these texts, whose models' sizes nobody knows."""
+    return policies(response_selection=selection).response_selection.choose([ModelResponse(text) for text in texts])
+
+
 def test_consensus_keeps_what_several_say_alike_and_drops_the_odd_one_out() -> None:
-    choose = policies(response_selection="consensus(2)").response_selection.choose
-    assert set(choose([PARIS, OFF_TOPIC, PARIS_TOO])) == {0, 2}
-    assert 1 not in policies(response_selection="consensus(3)").response_selection.choose(
-        [PARIS, LYON, PARIS_TOO, PARIS_SHORT]
-    )
+    assert set(chosen("consensus(2)", PARIS, OFF_TOPIC, PARIS_TOO)) == {0, 2}
+    assert 1 not in chosen("consensus(3)", PARIS, LYON, PARIS_TOO, PARIS_SHORT)
 
 
 def test_consensus_gives_the_most_agreed_with_first() -> None:
-    choose = policies(response_selection="consensus(1)").response_selection.choose
-    assert choose([OFF_TOPIC, PARIS_SHORT, PARIS]) in ([1], [2])
-    assert choose(["abc def", "abc def ghi", "def ghi jkl"]) == [1]
+    assert chosen("consensus(1)", OFF_TOPIC, PARIS_SHORT, PARIS) in ([1], [2])
+    assert chosen("consensus(1)", "abc def", "abc def ghi", "def ghi jkl") == [1]
 
 
 def test_consensus_of_two_or_fewer_keeps_them_all() -> None:
-    choose = policies(response_selection="consensus(1)").response_selection.choose
-    assert choose([]) == []
-    assert choose([PARIS]) == [0]
-    assert choose([PARIS, OFF_TOPIC]) == [0, 1]
+    assert chosen("consensus(1)") == []
+    assert chosen("consensus(1)", PARIS) == [0]
+    assert chosen("consensus(1)", PARIS, OFF_TOPIC) == [0, 1]
 
 
 def test_agreement_stops_when_responses_say_nearly_the_same_and_only_then() -> None:
@@ -81,6 +82,7 @@ def test_only_the_beginning_of_a_huge_text_is_compared() -> None:
         ("response_selection", "consensus", "needs s, the responses to keep, 1 to 17"),
         ("response_selection", "judge", "needs s, the responses to keep, 1 to 17"),
         ("response_selection", "judge(0)", "1 to 17"),
+        ("response_selection", "scored", "needs s, the responses to keep, 1 to 17"),
         ("early_stop", "never(1)", "never takes no argument"),
         ("early_stop", "judge(1)", "judge takes no argument"),
         ("early_stop", "agreement(0)", "needs a similarity, above 0 and at most 1"),

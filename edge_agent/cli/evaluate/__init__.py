@@ -1,0 +1,1 @@
+"""`moamesh evaluate`."""
