@@ -153,9 +153,9 @@ def test_a_file_of_prompts_becomes_outputs_and_provenance_and_can_be_resumed(
     entries = [{"instruction": f"question {number}", "dataset": "test"} for number in range(6)]
     prompts.write_text(json.dumps(entries), encoding="utf-8")
     output, report = tmp_path / "outputs.json", tmp_path / "report.md"
-    common = ["run-prompts", str(prompts), "--output", str(output), "--devices", "3", *QUICK]
+    common = ["run-prompts", str(prompts), "--output", str(output), *QUICK]
 
-    first = run_moamesh(home, *common, "--limit", "4", "--report", str(report))
+    first = run_moamesh(home, *common, "--devices", "3", "--limit", "4", "--report", str(report))
     assert first.returncode == 0, first.stderr
     outputs = json.loads(output.read_text(encoding="utf-8"))
     assert [entry["instruction"] for entry in outputs] == [f"question {number}" for number in range(4)]
@@ -166,7 +166,7 @@ def test_a_file_of_prompts_becomes_outputs_and_provenance_and_can_be_resumed(
     assert all(len(line["provenance"]["layers"]) == 2 for line in lines)
     assert "| messages per prompt (2kM + kM receipts) | 12.0 | 12 |" in report.read_text(encoding="utf-8")
 
-    second = moamesh(home, *common, "--resume", "--json", "--rate", "20")
+    second = moamesh(home, *common, "--devices", "1", "--resume", "--json", "--rate", "20")
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["prompts"] == 2
     assert len(json.loads(output.read_text(encoding="utf-8"))) == len(provenance_of(output)) == 6

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,10 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from scripts.docs.__main__ import main
 from scripts.docs.site import CONFIG, PAGES, SITE
 from tests.docs.commands import DOCUMENTS, ROOT, named
 from tests.support.browser import WAIT_MS, chromium_is_here, launched
-from tests.support.patience import PATIENCE_S
 
 _LOADS = {("link", "href"), ("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("object", "data")}
 _NAMED_ONLY = {"canonical", "prev", "next", "alternate"}  # links that a browser follows only when told to
@@ -50,9 +48,9 @@ class Read(HTMLParser):
 @pytest.fixture(scope="module")
 def site() -> dict[Path, Read]:
     """Every page of a fresh build, read."""
-    command = [sys.executable, "-m", "scripts.docs", "build"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.argv", ["scripts.docs", "build"])
+        assert main() == 0, "see what zensical said on stderr"
     return {path: Read(path) for path in SITE.rglob("*.html")}
 
 
