@@ -204,7 +204,7 @@ def renew_for_a_year(home: Home, store: IdentityStore) -> int:
             else:
                 assert isinstance(told.message, CertificateRefused)
                 assert told.message.reason is RefusalReason.TROUBLE, told.message.detail
-            days += 1 / 24 if days < 40.0 else 0.5  # the rest of the year is like its first forty days
+            days += 1 / 24 if days < 2.0 else 0.25 if days < 40.0 else 1.0  # as often as changes what it gets
     return got
 
 
