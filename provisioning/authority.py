@@ -89,7 +89,7 @@ class MeshAuthority:
             if issued := [name for name in _MADE_AFTER_THE_CA if is_there(folder / name)]:
                 raise ProvisioningError(
                     f"{folder / CA_FILE} is missing, but {issued[0]} is there: put a copy back; a new authority would "
-                    "shut every device out"
+                    "lock every device out"
                 )
             key = certs.new_key()
             bundle = TrustBundle((certs.make_ca(mesh, 1, key, now()),))

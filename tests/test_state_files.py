@@ -292,7 +292,7 @@ def test_a_lost_authority_is_not_made_anew(world: World) -> None:
     for name in ("mesh.toml", "ca.pem"):
         (folder / name).unlink()
     key = (folder / "ca.key").read_bytes()
-    with pytest.raises(ProvisioningError, match=r"ca\.pem is gone, but operator\.key is there"):
+    with pytest.raises(ProvisioningError, match=r"ca\.pem is missing, but operator\.key is there"):
         MeshFolder.create(folder, MeshSettings("home"))
     assert (folder / "ca.key").read_bytes() == key
 

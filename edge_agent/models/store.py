@@ -138,8 +138,8 @@ def _read_manifest(folder: Path) -> ModelFile | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = reason(error) if isinstance(error, OSError) else "damaged"
         raise ModelError(
-            f"{path}: {why}; run `moamesh models pull {folder.name}`, or pull it from where it came from: what is "
-            "whole of its files is used again"
+            f"{path}: {why}; run `moamesh models pull {folder.name}`, or pull it from where it came from: files that "
+            "are complete are used again"
         ) from None
 
 

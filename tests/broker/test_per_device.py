@@ -76,7 +76,7 @@ async def test_whoever_looks_for_the_shared_broker_does_not_take_a_devices_own_f
     def connect() -> None:
         ProbeClient("x", mesh.endpoint(kitchen.port, shared=True), mesh.device("garage")).__enter__().close()
 
-    with pytest.raises(ConnectRefusedError, match="is of device kitchen, which may serve only that device itself"):
+    with pytest.raises(ConnectRefusedError, match="is of device kitchen, which may serve itself only"):
         await asyncio.to_thread(connect)
 
 
