@@ -200,3 +200,9 @@ def test_the_law_agrees_with_a_mesh_simulated_here():
     law = MeshLaw(Mesh(layers, fanout, devices, load, 0.0))
     assert law.latency_mean == pytest.approx(sum(latencies) / len(latencies), rel=0.03)
     assert law.latency_quantile(0.95) == pytest.approx(sorted(latencies)[int(0.95 * len(latencies))], rel=0.05)
+
+
+def test_a_device_alone_asks_nobody_and_has_a_prediction():
+    mesh = Mesh(2, 0, 1, 0.5)
+    assert mesh.asked_share == 0.0
+    assert 3.0 < MeshLaw(mesh).latency_mean < math.inf

@@ -87,8 +87,8 @@ class Mesh:
 
     @property
     def asked_share(self) -> float:
-        """How likely a given other device is asked in a layer: k / (n-1)."""
-        return self.fanout / (self.devices - 1) if self.layers else 0.0
+        """How likely a given other device is asked in a layer: k / (n-1); 0 where there is no other device."""
+        return self.fanout / (self.devices - 1) if self.layers and self.devices > 1 else 0.0
 
     @property
     def together(self) -> float:
