@@ -13,7 +13,8 @@ SPAWNS = "import os\ndef test_a(): os.posix_spawn('/bin/true', ['true'], {})\nde
 def test_what_computes_is_quick_and_what_starts_something_is_not_though_only_by_a_helper() -> None:
     for name in ("core/test_queue.py", "wire/test_codec.py", "cli/test_summary.py"):
         assert not starts_something(TESTS / name), name
-    for name in ("broker/test_embedded.py", "app/test_asking.py", "gateway/test_errors.py", "models/test_optimise.py"):
+    starting = ("broker/test_embedded.py", "app/test_asking.py", "gateway/test_errors.py", "models/test_optimise.py")
+    for name in (*starting, "docs/test_asyncapi.py"):
         assert starts_something(TESTS / name), name
 
 
