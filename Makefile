@@ -27,6 +27,14 @@ LLAMA_CMAKE_ARGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAM
 NO_AMX := $(shell flags="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"; $${CC:-cc} $$flags -E -x c /dev/null >/dev/null 2>&1 && echo $$flags)
 BUILD_LLAMA := CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" CFLAGS="$(NO_AMX) $(CFLAGS)" CXXFLAGS="$(NO_AMX) $(CXXFLAGS)"
 
+# Not a stamp: models live in the user's data folder, which may be another one than last time.
+NAME_MODEL = name=$$($(BIN)/python -c 'from edge_agent.models import DEFAULT_MODEL; print(DEFAULT_MODEL)')
+HAS_MODEL = $(BIN)/moamesh models path "$$name" >/dev/null 2>&1
+FETCH_MODEL = $(NAME_MODEL); $(HAS_MODEL) || { \
+	echo "Default model $$name (98 MB; up to 1 minute)"; $(BIN)/moamesh models pull "$$name"; }
+# One that came before llama-cpp-python could not be made fast then: pulling it again does that, and fetches nothing.
+IMPROVE_MODEL = $(NAME_MODEL); ! $(HAS_MODEL) || $(BIN)/moamesh models pull "$$name" >/dev/null
+
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.+)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -41,7 +49,11 @@ app: $(STAMPS)/packages ## build the web app that the gateway serves (needs npm'
 app-if-possible: $(STAMPS)/packages
 	@$(BIN)/python scripts/build_app.py --optional
 
-demo: install ## four devices answer prompts together, here
+# What the demo needs and no more, unless llama.cpp is compiled already: then everything, as `make install` has it.
+DEMO_NEEDS := $(if $(wildcard $(STAMPS)/llama),install,$(STAMPS)/demo broker)
+
+demo: $(DEMO_NEEDS) ## four devices answer prompts together, here (no compiler needed)
+	@$(FETCH_MODEL)
 	@$(BIN)/moamesh demo
 
 # Folders that need the packages alone: `make test PYTEST_ARGS=tests/core` sets up no broker, model, app or database.
@@ -114,21 +126,27 @@ clean: ## remove .venv and caches (not models, which are in your data folder)
 
 $(STAMPS)/venv:
 	@bash scripts/check_tools.sh $(PYTHON)
-	@echo "[1/4] Python environment in $(VENV) (10 seconds)"
+	@echo "[1] Python environment in $(VENV) (10 seconds)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --upgrade "pip>=25.1"    # the first that knows --group
 	@mkdir -p $(STAMPS)
 	@touch $@
 
+$(STAMPS)/demo: $(STAMPS)/venv pyproject.toml
+	@bash scripts/install_for_demo.sh $(BIN)/python
+	@touch $@
+
 # A step of its own, so that a failed download later does not cost the compilation again.
 $(STAMPS)/llama: $(STAMPS)/venv
-	@echo "[2/4] llama.cpp: compiling for this machine (5 minutes on 2 cores, once; seconds where pip has it cached)"
+	@bash scripts/check_tools.sh $(PYTHON) compiler
+	@echo "[2] llama.cpp: compiling for this machine (5 minutes on 2 cores, once; seconds where pip has it cached)"
 	@$(BUILD_LLAMA) $(PIP) install "$$($(BIN)/python scripts/print_extra.py llama)"
 	@touch $@
 
 $(STAMPS)/packages: $(STAMPS)/llama pyproject.toml
-	@echo "[3/4] Python packages (1 minute)"
+	@echo "[3] Python packages (1 minute)"
 	@$(BUILD_LLAMA) $(PIP) install --editable ".[all]" --group dev
+	@$(IMPROVE_MODEL)
 	@touch $@
 
 broker:
@@ -138,8 +156,5 @@ broker:
 programs:
 	@bash scripts/install_test_programs.sh
 
-# Not a stamp: models live in the user's data folder, which may be another one than last time.
 model: $(STAMPS)/packages
-	@name=$$($(BIN)/python -c 'from edge_agent.models import DEFAULT_MODEL; print(DEFAULT_MODEL)'); \
-	$(BIN)/moamesh models path "$$name" >/dev/null 2>&1 \
-		|| { echo "[4/4] Default model $$name (98 MB; 1 minute)"; $(BIN)/moamesh models pull "$$name"; }
+	@$(FETCH_MODEL)

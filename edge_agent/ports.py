@@ -20,7 +20,7 @@ from edge_agent.core.effects import (
     StartInference,
 )
 from edge_agent.core.events import Event, ReplyRoute, SessionsRestored
-from edge_agent.core.messages import DeviceStatus, DeviceToUser, PeerMessage, Presence
+from edge_agent.core.messages import DeviceStatus, DeviceToUser, FinishReason, PeerMessage, Presence
 from edge_agent.wire.topics import Channel
 
 EmitEvent = Callable[[Event], Awaitable[None]]
@@ -45,6 +45,9 @@ class InferenceResult:
     output_tokens: int
     input_tokens_cut: int
     time_to_first_token_s: float
+    finish_reason: FinishReason = FinishReason.STOP
+    reasoning: str = ""
+    """What the model thought before it answered, where it says so apart or between marks; no part of `text`."""
 
 
 class Engine(Protocol):

@@ -73,5 +73,5 @@ async def draw(engine: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="llama")
+    parser.add_argument("--engine", default="auto")
     asyncio.run(draw(parser.parse_args().engine))

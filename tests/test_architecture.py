@@ -38,6 +38,7 @@ OWNERS = {
     "edge_agent/mqtt/": "what a broker is asked, and that a connection is lost: looked at by the link itself",
     "edge_agent/adapters/mqtt/": "a connection's own loop, a pool's goodbyes: ended and looked at in `stop`",
     "edge_agent/adapters/llama/": "the model process: what ends there is the engine's health",
+    "edge_agent/adapters/llama_server/process.py": "the model process, heard to its end: that is the engine's health",
     "edge_agent/engines/kept_alive.py": "the supervisor of a model process: what ends there is the engine's health",
     "edge_agent/adapters/journal/journal.py": "one thread, each call into which is awaited",
     "edge_agent/adapters/telemetry/": "threads that outlive a stopped loop; each catches all and counts",

@@ -50,7 +50,7 @@ OTHERS = {
     "lives as long as its process: a broker's settings, a trial in a temporary folder, a pipe, the kernel's": {
         "broker/kinds.py _iotcore",
         "broker/kinds.py _mosquitto",
-        "edge_agent/adapters/llama/worker.py _yield_to_agent",
+        "edge_agent/engines/child_start.py yield_to_agent",
         "edge_agent/adapters/llama/worker.py main",
         "edge_agent/children/helpers.py",
         "edge_agent/confinement/probe.py",

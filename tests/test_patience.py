@@ -12,7 +12,7 @@ WAITS = {"timeout": 0, "wait_for": 1}
 
 LET_THROUGH = {
     "tests/adapters/test_synthetic.py": "what is cancelled there would take ten minutes",
-    "tests/adapters/test_llama_faults.py": "its child is stopped and cannot answer",
+    "tests/adapters/test_engine_faults.py": "its child is stopped and cannot answer",
     "tests/runtime/test_home.py": "nothing is to happen within it",
     "tests/runtime/test_engine_outcomes.py": "the time is over at once, on purpose",
     "tests/gateway/test_choice.py": "nothing is to happen within it",

@@ -79,13 +79,15 @@ Model = Annotated[
         help="Model of the devices; give several to mix them, round robin.",
     ),
 ]
+AUTO = "auto"
 Engine = Annotated[
     str,
     typer.Option(
         "--engine",
-        metavar="llama|synthetic",
+        metavar="auto|llama|llama-server|synthetic",
         rich_help_panel=_FLEET,
-        help="llama.cpp, or declared service times without a model.",
+        help="llama.cpp compiled for this CPU, or its prebuilt server (auto: the first that is installed), or declared "
+        "service times without a model.",
     ),
 ]
 Service = Annotated[

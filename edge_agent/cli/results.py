@@ -8,6 +8,7 @@ from enum import StrEnum
 from edge_agent.cli.terminal import JsonObject
 from edge_agent.client import AskTimeoutError, DeviceView
 from edge_agent.core.errors import MoameshError, SettingsError
+from edge_agent.core.marks import finish_reason, prompt_tokens_cut
 from edge_agent.core.messages import Answer, PromptOptions, PromptRefusal, Provenance, Sampling
 
 
@@ -89,6 +90,8 @@ def result_object(result: AskResult) -> JsonObject:
         "text": answer.text if answer else "",
         "detail": result.detail,
         "partial": answer.partial if answer else False,
+        "finish_reason": str(finish_reason(answer)) if answer else None,
+        "prompt_tokens_cut": prompt_tokens_cut(answer) if answer else 0,
         "retry_after_s": result.retry_after_s,
         "end_to_end_latency_s": answer.end_to_end_latency_s if answer else None,
         "latency_s": result.latency_s,

@@ -81,10 +81,10 @@ class DeviceSection(Section):
 class EngineSection(Section):
     """What infers on this device."""
 
-    kind: Literal["llama", "openai", "synthetic"] = Field(
+    kind: Literal["llama", "llama-server", "openai", "synthetic"] = Field(
         default="llama",
-        description='"llama": llama.cpp in a child process; "openai": any OpenAI-style server; "synthetic": no model, '
-        "declared service times",
+        description='"llama": llama.cpp, compiled for this CPU, in a child process; "llama-server": llama.cpp\'s own '
+        'server, prebuilt, as a child; "openai": any OpenAI-style server; "synthetic": no model, declared times',
     )
     model: str = Field(
         default="", description='a name from `moamesh models list`, or a GGUF file; "openai": the server\'s name for it'
@@ -96,7 +96,7 @@ class EngineSection(Section):
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None,
-        description="llama: CPU threads; none: the cores of this host. With several agents: cores / agents",
+        description="llama and llama-server: CPU threads; none: this host's cores. With several agents: cores / agents",
     )
     slots: Annotated[int, Field(ge=1, le=SLOTS_MAX)] | Literal["auto"] = Field(
         default=1,
@@ -105,6 +105,11 @@ class EngineSection(Section):
     )
     context_tokens: int = Field(
         default=4096, ge=256, le=1_048_576, description="prompt, references and answer; more: more memory, longer waits"
+    )
+    server_program: str = Field(
+        default="",
+        description='llama-server: "xllamacpp", or a program such as "llama-server", which may use a graphics '
+        'processor; "": the first of these that is here',
     )
     base_url: HttpUrlText = Field(default="", description='openai: such as "http://127.0.0.1:8080"')
     api_key: SecretStr | None = Field(

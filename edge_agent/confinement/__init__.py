@@ -15,7 +15,7 @@ probe         a program that goes in and tries to get out, for `moamesh doctor`
 Standard library alone: it is the first that such a process imports.
 """
 
-from edge_agent.confinement.confine import AllowedFiles, confine
+from edge_agent.confinement.confine import AllowedFiles, Server, confine
 from edge_agent.confinement.environment import confined_environment
 
-__all__ = ["AllowedFiles", "confine", "confined_environment"]
+__all__ = ["AllowedFiles", "Server", "confine", "confined_environment"]

@@ -19,9 +19,10 @@ _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-_TRUNCATE = 1 << 14
+_REMOVE_FILE, _MAKE_SOCKET = 1 << 5, 1 << 9
+_TRUNCATE, _DEVICE_CALLS = 1 << 14, 1 << 15
 _FS_RIGHTS_OF_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-_NET_RIGHTS = 1 << 0 | 1 << 1  # bind and connect TCP, since ABI 4
+_BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1  # since ABI 4
 _SCOPES = 1 << 0 | 1 << 1  # abstract Unix sockets and signals, since ABI 6
 _NET_SINCE_ABI, _SCOPES_SINCE_ABI = 4, 6
 
@@ -41,20 +42,27 @@ def landlock_abi() -> int:
     return max(0, version)
 
 
-def restrict_to(readable: Iterable[Path], writable: Iterable[Path] = ()) -> bool:
+def restrict_to(
+    readable: Iterable[Path],
+    writable: Iterable[Path] = (),
+    *,
+    sockets: Path | None = None,
+    programs: Iterable[Path] = (),
+    listens_on_tcp: bool = False,
+) -> bool:
     """Leaves this process the given files and folders to read, and files to write; says whether it worked.
 
     Only the calling thread and what it starts are restricted: call it before there are others, and after
-    PR_SET_NO_NEW_PRIVS. What can't be opened is left out. No program can be started, no TCP port be bound or reached,
-    no process outside be signalled or looked into, as far as the kernel's version of Landlock goes.
+    PR_SET_NO_NEW_PRIVS. What can't be opened is left out. No program can be started but `programs`, no TCP port be
+    reached or, unless `listens_on_tcp`, bound, no process outside be signalled or looked into, as far as the kernel's
+    version of Landlock goes. `sockets`: a folder for Unix sockets of its own.
     """
     abi = landlock_abi()
     if abi == 0:
         return False
     handled = next(_FS_RIGHTS_OF_ABI[version] for version in sorted(_FS_RIGHTS_OF_ABI, reverse=True) if version <= abi)
-    attr = _RulesetAttr(
-        handled, _NET_RIGHTS if abi >= _NET_SINCE_ABI else 0, _SCOPES if abi >= _SCOPES_SINCE_ABI else 0
-    )
+    ports = _CONNECT_TCP if listens_on_tcp else _CONNECT_TCP | _BIND_TCP
+    attr = _RulesetAttr(handled, ports if abi >= _NET_SINCE_ABI else 0, _SCOPES if abi >= _SCOPES_SINCE_ABI else 0)
     # An older kernel knows a shorter structure, and takes this one because the rest of it is zero.
     ruleset = _call(_CREATE_RULESET, ctypes.byref(attr), ctypes.sizeof(attr), 0)
     if ruleset < 0:
@@ -63,7 +71,11 @@ def restrict_to(readable: Iterable[Path], writable: Iterable[Path] = ()) -> bool
         for path in readable:
             _allow(ruleset, path, handled & (_READ_FILE | _READ_DIR))
         for path in writable:
-            _allow(ruleset, path, handled & (_READ_FILE | _WRITE_FILE | _TRUNCATE))
+            _allow(ruleset, path, handled & (_READ_FILE | _WRITE_FILE | _TRUNCATE | _DEVICE_CALLS))
+        for path in programs:
+            _allow(ruleset, path, handled & _EXECUTE)
+        if sockets is not None:
+            _allow(ruleset, sockets, handled & (_READ_DIR | _MAKE_SOCKET | _REMOVE_FILE))
         return _call(_RESTRICT_SELF, ruleset, 0) == 0
     finally:
         os.close(ruleset)
@@ -74,7 +86,7 @@ def _allow(ruleset: int, path: Path, access: int) -> None:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                access &= ~_READ_DIR  # a right of folders alone
+                access &= ~(_READ_DIR | _MAKE_SOCKET | _REMOVE_FILE)  # rights of folders alone
             rule = _PathBeneathAttr(access, descriptor)
             _call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0)
         finally:

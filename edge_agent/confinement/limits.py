@@ -46,8 +46,9 @@ def limits_for(model_bytes: int, written_bytes: int = 0) -> Limits:
     return Limits(data, data + 2 * model_bytes + reserved, written_bytes)
 
 
-def set_limits(limits: Limits) -> tuple[str, ...]:
-    """Sets the limits of this process, which can't be raised again; returns those that could not be set."""
+def set_limits(limits: Limits, *, address_space: bool = True) -> tuple[str, ...]:
+    """Sets the limits of this process, which can't be raised again; returns those that could not be set, and that of
+    its address space if it is not to have one."""
     bounds = (
         ("its own memory", resource.RLIMIT_DATA, limits.data_bytes),
         ("address space", resource.RLIMIT_AS, limits.address_bytes),
@@ -56,7 +57,8 @@ def set_limits(limits: Limits) -> tuple[str, ...]:
         ("processes", resource.RLIMIT_NPROC, PROCESSES_MAX),
         ("core dumps", resource.RLIMIT_CORE, 0),  # would hold the prompts
     )
-    return tuple(name for name, which, bound in bounds if not _lower(which, bound))
+    left_out = () if address_space else (resource.RLIMIT_AS,)
+    return tuple(name for name, which, bound in bounds if which in left_out or not _lower(which, bound))
 
 
 def drop_capabilities() -> bool:

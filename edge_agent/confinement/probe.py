@@ -1,4 +1,5 @@
-"""`python -m edge_agent.confinement.probe FILE [--outside]`: shuts itself in as a model process does, and wants out.
+"""`python -m edge_agent.confinement.probe FILE [--server] [--outside]`: shuts itself in as a model process does, and
+wants out. `--server`: as one that is asked over a Unix socket.
 
 FILE: one that such a process has no business with. Writes a JSON object: `open_doors`, and for each attempt the error
 that stopped it, or "" if it came through. With `--outside` it is not shut in: then every attempt comes through, or the
@@ -19,7 +20,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent.confinement.confine import AllowedFiles, confine
+from edge_agent.confinement.confine import AllowedFiles, Server, confine
 from edge_agent.confinement.environment import ALLOWED, FIXED
 
 _FILE_BYTES = 4096
@@ -69,6 +70,14 @@ def _datagram_socket(_path: Path) -> None:
 
 def _local_socket(_path: Path) -> None:
     socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
+
+
+def _connect(path: Path) -> None:
+    place = path.with_name("sockets") / f"{os.getpid()}.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, socket.socket(socket.AF_UNIX) as caller:
+        listener.bind(str(place))
+        listener.listen()
+        caller.connect(str(place))
 
 
 def _io_uring(_path: Path) -> None:
@@ -137,6 +146,7 @@ ATTEMPTS: dict[str, dict[str, Callable[[Path], None]]] = {
         "open an internet socket": _internet_socket,
         "open a datagram socket": _datagram_socket,
         "open a local socket": _local_socket,
+        "connect to a local socket": _connect,
         "use io_uring": _io_uring,
     },
     "processes": {
@@ -155,6 +165,9 @@ ATTEMPTS: dict[str, dict[str, Callable[[Path], None]]] = {
 }
 """By the part that stops them, with a word for each."""
 
+SERVERS = frozenset({"open a local socket"})
+"""What one that is asked over a socket may do nevertheless."""
+
 PERMITTED: dict[str, Callable[[Path], None]] = {
     "read the model": _read,
     "start a thread": lambda _path: _run_a_thread(),
@@ -166,8 +179,10 @@ PERMITTED: dict[str, Callable[[Path], None]] = {
 def main(arguments: list[str]) -> None:
     """Writes what came of each attempt."""
     path = Path(arguments[0])
-    model = path.with_name("model")
-    open_doors = [] if "--outside" in arguments else confine(AllowedFiles([model]))
+    model, sockets = path.with_name("model"), path.with_name("sockets")
+    sockets.mkdir(exist_ok=True)
+    server = Server(sockets) if "--server" in arguments else None
+    open_doors = [] if "--outside" in arguments else confine(AllowedFiles([model], server=server))
     tries = {word: _outcome(attempt, path) for attempts in ATTEMPTS.values() for word, attempt in attempts.items()} | {
         word: _outcome(attempt, model) for word, attempt in PERMITTED.items()
     }

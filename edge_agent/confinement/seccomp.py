@@ -11,6 +11,7 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # Name: number on x86-64, on ARM 64 (-1: there is none).
@@ -52,6 +53,10 @@ _REFUSED: dict[str, dict[str, tuple[int, int]]] = {
 }  # fmt: skip
 
 
+_LISTENING = frozenset({"socket", "bind", "listen", "accept", "accept4"})
+_STARTING = frozenset({"execve"})
+
+
 @dataclass(frozen=True, slots=True)
 class _Machine:
     column: int  # in the table above
@@ -63,13 +68,14 @@ class _Machine:
     queueinfo: tuple[int, int]  # rt_sigqueueinfo, rt_tgsigqueueinfo
     prlimit: int
     seccomp: int
+    socket: int
     high_bit: int = 0
     """A bit of the number by which another ABI is called on the same architecture."""
 
 
 _MACHINES = {
-    "x86_64": _Machine(0, 0xC000003E, 56, 435, 62, 234, (129, 297), 302, 317, high_bit=0x40000000),
-    "aarch64": _Machine(1, 0xC00000B7, 220, 435, 129, 131, (138, 240), 261, 277),
+    "x86_64": _Machine(0, 0xC000003E, 56, 435, 62, 234, (129, 297), 302, 317, 41, high_bit=0x40000000),
+    "aarch64": _Machine(1, 0xC00000B7, 220, 435, 129, 131, (138, 240), 261, 277, 198),
 }
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
@@ -91,12 +97,19 @@ def no_new_privileges() -> bool:
         return False
 
 
-def refuse_system_calls() -> bool:
-    """Sets the filter for all threads of this process, for good; says whether it worked."""
+def refuse_system_calls(*, listens: Iterable[int] = (), starts_program: bool = False) -> bool:
+    """Sets the filter for all threads of this process, for good; says whether it worked.
+
+    listens: the families of sockets that it may make and listen on (`socket.AF_UNIX`); it still connects to nobody.
+    starts_program: it may become another program, which the filter then holds as well.
+    """
     machine = _MACHINES.get(platform.machine())
     if machine is None or struct.calcsize("P") != 8:  # a 32-bit program on a 64-bit kernel counts in another table
         return False
-    code = [struct.pack("<HBBI", *instruction) for instruction in _program(machine, os.getpid())]
+    code = [
+        struct.pack("<HBBI", *instruction)
+        for instruction in _program(machine, os.getpid(), tuple(listens), starts_program)
+    ]
 
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
@@ -112,7 +125,9 @@ def refuse_system_calls() -> bool:
         return False
 
 
-def _program(machine: _Machine, own_pid: int) -> list[_Instruction]:
+def _program(
+    machine: _Machine, own_pid: int, listens: tuple[int, ...] = (), starts_program: bool = False
+) -> list[_Instruction]:
     """The filter: each block either decides or falls through with the number still loaded."""
     lines: list[_Instruction] = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
@@ -122,9 +137,10 @@ def _program(machine: _Machine, own_pid: int) -> list[_Instruction]:
     ]
     if machine.high_bit:
         lines += [(_JUMP_AT_LEAST, 0, 1, machine.high_bit), (_RETURN, 0, 0, _REFUSE)]
+    allowed = (_LISTENING if listens else frozenset()) | (_STARTING if starts_program else frozenset())
     for calls in _REFUSED.values():
-        for numbers in calls.values():
-            if numbers[machine.column] >= 0:
+        for name, numbers in calls.items():
+            if numbers[machine.column] >= 0 and name not in allowed:
                 lines += [(_JUMP_EQUAL, 0, 1, numbers[machine.column]), (_RETURN, 0, 0, _REFUSE)]
     # Its flags lie in memory, where a filter can't look: without it the C library makes threads with clone.
     lines += [(_JUMP_EQUAL, 0, 1, machine.clone3), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
@@ -138,13 +154,15 @@ def _program(machine: _Machine, own_pid: int) -> list[_Instruction]:
     for number in (machine.kill, machine.tgkill, *machine.queueinfo):
         lines += _only_for(number, (own_pid,))
     lines += _only_for(machine.prlimit, (0, own_pid))
+    if listens:
+        lines += _only_for(machine.socket, listens)
     return [*lines, (_RETURN, 0, 0, _ALLOW)]
 
 
-def _only_for(number: int, processes: tuple[int, ...]) -> list[_Instruction]:
-    """A call whose first argument is a process: allowed for these alone."""
-    count = len(processes)
-    checks = [(_JUMP_EQUAL, count - at, 0, process) for at, process in enumerate(processes)]
+def _only_for(number: int, values: tuple[int, ...]) -> list[_Instruction]:
+    """A call whose first argument is a process, or a family of sockets: allowed for these alone."""
+    count = len(values)
+    checks = [(_JUMP_EQUAL, count - at, 0, value) for at, value in enumerate(values)]
     body: list[_Instruction] = [
         (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
         *checks,

@@ -22,6 +22,7 @@ from edge_agent.core.messages import (
     RefusalReason,
     Substitute,
 )
+from edge_agent.core.provenance import FinishReason
 from edge_agent.core.shares import user_holder
 
 
@@ -158,6 +159,7 @@ class InferenceCompleted:
     output_tokens: int
     input_tokens_cut: int
     time_to_first_token_s: float
+    finish_reason: FinishReason = FinishReason.STOP
 
 
 @final

@@ -32,7 +32,7 @@ class Fallback:
         own_id = self._context.identity.device_id
         number = min(len(session.layers) + 1, LAYERS_MAX)
         left = self._context.settings.substitutes_max
-        layer = LayerRound(number, session.deadline, left, self, asked=[own_id])
+        layer = LayerRound(number, session.deadline, left, self, proposes=False, asked=[own_id])
         session.failure = reason
         session.round = layer
         self._ask_next(session, layer, own_id, "failed", now)

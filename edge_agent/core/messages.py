@@ -29,7 +29,7 @@ from edge_agent.core.own_answers import (
     AnswerSummary,
     Standing,
 )
-from edge_agent.core.provenance import Contribution, Decision, Missing, Provenance, Substitute
+from edge_agent.core.provenance import Contribution, Decision, FinishReason, Missing, Provenance, Substitute
 from edge_agent.core.states import ItemOutcome, Outcome
 
 # --- user to device ---------------------------------------------------------------------------------------------
@@ -367,6 +367,7 @@ __all__ = [
     "Decision",
     "DeviceStatus",
     "DeviceToUser",
+    "FinishReason",
     "LayerProgress",
     "Message",
     "Missing",

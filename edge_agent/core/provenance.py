@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import final
+
+
+class FinishReason(StrEnum):
+    """Why the text of an inference ends where it does, in the words of OpenAI's API."""
+
+    STOP = "stop"
+    """The model, or a text to stop at, ended it."""
+    LENGTH = "length"
+    """A bound did: the tokens asked for, the context, or the size of an answer."""
 
 
 @final
@@ -21,6 +31,8 @@ class Contribution:
     """Tokens of prompt and references that did not fit into the model's context."""
     synthetic: bool = False
     """Made by the synthetic load engine: a declared service time, not a language model."""
+    finish_reason: FinishReason = FinishReason.STOP
+    """Why its text ends."""
 
 
 @final

@@ -26,6 +26,7 @@ from edge_agent.core.messages import (
     Substitute,
 )
 from edge_agent.core.receipt_times import ReceiptTimes
+from edge_agent.core.role_sampling import proposal_sampling
 from edge_agent.core.session import LayerRound, PeerRequest, Session, time_left
 from edge_agent.core.sizes import fit_references
 from edge_agent.core.states import REQUEST_TRANSITIONS, ItemOutcome, RequestState, advance
@@ -192,6 +193,7 @@ class Requests:
             request.sent_at = now
         request.sends += 1
         session.messages_sent += 1
+        wish = session.prompt.options.sampling
         expires_in_s = time_left(layer.deadline, now)
         message = ProposalRequest(
             request_id=request.request_id,
@@ -200,7 +202,7 @@ class Requests:
             layer=layer.number,
             messages=session.prompt.messages,
             references=self._references(session, layer),
-            sampling=session.prompt.options.sampling,
+            sampling=proposal_sampling(wish, layer.number, request.device_id) if layer.proposes else wish,
             expires_in_s=expires_in_s,
             yields=self._yields(session),
         )

@@ -78,6 +78,8 @@ class LayerRound:
     deadline: float
     substitutes_left: int
     owner: RequestOwner
+    proposes: bool = True
+    """Whether it is a layer: proposers draw their tokens otherwise than an aggregator does."""
     references: tuple[str, ...] = ()
     """What peers are given: the session's references, cut to what fits into a message of `fitted_to` bytes."""
     fitted_to: int | None = None

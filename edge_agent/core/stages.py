@@ -19,6 +19,7 @@ from edge_agent.core.membership import Membership
 from edge_agent.core.messages import Contribution, TokenChunk
 from edge_agent.core.queue import Item
 from edge_agent.core.requests import Requests
+from edge_agent.core.role_sampling import proposal_sampling
 from edge_agent.core.session import Response, Session
 from edge_agent.core.states import ItemOutcome, ItemRole, Outcome, SessionState
 from edge_agent.core.timers import TimerKind
@@ -127,15 +128,16 @@ class Stages:
 
     def _own_item(self, session: Session, role: ItemRole, now: float) -> Item:
         self._items += 1
+        own_id, wish = self._context.identity.device_id, session.prompt.options.sampling
         return Item(
             item_id=f"#{self._items}",  # other devices' items begin with their origin's id, which has no '#'
             owner=self,
             owner_key=session.key,
-            origin=self._context.identity.device_id,
+            origin=own_id,
             holder=session.reply.holder,
             messages=session.prompt.messages,
             references=session.references,
-            sampling=session.prompt.options.sampling,
+            sampling=proposal_sampling(wish, len(session.layers) + 1, own_id) if role is ItemRole.PROPOSER else wish,
             role=role,
             size_bytes=0,  # its session holds the bytes
             enqueued_at=now,

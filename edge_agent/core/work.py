@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.core.events import InferenceCompleted
-from edge_agent.core.messages import Contribution
+from edge_agent.core.messages import Contribution, FinishReason
 from edge_agent.core.queue import Item
 from edge_agent.core.settings import DeviceIdentity
 
@@ -22,4 +22,5 @@ def contribution_of(
         output_tokens=result.output_tokens if result else 0,
         input_tokens_cut=result.input_tokens_cut if result else 0,
         synthetic=identity.synthetic,
+        finish_reason=result.finish_reason if result else FinishReason.STOP,
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from broker.kinds import choose
+from edge_agent.adapters.llama_server import find_server
 from edge_agent.children import run
 from edge_agent.core.errors import SettingsError
 from edge_agent.doctor.findings import Check, Finding
@@ -27,10 +28,12 @@ _MIB = 1024 * 1024
 
 def machine_checks() -> Iterator[Check]:
     """Looks at everything; takes a second or two."""
-    llama = check_llama()
+    server = check_llama_server()
+    llama = check_llama(needed=server.finding is not Finding.OK)
     yield check_python()
     yield check_compiler(needed=llama.missing)
     yield llama
+    yield server
     yield check_model()
     yield check_broker()
     yield check_memory()
@@ -56,8 +59,9 @@ def check_compiler(*, needed: bool) -> Check:
     return Check("C++ compiler", finding, "none: llama.cpp is compiled when installed", "sudo apt install g++")
 
 
-def check_llama() -> Check:
-    """llama-cpp-python, imported in a child: a library built for another CPU may kill its process."""
+def check_llama(*, needed: bool = True) -> Check:
+    """llama-cpp-python, imported in a child: a library built for another CPU may kill its process. Not `needed` where
+    there is a llama.cpp that is not compiled for this CPU."""
     code = "import llama_cpp; print(llama_cpp.__version__)"
     mend = 'pip install "moamesh[llama]"'
     try:
@@ -69,7 +73,18 @@ def check_llama() -> Check:
     if done.status < 0:
         detail = f"its import dies of signal {-done.status}: built for another CPU?"
         return Check("llama.cpp", Finding.MISSING, detail, f"{mend} --force-reinstall --no-cache-dir")
-    return Check("llama.cpp", Finding.MISSING, done.reason, mend)
+    return Check("llama.cpp", Finding.MISSING if needed else Finding.NOTE, done.reason, mend)
+
+
+def check_llama_server() -> Check:
+    """llama.cpp's own server, for the engine `llama-server`: prebuilt, or a program."""
+    try:
+        program = find_server("")
+    except SettingsError as error:
+        return Check(
+            "llama-server", Finding.NOTE, "none: the engine of this name needs it", str(error).partition(": ")[2]
+        )
+    return Check("llama-server", Finding.OK, program.name)
 
 
 def check_model() -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge_agent.config import AgentConfig, BrokerSection, DeviceSection, EngineSection, TelemetrySection, write_config
 from edge_agent.core.settings import AgentSettings
@@ -42,4 +42,5 @@ def _engine(plan: FleetPlan, number: int) -> EngineSection:
         if number < plan.slow_devices:
             service = replace(service, mean_s=service.mean_s * plan.slow_factor)
         return EngineSection(kind="synthetic", service=str(service))
-    return EngineSection(kind="llama", model=plan.models[number % len(plan.models)], threads=plan.threads)
+    kind: Literal["llama", "llama-server"] = "llama" if plan.engine is EngineKind.LLAMA else "llama-server"
+    return EngineSection(kind=kind, model=plan.models[number % len(plan.models)], threads=plan.threads)

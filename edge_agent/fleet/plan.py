@@ -18,7 +18,13 @@ class EngineKind(StrEnum):
     """What infers on each device."""
 
     LLAMA = "llama"
+    LLAMA_SERVER = "llama-server"
     SYNTHETIC = "synthetic"
+
+    @property
+    def loads_model(self) -> bool:
+        """Whether it needs a model file on this host."""
+        return self is not EngineKind.SYNTHETIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class FleetPlan:
     def __post_init__(self) -> None:
         if not 1 <= self.devices <= DEVICES_MAX:
             raise SettingsError(f"a local fleet has 1 to {DEVICES_MAX} devices, not {self.devices}")
-        if self.engine is EngineKind.LLAMA and not self.models:
+        if self.engine.loads_model and not self.models:
             raise SettingsError("a fleet with llama.cpp needs a model")
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, final
 
 from edge_agent import __version__
+from edge_agent.core.marks import finish_reason, prompt_tokens_cut
 from edge_agent.core.messages import Answer, Contribution
 from edge_agent.gateway.inquiry import Inquiry
 from edge_agent.gateway.reading import ParsedRequest
@@ -31,11 +32,11 @@ class Reply:
     def completion(self, answer: Answer) -> dict[str, Any]:
         """The whole answer."""
         message = {"role": "assistant", "content": answer.text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason(answer)}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": str(finish_reason(answer))}
         return (
             self._head("chat.completion")
             | {"choices": [choice], "usage": usage(answer)}
-            | partial_mark(answer)
+            | marks(answer)
             | {"moamesh": self.extension(answer)}
         )
 
@@ -45,8 +46,8 @@ class Reply:
 
     def last_chunk(self, answer: Answer) -> dict[str, Any]:
         """The piece that says why the text ends, and what made it."""
-        last = self._chunk([self._choice({}, self._finish_reason(answer))])
-        return last | partial_mark(answer) | {"moamesh": self.extension(answer)}
+        last = self._chunk([self._choice({}, str(finish_reason(answer)))])
+        return last | marks(answer) | {"moamesh": self.extension(answer)}
 
     def usage_chunk(self, answer: Answer) -> dict[str, Any]:
         """The piece with the tokens, which has no choice in it."""
@@ -67,13 +68,6 @@ class Reply:
             "provenance": asdict(answer.provenance),
         }
 
-    def _finish_reason(self, answer: Answer) -> str:
-        if answer.partial:  # a bound, of time or of what still works, ended the work before its end
-            return "length"
-        made = answer.provenance.aggregation
-        cut = made is not None and made.output_tokens >= self.asked.options.sampling.max_output_tokens
-        return "length" if cut else "stop"
-
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         usage_field = {"usage": None} if self.asked.include_usage else {}
         return self._head("chat.completion.chunk") | {"choices": choices} | usage_field
@@ -91,9 +85,12 @@ class Reply:
         }
 
 
-def partial_mark(answer: Answer) -> dict[str, Any]:
-    """What stands on the top level of an answer that is the best proposal instead of an aggregation, and why it is."""
-    return {"partial": True, "partial_reason": answer.detail} if answer.partial else {}
+def marks(answer: Answer) -> dict[str, Any]:
+    """What stands on the top level of an answer that is the best proposal instead of an aggregation, and why it is; and
+    of one whose LLM was not shown the whole prompt."""
+    partial = {"partial": True, "partial_reason": answer.detail} if answer.partial else {}
+    cut = prompt_tokens_cut(answer)
+    return partial | ({"prompt_tokens_cut": cut} if cut else {})
 
 
 def usage(answer: Answer) -> dict[str, int]:

@@ -82,7 +82,9 @@ class DeviceActions:
         pulled = await asyncio.to_thread(pull, model, show)
         if not use:
             return Performed(f"model {pulled.name} is here")
-        self._settings.change({"engine.kind": "llama", "engine.model": find(pulled.name).name})
+        kind = self._settings.load().engine.kind
+        loads_files = kind if kind in ("llama", "llama-server") else "llama"
+        self._settings.change({"engine.kind": loads_files, "engine.model": find(pulled.name).name})
         return Performed(f"model {pulled.name} is here, restarting with it", restart=True)
 
 

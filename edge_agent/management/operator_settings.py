@@ -19,6 +19,8 @@ FILE_BYTES_MAX = 1024 * 1024  # far above every setting there is
 _WAY_OUT = "remove it to run with the device's own settings, and set what you want again (moamesh job set)"
 _SECTIONS = ("agent", "engine", "telemetry")
 """What a job may set. With the others a device could be cut off from the operator who would have to mend it."""
+_NEVER = frozenset({"engine.server_program"})
+"""What a job may not set though its section may be: it names a program to be run."""
 
 Settings = dict[str, object]
 
@@ -70,6 +72,8 @@ class OperatorSettings:
             SettingsError: it does not, or a job may not set one of these. Nothing has changed.
         """
         for name in changes:
+            if name in _NEVER:
+                raise SettingsError(f"{name} cannot be set by a job: it stands in the device's own file alone")
             if name.partition(".")[0] not in _SECTIONS:
                 raise SettingsError(f"{name} cannot be set by a job: only sections {', '.join(_SECTIONS)} can")
         before = self.read()

@@ -17,6 +17,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 
 from edge_agent.children import helper, lines
@@ -67,6 +68,11 @@ def choose(header: GgufHeader, wish: Optimisation) -> Choice:
         millions = header.parameter_count // 1_000_000
         return Choice(own, f"{own} as published: with {millions} million parameters memory decides, not arithmetic")
     return Choice("Q8_0", f"{own} to Q8_0: reads prompts about twice as fast on CPUs, with the same quality")
+
+
+def can_requantise() -> bool:
+    """Whether models can be made into another form here."""
+    return find_spec("llama_cpp") is not None
 
 
 def requantise(source: Path, target: Path, file_type: str, progress: ProgressCallback) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_agent.models.errors import ModelError
 from edge_agent.models.fetch import fetch
 from edge_agent.models.gguf import GgufHeader
-from edge_agent.models.optimise import Choice, Optimisation, choose, requantise
+from edge_agent.models.optimise import Choice, Optimisation, can_requantise, choose, requantise
 from edge_agent.models.progress import ProgressCallback, ignore_progress
 from edge_agent.models.registry import REGISTRY, FileSource, ModelSpec, parse_source
 from edge_agent.models.store import (
@@ -44,7 +44,7 @@ def pull(
         origin = name_or_source if known is None or name_or_source != known.name else known.source
         original = _original_here(known, spec, origin, progress) or _fetch_original(spec, folder, progress)
         header = _header_of(folder / original.path)
-        choice = choose(header, optimisation)
+        choice = _within_reach(choose(header, optimisation), header, optimisation)
         chosen = _chosen_here(known, original, choice, progress) or _make(choice, original, folder, progress)
         model = ModelFile(
             name=spec.name,
@@ -80,6 +80,14 @@ def _original_here(
     if spec.sha256 and known.original.sha256 != spec.sha256:
         return None
     return known.original if _is_whole(known.original, known.folder, progress) else None
+
+
+def _within_reach(choice: Choice, header: GgufHeader, wish: Optimisation) -> Choice:
+    """The choice, or the form as published where nothing here makes another and nobody asked for it."""
+    if wish is not Optimisation.AUTO or choice.file_type == header.file_type or can_requantise():
+        return choice
+    why = f"making it {choice.file_type}, which is faster, needs llama-cpp-python; then pull it again"
+    return Choice(header.file_type, f"{header.file_type} as published: {why}")
 
 
 def _chosen_here(

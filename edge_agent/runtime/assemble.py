@@ -6,6 +6,8 @@ import logging
 import os
 import random
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -130,6 +132,8 @@ def make_engine(section: EngineSection, device_id: str) -> Engine:
             instruction=instruction,
             slots=_slots(section, 1),  # how many such a server has, nobody knows
         )
+    if section.kind == "llama-server":
+        return _make_llama_server(section, instruction)
     return _make_llama(section, instruction)
 
 
@@ -154,25 +158,62 @@ def _slots(section: EngineSection, auto: int) -> int:
 
 def _make_llama(section: EngineSection, instruction: str) -> Engine:
     from edge_agent.adapters.llama import LlamaEngine
-    from edge_agent.models import DEFAULT_MODEL, find, resolve, verify
 
     if _slots(section, 1) != 1:
         raise SettingsError('[engine] slots: an engine of kind "llama" infers one item at a time')
+    model = _find_model(section)
+    return LlamaEngine(
+        model.path,
+        threads=_threads(section),
+        context_tokens=section.context_tokens,
+        name=model.name,
+        family=model.family,
+        instruction=instruction,
+        verify=model.verify,
+    )
+
+
+def _make_llama_server(section: EngineSection, instruction: str) -> Engine:
+    from edge_agent.adapters.llama_server import LlamaServerEngine, find_server
+
+    program = find_server(section.server_program)
+    model = _find_model(section)
+    return LlamaServerEngine(
+        model.path,
+        program,
+        threads=_threads(section),
+        context_tokens=section.context_tokens,
+        slots=_slots(section, AUTO_SLOTS),
+        name=model.name,
+        family=model.family,
+        instruction=instruction,
+        verify=model.verify,
+    )
+
+
+def _threads(section: EngineSection) -> int:
+    return section.threads or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model file on this device; of a file of one's own nobody knows a checksum."""
+
+    path: Path
+    name: str
+    family: str
+    verify: Callable[[Callable[[], bool]], None] | None = None
+
+
+def _find_model(section: EngineSection) -> _Model:
+    from edge_agent.models import DEFAULT_MODEL, find, resolve, verify
+
     wanted = section.model or DEFAULT_MODEL
     path = resolve(wanted)
-    name, family, check = Path(wanted).stem, "unknown", None  # of a file of one's own nobody knows a checksum
-    if not wanted.endswith(".gguf"):
-        known = find(wanted)
-        name, family, check = known.name, known.family, partial(verify, known)
-    return LlamaEngine(
-        path,
-        threads=section.threads or len(os.sched_getaffinity(0)),
-        context_tokens=section.context_tokens,
-        name=name,
-        family=section.family or family,
-        instruction=instruction,
-        verify=check,
-    )
+    if wanted.endswith(".gguf"):
+        return _Model(path, Path(wanted).stem, section.family or "unknown")
+    known = find(wanted)
+    return _Model(path, known.name, section.family or known.family, partial(verify, known))
 
 
 def _make_discovery(config: AgentConfig, home: Home, on_problem: ProblemListener) -> Discovery | None:

@@ -15,12 +15,14 @@ from math import isfinite
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.events import InferenceCompleted, InferenceFailed, TextGenerated
+from edge_agent.core.provenance import FinishReason
 from edge_agent.ports import EmitEvent, Engine, InferenceResult
 from edge_agent.runtime.engine_health import TRIAL, EngineHealth
 
 COUNT_MAX = 2**53  # of tokens, as on the wire
 DETAIL_CHARACTERS_MAX = 500  # of what went wrong, in one line; it travels in answers and stands in tables
 TRIAL_TIMEOUT_S = 120.0  # for one token on the slowest useful model, first reading its own template in
+ONLY_THOUGHTS = "the model thought until its bound, and wrote no answer"
 CANCEL_REPEAT_S = 5.0  # a cancel that an engine has swallowed is said again
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,8 @@ class EngineDriver:
             seconds = asyncio.get_running_loop().time() - began
             self._health.given_up(seconds, spoke=pump is not None and pump.spoke)
             raise
-        self._health.inferred(event.detail if isinstance(event, InferenceFailed) else "")
+        failure = event.detail if isinstance(event, InferenceFailed) else ""
+        self._health.inferred("" if failure == ONLY_THOUGHTS else failure)  # an engine that thinks is well
         return event
 
     async def _infer(self, request: StartInference, pump: _TextPump | None) -> InferenceCompleted | InferenceFailed:
@@ -113,7 +116,10 @@ class EngineDriver:
         if error is not None:
             return _failed(request.item_id, error)
         try:
-            return _completed(request.item_id, inference.result())
+            completed = _completed(request.item_id, inference.result())
+            if inference.result().reasoning and not completed.text.strip() and request is not TRIAL:
+                return InferenceFailed(request.item_id, ONLY_THOUGHTS, retryable=False)
+            return completed
         except Exception as wrong:  # it may be any object at all
             return _failed(request.item_id, wrong)
 
@@ -175,6 +181,7 @@ def _completed(item_id: str, result: InferenceResult) -> InferenceCompleted:
         output_tokens=result.output_tokens,
         input_tokens_cut=result.input_tokens_cut,
         time_to_first_token_s=float(first_s),
+        finish_reason=FinishReason(result.finish_reason),
     )
 
 

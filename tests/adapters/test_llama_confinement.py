@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from edge_agent.adapters.llama import LlamaEngine
-from edge_agent.adapters.llama.worker import model_files
 from edge_agent.confinement.landlock import landlock_abi
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.messages import ChatMessage, Role, Sampling
+from edge_agent.engines.child_start import model_files
 
 BOMB = "import os\nwhile True:\n    if os.fork() == 0:\n        os._exit(0)"
 HOSTILE = {

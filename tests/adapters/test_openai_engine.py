@@ -4,7 +4,6 @@ import asyncio
 import importlib.util
 import json
 import logging
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,14 +11,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from edge_agent.adapters.openai_engine import OpenAIEngine, estimate_tokens
+from edge_agent.adapters.openai_engine import OpenAIEngine
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
 from edge_agent.core.messages import ChatMessage, Role, Sampling
+from edge_agent.engines.chat import estimate_tokens
+from tests.adapters import engines
+from tests.adapters.engines import API_KEY
 from tests.conftest import missing
 from tests.support.patience import PATIENCE_S
 
-API_KEY = "sk-not-to-be-seen"
 POLL_S = 0.05
 
 
@@ -47,24 +48,8 @@ async def llama_server(default_model: Path) -> AsyncIterator[str]:
     """The address of llama.cpp's server with the default model."""
     if importlib.util.find_spec("xllamacpp") is None:
         missing("xllamacpp, which holds llama.cpp's own server, is not installed")
-    program = Path(__file__).with_name("llama_server.py")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(program),
-        str(default_model),
-        API_KEY,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
-            address = (await process.stdout.readline()).decode().strip()
+    async with engines.llama_server(default_model) as address:
         yield address
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 async def is_generating(address: str) -> bool:

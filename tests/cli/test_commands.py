@@ -83,7 +83,7 @@ def test_shell_completion_is_offered() -> None:
         (["ask", "hi", "--broker", "http://x"], "broker URL must be"),
         (["ask", "hi", "--broker", "mqtt://127.0.0.1:1883", "--mesh", "A B"], "mesh must be"),
         (["status"], "no local mesh is running"),
-        (["demo", "--engine", "magic"], "--engine must be llama or synthetic"),
+        (["demo", "--engine", "magic"], "--engine must be auto, llama, llama-server or synthetic"),
         (["demo", "--engine", "synthetic", "--service", "often"], "service time"),
         (["up", "--model", "no-such-model"], "unknown model 'no-such-model'"),
         (["up", "--model", "nowhere.gguf"], "no model file nowhere.gguf"),

@@ -180,7 +180,8 @@ def test_without_a_data_dir_each_device_has_its_own(write, monkeypatch):
         ),
         (
             "[device]\nid='a'\n[engine]\nkind = 'lama'\n",
-            "agent.toml:4: [engine] kind = \"lama\": must be 'llama', 'openai' or 'synthetic'; did you mean 'llama'?",
+            "agent.toml:4: [engine] kind = \"lama\": must be 'llama', 'llama-server', 'openai' or 'synthetic'; "
+            "did you mean 'llama'?",
         ),
         (
             "[device]\nid='a'\n[engine]\nservice = 'uniform:1'\n",

@@ -405,7 +405,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     ),
     "A single call in C that outlasts": (
         "tests/docs/test_security_numbers.py::test_how_long_a_model_process_may_be_silent",
-        "tests/adapters/test_llama_faults.py::test_a_hanging_child_is_killed_and_replaced",
+        "tests/adapters/test_engine_faults.py::test_a_hanging_child_is_killed_and_replaced",
         "tests/test_hangs.py::test_it_is_found_when_it_hangs_and_not_before",
     ),
     "A pulled model's checksum is looked at": (
@@ -442,7 +442,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "tests/confinement/test_inside.py::test_the_limits_are_those_that_the_page_tells",
         "tests/provisioning/test_seed_contents.py::test_the_agent_s_threads_have_a_bound_and_packages_are_installed_by_root",
     ),
-    "A build of llama.cpp for a GPU": ("tests/confinement/test_inside.py::test_no_device_of_a_gpu_is_let_in",),
+    "A build of llama-cpp-python for a GPU": ("tests/confinement/test_inside.py::test_no_device_of_a_gpu_is_let_in",),
     "On 32-bit systems there is no seccomp": (
         "tests/confinement/test_inside.py::test_a_machine_for_which_there_is_no_filter_is_said_to_have_none",
         "tests/confinement/test_confinement.py::test_an_older_kernel_is_said_to_leave_open_what_it_leaves_open",

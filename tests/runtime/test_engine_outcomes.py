@@ -486,3 +486,13 @@ async def test_all_slots_failing_once_together_is_one_crash_and_no_reason_to_dou
         assert "llama_decode" in await run.health_heard(well=False)
         behaviour.broken = False
         await run.health_heard(well=True)
+
+
+async def test_thoughts_without_an_answer_are_no_response_and_no_sign_of_an_engine_that_is_ill() -> None:
+    engine = Engine(returning(InferenceResult("", 3, 8, 0, 0.1, reasoning="Paris or Lyon?")))
+    async with driven(engine) as run:
+        for number in range(4):
+            end = await run.end_of(f"#{number}")
+            assert isinstance(end, InferenceFailed)
+            assert ("thought" in end.detail, end.retryable) == (True, False)
+        assert (engine.trials, run.health) == (0, [])

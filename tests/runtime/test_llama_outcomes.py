@@ -25,7 +25,14 @@ DEEP = "[" * 100_000
 
 
 def done(**changed: str) -> str:
-    fields = {"id": "$ID", "input_tokens": "3", "output_tokens": "1", "input_tokens_cut": "0", **changed}
+    fields = {
+        "id": "$ID",
+        "input_tokens": "3",
+        "output_tokens": "1",
+        "input_tokens_cut": "0",
+        "finish_reason": '"stop"',
+        **changed,
+    }
     return '{"kind": "Done", ' + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
 
 

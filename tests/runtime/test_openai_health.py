@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edge_agent.adapters.openai_engine import OpenAIEngine
-from edge_agent.adapters.openai_engine import watch as watch_module
 from edge_agent.core.errors import EngineError
 from edge_agent.core.events import InferenceCompleted, InferenceFailed
+from edge_agent.engines.chat import watch as watch_module
 from tests.runtime.inferences import driven, request
 from tests.support.chat_server import GOOD, MODELS, ChatServer, Program, chat_server, endless, reply, stalled
 

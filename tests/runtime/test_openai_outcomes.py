@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from edge_agent.adapters.openai_engine import OpenAIEngine, estimate_tokens
+from edge_agent.adapters.openai_engine import OpenAIEngine
 from edge_agent.core.events import InferenceCompleted, InferenceFailed
+from edge_agent.engines.chat import estimate_tokens
 from tests.runtime.inferences import driven, request
 from tests.support.chat_server import (
     GOOD,
@@ -100,9 +101,9 @@ async def test_an_answer_that_is_there_is_taken_whatever_surrounds_it(
 
 
 NO_ANSWERS: dict[str, tuple[bytes | Program, str]] = {
-    "an event is a list": (ok([1]), "no object"),
-    "an event is a number": (ok(5), "no object"),
-    "an event is null": (ok("null"), "no object"),
+    "an event is a list": (ok([1]), "not an object"),
+    "an event is a number": (ok(5), "not an object"),
+    "an event is null": (ok("null"), "not an object"),
     "an event is no JSON": (ok("{not json"), "no JSON"),
     "an event is no UTF-8": (reply("200 OK", b"data: \xff\xfe{\n\n"), "no JSON"),
     "an event without end": (reply("200 OK", b"data: " + DEEP + b"\n\n"), "no JSON"),
@@ -121,16 +122,16 @@ NO_ANSWERS: dict[str, tuple[bytes | Program, str]] = {
     "success with an error text": (reply("200 OK", b'{"error": "because"}', JSON), "because"),
     "success with an error of lists": (reply("200 OK", b'{"error": [["because"]]}', JSON), "because"),
     "an error event": (ok(delta("half"), {"error": {"message": "because", "code": 5}}), "because"),
-    "an error as the reason": (ok(delta("half", "error")), "broke off"),
+    "an error as the reason": (ok(delta("half", "error")), "stopped early"),
     "not streamed, no choices": (reply("200 OK", b'{"id": "x"}', JSON), "no choices"),
     "not streamed, no text": (whole({"content": 5}), "content"),
     "not streamed, message is a list": (whole(["x"]), "message"),
     "a page": (reply("200 OK", b"<html>hello</html>", "Content-Type: text/html"), "<html>"),
-    "an empty body": (reply("200 OK", b""), "half-way"),
-    "no content": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "half-way"),
-    "only DONE": (ok("[DONE]"), "half-way"),
-    "only comments": (reply("200 OK", b": ping\n\n"), "half-way"),
-    "the stream ends early": (ok(delta("half")), "half-way"),
+    "an empty body": (reply("200 OK", b""), "too early"),
+    "no content": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", "too early"),
+    "only DONE": (ok("[DONE]"), "too early"),
+    "only comments": (reply("200 OK", b": ping\n\n"), "too early"),
+    "the stream ends early": (ok(delta("half")), "too early"),
     "the connection ends early": (reply("200 OK", sse(delta("half")), content_length=10_000), "broke off"),
     "closed without a word": (b"", "broke off"),
     "no HTTP": (b"hello\r\n\r\n", "broke off"),
@@ -148,14 +149,17 @@ NO_ANSWERS: dict[str, tuple[bytes | Program, str]] = {
     "refused with nested brackets": (reply("500 No", DEEP), "500"),
     "refused with bytes": (reply("503 No", b"\xff\x00\x1b[31m"), "503"),
     "refused without end": (endless(b"HTTP/1.1 500 No\r\n\r\n", b"x" * 65_536), "500"),
-    "a bomb": (reply("200 OK", gzip.compress(BOMB), "Content-Encoding: gzip"), "packs"),
-    "a bomb of another kind": (reply("200 OK", zlib.compress(BOMB), "Content-Encoding: deflate"), "packs"),
-    "a bomb in a bomb": (reply("200 OK", gzip.compress(gzip.compress(BOMB)), "Content-Encoding: gzip, gzip"), "packs"),
+    "a bomb": (reply("200 OK", gzip.compress(BOMB), "Content-Encoding: gzip"), "compresses"),
+    "a bomb of another kind": (reply("200 OK", zlib.compress(BOMB), "Content-Encoding: deflate"), "compresses"),
+    "a bomb in a bomb": (
+        reply("200 OK", gzip.compress(gzip.compress(BOMB)), "Content-Encoding: gzip, gzip"),
+        "compresses",
+    ),
     "a bomb as a refusal": (reply("500 No", gzip.compress(BOMB), "Content-Encoding: gzip"), "500"),
     "a line without end": (endless(STREAM, b"data: " + b"x" * 65_536), "unreasonable"),
     "comments without end": (endless(STREAM, (b": " + b"x" * 1000 + b"\n") * 64), "unreasonable"),
     "empty events without end": (endless(STREAM, sse({"choices": [], "padding": "x" * 60_000})), "unreasonable"),
-    "lines that mean nothing without end": (endless(STREAM, b"x" * 1000 + b"\n"), "something else"),
+    "lines that mean nothing without end": (endless(STREAM, b"x" * 1000 + b"\n"), "something other"),
     "headers without end": (endless(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 1000 + b"\r\n"), "broke off"),
 }
 

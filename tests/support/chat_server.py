@@ -12,6 +12,7 @@ Program = Callable[[asyncio.StreamWriter], Awaitable[None]]
 """Writes an answer by itself; the connection is closed when it returns."""
 
 GOOD_TEXT = "Paris"
+ONLY_LLAMA_CPP = (b"/apply-template", b"/tokenize")  # what llama.cpp's own server knows beyond OpenAI's API
 
 
 def sse(*events: object) -> bytes:
@@ -136,7 +137,13 @@ class ChatServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        self.bodies.append(await reader.readexactly(int(length[0].split(b":")[1])) if length else b"")
+        body = await reader.readexactly(int(length[0].split(b":")[1])) if length else b""
+        path = head.split(b" ")[1]
+        if path in ONLY_LLAMA_CPP:
+            writer.write(reply("404 Not Found", b'{"error": {"message": "no such path"}}'))
+            await writer.drain()
+            return
+        self.bodies.append(body)
         if head.startswith(b"POST"):
             self.chats += 1
         answer = self.chat if head.startswith(b"POST") else self.models

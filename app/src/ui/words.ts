@@ -55,7 +55,7 @@ export function exchangeWords(exchange: Exchange, link: Link): Words {
     case "answered":
       return isPartial(exchange)
         ? { tone: "warn", title: "Partial", text: partial(exchange) }
-        : { tone: "good", title: "Answered", text: "" };
+        : whole(exchange);
     case "refused":
       return {
         tone: "warn",
@@ -111,6 +111,17 @@ function layerText(exchange: Exchange): string {
     return `Layer ${now.layer} of ${now.layer_count}: ${count(now.asked.length, "device")} asked.`;
   if (now.layer < now.layer_count) return `Layer ${now.layer} of ${now.layer_count} is complete.`;
   return `All layers are complete; ${exchange.deviceId} makes the answer from them.`;
+}
+
+/** An answer that was aggregated: whole, unless a bound ended it or the model was not shown all of the prompt. */
+function whole(exchange: Exchange): Words {
+  const made = exchange.provenance?.aggregation ?? null;
+  const ended = made?.finish_reason === "length" ? "The answer was cut off at its bound: ask for the rest. " : "";
+  const shown = made?.input_tokens_cut ?? 0;
+  const missed = shown > 0 ? `${count(shown, "token")} of the prompt did not fit into the model's context.` : "";
+  const text = `${ended}${missed}`.trim();
+  if (text === "") return { tone: "good", title: "Answered", text };
+  return { tone: "warn", title: ended === "" ? "Answered" : "Cut off", text };
 }
 
 function partial(exchange: Exchange): string {

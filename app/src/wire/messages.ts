@@ -107,6 +107,7 @@ export interface Contribution {
   output_tokens: number;
   input_tokens_cut: number;
   synthetic: boolean;
+  finish_reason: FinishReason;
 }
 
 /** What a policy made of a layer's responses, told only where it is not the plain "all of them, and go on". */
@@ -118,6 +119,9 @@ export interface Decision {
   detail: string;
   work: Contribution | null;
 }
+
+/** Why the text of an inference ends where it does, in the words of OpenAI's API. */
+export type FinishReason = "stop" | "length";
 
 /** A response that was expected in a layer and did not come. */
 export interface Missing {

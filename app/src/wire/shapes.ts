@@ -70,6 +70,7 @@ export const SHAPES: Record<string, Fields> = {
     output_tokens: { shape: "integer" },
     input_tokens_cut: { shape: "integer", default: 0 },
     synthetic: { shape: "boolean", default: false },
+    finish_reason: { shape: { oneOf: ["stop", "length"] }, default: "stop" },
   },
   Decision: {
     layer: { shape: "integer" },

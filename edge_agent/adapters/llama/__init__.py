@@ -7,7 +7,6 @@ worker         the child's main: reads requests, answers them
 generator      the model itself (child)
 chat_template  the model's template: a stranger's program, within bounds (child)
 own_memory     how much memory the process has (child)
-prompting      prompt and references made to fit the context (child, pure)
 text_stream    tokens to text: whole characters only, stop texts (child, pure)
 """
 

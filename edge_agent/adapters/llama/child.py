@@ -27,6 +27,7 @@ from edge_agent.adapters.llama.protocol import (
 from edge_agent.children import OutputTail
 from edge_agent.confinement import confined_environment
 from edge_agent.core.errors import EngineError
+from edge_agent.engines.obituary import how_it_ended
 from edge_agent.hangs import LOOK_S, HangDetector, HangError
 from edge_agent.tasks import unless
 
@@ -154,10 +155,8 @@ class Child:
         """How the process ended, in one line."""
         if self._killed_for:
             return f"the model process {self._killed_for} and was killed"
-        code = self._process.status
-        how = f"was killed by {_signal_name(-code)}" if code is not None and code < 0 else f"ended with status {code}"
         last_words = self._words.lines()
-        return f"the model process {how}" + (f": {last_words[-1].strip()}" if last_words else "")
+        return f"the model process {how_it_ended(self._process.status, last_words[-1].strip() if last_words else '')}"
 
     async def _read(self) -> None:
         """Reads all that comes, until the process is gone. However it ends, whoever waits for a word is told."""
@@ -257,10 +256,3 @@ async def _spawn() -> children.Child:
         )
     except OSError as error:  # no memory or no process left just now
         raise EngineError(f"the model process does not start: {error.strerror}", retryable=True) from error
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

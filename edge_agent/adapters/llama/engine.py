@@ -12,8 +12,10 @@ from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, Infer, L
 from edge_agent.core.aggregation import AGGREGATION_INSTRUCTION
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
+from edge_agent.core.provenance import FinishReason
 from edge_agent.engines.kept_alive import RELOAD_QUIET_S, KeptAlive
 from edge_agent.engines.model_file import ModelFile
+from edge_agent.engines.thoughts import Thoughts
 from edge_agent.hangs import COMPUTED_MAX_S, WAITED_MAX_S
 from edge_agent.ports import InferenceResult, ModelCard
 
@@ -109,6 +111,14 @@ class LlamaEngine:
         child = await self._kept.live()
         self._last_id += 1
         texts: list[str] = []
+        thoughts = Thoughts()
+
+        def show(text: str) -> None:
+            if text:
+                texts.append(text)
+                if request.stream and on_text is not None:
+                    on_text(text)
+
         bytes_left = TEXT_BYTES_MAX
         first_at: float | None = None
         try:
@@ -118,19 +128,20 @@ class LlamaEngine:
                 if isinstance(message, Text) or (isinstance(message, Progress) and message.output_tokens > 0):
                     first_at = first_at or loop.time()
                 if isinstance(message, Text):
-                    texts.append(message.text)
                     bytes_left -= len(message.text.encode("utf-8", "replace"))
                     if bytes_left < 0:
                         raise EngineError("the model process writes without end", retryable=False)
-                    if request.stream and on_text is not None:
-                        on_text(message.text)
+                    show(thoughts.push(message.text))
                 elif isinstance(message, Done):
+                    show(thoughts.finish())
                     return InferenceResult(
                         text="".join(texts),
                         input_tokens=message.input_tokens,
                         output_tokens=message.output_tokens,
                         input_tokens_cut=message.input_tokens_cut,
                         time_to_first_token_s=(first_at or loop.time()) - started,
+                        finish_reason=FinishReason(message.finish_reason),
+                        reasoning=thoughts.text,
                     )
                 elif isinstance(message, Failed):
                     raise EngineError(message.detail, retryable=message.retryable)

@@ -16,10 +16,10 @@ import llama_cpp
 
 from edge_agent.adapters.llama.chat_template import ChatTemplateProgram, TemplateBoundError
 from edge_agent.adapters.llama.own_memory import OwnMemory
-from edge_agent.adapters.llama.prompting import FittedPrompt, PromptFitter
 from edge_agent.adapters.llama.protocol import Cancelled, Done, Failed, FromChild, Infer, Load, Progress, Text
 from edge_agent.adapters.llama.text_stream import TextStream
-from edge_agent.core.messages import ChatMessage, Role
+from edge_agent.core.messages import ChatMessage, FinishReason, Role
+from edge_agent.engines.fitting import FittedPrompt, PromptFitter
 
 # llama.cpp's own defaults; the protocol lets users choose the temperature only.
 TOP_K = 40
@@ -28,7 +28,6 @@ MIN_P = 0.05
 PROGRESS_INTERVAL_S = 0.5  # of life signs while a prompt is read in; well below any watchdog
 PIECE_BYTES_MAX = 1024  # of one token; the longest in use are runs of spaces of up to 256 bytes
 LOG_LINES_KEPT = 8  # of llama.cpp's warnings and errors, for the message if loading fails
-OUTPUT_SHARE_MAX = 0.5  # of the context for the answer, where prompt and answer do not both fit
 LOG_LEVEL_WARN, LOG_LEVEL_ERROR = 3, 4  # ggml_log_level
 RANDOM_SEED = llama_cpp.LLAMA_DEFAULT_SEED  # llama.cpp's word for "another one each time"
 
@@ -88,7 +87,7 @@ class Generator:
         self._request_id, self._send, self._cancelled = request.id, send, cancelled
         try:
             prompt = self._prompt(request)
-            output_tokens = self._generate(request, prompt)
+            output_tokens, reason = self._generate(request, prompt)
         except ValueError as error:
             send(Failed(request.id, str(error), retryable=False))
         except RuntimeError as error:  # llama_cpp's word for llama_decode's failure, also for one aborted by us
@@ -96,19 +95,19 @@ class Generator:
             failed = Failed(request.id, f"llama.cpp failed: {error}", retryable=True)
             send(Cancelled(request.id) if cancelled() else failed)
         else:
-            done = Done(request.id, len(prompt.tokens), output_tokens, prompt.tokens_cut)
+            done = Done(request.id, len(prompt.prompt), output_tokens, prompt.tokens_cut, reason)
             send(Cancelled(request.id) if cancelled() else done)
 
-    def _prompt(self, request: Infer) -> FittedPrompt:
+    def _prompt(self, request: Infer) -> FittedPrompt[list[int]]:
         chat = [ChatMessage(Role(role), content) for role, content in request.messages]
-        output_max = min(request.max_output_tokens, int(self.context_tokens * OUTPUT_SHARE_MAX))
-        return self._fitter.fit(chat, request.references, self.context_tokens - output_max)
+        return self._fitter.fit(chat, request.references, self.context_tokens, request.max_output_tokens)
 
-    def _generate(self, request: Infer, prompt: FittedPrompt) -> int:
-        """Generates until the model ends, a stop text, the bound, or a cancel; returns the number of tokens."""
-        output_max = min(request.max_output_tokens, self.context_tokens - len(prompt.tokens))
+    def _generate(self, request: Infer, prompt: FittedPrompt[list[int]]) -> tuple[int, FinishReason]:
+        """Generates until the model ends, a stop text, a bound, or a cancel; returns the number of tokens, and which of
+        the first three it was."""
+        output_max = min(request.max_output_tokens, self.context_tokens - len(prompt.prompt))
         stream = TextStream([*request.stop, *self._template.stops])
-        output_tokens = 0
+        output_tokens, reason = 0, FinishReason.STOP
         if request.seed is not None:
             # From an empty cache: a common prefix computed in other batches differs in its last bits, and so may the
             # tokens drawn. With it, the same seed gives the same text.
@@ -117,7 +116,7 @@ class Generator:
         self._llm.set_seed(RANDOM_SEED if request.seed is None else request.seed % RANDOM_SEED)
         self._watch_prefill(True)
         tokens = self._llm.generate(
-            prompt.tokens, temp=request.temperature, top_k=TOP_K, top_p=TOP_P, min_p=MIN_P, repeat_penalty=1.0
+            prompt.prompt, temp=request.temperature, top_k=TOP_K, top_p=TOP_P, min_p=MIN_P, repeat_penalty=1.0
         )
         try:
             for token in tokens:
@@ -127,7 +126,10 @@ class Generator:
                 output_tokens += 1
                 text = stream.push(self._piece(token))
                 self._send(Text(request.id, text) if text else Progress(request.id, output_tokens))
-                if stream.stopped or output_tokens >= output_max:
+                if stream.stopped:
+                    break
+                if output_tokens >= output_max:
+                    reason = FinishReason.LENGTH
                     break
         finally:
             tokens.close()
@@ -135,7 +137,7 @@ class Generator:
         rest = stream.finish()
         if rest and not self._cancelled():
             self._send(Text(request.id, rest))
-        return output_tokens
+        return output_tokens, reason
 
     def _watch_prefill(self, on: bool) -> None:
         """Lets llama.cpp ask after each graph node whether to go on. Off while decoding: there it would cost 5 % or

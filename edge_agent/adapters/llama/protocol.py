@@ -81,6 +81,8 @@ class Done:
     input_tokens: int
     output_tokens: int
     input_tokens_cut: int
+    finish_reason: str
+    """`FinishReason`: "stop" or "length"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ it looks at the model, which a stranger made, it shuts itself in: see `edge_agen
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import sys
@@ -29,10 +28,8 @@ from edge_agent.adapters.llama.protocol import (
     encode,
 )
 from edge_agent.confinement import AllowedFiles, confine
+from edge_agent.engines.child_start import model_files, yield_to_agent
 
-OOM_SCORE_ADJUSTMENT = "500"  # of 1000: when memory runs out, this process goes and the agent stays
-NICENESS = 5  # the agent's answers to peers, due within two seconds, come before a token
-MODEL_PARTS_MAX = 1_000  # models have some dozens
 REQUESTS_PENDING_MAX = 16  # the parent sends one at a time; cancelled ones may still wait to be skipped
 
 
@@ -94,7 +91,7 @@ def main() -> None:
     first = decode_to_child(line) if line else None
     if not isinstance(first, Load):
         _end("the first message must say what to load", status=2)
-    _yield_to_agent()
+    yield_to_agent()
     memory = OwnMemory()
     open_doors = confine(AllowedFiles(model_files(Path(first.model_path))))  # before there are threads
     inbox = Inbox(stdin)
@@ -119,25 +116,6 @@ def main() -> None:
             generator.infer(request, outbox.send, partial(inbox.is_cancelled, request.id))
         except Exception as error:  # it has its one end all the same; whether the model still works, the next one tells
             outbox.send(Failed(request.id, f"llama.cpp failed: {type(error).__name__}: {error}", retryable=True))
-
-
-def model_files(path: Path) -> list[Path]:
-    """The files that llama.cpp opens for a model: its own, or all parts of one that is cut into several."""
-    stem, separator, count = path.stem.rpartition("-of-")
-    if not separator or not count.isdecimal() or not stem[-5:].isdecimal():
-        return [path]
-    parts = min(int(count), MODEL_PARTS_MAX)
-    return [
-        path,
-        *(path.with_name(f"{stem[:-5]}{number:05}-of-{count}{path.suffix}") for number in range(1, parts + 1)),
-    ]
-
-
-def _yield_to_agent() -> None:
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJUSTMENT)
 
 
 def _end(reason: str, status: int) -> NoReturn:

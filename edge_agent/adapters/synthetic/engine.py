@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from edge_agent.adapters.synthetic.clock import SharedClock
 from edge_agent.core.effects import StartInference
+from edge_agent.core.provenance import FinishReason
 from edge_agent.ports import InferenceResult, ModelCard
 from edge_agent.service_time import ServiceTime
 from edge_agent.speed_up import NO_GAIN, SpeedUp
@@ -83,13 +84,15 @@ class SyntheticEngine:
                 first_s = first_s or loop.time() - started
                 if request.stream and on_text:
                     on_text(chunk)
+        output_tokens, output_max = len(text.split()), request.sampling.max_output_tokens
         words_in = [message.content for message in request.messages] + list(request.references)
         return InferenceResult(
             text=text,
             input_tokens=sum(len(part.split()) for part in words_in),
-            output_tokens=len(text.split()),
+            output_tokens=output_tokens,
             input_tokens_cut=0,
             time_to_first_token_s=first_s,
+            finish_reason=FinishReason.LENGTH if output_tokens >= output_max else FinishReason.STOP,
         )
 
     async def stop(self) -> None:

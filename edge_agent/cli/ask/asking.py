@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.status import Status
 
 from edge_agent.cli.ask.markdown_stream import MarkdownStream
-from edge_agent.cli.ask.provenance_view import provenance_tree
+from edge_agent.cli.ask.provenance_view import provenance_tree, remarks
 from edge_agent.cli.exits import BUSY, EXPIRED, NO_WORD, NOT_ANSWERED, REFUSED
 from edge_agent.cli.local.board import layer_stage
 from edge_agent.cli.mesh_address import MeshAddress
@@ -197,6 +197,8 @@ async def ask_one(address: MeshAddress, question: Question, options: Sequence[st
     elif result.answer is not None:
         if result.partial:
             errors.print(f"answered in part: {safe_text(result.detail)}", style="busy", soft_wrap=True)
+        for remark in remarks(result.answer):
+            errors.print(remark, style="busy", soft_wrap=True)
         errors.print(provenance_tree(result.answer))
     else:
         errors.print(f"{result.outcome}: {safe_text(result.detail)}", style="bad", soft_wrap=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.text import Text
 from rich.tree import Tree
 
 from edge_agent.cli.terminal import safe_text
-from edge_agent.core.messages import Answer, Contribution, Decision, Provenance
+from edge_agent.core.marks import finish_reason, prompt_tokens_cut
+from edge_agent.core.messages import Answer, Contribution, Decision, FinishReason, Provenance
 
 
 def provenance_tree(answer: Answer) -> Tree:
@@ -32,6 +35,14 @@ def provenance_tree(answer: Answer) -> Tree:
         branch.add(_contribution(provenance.aggregation, provenance.device_id))
     tree.add(_footer(provenance))
     return tree
+
+
+def remarks(answer: Answer) -> Iterator[str]:
+    """What a reader must know of an answer before who made it."""
+    if not answer.partial and finish_reason(answer) is FinishReason.LENGTH:
+        yield "cut off at its bound: --max-tokens allows more, up to what the model's context holds"
+    if cut := prompt_tokens_cut(answer):
+        yield f"the model was not shown all of it: {cut} tokens of prompt or references did not fit into its context"
 
 
 def _headline(answer: Answer) -> Text:
@@ -62,6 +73,8 @@ def _contribution(contribution: Contribution, origin: str) -> Text:
     )
     if contribution.input_tokens_cut:
         text.append(f", {contribution.input_tokens_cut} cut", style="busy")
+    if contribution.finish_reason is FinishReason.LENGTH:
+        text.append(", ended by its bound", style="busy")
     return text
 
 

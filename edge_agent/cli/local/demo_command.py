@@ -22,7 +22,7 @@ def demo(
     temperature: opt.Temperature = 0.7,
     seed: opt.Seed = None,
     deadline: opt.Deadline = DEMO_DEADLINE_S,
-    engine: opt.Engine = "llama",
+    engine: opt.Engine = opt.AUTO,
     model: opt.Model = None,
     service: opt.Service = "exponential:1.0",
     gateway: Annotated[

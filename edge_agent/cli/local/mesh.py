@@ -12,12 +12,15 @@ from rich.status import Status
 
 from broker.embedded_web import ALL_INTERFACES
 from broker.loopback import port_is_free
+from edge_agent.adapters.llama_server import find_server
+from edge_agent.cli import options as opt
 from edge_agent.cli.mesh_address import MeshAddress
 from edge_agent.cli.models.files import ready_models
 from edge_agent.cli.terminal import styled
 from edge_agent.cli.watch.watching import watch_client
 from edge_agent.client import MeshClient
 from edge_agent.core.errors import SettingsError
+from edge_agent.fleet.engines import choose_engine
 from edge_agent.fleet.local import LocalFleet
 from edge_agent.fleet.plan import EngineKind, FleetPlan
 from edge_agent.service_time import parse_service
@@ -54,17 +57,30 @@ def make_plan(
         SettingsError: an option is wrong.
         ModelError: a model cannot be fetched.
     """
-    try:
-        kind = EngineKind(engine)
-    except ValueError:
-        raise SettingsError(f"--engine must be {' or '.join(EngineKind)}, not {engine!r}") from None
+    kind = _engine_kind(console, engine)
     parse_service(service)
-    names = ready_models(console, models) if kind is EngineKind.LLAMA else ()
+    names = ready_models(console, models) if kind.loads_model else ()
     gateway_port = find_gateway_port(console, web) if web is not None else None
     lan = web is not None and web.lan
     return FleetPlan(
         *(devices, kind, names, service), port=port, layers=layers, fanout=fanout, gateway_port=gateway_port, lan=lan
     )
+
+
+def _engine_kind(console: Console, engine: str) -> EngineKind:
+    if engine == opt.AUTO:
+        choice = choose_engine()
+        if choice.remark:
+            console.print(choice.remark, style="quiet", soft_wrap=True, highlight=False)
+        return choice.kind
+    try:
+        kind = EngineKind(engine)
+    except ValueError:
+        kinds = [opt.AUTO, *(each.value for each in EngineKind)]
+        raise SettingsError(f"--engine must be {', '.join(kinds[:-1])} or {kinds[-1]}, not {engine!r}") from None
+    if kind is EngineKind.LLAMA_SERVER:
+        find_server("")
+    return kind
 
 
 def find_gateway_port(console: Console, web: WebOptions) -> int | None:

@@ -14,7 +14,7 @@ _WEB = "App and API"
 def up(
     devices: opt.Devices = 4,
     model: opt.Model = None,
-    engine: opt.Engine = "llama",
+    engine: opt.Engine = opt.AUTO,
     service: opt.Service = "exponential:1.0",
     port: opt.Port = 0,
     layers: opt.Layers = None,

@@ -37,7 +37,7 @@ def run_prompts(
     resume: Annotated[bool, typer.Option("--resume", help="Keep the answers of an earlier run.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
     devices: opt.Devices = 4,
-    engine: opt.Engine = "llama",
+    engine: opt.Engine = opt.AUTO,
     model: opt.Model = None,
     service: opt.Service = "exponential:1.0",
     json: opt.Json = False,

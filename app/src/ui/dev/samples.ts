@@ -77,6 +77,7 @@ const work = (id: string, waited: number, served: number): Contribution => ({
   input_tokens: 214,
   output_tokens: 96,
   input_tokens_cut: 0,
+  finish_reason: "stop",
   synthetic: id === "cellar",
 });
 

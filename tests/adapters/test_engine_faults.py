@@ -1,4 +1,5 @@
-"""What becomes of inferences, child and agent when the model process dies, hangs or never starts."""
+"""What becomes of inferences, child and agent when the model process dies, hangs or never starts: for both engines that
+have one."""
 
 import asyncio
 import os
@@ -9,49 +10,54 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from edge_agent.adapters.llama import LlamaEngine
+from edge_agent.adapters.llama_server import LlamaServerEngine, find_server
+from edge_agent.adapters.llama_server.process import ServerProcess
+from edge_agent.adapters.openai_engine import OpenAIEngine
 from edge_agent.core.effects import StartInference
 from edge_agent.core.errors import EngineError
-from edge_agent.core.messages import ChatMessage, Role, Sampling
-from tests.support.patience import PATIENCE_S
+from edge_agent.core.messages import Sampling
+from tests.adapters.engines import OWN, engine_of, request
 from tests.support.polling import until
 
-pytestmark = pytest.mark.llm
+pytestmark = [pytest.mark.llm, pytest.mark.asyncio(loop_scope="module")]
 
 STALL_TIMEOUT_S = 2.0  # of a child that was stopped; one that works has all the time it wants
+OwnEngine = LlamaEngine | LlamaServerEngine
 
 
-def request(max_output_tokens: int = 4, text: str = "What is the capital of France?") -> StartInference:
-    sampling = Sampling(max_output_tokens=max_output_tokens, temperature=0.0)
-    return StartInference("item", (ChatMessage(Role.USER, text),), (), sampling, True)
+def asked(max_output_tokens: int = 4, text: str = "What is the capital of France?") -> StartInference:
+    return request(text, sampling=Sampling(max_output_tokens=max_output_tokens, temperature=0.0))
 
 
-@pytest.fixture
-async def engine(default_model: Path) -> AsyncIterator[LlamaEngine]:
-    engine = LlamaEngine(default_model, threads=1, context_tokens=1024, stall_timeout_s=PATIENCE_S)
-    await engine.start()
-    try:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=OWN)
+async def engine(request: pytest.FixtureRequest, default_model: Path) -> AsyncIterator[OwnEngine]:
+    async with engine_of(request.param, default_model, 1024) as engine:
+        assert not isinstance(engine, OpenAIEngine)
         yield engine
-    finally:
-        await engine.stop()
 
 
-def signal_child(engine: LlamaEngine, number: signal.Signals) -> int:
+def signal_child(engine: OwnEngine, number: signal.Signals) -> int:
     pid = engine.child_pid
     assert pid is not None
     os.kill(pid, number)
     return pid
 
 
-def kill(engine: LlamaEngine) -> int:
+def kill(engine: OwnEngine) -> int:
     return signal_child(engine, signal.SIGKILL)
 
 
-def freeze(engine: LlamaEngine) -> int:
+def freeze(engine: OwnEngine) -> int:
     """Stops the child, as a hang does. It alone is given a short time from now on, and no child after it."""
     pid = signal_child(engine, signal.SIGSTOP)
     child = engine._kept.process
+    if isinstance(child, ServerProcess):
+        child.watchdog.stall_timeout_s = STALL_TIMEOUT_S
+        child.watchdog.heard()
+        return pid
     assert child is not None
     child._stall_timeout_s = STALL_TIMEOUT_S
     if child._owed_ids:
@@ -60,7 +66,7 @@ def freeze(engine: LlamaEngine) -> int:
     return pid
 
 
-async def strike_in_mid_inference(engine: LlamaEngine, blow: Callable[[LlamaEngine], int]) -> tuple[int, EngineError]:
+async def strike_in_mid_inference(engine: OwnEngine, blow: Callable[[OwnEngine], int]) -> tuple[int, EngineError]:
     """Strikes the child at the first piece of text; returns its process id and the error that comes of it."""
     struck: list[int] = []
 
@@ -69,7 +75,7 @@ async def strike_in_mid_inference(engine: LlamaEngine, blow: Callable[[LlamaEngi
             struck.append(blow(engine))
 
     with pytest.raises(EngineError) as caught:
-        await engine.infer(request(400, "Count from one to a thousand."), strike)
+        await engine.infer(asked(400, "Count from one to a thousand."), strike)
     return struck[0], caught.value
 
 
@@ -80,60 +86,71 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-async def test_a_killed_child_costs_one_inference_and_comes_back_by_itself(engine: LlamaEngine) -> None:
+async def test_a_killed_child_costs_one_inference_and_comes_back_by_itself(engine: OwnEngine) -> None:
+    before = engine.restarts
     pid, error = await strike_in_mid_inference(engine, kill)
     assert error.retryable
     assert "SIGKILL" in error.detail
-    result = await engine.infer(request(), None)  # at once, as the agent does
+    result = await engine.infer(asked(), None)  # at once, as the agent does
     assert result.output_tokens == 4
-    assert engine.restarts == 1
+    assert engine.restarts == before + 1
     assert engine.child_pid not in (None, pid)
     assert is_gone(pid)
 
 
-async def test_a_child_killed_while_idle_is_replaced_without_being_asked(engine: LlamaEngine) -> None:
+async def test_a_child_killed_while_idle_is_replaced_without_being_asked(engine: OwnEngine) -> None:
+    before = engine.restarts
     pid = signal_child(engine, signal.SIGKILL)
     await until(lambda: engine.child_pid not in (None, pid), "another child")
-    assert engine.restarts == 1
-    assert (await engine.infer(request(), None)).output_tokens == 4
+    assert engine.restarts == before + 1
+    assert (await engine.infer(asked(), None)).output_tokens == 4
 
 
-async def test_a_hanging_child_is_killed_and_replaced(engine: LlamaEngine) -> None:
+async def test_a_hanging_child_is_killed_and_replaced(engine: OwnEngine) -> None:
     pid, error = await strike_in_mid_inference(engine, freeze)
     assert error.retryable
     assert "no progress" in error.detail
-    assert (await engine.infer(request(), None)).output_tokens == 4
+    assert (await engine.infer(asked(), None)).output_tokens == 4
     assert is_gone(pid)
 
 
-async def test_a_child_that_hangs_is_killed_even_if_its_request_was_cancelled(engine: LlamaEngine) -> None:
+async def test_a_child_that_hangs_is_killed_even_if_its_request_was_cancelled(engine: OwnEngine) -> None:
     pid = freeze(engine)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
-            await engine.infer(request(), None)
+            await engine.infer(asked(), None)
     await until(lambda: is_gone(pid), "the end of the hanging child")
-    assert (await engine.infer(request(), None)).output_tokens == 4
+    assert (await engine.infer(asked(), None)).output_tokens == 4
 
 
-async def test_an_engine_can_be_stopped_while_its_child_hangs(engine: LlamaEngine) -> None:
+async def test_an_engine_can_be_stopped_while_its_child_hangs(engine: OwnEngine) -> None:
     pid = freeze(engine)
-    waiting = asyncio.create_task(engine.infer(request(), None))
+    waiting = asyncio.create_task(engine.infer(asked(), None))
     await asyncio.sleep(0)
     await engine.stop()
     with pytest.raises(EngineError):
         await waiting
     assert is_gone(pid)
+    await engine.start()  # for the tests after this one
 
 
-async def test_the_child_dies_with_its_parent(default_model: Path, tmp_path: Path) -> None:
+MADE = {
+    "llama": "from edge_agent.adapters.llama import LlamaEngine as Engine\noptions = ()",
+    "llama-server": "from edge_agent.adapters.llama_server import LlamaServerEngine as Engine, find_server\n"
+    "options = (find_server('xllamacpp'),)",
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+async def test_the_child_dies_with_its_parent(kind: str, default_model: Path, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"""
 import asyncio
 from pathlib import Path
-from edge_agent.adapters.llama import LlamaEngine
+{MADE[kind]}
 
 async def main():
-    engine = LlamaEngine(Path({str(default_model)!r}), threads=1, context_tokens=256)
+    engine = Engine(Path({str(default_model)!r}), *options, threads=1, context_tokens=256)
     await engine.start()
     Path({str(pid_file)!r}).write_text(f"{{engine.child_pid}}\\n")
     await asyncio.Event().wait()
@@ -151,29 +168,39 @@ asyncio.run(main())
     await until(lambda: is_gone(child_pid), "the end of the child")
 
 
+def of_kind(kind: str, path: Path) -> OwnEngine:
+    return (
+        LlamaEngine(path, threads=1)
+        if kind == "llama"
+        else LlamaServerEngine(path, find_server("xllamacpp"), threads=1)
+    )
+
+
+@pytest.mark.parametrize("kind", OWN)
 @pytest.mark.parametrize(
     ("content", "reason"), [(None, "No such file"), (b"", "not a GGUF"), (b"PK\x03\x04 a zip file", "not a GGUF")]
 )
 async def test_a_file_that_is_no_model_is_refused_in_one_line(
-    tmp_path: Path, content: bytes | None, reason: str
+    kind: str, tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     path = tmp_path / "model.gguf"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(EngineError, match=reason) as caught:
-        await LlamaEngine(path, threads=1).start()
+        await of_kind(kind, path).start()
     assert not caught.value.retryable
     assert str(path) in caught.value.detail
     assert "\n" not in caught.value.detail
 
 
+@pytest.mark.parametrize("kind", OWN)
 async def test_a_cut_off_model_is_refused_in_one_line_with_llama_cpps_reason(
-    default_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    kind: str, default_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "model.gguf"
     with default_model.open("rb") as whole:
         path.write_bytes(whole.read(4 * 1024 * 1024))
-    engine = LlamaEngine(path, threads=1)
+    engine = of_kind(kind, path)
     with pytest.raises(EngineError, match="cannot load") as caught:
         await engine.start()
     assert not caught.value.retryable

@@ -14,14 +14,17 @@ from typing import Any
 
 import httpx
 
-from edge_agent.adapters.openai_engine.words import ServerWords
 from edge_agent.core.errors import EngineError
+from edge_agent.core.provenance import FinishReason
+from edge_agent.engines.chat.words import ServerWords
+from edge_agent.engines.thoughts import Thoughts
 
 EVENT_BYTES_MAX = 1024 * 1024  # of one line of the stream, which holds a token or a few; also of an unstreamed answer
 STREAM_BYTES_MAX = 16 * 1024 * 1024  # of one answer: 8,192 tokens in events of 2 KB, several times what servers send
 TEXT_BYTES_MAX = 256 * 1024  # of an answer's text: eight times what the mesh passes on; a server may ignore max_tokens
 TOKENS_MAX = 2**31  # of a count that is believed; no context is near it
 JSON_ERRORS = (ValueError, RecursionError)  # brackets within brackets without end exhaust the reader's stack
+_THOUGHTS = ("reasoning_content", "reasoning")  # llama.cpp, vLLM, DeepSeek; Ollama, OpenRouter
 _STREAM_FIELDS = (b":", b"event:", b"id:", b"retry:")  # of server-sent events, beside data
 
 
@@ -34,6 +37,8 @@ class Reply:
     usage: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
     """The server said that this is the end; what still comes (usage) only decorates it."""
+    finish_reason: FinishReason = FinishReason.STOP
+    thoughts: Thoughts = field(default_factory=Thoughts)
 
     def count(self, name: str, estimate: int) -> int:
         """Returns the server's count of tokens, or the estimate where it gives none that can be true."""
@@ -76,12 +81,14 @@ class AnswerReader:
                     break
                 yield self._note(piece)
                 if self.reply.text_bytes > TEXT_BYTES_MAX:
-                    self.reply.finished = True
-                    return
+                    self.reply.finished, self.reply.finish_reason = True, FinishReason.LENGTH
+                    break
         if not self.reply.finished and not self._events and self._stray.strip():
             yield self._note(self._whole(self._stray))
         if not self.reply.finished:
             raise EngineError("the server ended its answer too early", retryable=True)
+        if rest := self.reply.thoughts.finish():
+            yield self._note(Piece(rest, progress=True))
 
     def _note(self, piece: Piece) -> Piece:
         if piece.text:
@@ -153,7 +160,10 @@ class AnswerReader:
             raise self._words.failed("its model stopped early")
         # Thoughts are no text of the answer, but a sign that the model is at work.
         progress = any(isinstance(value, str) and value for value in said.values())
-        piece = Piece(self._text(said.get("content")), progress)
+        self.reply.thoughts.add(next((said[name] for name in _THOUGHTS if isinstance(said.get(name), str)), ""))
+        piece = Piece(self.reply.thoughts.push(self._text(said.get("content"))), progress)
+        if reason == FinishReason.LENGTH:
+            self.reply.finish_reason = FinishReason.LENGTH
         # Not every server sends [DONE]; the reason for finishing is an end as well.
         self.reply.finished = self.reply.finished or reason is not None or holder == "message"
         return piece

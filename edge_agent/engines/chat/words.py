@@ -19,6 +19,11 @@ class ServerWords:
         self._url = url
         self._secret = secret
 
+    @property
+    def where(self) -> str:
+        """The server, as it is named to people."""
+        return f"the server at {self._url}"
+
     async def refusal(self, response: httpx.Response) -> EngineError:
         """Returns the error for a response without success: retryable if the server was busy or failed."""
         status = response.status_code

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import httpx
 
-from edge_agent.adapters.openai_engine.words import ERROR_BYTES_MAX, ServerWords, read_at_most
 from edge_agent.core.errors import EngineError
+from edge_agent.engines.chat.words import ERROR_BYTES_MAX, ServerWords, read_at_most
 
 LOOK_TIMEOUT_S = 5.0  # servers stand next to the device
 LOOK_INTERVAL_S = 30.0  # while all is well and nothing is inferred: a dead server is found before a prompt is
@@ -46,6 +46,8 @@ class ServerWatch:
         self._missed = 0
         self.trouble = ""
         """What is wrong, in one line; "" while the server answers."""
+        self.models: object = None
+        """What it last said of its models: JSON, or `None` for nothing that could be read."""
 
     async def look(self) -> None:
         """Asks the server once.
@@ -60,15 +62,16 @@ class ServerWatch:
             ):
                 if not response.is_success:
                     raise await self._words.refusal(response)
-                error = _error_in(await read_at_most(response, ERROR_BYTES_MAX))
+                said = _read(await read_at_most(response, ERROR_BYTES_MAX))
         except TimeoutError:
             raise self._words.silent(LOOK_TIMEOUT_S) from None
         except EngineError:
             raise
         except Exception as failure:  # httpx's own, and what a resolver or a socket below it may raise
             raise self._words.absent(failure) from failure
-        if error:
-            raise self._words.failed(error)
+        if isinstance(said, dict) and said.get("error"):  # some servers send it with a status of success
+            raise self._words.failed(said["error"])
+        self.models = said or self.models
 
     async def run(self) -> None:
         """Keeps looking until it is cancelled."""
@@ -117,10 +120,8 @@ class ServerWatch:
             self.answered()
 
 
-def _error_in(body: bytes) -> object:
-    """The error that some servers send with a status of success; `None` if there is none."""
+def _read(body: bytes) -> object:
     try:
-        read = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None  # cut short, or no list of models: it is only asked whether anybody is there
-    return read.get("error") if isinstance(read, dict) else None
