@@ -117,7 +117,7 @@ def test_a_presence_brings_its_certificate_along(net: Net) -> None:
     assert not net.asked
     forged = replace(sent, entry=replace(sent.entry, home_broker="mqtts://evil:1"))
     assert complaints(net.hears("a", forged)) == [
-        "entry: not the word of b itself: it has no signature of that device, or a wrong one"
+        "entry: not written by b itself: the signature of that device is missing or wrong"
     ]
 
 
