@@ -24,6 +24,7 @@ from edge_agent.core.stability import Mesh, fitted, law
 
 FITTED = Path(fitted.__file__)
 FIGURES = ("wait", "mean", "p50", "p95", "p99")
+FITTED_ON = ("fit-1", "more-1", "alone-1", "fit-4", "more-4", "alone-4")
 ERROR_MAX = 0.2  # relative, of the waiting time: with many servers at a low load hardly an item of a run waits
 FLOOR = 0.004
 """Relative error that a run counts as having at least: keeps those at low load from outweighing all others."""
@@ -70,6 +71,7 @@ def least_squares(
     """
     at = [variables_of(run) for run in runs]
     matrix = np.array([[math.prod(one[name] for name in product) for product in names] for one in at])
+    matrix *= np.array([law.inexact(mesh_of(run), figure) for run in runs])[:, None]
     weights = 1.0 / np.array([FLOOR**2 + (run.errors[figure] / run.figures[figure]) ** 2 for run in runs])
     weights /= weights.mean()
     penalty = ridge * len(runs) * np.diag(np.mean(matrix**2, axis=0) + 1e-12)
@@ -80,10 +82,10 @@ def least_squares(
 
 def fit() -> dict[str, dict[str, dict[str, float]]]:
     """Returns the polynomials of each table and figure."""
-    alone = [*read("alone-1"), *(run for run in read("fit-1") if not run.case.layers)]
-    one = [run for run in read("fit-1") if run.case.layers]
-    several_alone = [*read("alone-4"), *(run for run in read("fit-4") if not run.case.layers)]
-    several = [run for run in read("fit-4") if run.case.layers]
+    one, several = read("fit-1") + read("more-1"), read("fit-4") + read("more-4")
+    alone = [*read("alone-1"), *(run for run in one if not run.case.layers)]
+    several_alone = [*read("alone-4"), *(run for run in several if not run.case.layers)]
+    one, several = ([run for run in runs if run.case.layers] for runs in (one, several))
     tables: dict[str, dict[str, dict[str, float]]] = {"ALONE": {"wait": {}, "mean": {}}}  # exact: Pollaczek-Khinchine
     for name, runs, names, ridge, base in (
         ("ALONE", alone, products("rs", 3), 3e-3, None),
@@ -106,12 +108,12 @@ def fit() -> dict[str, dict[str, dict[str, float]]]:
 
 def written(tables: dict[str, dict[str, dict[str, float]]]) -> str:
     """Returns the module that holds the polynomials."""
-    counts = {name: len(read(name)) for name in ("fit-1", "alone-1", "fit-4", "alone-4")}
+    counts = {name: len(read(name)) for name in FITTED_ON}
     runs = ", ".join(f"{count} of {name}" for name, count in counts.items())
     lines = [
         '"""The polynomials of `law.corrected`. Made by `python -m bench.law.fit`; do not edit.',
         "",
-        f"{datetime.now(UTC).date()}, on exact runs of bench/law/data: {runs}.",
+        *textwrap.wrap(f"{datetime.now(UTC).date()}, on exact runs of bench/law/data: {runs}.", 118),
         '"""',
         "",
         "from __future__ import annotations",

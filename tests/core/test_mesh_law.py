@@ -101,6 +101,12 @@ def test_without_layers_one_server_is_pollaczek_and_khinchines(scv):
     assert law.requests_waiting == pytest.approx(stability.mean_requests_waiting(0.6, scv))
 
 
+def test_without_layers_exponential_service_is_the_chains_whatever_the_servers():
+    law, alone = MeshLaw(Mesh(0, 0, 1, 0.7, speed_up=CURVE)), chain(0.7, CURVE)
+    assert law.waiting_time == pytest.approx(alone.waiting_time)
+    assert law.latency_mean == pytest.approx(alone.waiting_time + alone.serving_time)
+
+
 def test_an_idle_mesh_takes_as_long_as_its_inferences():
     for layers, fanout in ((0, 0), (1, 1), (2, 3), (3, 2)):
         law = MeshLaw(Mesh(layers, fanout, MANY, 0.0))
@@ -148,6 +154,12 @@ def test_nothing_is_finite_from_utilisation_one_on():
         assert set(figures) == {math.inf}
 
 
+def test_a_device_alone_asks_nobody_and_has_a_prediction():
+    mesh = Mesh(2, 0, 1, 0.5)
+    assert mesh.asked_share == 0.0
+    assert 3.0 < MeshLaw(mesh).latency_mean < math.inf
+
+
 def test_beyond_what_was_simulated_a_prediction_stays_a_sensible_one():
     far = Mesh(8, 12, 5_000, 0.97, 9.0, 40.0, tuple(n / (1.0 + 0.2 * (n - 1)) for n in range(1, 33)))
     near = replace(far, layers=4, fanout=6, squared_variation=1.0, aggregation_factor=3.0)
@@ -168,7 +180,8 @@ def test_what_a_mesh_cannot_be_is_refused_in_words():
 def test_the_kind_of_a_prediction_is_told_truly():
     assert stability.kind(Mesh(0, 0, 1, 0.5)).startswith("exact means")
     assert stability.kind(Mesh(2, 2, 20, 0.5)) == stability.APPROXIMATION
-    assert stability.kind(Mesh(0, 0, 1, 0.5, speed_up=CURVE)) == stability.APPROXIMATION
+    assert stability.kind(Mesh(0, 0, 1, 0.5, speed_up=CURVE)).startswith("exact means")
+    assert stability.kind(Mesh(0, 0, 1, 0.5, 0.0, speed_up=CURVE)) == stability.APPROXIMATION
     assert "rough" in stability.kind(Mesh(2, 2, 20, 0.5), bounded=True)
     assert "rough" in stability.kind(Mesh(2, 2, 20, 0.5), equal=False)
 
@@ -200,9 +213,3 @@ def test_the_law_agrees_with_a_mesh_simulated_here():
     law = MeshLaw(Mesh(layers, fanout, devices, load, 0.0))
     assert law.latency_mean == pytest.approx(sum(latencies) / len(latencies), rel=0.03)
     assert law.latency_quantile(0.95) == pytest.approx(sorted(latencies)[int(0.95 * len(latencies))], rel=0.05)
-
-
-def test_a_device_alone_asks_nobody_and_has_a_prediction():
-    mesh = Mesh(2, 0, 1, 0.5)
-    assert mesh.asked_share == 0.0
-    assert 3.0 < MeshLaw(mesh).latency_mean < math.inf

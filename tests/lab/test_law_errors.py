@@ -36,8 +36,10 @@ def test_runs_are_of_the_cases_that_their_seeds_draw() -> None:
         ("fit-4", runs.drawn, 4, 2),
         ("alone-1", runs.alone, 1, 5),
         ("alone-4", runs.alone, 4, 6),
-        ("held-1", runs.held_out, 1, 3),
-        ("held-4", runs.held_out, 4, 4),
+        ("more-1", runs.held_out, 1, 3),
+        ("more-4", runs.held_out, 4, 4),
+        ("held-1", runs.held_out, 1, 8),
+        ("held-4", runs.held_out, 4, 9),
     ):
         drawn = draw(servers, seed)
         for run in runs.read(name):

@@ -64,21 +64,24 @@ def latency_base(mesh: Mesh, alone: Chain, waiting: float) -> tuple[float, float
     of_largest = math.fsum(1.0 / i**2 for i in range(1, count + 1))
     mean = total = 0.0
     plain, long = mesh.kinds
-    variation = math.sqrt(mesh.squared_variation + alone.sharing)
+    own, shared = mesh.squared_variation, alone.sharing  # what an item's size and its neighbours make of its service
+    apart = math.sqrt(own + (1.0 - together) * shared)
     for layer in range(mesh.layers):
         service = alone.serving_time * (long if layer else plain)
-        spread = service * variation
+        spread = service * apart
         mean += waiting + service + (slowest**_JOINED_POWER + (spread * above) ** _JOINED_POWER) ** (1 / _JOINED_POWER)
-        total += variance * (together + (1.0 - together) * of_largest) + spread**2 * of_largest
+        total += together * (variance + service**2 * shared)
+        total += ((1.0 - together) * (variance + service**2 * shared) + service**2 * own) * of_largest
     service = alone.serving_time * long
     mean += waiting + service
-    total += variance + (service * variation) ** 2
+    total += variance + service**2 * (own + shared)
     # pairs of stages that meet the same queue: the origin's always, a peer's if it is asked again
     again = (1.0 + mesh.fanout * mesh.asked_share) / count**2
     again += together * (1.0 - again)
     last = (1.0 + together * mesh.fanout) / count
     pairs = mesh.layers * (mesh.layers - 1) / 2.0 * again + mesh.layers * last
-    return mean, total + 2.0 * variance * mesh.utilisation * pairs
+    met = variance + alone.serving_time**2 * shared
+    return mean, total + 2.0 * met * mesh.utilisation * pairs
 
 
 def quantile_base(mean: float, variance: float, share: float) -> float:
@@ -112,8 +115,17 @@ def correction(mesh: Mesh, alone: Chain, figure: str) -> float:
     at = variables(mesh, alone)
     exponent = value(fitted.ONE_SERVER[figure] if mesh.layers else fitted.ALONE[figure], at)
     if len(mesh.speed_up) > 1:
-        exponent += value(fitted.SERVERS[figure] if mesh.layers else fitted.SERVERS_ALONE[figure], at)
+        found = value(fitted.SERVERS[figure] if mesh.layers else fitted.SERVERS_ALONE[figure], at)
+        exponent += found * inexact(mesh, figure)
     return math.exp(exponent)
+
+
+def inexact(mesh: Mesh, figure: str) -> float:
+    """Returns how far from exact the birth-death chain is for a figure: 0 for means of an exponential service without
+    layers, 1 where nothing is known to be exact."""
+    if mesh.layers or figure not in ("wait", "mean"):
+        return 1.0
+    return 1.0 - min(mesh.squared_variation, 1.0)
 
 
 def value(polynomial: Mapping[str, float], at: Mapping[str, float]) -> float:
@@ -125,8 +137,8 @@ def value(polynomial: Mapping[str, float], at: Mapping[str, float]) -> float:
 class MeshLaw:
     """The predicted figures, in mean service times of an item alone; infinite at utilisation 1 and above.
 
-    Exact for M = 0, one server: mean waiting and mean latency (Pollaczek-Khinchine). Else approximate; `kind` says so
-    in a line, docs/THEORY.md by how much.
+    Exact for M = 0: mean waiting and mean latency with one server (Pollaczek-Khinchine) or exponential service (the
+    chain). Else approximate; `kind` says so in a line, docs/THEORY.md by how much.
     """
 
     __slots__ = ("_alone", "_mesh", "_stable", "waiting_time")

@@ -24,6 +24,8 @@ def kind(mesh: Mesh, *, bounded: bool = False, equal: bool = True) -> str:
         return "a rough approximation: the law of equal devices with unbounded queues, stretched (docs/THEORY.md)"
     if not mesh.layers and len(mesh.speed_up) == 1:
         return "exact means (Pollaczek-Khinchine), approximate quantiles (docs/THEORY.md)"
+    if not mesh.layers and mesh.squared_variation == 1.0:
+        return "exact means (birth-death chain), approximate quantiles (docs/THEORY.md)"
     return APPROXIMATION
 
 
