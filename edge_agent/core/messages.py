@@ -20,6 +20,7 @@ from edge_agent.core.chat import (
     Role,
     Sampling,
 )
+from edge_agent.core.device_status import DeviceStatus
 from edge_agent.core.health import Part, Problem
 from edge_agent.core.own_answers import (
     ANSWERS_ON_A_PAGE,
@@ -228,8 +229,7 @@ class PeerEntry:
     incarnation: int
     heartbeat: int
     requests_waiting: int
-    """Items waiting there, shared out among the slots of its engine and rounded up: services that one more waits for.
-    In a receipt the same."""
+    """Items waiting there for each slot of its engine, rounded up; in a receipt the same."""
     service_time_s_mean: float | None
     able: bool = True
     """Whether it can infer now; one that cannot is not asked."""
@@ -295,47 +295,6 @@ class Presence:
     install: str = ""
     """Which installation says it, and `run` which start of it: two that differ are two devices of one name."""
     run: str = ""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class DeviceStatus:
-    """The live queue and load figures of a device, to the digit the numbers that telemetry records for the interval.
-
-    What each means is said at `core.load.IntervalFigures`.
-    """
-
-    device_id: str
-    model: str
-    synthetic: bool
-    interval_s: float
-    requests_waiting: int
-    requests_running: int
-    requests_waiting_mean: float
-    requests_waiting_predicted: float
-    queue_capacity: int
-    arrival_rate_hz: float
-    service_time_s_mean: float
-    service_time_scv: float
-    utilisation: float
-    offered_load: float
-    stability_margin: float
-    accepted: int
-    completed: int
-    rejected: int
-    expired: int
-    cancelled: int
-    failed: int
-    sessions_active: int
-    peers_alive: int
-    bad_input: int = 0
-    """Messages that were none, since the start."""
-    able: bool = True
-    """Whether the device can infer."""
-    durable: bool = True
-    """Whether what it accepts is on disk before its receipt."""
-    problems: tuple[Problem, ...] = ()
-    """What is wrong with it, at most one for each part."""
 
 
 UserMessage: TypeAlias = Prompt | PromptCancel | AnswersQuery

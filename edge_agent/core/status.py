@@ -44,6 +44,7 @@ class StatusReports:
             plan=(settings.layers, settings.fanout),
             devices=len(self._peers) + 1,
         )
+        rates_hz = server.meter.service_rates_hz()
         status = DeviceStatus(
             device_id=identity.device_id,
             model=identity.model,
@@ -57,6 +58,9 @@ class StatusReports:
             able=health.able,
             durable=health.durable,
             problems=health.problems(),
+            slots=context.slots,
+            service_rate_hz=rates_hz[-1] if rates_hz else 0.0,
+            service_rates_hz=rates_hz,
             **{field.name: getattr(figures, field.name) for field in fields(IntervalFigures)},
             **server.meter.totals,
         )

@@ -27,6 +27,8 @@ _PATHS = ("/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/metrics
 _STATUS_GAUGES = (
     "requests_waiting",
     "requests_running",
+    "slots",
+    "service_rate_hz",
     "queue_capacity",
     "arrival_rate_hz",
     "service_time_s_mean",

@@ -51,12 +51,12 @@ def _queue() -> Panels:
     return (
         curves(
             QUEUE_TITLE,
-            "Items waiting and running when each interval ended, and the places there are. Near the places: new "
-            "prompts are refused and peers are told busy.",
+            "Items waiting and running when each interval ended, and the places and slots there are. Near the places: "
+            "new prompts are refused and peers are told busy.",
             "short",
             over_time(
                 'max("requests_waiting") AS "waiting", max("requests_running") AS "running", '
-                'last("queue_capacity") AS "places"',
+                'last("queue_capacity") AS "places", last("slots") AS "slots"',
                 _QUEUE,
                 _WHERE,
             ),
@@ -156,10 +156,15 @@ def _around() -> Panels:
         ),
         curves(
             "Service time and its variation",
-            "Mean seconds of an inference, and its squared variation C² (0: all alike, 1: exponential). Both shape the "
-            "predicted queue.",
+            "Mean seconds of an inference, its squared variation C² (0: all alike, 1: exponential), and the items per "
+            "second that all slots do. They shape the predicted queue.",
             "none",
-            over_time('mean("service_time_s_mean") AS "mean (s)", mean("service_time_scv") AS "C²"', _QUEUE, _WHERE),
+            over_time(
+                'mean("service_time_s_mean") AS "mean (s)", mean("service_time_scv") AS "C²", '
+                'mean("service_rate_hz") AS "items/s, all slots"',
+                _QUEUE,
+                _WHERE,
+            ),
             width=THIRD,
         ),
         curves(

@@ -14,7 +14,7 @@ figures = (fn, suffix, tables=<-) =>
         |> to(bucket: "moamesh/means_5m")
 
 points(measurement: "agent_queue")
-    |> filter(fn: (r) => r._field == "requests_waiting_mean" or r._field == "requests_waiting_predicted" or r._field == "arrival_rate_hz" or r._field == "service_time_s_mean" or r._field == "service_time_scv" or r._field == "utilisation" or r._field == "offered_load" or r._field == "stability_margin")
+    |> filter(fn: (r) => r._field == "requests_waiting_mean" or r._field == "requests_waiting_predicted" or r._field == "arrival_rate_hz" or r._field == "service_time_s_mean" or r._field == "service_time_scv" or r._field == "service_rate_hz" or r._field == "utilisation" or r._field == "offered_load" or r._field == "stability_margin")
     |> figures(fn: mean, suffix: "")
     |> yield(name: "agent_queue_mean")
 
@@ -24,7 +24,7 @@ points(measurement: "agent_queue")
     |> yield(name: "agent_queue_max")
 
 points(measurement: "agent_queue")
-    |> filter(fn: (r) => r._field == "accepted" or r._field == "completed" or r._field == "rejected" or r._field == "expired" or r._field == "cancelled" or r._field == "failed" or r._field == "queue_capacity" or r._field == "peers_alive" or r._field == "synthetic")
+    |> filter(fn: (r) => r._field == "accepted" or r._field == "completed" or r._field == "rejected" or r._field == "expired" or r._field == "cancelled" or r._field == "failed" or r._field == "queue_capacity" or r._field == "slots" or r._field == "peers_alive" or r._field == "synthetic")
     |> figures(fn: last, suffix: "")
     |> yield(name: "agent_queue_last")
 

@@ -12,9 +12,10 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.context import RandomStreams
 from edge_agent.core.errors import InvariantError, SettingsError
 from edge_agent.core.health import Part
-from edge_agent.core.messages import PromptReceipt, RequestReceipt
+from edge_agent.core.messages import DeviceStatus, PromptReceipt, RequestReceipt
 from edge_agent.core.settings import DeviceIdentity
 from edge_agent.core.states import ItemOutcome
+from edge_agent.wire.codec import decode, encode
 from tests.core.mesh import QUIET, Mesh
 
 
@@ -96,6 +97,18 @@ def test_peers_hear_of_turns_of_waiting_not_of_items() -> None:
     assert mesh.agents["d1"].outstanding()["waiting"] == 9
     receipts = [message for sender, _, message in mesh.sent if sender == "d1" and isinstance(message, RequestReceipt)]
     assert [one.requests_waiting for one in receipts] == [0] * 4 + [1] * 4 + [2] * 4 + [3]
+
+
+def test_the_status_tells_slots_rates_and_how_much_of_them_is_used() -> None:
+    mesh = Mesh(1, replace(QUIET, status_interval_s=40.0), slots=4, service_s=8.0)
+    ask_many(mesh, 16)
+    mesh.run(until=41.0)
+    status = next(effect.status for _, effect in mesh.effects if isinstance(effect, fx.PublishStatus))
+    assert (status.slots, status.requests_running, status.completed) == (4, 0, 16)
+    assert len(status.service_rates_hz) == 4
+    assert status.service_rate_hz == status.service_rates_hz[-1] == pytest.approx(0.5, rel=0.15)
+    assert status.utilisation == pytest.approx(32.0 / 40.0, abs=0.01)
+    assert decode(encode(status), (DeviceStatus,)) == status
 
 
 def test_more_running_than_slots_is_a_contradiction() -> None:

@@ -270,6 +270,9 @@ export interface DeviceStatus {
   able: boolean;
   durable: boolean;
   problems: Problem[];
+  slots: number;
+  service_rate_hz: number;
+  service_rates_hz: number[];
 }
 
 export type DeviceToUser = ({ type: "prompt-receipt" } & PromptReceipt) | ({ type: "prompt-refusal" } & PromptRefusal) | ({ type: "layer-progress" } & LayerProgress) | ({ type: "token-chunk" } & TokenChunk) | ({ type: "answer" } & Answer) | ({ type: "answers-page" } & AnswersPage);

@@ -188,6 +188,9 @@ export const SHAPES: Record<string, Fields> = {
     able: { shape: "boolean", default: true },
     durable: { shape: "boolean", default: true },
     problems: { shape: { list: { record: "Problem" } }, default: [] },
+    slots: { shape: "integer", default: 1 },
+    service_rate_hz: { shape: "number", default: 0.0 },
+    service_rates_hz: { shape: { list: "number" }, default: [] },
   },
 };
 

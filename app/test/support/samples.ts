@@ -75,6 +75,9 @@ export function status(id: string, change: Partial<DeviceStatus> = {}): { type: 
     able: true,
     durable: true,
     problems: [],
+    slots: 1,
+    service_rate_hz: 0.5,
+    service_rates_hz: [0.5],
     ...change,
   };
 }

@@ -54,12 +54,12 @@ DOWNSAMPLED = (
         {
             "mean": (
                 *("requests_waiting_mean", "requests_waiting_predicted", "arrival_rate_hz", "service_time_s_mean"),
-                *("service_time_scv", "utilisation", "offered_load", "stability_margin"),
+                *("service_time_scv", "service_rate_hz", "utilisation", "offered_load", "stability_margin"),
             ),
             "max": ("requests_waiting", "offered_load"),
             "last": (
                 *("accepted", "completed", "rejected", "expired", "cancelled", "failed"),
-                *("queue_capacity", "peers_alive", "synthetic"),
+                *("queue_capacity", "slots", "peers_alive", "synthetic"),
             ),
         },
     ),

@@ -29,6 +29,7 @@ def simulate(
     from edge_agent.lab.simulator.load.words import parse_burst, parse_capacity
     from edge_agent.lab.simulator.workload import read_arrivals
     from edge_agent.service_time import parse_service
+    from edge_agent.speed_up import parse_speed_up
 
     faults, seeds = broken.faults, broken.seeds
     if faults is not None or seeds is not None or broken.without is not None:
@@ -48,6 +49,8 @@ def simulate(
         utilisation=utilisation,
         service=parse_service(load.service),
         aggregation_factor=load.aggregation_factor,
+        slots=load.slots,
+        speed_up=parse_speed_up(load.speed_up),
         slow_devices=load.slow_devices,
         slow_factor=load.slow_factor,
         prompts=load.prompts,

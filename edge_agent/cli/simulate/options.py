@@ -41,6 +41,8 @@ class LoadOptions:
     aggregation_factor: Annotated[
         float, _load(metavar="F", help="Mean service time with references, divided by that without.")
     ] = 1.0
+    slots: Annotated[int, _load(metavar="C", help="How many items a device infers at once.")] = 1
+    speed_up: Annotated[str, _load(metavar="CURVE", help="What that gains: 1,1.7,2.2, amdahl:SHARE or none.")] = "none"
     slow_devices: Annotated[int, _load(metavar="N", help="How many devices are slower.")] = 0
     slow_factor: Annotated[float, _load(metavar="F", help="How many times slower they are.")] = 3.0
     network_delay_s: Annotated[float, _load(metavar="D", help="Delay of each message.")] = 0.0

@@ -85,7 +85,7 @@ def _figures(status: DeviceStatus, alive: bool) -> list[Text]:
     high = status.utilisation >= _UTILISATION_HIGH
     return [
         Text(str(status.requests_waiting), style=busy if status.requests_waiting else plain),
-        Text(str(status.requests_running), style=plain),
+        Text(_running(status), style=plain),
         Text(f"{status.utilisation:.2f}", style=busy if high else plain),
         Text(f"{status.stability_margin:+.2f}", style="bad" if status.stability_margin < 0 and alive else plain),
         Text(str(status.sessions_active), style=plain),
@@ -93,3 +93,8 @@ def _figures(status: DeviceStatus, alive: bool) -> list[Text]:
         Text(str(status.rejected), style="bad" if status.rejected and alive else plain),
         Text(str(status.failed), style="bad" if status.failed and alive else plain),
     ]
+
+
+def _running(status: DeviceStatus) -> str:
+    """How many run, and of how many that could where there is more than one."""
+    return str(status.requests_running) if status.slots == 1 else f"{status.requests_running}/{status.slots}"

@@ -18,7 +18,9 @@ from edge_agent.core.errors import InvariantError
 from edge_agent.core.queue import Item
 from edge_agent.lab.simulator.network import Network
 from edge_agent.lab.simulator.service import Service
+from edge_agent.lab.simulator.shared_engine import SharedEngine
 from edge_agent.lab.simulator.trace import Trace
+from edge_agent.speed_up import NO_GAIN, SpeedUp
 
 FOREVER = float("inf")
 _DEADLINE = ev.DeadlineReached()
@@ -50,6 +52,7 @@ class Cluster:
         service: draws service times from `service_rng`.
         network: `None` carries every message at once and loses none. Its `post` must be this cluster's.
         trace: hashes what happens.
+        slots, speed_up: inferences at once at each device, and what they gain.
         observers: see every event. A run without them is faster.
 
     Handlers of effects that a run cares for are set with `on_effect`; the others are not carried out.
@@ -62,6 +65,9 @@ class Cluster:
         service_rng: random.Random,
         trace: Trace,
         observers: Sequence[Observer] = (),
+        *,
+        slots: int = 1,
+        speed_up: SpeedUp = NO_GAIN,
     ) -> None:
         self.names = names
         self.size = len(names)
@@ -73,8 +79,8 @@ class Cluster:
         self.observers = list(observers)
         self.on_waiting: Callable[[int, int, float], None] | None = None
         """Called with (device, items waiting, now) whenever the number has changed."""
-        self.on_busy: Callable[[int, bool, float], None] | None = None
-        """Called with (device, whether its engine is busy, now) whenever that has changed."""
+        self.on_running: Callable[[int, int, float], None] | None = None
+        """Called with (device, items running, now) whenever the number has changed."""
         self.finish: Finish | None = None
         """Decides how inferences end; by default all complete."""
         self.crash_after: dict[int, int] = {}
@@ -90,7 +96,10 @@ class Cluster:
         self._sequence = 0
         self._waiting: list[Sequence[Item] | Any] = [()] * len(names)
         self._waiting_count = [0] * len(names)
-        self._engine: list[tuple[int, str]] = [(0, "")] * len(names)  # heap entry that ends the inference, its item
+        self._engine: list[tuple[int, str]] = [(0, "")] * len(names)  # heap entry of the next end, its item
+        self._shared = [SharedEngine(speed_up) for _ in names] if slots > 1 else []  # with one slot the entry is all
+        self._slots = slots
+        self._speed_up = speed_up
         self._timer_entry = [0] * len(names)
         self._timer_at = [FOREVER] * len(names)
         self._backlog: dict[int, deque[ev.Event]] = {}  # of devices that are frozen: what they will take in late
@@ -133,6 +142,8 @@ class Cluster:
         self._backlog.pop(device, None)
         self.agents[device] = None
         self._engine[device] = (0, "")
+        if self._shared:
+            self._shared[device] = SharedEngine(self._speed_up)
         self._timer_entry[device] = 0
         self._timer_at[device] = FOREVER
         self._waiting[device] = ()
@@ -168,14 +179,20 @@ class Cluster:
         """Whether a device handles nothing just now."""
         return device in self._backlog
 
-    def running_item(self, device: int) -> str:
-        """Returns the id of the item a device's engine works on, "" if it is free."""
-        return self._engine[device][1]
-
-    def end_inference(self, device: int, delay_s: float, event: ev.Event) -> None:
-        """Has the running inference end with another event, at another time, than it would have."""
+    def running_items(self, device: int) -> list[str]:
+        """Returns the ids of the items that a device's engine works on, in the order they began."""
+        if self._shared:
+            return self._shared[device].items()
         item_id = self._engine[device][1]
-        self._engine[device] = (self._push(self.now + delay_s, device, event), item_id)
+        return [item_id] if item_id else []
+
+    def end_inference(self, device: int, item_id: str, delay_s: float, event: ev.Event) -> None:
+        """Has a running inference end with another event, at another time, than it would have."""
+        if self._shared:
+            self._shared[device].change(self.now, item_id, delay_s, event)
+            self._await_end(device)
+        else:
+            self._engine[device] = (self._push(self.now + delay_s, device, event), item_id)
 
     # --- the kernel -----------------------------------------------------------------------------------------------
 
@@ -250,13 +267,13 @@ class Cluster:
         if isinstance(event, (ev.InferenceCompleted, ev.InferenceFailed)):
             if self._engine[device][0] != sequence:
                 return False
-            self._engine[device] = (0, "")
-            if self.on_busy is not None:
-                self.on_busy(device, False, self.now)
+            self._leave_engine(device, self._engine[device][1])
             return True
         if isinstance(event, ev.DeadlineReached):
             return self._timer_entry[device] == sequence and self._timer_due(device)
         if isinstance(event, ev.TextGenerated):
+            if self._shared:
+                return event.item_id in self._shared[device]
             return self._engine[device][1] == event.item_id
         return self.network is None or self._can_arrive(device, event)
 
@@ -289,18 +306,38 @@ class Cluster:
             self.network.send(self.now, device, receiver, event, effect.expires_in_s)
 
     def _start_inference(self, device: int, effect: fx.StartInference) -> None:
-        if self._engine[device][0]:
-            raise InvariantError(f"d{device} starts {effect.item_id} while {self._engine[device][1]} runs")
+        if len(self._shared[device]) >= self._slots if self._shared else self._engine[device][0]:
+            raise InvariantError(f"d{device} starts {effect.item_id} while {self.running_items(device)} run")
         seconds = self._service.draw(device, effect, self._service_rng)
         if self.finish is None:
             event: ev.Event = ev.InferenceCompleted(effect.item_id, RESPONSE_TEXT, 1, 1, 0, 0.0)
         else:
             seconds, event = self.finish(device, effect, seconds)
-        self._engine[device] = (self._push(self.now + seconds, device, event), effect.item_id)
-        if self.on_busy is not None:
-            self.on_busy(device, True, self.now)
+        if self._shared:
+            self._shared[device].start(self.now, effect.item_id, seconds, event)
+            self._await_end(device)
+        else:
+            self._engine[device] = (self._push(self.now + seconds, device, event), effect.item_id)
+        if self.on_running is not None:
+            self.on_running(device, len(self._shared[device]) if self._shared else 1, self.now)
 
     def _cancel_inference(self, device: int, effect: fx.CancelInference) -> None:
-        self._engine[device] = (0, "")
-        if self.on_busy is not None:
-            self.on_busy(device, False, self.now)
+        self._leave_engine(device, effect.item_id)
+
+    def _leave_engine(self, device: int, item_id: str) -> None:
+        if self._shared:
+            self._shared[device].end(self.now, item_id)
+            self._await_end(device)
+        else:
+            self._engine[device] = (0, "")
+        if self.on_running is not None:
+            self.on_running(device, len(self._shared[device]) if self._shared else 0, self.now)
+
+    def _await_end(self, device: int) -> None:
+        """Of what a device runs, the one that ends next may be another now, or at another time."""
+        following = self._shared[device].next_end()
+        if following is None:
+            self._engine[device] = (0, "")
+        else:
+            at, item_id, event = following
+            self._engine[device] = (self._push(max(at, self.now), device, event), item_id)

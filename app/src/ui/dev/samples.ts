@@ -33,6 +33,9 @@ export function status(id: string, load: number, waiting: number): DeviceStatus 
     able: true,
     durable: true,
     problems: [],
+    slots: 1,
+    service_rate_hz: 0.5,
+    service_rates_hz: [0.5],
   };
 }
 

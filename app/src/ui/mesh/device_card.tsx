@@ -54,7 +54,8 @@ export const DeviceCard = memo(({ device }: { device: Device }): VNode => {
 });
 
 function Figures({ status }: { status: DeviceStatus }): VNode {
-  const { requests_waiting: waiting, requests_running: running, queue_capacity: capacity } = status;
+  const { requests_waiting: waiting, requests_running: running, queue_capacity: capacity, slots } = status;
+  const atOnce = slots > 1 ? ` (${slots} at once)` : "";
   const taken = capacity > 0 ? (waiting + running) / capacity : 0;
   const target = status.offered_load + status.stability_margin; // the margin is the target less the load
   return (
@@ -62,7 +63,7 @@ function Figures({ status }: { status: DeviceStatus }): VNode {
       <Meter
         label="Queue"
         value={taken}
-        text={`${waiting} waiting, ${running} running, of ${capacity}`}
+        text={`${waiting} waiting, ${running} running${atOnce}, of ${capacity}`}
         tone={taken > FULL_SHARE ? "warn" : "good"}
       />
       <Meter

@@ -124,6 +124,8 @@ def _figures(row: DeviceRow) -> list[Text]:
     load.append(
         f"  ρ {status.utilisation:.2f}  α {duration(status.service_time_s_mean)}, C² {status.service_time_scv:.2f}"
     )
+    if status.slots > 1:
+        load.append(f"  running {status.requests_running}/{status.slots}, all do {status.service_rate_hz:.2f} items/s")
     load.append(f"  waiting {status.requests_waiting_mean:.2f}")
     load.append(f" predicted ≈{status.requests_waiting_predicted:.2f}", style=QUIET)
     load.append(f"  {status.arrival_rate_hz:.2f} prompts/s")

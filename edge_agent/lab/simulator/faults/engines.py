@@ -82,9 +82,8 @@ class Engines:
         self.wedged[device] = self.unable[device] = False
 
     def _break_off(self, device: int, delay_s: float, detail: str) -> None:
-        item_id = self._cluster.running_item(device)
-        if item_id:
-            self._cluster.end_inference(device, delay_s, ev.InferenceFailed(item_id, detail, retryable=True))
+        for item_id in self._cluster.running_items(device):
+            self._cluster.end_inference(device, item_id, delay_s, ev.InferenceFailed(item_id, detail, retryable=True))
 
     def _tell(self, device: int, detail: str) -> None:
         self._cluster.handle(device, ev.HealthChanged(Part.ENGINE, detail))

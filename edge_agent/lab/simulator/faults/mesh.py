@@ -24,7 +24,9 @@ from edge_agent.lab.simulator.network import Network
 from edge_agent.lab.simulator.randomness import stream
 from edge_agent.lab.simulator.service import DeclaredService
 from edge_agent.lab.simulator.trace import Trace
+from edge_agent.speed_up import SpeedUp
 
+_SPEED_UP = SpeedUp((1.0, 1.5, 1.8))  # of several slots, where a run has them
 _SEEDS = 2  # devices that everyone asks for a first view
 _TRY_AGAIN_S = 0.5  # until a device that handles nothing just now tries again to connect
 _TAKE_BACK_S = (0.5, 3.0)  # until a device whose session was taken over takes it back
@@ -42,7 +44,12 @@ class FaultMesh:
         self.clones = self._draw_clones()
         names += [names[original] for original in self.clones.values()]
         cluster = Cluster(
-            names, DeclaredService(plan.service, aggregation_factor=1.5), stream(plan.seed, "service"), trace
+            names,
+            DeclaredService(plan.service, aggregation_factor=1.5),
+            stream(plan.seed, "service"),
+            trace,
+            slots=plan.slots,
+            speed_up=_SPEED_UP,
         )
         self.cluster = cluster
         self.network = Network(plan.network, len(names), stream(plan.seed, "network"), cluster.post)
@@ -90,7 +97,7 @@ class FaultMesh:
         nonce = f"{device:x}n{self.cluster.events:x}"  # a clone has its own, as every start has
         identity = DeviceIdentity(name, model="simulated", model_family=f"family-{device % 2}", nonce=nonce)
         seeds = tuple((other, "") for other in self.cluster.names[:_SEEDS])
-        agent = Agent(identity, plan.settings, self._streams[device], seeds=seeds)
+        agent = Agent(identity, plan.settings, self._streams[device], seeds=seeds, slots=plan.slots)
         for checker in self.checkers:
             checker.restarted(device)
         restored = self.disks.open(device)

@@ -70,6 +70,8 @@ class Plan:
     """Whether the mesh has certificates, with which devices sign what they say of themselves."""
     shut_out: str
     """The user for whom the broker takes no answers; "" if it takes all."""
+    slots: int = 1
+    """Items that each device infers at once."""
 
     @property
     def clones(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import final
 
@@ -69,13 +69,16 @@ def run_seed(
     *,
     keep_trace: bool = False,
     make_checkers: Callable[[AgentSettings], list[Checker]] = every_checker,
+    slots: int = 1,
 ) -> FaultResult:
     """Runs a seed to its end or to its first violation. The same seed goes the same way every time.
+
+    slots: items that each device infers at once; the seed decides all the rest.
 
     `make_checkers` returns what watches; the first must be an `EndsOnce`.
     """
     trace = Trace(keep_texts=keep_trace)
-    plan = draw_plan(seed, allowed, stream(seed, "plan"))
+    plan = replace(draw_plan(seed, allowed, stream(seed, "plan")), slots=slots)
     checkers = make_checkers(plan.settings)
     mesh = FaultMesh(plan, trace, checkers)
     outcome, checker, detail = SeedOutcome.HELD, "", ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 
 from edge_agent.core.effects import RecordSession, SendToUser
 from edge_agent.core.messages import PromptRefusal
@@ -16,10 +17,13 @@ class Measurement:
 
     Latencies are of prompts that arrived in between, however late they were answered; time averages are over the time
     in between. Integrals are exact: they are brought up to date at every change.
+
+    work_shares: what a second with 0, 1, ... c items running counts as utilisation, μ(n) / μ(c).
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, work_shares: Sequence[float] = (0.0, 1.0)) -> None:
         self._cluster = cluster
+        self._work_shares = work_shares
         count = len(cluster.names)
         self.latencies = array("d")
         """Of answered prompts, in the order of their end, seconds."""
@@ -30,13 +34,14 @@ class Measurement:
         self._waiting = [0] * count
         self._waiting_since = [0.0] * count
         self._waiting_area = [0.0] * count
-        self._busy_since: list[float | None] = [None] * count
-        self._busy_time = [0.0] * count
+        self._running = [0] * count
+        self._running_since = [0.0] * count
+        self._work_time = [0.0] * count
         self._begun_at = 0.0
         self._stopped_at: float | None = None
         self._marks: list[tuple[float, float]] = []
         cluster.on_waiting = self._waiting_changed
-        cluster.on_busy = self._busy_changed
+        cluster.on_running = self._running_changed
         cluster.on_effect(RecordSession, self._session_ended)
         cluster.on_effect(SendToUser, self._told_user)
 
@@ -45,8 +50,8 @@ class Measurement:
         now = self._begun_at = self._cluster.now
         self._waiting_area = [0.0] * len(self._waiting_area)
         self._waiting_since = [now] * len(self._waiting_since)
-        self._busy_time = [0.0] * len(self._busy_time)
-        self._busy_since = [None if since is None else now for since in self._busy_since]
+        self._work_time = [0.0] * len(self._work_time)
+        self._running_since = [now] * len(self._running_since)
         self._marks = [(now, 0.0)]
 
     def mark(self) -> None:
@@ -61,11 +66,9 @@ class Measurement:
         """The last prompt has arrived: what follows is the mesh running empty."""
         now = self._stopped_at = self._cluster.now
         self._waiting_area = self._waiting_areas(now)
-        self._busy_time = [
-            total + (0.0 if since is None else now - since)
-            for total, since in zip(self._busy_time, self._busy_since, strict=True)
-        ]
-        self._cluster.on_waiting = self._cluster.on_busy = None
+        for device, running in enumerate(self._running):
+            self._running_changed(device, running, now)
+        self._cluster.on_waiting = self._cluster.on_running = None
 
     @property
     def is_over(self) -> bool:
@@ -92,12 +95,13 @@ class Measurement:
         return Estimate(sum(self._waiting_area) / self.duration_s / devices, half_width(batches))
 
     def utilisation(self) -> float:
-        """Returns the share of time that engines were busy, mean over the devices."""
-        return sum(self._busy_time) / self.duration_s / len(self._busy_time)
+        """Returns the share of what all engines can do that they did: the share of time that they were busy, with one
+        slot each."""
+        return sum(self._work_time) / self.duration_s / len(self._work_time)
 
     def utilisation_of(self, device: int) -> float:
-        """Returns the share of time that one device's engine was busy."""
-        return self._busy_time[device] / self.duration_s
+        """Returns the share of what one device's engine can do that it did."""
+        return self._work_time[device] / self.duration_s
 
     def _waiting_areas(self, now: float) -> list[float]:
         parts = zip(self._waiting_area, self._waiting, self._waiting_since, strict=True)
@@ -108,13 +112,10 @@ class Measurement:
         self._waiting_since[device] = now
         self._waiting[device] = waiting
 
-    def _busy_changed(self, device: int, busy: bool, now: float) -> None:
-        since = self._busy_since[device]
-        if busy:
-            self._busy_since[device] = now
-        elif since is not None:
-            self._busy_time[device] += now - since
-            self._busy_since[device] = None
+    def _running_changed(self, device: int, running: int, now: float) -> None:
+        self._work_time[device] += self._work_shares[self._running[device]] * (now - self._running_since[device])
+        self._running_since[device] = now
+        self._running[device] = running
 
     def _session_ended(self, device: int, record: RecordSession) -> None:
         self.outcomes[record.outcome] += 1

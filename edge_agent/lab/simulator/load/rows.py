@@ -13,10 +13,11 @@ def subtitle(report: Report) -> str:
     scenario = report.result.scenario
     capacity = "unbounded" if scenario.queue_capacity >= UNBOUNDED else str(scenario.queue_capacity)
     slow = f", {scenario.slow_devices} of them {scenario.slow_factor:g} times slower" if scenario.slow_devices else ""
+    slots = f", {scenario.slots} slots (speed-up {scenario.speed_up})" if scenario.slots > 1 else ""
     return (
         f"{scenario.devices} devices{slow}, M={scenario.layers} k={scenario.fanout}, λ={scenario.rate_hz:.4g} a second "
-        f"and device (ρ={scenario.load:.3g} under uniform selection), service {scenario.service}, capacity {capacity}, "
-        f"selection {scenario.peer_selection}, plan {scenario.layer_plan}, seed {scenario.seed}"
+        f"and device (ρ={scenario.load:.3g} under uniform selection), service {scenario.service}{slots}, "
+        f"capacity {capacity}, selection {scenario.peer_selection}, plan {scenario.layer_plan}, seed {scenario.seed}"
     )
 
 

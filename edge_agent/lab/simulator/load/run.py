@@ -57,13 +57,20 @@ class LoadRun:
         self.scenario = scenario
         self._trace = Trace()
         names = [f"d{number}" for number in range(scenario.devices)]
-        self.cluster = Cluster(names, scenario.service_model(), stream(scenario.seed, "service"), self._trace)
+        self.cluster = Cluster(
+            names,
+            scenario.service_model(),
+            stream(scenario.seed, "service"),
+            self._trace,
+            slots=scenario.slots,
+            speed_up=scenario.speed_up,
+        )
         if scenario.network_delay_s:
             network = NetworkSettings(delay_s=scenario.network_delay_s)
             self.cluster.network = Network(
                 network, scenario.devices, stream(scenario.seed, "network"), self.cluster.post
             )
-        self.measurement = Measurement(self.cluster)
+        self.measurement = Measurement(self.cluster, scenario.work_shares)
         self._add_devices()
         self._options = PromptOptions(layers=scenario.layers, fanout=scenario.fanout)
         workload = scenario.workload or Poisson([scenario.rate_hz] * scenario.devices, scenario.bursts)
@@ -113,7 +120,9 @@ class LoadRun:
         for number, name in enumerate(cluster.names):
             view = None if scenario.gossip else CompleteView(number, directory)
             identity = DeviceIdentity(name, model="simulated", model_family="simulated")
-            cluster.start(number, Agent(identity, settings, streams, None, seeds if view is None else (), view), 1)
+            asked = seeds if view is None else ()
+            agent = Agent(identity, settings, streams, None, asked, view, scenario.slots)
+            cluster.start(number, agent, 1)
         for number in range(scenario.devices):
             cluster.handle(number, ConnectionChanged(True))
         if scenario.gossip:

@@ -9,11 +9,12 @@ from typing import final
 from edge_agent.core.errors import SettingsError
 from edge_agent.core.messages import FANOUT_MAX, LAYERS_MAX
 from edge_agent.core.policies import make_policies
-from edge_agent.core.settings import UNBOUNDED, AgentSettings
+from edge_agent.core.settings import SLOTS_MAX, UNBOUNDED, AgentSettings
 from edge_agent.core.stability import items_per_prompt, mean_service_time_s
 from edge_agent.lab.simulator.service import DeclaredService, Service
 from edge_agent.lab.simulator.workload import Burst, Recorded, Workload
 from edge_agent.service_time import Distribution, ServiceTime
+from edge_agent.speed_up import NO_GAIN, SpeedUp
 
 PROMPTS_MIN = 10_000  # by default: gives 95 % intervals of a few per cent at a moderate load
 PROMPTS_PER_DEVICE = 20
@@ -34,6 +35,8 @@ class Scenario:
         speed under uniform selection, from which λ follows.
     service: service times of items without references; those with references take `aggregation_factor` times longer,
         and `slow_devices` devices (the first ones) take `slow_factor` times longer for everything.
+    slots, speed_up: inferences at once at each device, which share its engine evenly, and how much more work they do
+        than one. ρ is of what the engine does with all slots busy.
     prompts: arrivals in all; after the last one the mesh is left to finish. warm_up_s: prompts that arrive earlier, and
         all that happens until then, are not measured. Both have defaults that grow with mesh and load.
     queue_capacity: places of each device; `UNBOUNDED` for comparison with theory.
@@ -55,6 +58,8 @@ class Scenario:
     utilisation: float | None = None
     service: ServiceTime = EXPONENTIAL_1S
     aggregation_factor: float = 1.0
+    slots: int = 1
+    speed_up: SpeedUp = NO_GAIN
     slow_devices: int = 0
     slow_factor: float = 1.0
     prompts: int | None = None
@@ -74,6 +79,8 @@ class Scenario:
 
     def __post_init__(self) -> None:
         _check_whole("devices", self.devices, 1)
+        if not 1 <= self.slots <= SLOTS_MAX:
+            raise SettingsError(f"slots must be 1 to {SLOTS_MAX}, not {self.slots}")
         if not 0 <= self.layers <= LAYERS_MAX:
             raise SettingsError(f"layers must be 0 to {LAYERS_MAX}, not {self.layers}")
         if not 0 <= self.fanout <= FANOUT_MAX:
@@ -117,12 +124,28 @@ class Scenario:
         """λ, prompts per second and device."""
         if self.arrival_rate_hz is not None:
             return self.arrival_rate_hz
-        return (self.utilisation or 0.0) / (self.mean_service_s * items_per_prompt(self.layers, self.fanout))
+        return (self.utilisation or 0.0) / (self._full_item_s * items_per_prompt(self.layers, self.fanout))
 
     @property
     def load(self) -> float:
         """ρ of a device of normal speed under uniform selection."""
-        return self.rate_hz * self.mean_service_s * items_per_prompt(self.layers, self.fanout)
+        return self.rate_hz * self._full_item_s * items_per_prompt(self.layers, self.fanout)
+
+    @property
+    def work_shares(self) -> tuple[float, ...]:
+        """What a second with 0, 1, ... c items running is of what an engine can do: μ(n) / μ(c)."""
+        full = self.speed_up.factor(self.slots)
+        return (0.0, *(self.speed_up.factor(running) / full for running in range(1, self.slots + 1)))
+
+    @property
+    def service_rates_hz(self) -> tuple[float, ...]:
+        """μ(1..c), items per second of a device of normal speed."""
+        return tuple(self.speed_up.factor(n) / self.mean_service_s for n in range(1, self.slots + 1))
+
+    @property
+    def _full_item_s(self) -> float:
+        """1 / μ(c): between two ends of items, with all slots busy."""
+        return self.mean_service_s / self.speed_up.factor(self.slots)
 
     @property
     def prompt_count(self) -> int:
