@@ -20,7 +20,6 @@ from edge_agent.lab.simulator.load.latency import LOAD_MAX, LatencyLaw, load_bet
 from edge_agent.lab.simulator.load.scenario import Scenario
 
 _ROUNDING = 1e-9  # a load asked for as 1 is not to be a hair below, where a queue would still be finite
-_WEIGHT_MAX = 1e100  # of a state, so that no product overflows
 _STATES_MAX = 10_000  # places from which on a queue counts as unbounded: sums would take long and change nothing
 
 
@@ -70,7 +69,13 @@ def predict(scenario: Scenario) -> Prediction:
 
 def _mesh(scenario: Scenario, load: float) -> Mesh:
     return Mesh(
-        scenario.layers, scenario.fanout, scenario.devices, load, scenario.service.scv, scenario.aggregation_factor
+        scenario.layers,
+        scenario.fanout,
+        scenario.devices,
+        load,
+        scenario.service.scv,
+        scenario.aggregation_factor,
+        scenario.gains,
     )
 
 
@@ -83,40 +88,21 @@ class _Queue:
 
 
 def _queue(scenario: Scenario, item_s: float, load: float) -> _Queue:
-    if scenario.slots > 1:
-        return _queue_of_slots(scenario, item_s, load / scenario.speed_up.factor(scenario.slots))
     if scenario.queue_capacity > _STATES_MAX:
         law = MeshLaw(_mesh(scenario, load))
         return _Queue(law.requests_waiting, min(load, 1.0), item_s * law.sojourn_time, 0.0)
-    cut = bounded_chain(load, scenario.queue_capacity)
+    cut = bounded_chain(load, scenario.queue_capacity, scenario.gains)
     law = MeshLaw(_mesh(scenario, min(load, LOAD_MAX)))
     waiting = min(cut.waiting * law.waiting_correction, scenario.queue_capacity - cut.running)
     return _Queue(waiting, cut.busy, item_s * (waiting + cut.running) / cut.served, cut.lost)
 
 
-def _queue_of_slots(scenario: Scenario, item_s: float, load: float) -> _Queue:
-    """The birth-death chain with rates μ(min(n, c)): exponential service, Poisson arrivals; `load` is λ / μ(c)."""
-    shares, slots = scenario.work_shares, scenario.slots
-    places = min(scenario.queue_capacity, _STATES_MAX)
-    if load >= 1.0 and places == _STATES_MAX:
-        return _Queue(math.inf, 1.0, math.inf, 0.0)
-    weights = [1.0]
-    for count in range(1, places + 1):
-        weights.append(weights[-1] * load / shares[min(count, slots)])
-        if weights[-1] > _WEIGHT_MAX:
-            weights = [weight / _WEIGHT_MAX for weight in weights]
-    total = math.fsum(weights)
-    present = math.fsum(count * weight for count, weight in enumerate(weights)) / total
-    waiting = math.fsum((count - slots) * weight for count, weight in enumerate(weights) if count > slots) / total
-    busy = math.fsum(shares[min(count, slots)] * weight for count, weight in enumerate(weights)) / total
-    refused = weights[-1] / total if places < _STATES_MAX else 0.0
-    return _Queue(waiting, busy, present / busy * item_s / scenario.speed_up.factor(slots), refused)
-
-
 def _loads(scenario: Scenario, times: list[float]) -> tuple[float, ...]:
     rates = [scenario.rate_hz] * scenario.devices
     aggregations = [time * scenario.aggregation_factor for time in times]
-    return device_utilisations(times, rates, scenario.layers, scenario.fanout, aggregations)
+    return device_utilisations(
+        times, rates, scenario.layers, scenario.fanout, aggregations, [scenario.gains] * scenario.devices
+    )
 
 
 def _mean_item_s(scenario: Scenario, plain_s: float) -> float:

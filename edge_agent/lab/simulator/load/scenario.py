@@ -138,9 +138,9 @@ class Scenario:
         return (0.0, *(self.speed_up.factor(running) / full for running in range(1, self.slots + 1)))
 
     @property
-    def service_rates_hz(self) -> tuple[float, ...]:
-        """μ(1..c), items per second of a device of normal speed."""
-        return tuple(self.speed_up.factor(n) / self.mean_service_s for n in range(1, self.slots + 1))
+    def gains(self) -> tuple[float, ...]:
+        """μ(1..c) of a device over its μ(1)."""
+        return tuple(self.speed_up.factor(running) for running in range(1, self.slots + 1))
 
     @property
     def _full_item_s(self) -> float:
