@@ -39,6 +39,7 @@ export function presence(id: string, change: Partial<Presence> = {}): { type: "p
     requests_waiting: 0,
     service_time_s_mean: null,
     able: true,
+    parameter_count: null,
     proof: "",
   };
   const said = { entry, state: "online" as const, queue_capacity: 32, version: "0", install: "", run: "", certificate: "" };

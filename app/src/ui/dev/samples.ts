@@ -57,6 +57,7 @@ export function device(id: string, index: number, at: number): Device {
     requests_waiting: 1,
     service_time_s_mean: 1.4,
     able: true,
+    parameter_count: null,
     proof: "",
   };
   const presence = {
