@@ -68,8 +68,10 @@ class Checker:
     def delivered(self, device: int, inbox: str, prompt_id: str) -> None:
         """The broker has confirmed an answer: the device takes it for delivered."""
 
-    def too_large(self, device: int, effect: SendToDevice, size: int, *, limit_known: bool) -> None:
-        """A message to another device is over a limit; its sender, who may have known that limit, will be told."""
+    def too_large(self, device: int, effect: SendToDevice, size: int, room: int | None) -> None:
+        """A message to another device is over a limit; its sender will be told. `room`, in bytes, is what it has been
+        told that messages may have; `None` while it is not connected and may have made the message for another limit.
+        """
 
     def at_rest(self, now: float, agents: Sequence[Agent | None]) -> None:
         """Faults are long over and nothing is asked any more; `None` stands for devices that left for good."""

@@ -8,7 +8,7 @@ from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect
 from edge_agent.core.events import Event, JournalRecord, RecordWritten
 from edge_agent.core.messages import Answer
-from edge_agent.lab.simulator.checkers.base import EndsOfDevices
+from edge_agent.lab.simulator.checkers.base import EndsOfDevices, Key
 from edge_agent.lab.simulator.checkers.ends_once import is_cut_of
 
 FULL = "no space on the disk"
@@ -20,14 +20,27 @@ class OneEnd(EndsOfDevices[Answer]):
 
     name = "nobody is told two different ends"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: set[Key] = set()
+
+    def journal_damaged(self, device: int) -> None:
+        """Ends that the damaged file holds are lost with it, also those that have not reached their users yet."""
+        super().journal_damaged(device)
+        self._unkept |= {key for key in self._written if key[0] == device}
+
     def begun_anew(self, device: int, inbox: str, prompt_id: str) -> None:
         """What its user heard before is forgotten."""
         self._ends.pop((device, inbox, prompt_id), None)
 
     def after(self, now: float, device: int, agent: Agent, event: Event, effects: Sequence[Effect]) -> None:
         """An end that could not be written is told all the same. On a full disk there is the reserve."""
-        if type(event) is RecordWritten and event.record is JournalRecord.ANSWER and event.error not in ("", FULL):
-            self._unkept.add((device, event.reply.inbox, event.prompt_id))
+        if type(event) is RecordWritten and event.record is JournalRecord.ANSWER:
+            key = (device, event.reply.inbox, event.prompt_id)
+            if event.error in ("", FULL):
+                self._written.add(key)
+            else:
+                self._unkept.add(key)
 
     def told(self, device: int, inbox: str, answer: Answer) -> None:
         """An answer has reached its user."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from edge_agent.core.agent import Agent
 from edge_agent.core.effects import Effect, SendToDevice
 from edge_agent.core.events import Event, SendFailed
-from edge_agent.core.messages import ProposalRequest, ProposalResponse
+from edge_agent.core.messages import PeerMessage, ProposalRequest, ProposalResponse
+from edge_agent.core.sizes import MESSAGE_OVERHEAD_BYTES, chat_size
 from edge_agent.lab.simulator.checkers.base import Checker
 
 
@@ -25,9 +26,9 @@ class Sizes(Checker):
         self._told = {key for key in self._told if key[0] != device}
         self._refused = {key: size for key, size in self._refused.items() if key[0] != device}
 
-    def too_large(self, device: int, effect: SendToDevice, size: int, *, limit_known: bool) -> None:
+    def too_large(self, device: int, effect: SendToDevice, size: int, room: int | None) -> None:
         """A message over a limit, which its sender may not have known when it was made."""
-        if limit_known:
+        if room is not None and not _was_let_in_before(effect.message, room):
             raise self.broken(
                 f"d{device} makes a message of {size} bytes for {effect.device_id}: nobody can be sent that"
             )
@@ -48,3 +49,11 @@ class Sizes(Checker):
         """Everything refused was told."""
         for (device, receiver, request_id), size in self._refused.items():
             raise self.broken(f"d{device} never learnt that {size} bytes for {receiver} ({request_id}) were refused")
+
+
+def _was_let_in_before(message: PeerMessage, room: int) -> bool:
+    """Whether the chat alone is more than a device takes where messages have `room`: it was accepted at a broker with
+    more, and there is nothing left to cut off."""
+    if not isinstance(message, ProposalRequest) or any(message.references):
+        return False
+    return chat_size(message.messages) > room - MESSAGE_OVERHEAD_BYTES

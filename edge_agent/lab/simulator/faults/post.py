@@ -22,7 +22,7 @@ from edge_agent.lab.simulator.faults.broker import Broker
 from edge_agent.lab.simulator.faults.kinds import FaultKind
 from edge_agent.lab.simulator.faults.liars import Liars
 from edge_agent.lab.simulator.faults.plan import FAULTS_S, Plan
-from edge_agent.lab.simulator.faults.sizes import body_size, is_too_large
+from edge_agent.lab.simulator.faults.sizes import body_size, is_too_large, message_room
 from edge_agent.lab.simulator.faults.transport import Outgoing, Transport
 from edge_agent.lab.simulator.faults.users import Users
 from edge_agent.lab.simulator.network import Network
@@ -117,8 +117,9 @@ class Post:
         size = body_size(effect.message)
         if not is_too_large(size, self._broker.packet_bytes_max):
             return False
+        told = message_room(self._broker.packet_bytes_max) if self.transports[device].connected else None
         for checker in self._checkers:
-            checker.too_large(device, effect, size, limit_known=self.transports[device].connected)
+            checker.too_large(device, effect, size, told)
         self.tell_refused(device, effect, size)
         return True
 
