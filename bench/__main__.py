@@ -1,4 +1,5 @@
-"""Runs every benchmark, one after the other: `python -m bench [NAME ...]`. Each prints a ratio beside a peer."""
+"""Runs every benchmark, one after the other: `python -m bench [NAME ...] [--OPTION ...]`. Each prints a ratio beside a
+peer, and gets the options."""
 
 from __future__ import annotations
 
@@ -14,14 +15,15 @@ PEERLESS = {"__init__", "__main__", "echo", "page_device", "page_echo", "page_lo
 def main() -> int:
     """Runs the named benchmarks, or all; returns the number that failed."""
     there = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in PEERLESS)
-    wanted = sys.argv[1:] or there
+    options = [said for said in sys.argv[1:] if said.startswith("-")]
+    wanted = [said for said in sys.argv[1:] if not said.startswith("-")] or there
     if unknown := [name for name in wanted if name not in there]:
         print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(there)}", file=sys.stderr)
         return 2
     failed = 0
     for name in wanted:
-        print(f"== {name}", flush=True)
-        failed += subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode != 0
+        print(f"== {name}", file=sys.stderr, flush=True)
+        failed += subprocess.run([sys.executable, "-m", f"bench.{name}", *options], check=False).returncode != 0
     return failed
 
 

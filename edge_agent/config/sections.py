@@ -100,7 +100,8 @@ class EngineSection(Section):
     )
     slots: Annotated[int, Field(ge=1, le=SLOTS_MAX)] | Literal["auto"] = Field(
         default=1,
-        description="items inferred at once, first come, first served; more: more work done, each item slower. "
+        description="items inferred at once, first come, first served; more: more work done, each item slower, "
+        "and in llama.cpp memory for context_tokens each. "
         '"auto": what suits the engine',
     )
     context_tokens: int = Field(

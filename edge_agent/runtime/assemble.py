@@ -159,8 +159,6 @@ def _slots(section: EngineSection, auto: int) -> int:
 def _make_llama(section: EngineSection, instruction: str) -> Engine:
     from edge_agent.adapters.llama import LlamaEngine
 
-    if _slots(section, 1) != 1:
-        raise SettingsError('[engine] slots: an engine of kind "llama" infers one item at a time')
     model = _find_model(section)
     return LlamaEngine(
         model.path,
@@ -170,6 +168,7 @@ def _make_llama(section: EngineSection, instruction: str) -> Engine:
         family=model.family,
         instruction=instruction,
         verify=model.verify,
+        slots=_slots(section, AUTO_SLOTS),
     )
 
 

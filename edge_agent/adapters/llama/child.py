@@ -53,8 +53,8 @@ class Child:
     def __init__(self, process: children.Child, stall_timeout_s: float) -> None:
         self._process = process
         self._stall_timeout_s = stall_timeout_s
-        self._inbox: asyncio.Queue[FromChild | None] = asyncio.Queue()
-        self._current_id = 0
+        self._inbox: asyncio.Queue[FromChild | None] = asyncio.Queue()  # of the load
+        self._inboxes: dict[int, asyncio.Queue[FromChild | None]] = {}  # of each request that somebody waits for
         self._owed_ids: set[int] = set()
         self._watchdog: asyncio.TimerHandle | None = None
         self._killed_for = ""
@@ -104,11 +104,10 @@ class Child:
         return self._process.pid
 
     async def send_request(self, request: Infer) -> None:
-        """Hands over a request; waits while the pipe is full. What came for earlier ones is forgotten."""
-        self._current_id = request.id
-        self._inbox = asyncio.Queue()
+        """Hands over a request; waits while the pipe is full. `leave` it in the end."""
+        inbox = self._inboxes[request.id] = asyncio.Queue()
         if self.ended:
-            self._inbox.put_nowait(None)
+            inbox.put_nowait(None)
         self._owed_ids.add(request.id)
         if len(self._owed_ids) == 1:  # a child that owes an earlier answer already has its time running
             self._restart_watchdog()
@@ -116,19 +115,21 @@ class Child:
         with contextlib.suppress(OSError):  # a closed pipe: the reader tells it, with the reason
             await self._drain()
 
-    async def receive(self) -> FromChild:
-        """Returns the next message about the current request.
+    async def receive(self, request_id: int) -> FromChild:
+        """Returns the next message about a request.
 
         Raises:
             EngineError: the process has ended, or hung and was killed.
         """
-        message = await self._inbox.get()
+        message = await self._inboxes[request_id].get()
         if message is None:
             raise EngineError(self.obituary(), retryable=True)
         return message
 
-    def cancel(self, request_id: int) -> None:
-        """Tells the child to stop with a request. Does not wait; the watchdog sees to it that it happens."""
+    def leave(self, request_id: int) -> None:
+        """Nobody waits for a request any more: if it has had no end, the child is told to stop with it. Does not wait;
+        the watchdog sees to it that it happens."""
+        self._inboxes.pop(request_id, None)
         if request_id in self._owed_ids:
             self._write(Cancel(request_id))
 
@@ -180,7 +181,8 @@ class Child:
             self._process.close()
             self._stop_watchdog()
             self.ended = True
-            self._inbox.put_nowait(None)
+            for inbox in (self._inbox, *self._inboxes.values()):
+                inbox.put_nowait(None)
 
     async def _end_within(self, seconds: float) -> None:
         """Returns when the process is gone, which it must be soon: nothing more can come of it."""
@@ -205,8 +207,9 @@ class Child:
             self.completed += 1
         if isinstance(message, Done | Cancelled | Failed):
             self._owed_ids.discard(message.id)
-        if message.id == self._current_id:
-            self._inbox.put_nowait(message)
+        inbox = self._inboxes.get(message.id)
+        if inbox is not None:
+            inbox.put_nowait(message)
         self._restart_watchdog()
 
     def _restart_watchdog(self) -> None:

@@ -35,6 +35,7 @@ class LlamaEngine:
     context_tokens: prompt, references and answer together; more is more memory and longer waits. Lowered to what
         the model was trained for.
     instruction: the wording given with references.
+    slots: inferences at once, each with `context_tokens` of its own.
     stall_timeout_s: without a sign of life for this long, and doing nothing, the child is killed. One that computes
         has longer (`edge_agent.hangs`).
     reload_quiet_s: how long a new child may load before it is said that this device cannot infer.
@@ -54,9 +55,10 @@ class LlamaEngine:
         stall_timeout_s: float = STALL_TIMEOUT_S,
         reload_quiet_s: float = RELOAD_QUIET_S,
         verify: Callable[[Callable[[], bool]], None] | None = None,
+        slots: int = 1,
     ) -> None:
-        if threads < 1 or context_tokens < 1:
-            raise ValueError("threads and context_tokens must be at least 1")
+        if min(threads, context_tokens, slots) < 1:
+            raise ValueError("threads, context_tokens and slots must be at least 1")
         self._file = ModelFile(model_path, verify)
         self._threads = threads
         self._context_tokens = context_tokens
@@ -64,6 +66,7 @@ class LlamaEngine:
         self._card = ModelCard(name=name or model_path.stem, family=family)
         self._stall_timeout_s = stall_timeout_s
         self._kept: KeptAlive[Child] = KeptAlive(self._load, reload_quiet_s)
+        self.slots = slots
         self._doors_told = False
         self._last_id = 0
 
@@ -71,11 +74,6 @@ class LlamaEngine:
     def card(self) -> ModelCard:
         """Name and family as given, or after the file."""
         return self._card
-
-    @property
-    def slots(self) -> int:
-        """One item at a time."""
-        return 1
 
     @property
     def child_pid(self) -> int | None:
@@ -110,6 +108,7 @@ class LlamaEngine:
         started = loop.time()
         child = await self._kept.live()
         self._last_id += 1
+        request_id = self._last_id
         texts: list[str] = []
         thoughts = Thoughts()
 
@@ -122,9 +121,9 @@ class LlamaEngine:
         bytes_left = TEXT_BYTES_MAX
         first_at: float | None = None
         try:
-            await child.send_request(_to_infer(self._last_id, request))
+            await child.send_request(_to_infer(request_id, request))
             while True:
-                message = await child.receive()
+                message = await child.receive(request_id)
                 if isinstance(message, Text) or (isinstance(message, Progress) and message.output_tokens > 0):
                     first_at = first_at or loop.time()
                 if isinstance(message, Text):
@@ -148,7 +147,7 @@ class LlamaEngine:
                 elif isinstance(message, Cancelled):  # by nobody here
                     raise EngineError("the model process gave up", retryable=True)
         finally:
-            child.cancel(self._last_id)  # nothing, unless we are leaving early
+            child.leave(request_id)
 
     async def stop(self) -> None:
         """Ends the child and its supervision. May be called at any time, also twice."""
@@ -158,7 +157,7 @@ class LlamaEngine:
         """Starts a child and returns it once the model is loaded."""
         reading_s = await self._file.check() / LOAD_BYTES_PER_S_MIN
         child = await Child.start(
-            Load(str(self._file.path), self._threads, self._context_tokens, self._instruction),
+            Load(str(self._file.path), self._threads, self._context_tokens, self._instruction, self.slots),
             loading=LoadBounds(LOAD_STILL_S, COMPUTED_MAX_S + reading_s, WAITED_MAX_S + reading_s),
             stall_timeout_s=self._stall_timeout_s,
         )
@@ -177,4 +176,5 @@ def _to_infer(request_id: int, request: StartInference) -> Infer:
         temperature=request.sampling.temperature,
         seed=request.sampling.seed,
         stop=list(request.sampling.stop),
+        stream=request.stream,
     )

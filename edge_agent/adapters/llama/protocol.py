@@ -18,11 +18,13 @@ class Load:
     threads: int
     context_tokens: int
     instruction: str
+    slots: int
+    """Requests that are worked on at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Infer:
-    """To the child: infer. Ids count up; requests are done one after the other."""
+    """To the child: infer. Ids count up; a request that finds every slot taken waits for one."""
 
     id: int
     messages: list[list[str]]
@@ -32,11 +34,13 @@ class Infer:
     temperature: float
     seed: int | None
     stop: list[str]
+    stream: bool
+    """Whether text is wanted as it is generated; else it comes with the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """To the child: stop with this request and all before it."""
+    """To the child: stop with this request."""
 
     id: int
 
@@ -83,6 +87,8 @@ class Done:
     input_tokens_cut: int
     finish_reason: str
     """`FinishReason`: "stop" or "length"."""
+    input_tokens_kept: int
+    """Of the prompt: in the cache already, from a request before."""
 
 
 @dataclass(frozen=True, slots=True)

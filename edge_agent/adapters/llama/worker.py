@@ -6,11 +6,12 @@ it looks at the model, which a stranger made, it shuts itself in: see `edge_agen
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
 import threading
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -18,7 +19,6 @@ from edge_agent.adapters.llama.own_memory import OwnMemory
 from edge_agent.adapters.llama.protocol import (
     MESSAGE_BYTES_MAX,
     Cancel,
-    Failed,
     FromChild,
     Infer,
     Load,
@@ -30,28 +30,37 @@ from edge_agent.adapters.llama.protocol import (
 from edge_agent.confinement import AllowedFiles, confine
 from edge_agent.engines.child_start import model_files, yield_to_agent
 
-REQUESTS_PENDING_MAX = 16  # the parent sends one at a time; cancelled ones may still wait to be skipped
+REQUESTS_PENDING_MAX = 256  # the parent sends as many as there are slots; cancelled ones may still wait to be skipped
 
 
 class Inbox:
-    """What the parent sends, read by a thread of its own so that a cancel is seen in mid-inference."""
+    """What the parent sends, read by a thread of its own so that a cancel is seen in mid-step."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._requests: queue.Queue[Infer] = queue.Queue(REQUESTS_PENDING_MAX)
-        self._cancelled_through = 0
+        self._open: set[int] = set()
+        self._cancelled: set[int] = set()
 
     def start(self) -> None:
         """Begins reading; the process ends when the parent closes its end."""
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
-    def next_request(self) -> Infer:
-        """Waits for the next request."""
-        return self._requests.get()
+    def requests(self, *, wait: bool) -> Iterator[Infer]:
+        """Yields those that have come; if `wait`, at least one."""
+        with contextlib.suppress(queue.Empty):
+            yield self._requests.get(block=wait)
+            while True:
+                yield self._requests.get_nowait()
 
     def is_cancelled(self, request_id: int) -> bool:
         """Whether the parent no longer wants this request."""
-        return request_id <= self._cancelled_through
+        return request_id in self._cancelled
+
+    def ended(self, request_id: int) -> None:
+        """A request has had its end: a cancel that comes now means nothing."""
+        self._open.discard(request_id)
+        self._cancelled.discard(request_id)
 
     def _read(self) -> None:
         while line := self._stream.readline(MESSAGE_BYTES_MAX):
@@ -59,9 +68,10 @@ class Inbox:
                 message = decode_to_child(line)
             except ValueError as error:
                 _end(f"unreadable message from the agent: {error}", status=2)
-            if isinstance(message, Cancel):
-                self._cancelled_through = max(self._cancelled_through, message.id)
+            if isinstance(message, Cancel) and message.id in self._open:
+                self._cancelled.add(message.id)
             elif isinstance(message, Infer):
+                self._open.add(message.id)
                 self._requests.put(message)
         _end("", status=0)
 
@@ -71,11 +81,17 @@ class Outbox:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._lines: list[bytes] = []
 
     def send(self, message: FromChild) -> None:
-        """Sends one message; ends the process if nobody listens any more."""
+        """Takes a message; it goes out at the next `flush`, with all others of a step."""
+        self._lines.append(encode(message))
+
+    def flush(self) -> None:
+        """Sends what was taken; ends the process if nobody listens any more."""
+        lines, self._lines = b"".join(self._lines), []
         try:
-            self._stream.write(encode(message))
+            self._stream.write(lines)
             self._stream.flush()
         except OSError:
             _end("", status=0)
@@ -99,23 +115,27 @@ def main() -> None:
     try:
         from edge_agent.adapters.llama.generator import Generator  # after the above: importing takes a while
 
-        generator = Generator(first, memory)
+        generator = Generator(first, memory, outbox.send, outbox.flush, inbox.is_cancelled)
     except ImportError as error:
-        outbox.send(LoadFailed(f"llama-cpp-python does not import ({error}): pip install 'moamesh[llama]'"))
-        _end("", status=1)
+        _refuse(outbox, f"llama-cpp-python does not import ({error}): pip install 'moamesh[llama]'")
     except ValueError as error:
-        outbox.send(LoadFailed(str(error)))
-        _end("", status=1)
+        _refuse(outbox, str(error))
     except Exception as error:  # the file is a program's input: a library may stumble over it in any way
-        outbox.send(LoadFailed(f"{first.model_path} cannot be used: {type(error).__name__}: {error}"))
-        _end("", status=1)
+        _refuse(outbox, f"{first.model_path} cannot be used: {type(error).__name__}: {error}")
     outbox.send(Ready(generator.context_tokens, "; ".join(open_doors)))
+    outbox.flush()
     while True:
-        request = inbox.next_request()
-        try:
-            generator.infer(request, outbox.send, partial(inbox.is_cancelled, request.id))
-        except Exception as error:  # it has its one end all the same; whether the model still works, the next one tells
-            outbox.send(Failed(request.id, f"llama.cpp failed: {type(error).__name__}: {error}", retryable=True))
+        for request in inbox.requests(wait=not generator.is_busy):
+            generator.add(request)
+        for request_id in generator.step():
+            inbox.ended(request_id)
+        outbox.flush()
+
+
+def _refuse(outbox: Outbox, detail: str) -> NoReturn:
+    outbox.send(LoadFailed(detail))
+    outbox.flush()
+    _end("", status=1)
 
 
 def _end(reason: str, status: int) -> NoReturn:
