@@ -30,6 +30,7 @@ def done(**changed: str) -> str:
         "input_tokens": "3",
         "output_tokens": "1",
         "input_tokens_cut": "0",
+        "input_tokens_kept": "0",
         "finish_reason": '"stop"',
         **changed,
     }

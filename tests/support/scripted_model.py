@@ -16,7 +16,7 @@ from pathlib import Path
 EXIT, KILL, HANG, CLOSE = "exit", "kill", "hang", "close"
 READY = '{"kind": "Ready", "context_tokens": 512, "open_doors": ""}'
 TEXT = '{"kind": "Text", "id": $ID, "text": "Paris"}'
-COUNTS = '"input_tokens": 3, "output_tokens": 1, "input_tokens_cut": 0'
+COUNTS = '"input_tokens": 3, "output_tokens": 1, "input_tokens_cut": 0, "input_tokens_kept": 0'
 DONE = f'{{"kind": "Done", "id": $ID, {COUNTS}, "finish_reason": "stop"}}'
 CANCELLED = '{"kind": "Cancelled", "id": $ID}'
 
