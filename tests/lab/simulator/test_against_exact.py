@@ -17,6 +17,7 @@ from edge_agent.core.messages import ProposalRequest
 from edge_agent.lab.simulator.load.run import LoadRun
 from edge_agent.lab.simulator.load.scenario import Scenario
 from edge_agent.lab.simulator.workload import Recorded
+from edge_agent.speed_up import SpeedUp
 from tests.lab.simulator.exact_fcfs import ExactModel, poisson
 
 PROMPTS = 300
@@ -43,7 +44,13 @@ class TableService:
 
 
 def run_ours(
-    devices: int, layers: int, fanout: int, rate_hz: float, arrivals: list[tuple[float, int]], service: TableService
+    devices: int,
+    layers: int,
+    fanout: int,
+    rate_hz: float,
+    arrivals: list[tuple[float, int]],
+    service: TableService,
+    speeds: tuple[float, ...] = (1.0,),
 ) -> tuple[LoadRun, dict[tuple[int, int], list[int]]]:
     """Returns the finished run and the peers asked in the nth layer that each device began."""
     scenario = Scenario(
@@ -54,6 +61,8 @@ def run_ours(
         warm_up_s=0.0,
         workload=Recorded(arrivals),
         measured_service=service,
+        slots=len(speeds),
+        speed_up=SpeedUp(speeds),
     )
     run = LoadRun(scenario)
     chosen: dict[tuple[int, int], list[int]] = {}
@@ -79,14 +88,15 @@ def run_both(
     utilisation: float,
     draw: Callable[[random.Random], float],
     prompts: int = PROMPTS,
+    speeds: tuple[float, ...] = (1.0,),
 ) -> tuple[LoadRun, list[float], float]:
     """Returns our run, the exact latencies in ascending order and the exact mean of items waiting at a device."""
     rng = random.Random(f"{devices} {layers} {fanout} {utilisation}")
-    rate_hz = utilisation / ((fanout + 1) * layers + 1)
+    rate_hz = utilisation * speeds[-1] / ((fanout + 1) * layers + 1)
     arrivals = poisson(devices, rate_hz, prompts, rng)
     service = TableService(rng, draw)
-    run, chosen = run_ours(devices, layers, fanout, rate_hz, arrivals, service)
-    model = ExactModel(devices, layers, service.time, lambda origin, nth: chosen.get((origin, nth), []))
+    run, chosen = run_ours(devices, layers, fanout, rate_hz, arrivals, service, speeds)
+    model = ExactModel(devices, layers, service.time, lambda origin, nth: chosen.get((origin, nth), []), speeds)
     latencies = sorted(prompt.ended - prompt.arrived for prompt in model.run(arrivals))
     return run, latencies, model.area / arrivals[-1][0] / devices
 
@@ -110,3 +120,17 @@ def test_with_deterministic_service_the_means_agree_though_many_things_happen_at
     # which of two that come at the very same moment is first is nobody's promise: the means hardly feel it
     assert run.measurement.latency().value == pytest.approx(sum(exact) / PROMPTS, rel=0.01)
     assert run.measurement.requests_waiting().value == pytest.approx(waiting, rel=0.01)
+
+
+@pytest.mark.parametrize(("devices", "layers", "fanout"), [(4, 2, 2), (20, 1, 3), (4, 0, 0)])
+@pytest.mark.parametrize("utilisation", [0.3, 0.6, 0.85])
+@pytest.mark.parametrize("speeds", [(1.0, 1.6, 2.0, 2.2), (1.0, 2.0)])
+def test_with_several_slots_every_latency_equals_that_of_the_exact_simulation_too(
+    devices: int, layers: int, fanout: int, utilisation: float, speeds: tuple[float, ...]
+) -> None:
+    def draw(rng: random.Random) -> float:
+        return rng.expovariate(1.0)
+
+    run, exact, waiting = run_both(devices, layers, fanout, utilisation, draw, prompts=300, speeds=speeds)
+    assert sorted(run.measurement.latencies) == pytest.approx(exact, rel=1e-6)
+    assert run.measurement.requests_waiting().value == pytest.approx(waiting, rel=1e-6, abs=1e-9)
