@@ -4,7 +4,7 @@ What is measured is what we add: prompts fitted, answers read token by token, co
 process of its own, unconfined, and is asked over loopback by a plain HTTP client, which waits for whole answers. They
 take turns, round by round, and have the same priority, so that both meet the same moods of the machine.
 
-    python -m bench.llama_server [PROMPTS.json] [--prompts 12] [--slots 1,4] [--rounds 3] [--threads 1] [--json]
+    python -m bench.llama_server [PROMPTS.json] [--prompts 8] [--slots 4] [--rounds 3] [--threads 1] [--json]
 
 PROMPTS.json: a list of objects with an `instruction` each, such as AlpacaEval's. Without it, paragraphs of our own
 documents take their place. Half of the requests carry references.
@@ -104,6 +104,7 @@ async def bare(requests: Sequence[StartInference], slots: int, threads: int) -> 
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # as our children are started: schedulers share by session
     )
     try:
         assert process.stdout is not None
@@ -153,9 +154,9 @@ def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("prompts_file", nargs="?", type=Path)
-    parser.add_argument("--prompts", type=int, default=12)
-    parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--slots", default="1,4")
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--slots", default="4")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")

@@ -12,6 +12,7 @@ import pytest_asyncio
 from edge_agent.core.messages import FinishReason, Sampling
 from edge_agent.tasks import within
 from tests.adapters.engines import ALL, ModelEngine, engine_of, request
+from tests.support import odd_models
 from tests.support.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.llm, pytest.mark.asyncio(loop_scope="module")]
@@ -142,3 +143,14 @@ async def test_a_cancel_while_a_prompt_is_read_in_leaves_the_engine_ready(engine
     with pytest.raises(asyncio.CancelledError):
         await task
     assert "Paris" in (await engine.infer(request(), None)).text
+
+
+@pytest.mark.parametrize("kind", ["llama-server", "openai"])
+async def test_references_reach_a_model_whose_template_leaves_system_messages_out(
+    kind: str, default_model: Path, tmp_path: Path
+) -> None:
+    model = await asyncio.to_thread(odd_models.without_system, default_model, tmp_path)
+    async with engine_of(kind, model, CONTEXT_TOKENS) as engine:
+        plain = await engine.infer(request(), None)
+        aggregated = await engine.infer(request(references=("It is Paris.", "It is Lyon.")), None)
+    assert aggregated.input_tokens > plain.input_tokens + 80

@@ -123,14 +123,3 @@ async def test_a_template_with_a_syntax_error_is_told_and_a_plain_one_is_used(
     async with started(engine_with(model, find_server("xllamacpp"))) as engine:
         assert "Paris" in (await engine.infer(request(), None)).text
     assert caplog.text.count("chat template cannot be used") == 1
-
-
-@pytest.mark.llm
-async def test_references_reach_a_model_whose_template_leaves_system_messages_out(
-    default_model: Path, tmp_path: Path
-) -> None:
-    model = await asyncio.to_thread(odd_models.without_system, default_model, tmp_path)
-    async with started(engine_with(model, find_server("xllamacpp"))) as engine:
-        plain = await engine.infer(request(), None)
-        aggregated = await engine.infer(request(references=("It is Paris.", "It is Lyon.")), None)
-    assert aggregated.input_tokens > plain.input_tokens + 80

@@ -14,7 +14,7 @@ import pytest
 
 from edge_agent.confinement import confined_environment
 from edge_agent.confinement.landlock import landlock_abi
-from edge_agent.confinement.probe import ATTEMPTS, PERMITTED
+from edge_agent.confinement.probe import ATTEMPTS, PERMITTED, SERVERS
 from tests.support.patience import PATIENCE_S
 
 SECRETS = {
@@ -84,6 +84,14 @@ def test_what_llama_cpp_needs_goes_on_working(inside: dict[str, Any], deed: str)
 
 def test_a_kernel_with_landlock_hides_keys_and_one_without_is_said_to_be_so(inside: dict[str, Any]) -> None:
     assert ("files" in open_parts(inside)) == (landlock_abi() == 0)
+
+
+def test_one_that_is_asked_over_a_socket_listens_and_everything_else_stays_shut(tmp_path: Path) -> None:
+    told = run_probe(tmp_path, "--server")
+    assert {word: told["tries"][word] for word in SERVERS} == dict.fromkeys(SERVERS, "")
+    for part, attempts in ATTEMPTS.items():
+        for attempt in attempts.keys() - SERVERS:
+            assert told["tries"][attempt] or part in open_parts(told), attempt
 
 
 LANDLOCK, SECCOMP = 444, {"x86_64": 317, "aarch64": 277}.get(os.uname().machine, 383)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.adapters.llama import chat_template
-from edge_agent.adapters.mqtt import MqttSettings, door, entries
+from edge_agent.adapters.mqtt import MqttSettings, entries, rate_limiter
 from edge_agent.adapters.mqtt.rates import CROWD, TELLS_HZ
 from edge_agent.confinement import limits
 from edge_agent.core.settings import AgentSettings
@@ -52,7 +52,7 @@ FIGURES: dict[str, tuple[str, ...]] = {
     ),
     "What is over it is dropped unread": (f"{WORDS[int(TELLS_HZ)]} times a second",),
     "Where names are only claims, all the nameless": (f"have {WORDS[CROWD]} times that",),
-    "Of revocation lists, which members bring": (f"has {WORDS[int(door.LISTS_HZ)]} a second",),
+    "Of revocation lists, which members bring": (f"has {WORDS[int(rate_limiter.LISTS_HZ)]} a second",),
     "| has memory for itself up to": (
         f"{limits.OPEN_FILES_MAX:,} open files",
         f"{limits.RESERVED_BYTES // GIB} GiB",
@@ -386,6 +386,14 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     ),
     "| has none of root's rights": (
         "tests/confinement/test_inside.py::test_root_inside_has_no_right_of_roots_but_over_the_modes_of_files",
+    ),
+    "The engine `llama-server` is shut in likewise": (
+        "tests/confinement/test_confinement.py::test_one_that_is_asked_over_a_socket_listens_and_everything_else_stays_shut",
+        "tests/adapters/test_llama_server.py::test_the_package_listens_where_only_this_user_may_and_is_given_no_secret",
+    ),
+    "A program that is used as this engine": (
+        "tests/adapters/test_llama_server.py::test_a_program_is_told_the_same_and_listens_on_a_socket_if_it_can",
+        "tests/management/test_actions.py::test_a_setting_that_does_not_hold_changes_nothing",
     ),
     "`moamesh doctor` does not look these up": (
         "tests/doctor/test_model_process.py::test_the_doctor_says_what_the_kernel_does_not_hold",

@@ -63,6 +63,7 @@ async def test_a_setting_taken_back_is_the_files_again(settings: OperatorSetting
         ("engine.kind", "magic", "magic"),
         ("broker.url", "mqtt://elsewhere:1883", "cannot be set by a job"),
         ("device.id", "pantry", "cannot be set by a job"),
+        ("engine.server_program", "/tmp/mine", "cannot be set by a job"),
     ],
 )
 async def test_a_setting_that_does_not_hold_changes_nothing(

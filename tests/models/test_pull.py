@@ -312,3 +312,16 @@ def test_who_waits_for_another_that_pulls_the_same_model_is_told(home: Path) -> 
     thread.join(PATIENCE_S)
     assert held.is_set()
     assert told == [Stage.WAIT]
+
+
+@pytest.mark.llm
+def test_where_nothing_makes_another_form_the_model_is_used_as_published_and_says_how_it_gets_faster(
+    default_model: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = default_model.parent / REGISTRY[DEFAULT_MODEL].file_name
+    with monkeypatch.context() as without:
+        without.setattr("edge_agent.models.optimise.find_spec", lambda name: None)
+        model = pull(f"file:{original}")
+    assert model.path == original
+    assert "llama-cpp-python" in model.reason
+    assert pull(model.name).chosen.file_type == "Q8_0"
