@@ -89,6 +89,7 @@ def test_every_kind_of_fault_is_drawn_and_strikes(results: list[FaultResult]) ->
         (1632, "a session's next stage passes the line in the event that puts it there"),
         (1846, "a peer is asked that has just said that it is able again"),
         (5175, "a prompt that a broker with more room let in is offered to peers at one with less"),
+        (12210, "the head of the line ends in its turn, at a device that cannot infer, and the next one has its own"),
         (10690, "an answer that reached its user after the file that held it was damaged is forgotten by a restart"),
     ],
 )

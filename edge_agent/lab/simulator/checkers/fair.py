@@ -114,6 +114,9 @@ class FairShares(Checker):
         in_line = {item_id for item_id, _ in before}
         left += sum(item_id not in in_line for item_id in started)  # a session's next stage comes and goes at once
         self._since[device] = self._since.get(device, 0) + left
+        head = before[0][0]
+        if head not in still and head not in started:  # it ended in its turn, or before it: who is next has not waited
+            self._passed[device] = 0
         for item_id, was_over in before:
             item = queue.running.get(item_id)
             if item_id in started and item is not None and item.attempts == 1:
