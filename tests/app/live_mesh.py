@@ -17,7 +17,7 @@ from tests.support.polling import until
 
 @dataclass
 class LiveMesh:
-    """A running fleet with a gateway. In tests `device-1` lives all through; others may be killed and come back."""
+    """A running fleet with a gateway. In tests `device-1` lives all through; `device-4` may be killed and come back."""
 
     fleet: LocalFleet
 

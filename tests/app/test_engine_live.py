@@ -5,31 +5,38 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_agent.core.errors import MoameshError
-from tests.app.live_mesh import LiveMesh
+from edge_agent.fleet.local import LocalFleet
+from edge_agent.fleet.plan import EngineKind, FleetPlan
 from tests.app.node import install_packages, run
+from tests.conftest import missing
+
+SERVICE = "deterministic:0.4"  # long enough to meet an answer half-way
 
 
 @pytest.mark.broker
-@pytest.mark.asyncio(loop_scope="session")
-async def test_the_engine_with_real_devices(mesh: LiveMesh) -> None:
+async def test_the_engine_with_real_devices(tmp_path: Path) -> None:
     install_packages()
-    server = await asyncio.start_server(Control(mesh).serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        await run("vitest/vitest.mjs", "run", "--config", "vitest.live.config.ts", MOAMESH_CONTROL_PORT=str(port))
+    plan = FleetPlan(2, EngineKind.SYNTHETIC, service=SERVICE, agent={"queue_capacity": 6, "principal_share": 1.0})
+    async with LocalFleet(plan, folder=tmp_path / "run") as fleet:
+        if not fleet.web_url:
+            missing("this broker has no WebSockets listener: apt-get install mosquitto")
+        server = await asyncio.start_server(Control(fleet).serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            await run("vitest/vitest.mjs", "run", "--config", "vitest.live.config.ts", MOAMESH_CONTROL_PORT=str(port))
 
 
 class Control:
     """What the tests under Node.js may ask of the mesh: one line of JSON each way."""
 
-    def __init__(self, mesh: LiveMesh) -> None:
-        self._mesh = mesh
-        self._fleet = mesh.fleet
+    def __init__(self, fleet: LocalFleet) -> None:
+        self._fleet = fleet
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers one request."""
@@ -56,7 +63,7 @@ class Control:
             case "restart_device":
                 await self._fleet.restart(device)
             case "sessions_ended":
-                return str(len(self._mesh.sessions_ended(device)))
+                return str(self._sessions_ended(device))
             case _:
                 raise ValueError(f"{do} is unknown")
         return ""
@@ -68,3 +75,9 @@ class Control:
         pairing |= {"secret": secret} | ({"devices": devices} if devices else {})
         text = base64.urlsafe_b64encode(json.dumps(pairing).encode()).decode().rstrip("=")
         return f"http://127.0.0.1/#pair={text}"
+
+    def _sessions_ended(self, device: str) -> int:
+        """Prompts that have ended, as the device's own measurements say."""
+        files = sorted((self._fleet.folder / device / "telemetry").glob("*"))
+        lines = [line for file in files if file.is_file() for line in file.read_text("utf-8").splitlines()]
+        return sum(line.startswith("agent_session,") for line in lines)
