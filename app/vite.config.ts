@@ -55,6 +55,7 @@ export default defineConfig({
     environment: "node",
     setupFiles: ["test/setup.ts"],
     testTimeout: 300_000, // for one that hangs: the machine may be slow and busy
+    hookTimeout: 300_000, // as well: what is set up before a test imports the views
     maxWorkers: 2,
   },
 });
