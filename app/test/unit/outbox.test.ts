@@ -131,7 +131,7 @@ test("what is gone is said to be, and not asked anew", async () => {
   const page = await lookedUp();
   const gone = [{ ...line, standing: "gone" as const, text: "no prompt with that id is known here" }];
   outbox.deliver("device-1", { ...page, answers: gone, answer: null }, 1);
-  expect(ends).toMatchObject([{ id: "p1", state: "failed", detail: expect.stringContaining("gone") }]);
+  expect(ends).toMatchObject([{ id: "p1", state: "failed", detail: expect.stringContaining("no longer available") }]);
   expect(sent).toEqual(["answers-query p1"]);
 });
 
