@@ -101,6 +101,7 @@ CHANGES: dict[str, Any] = {
     "requests_waiting": 0,
     "service_time_s_mean": 0.0,
     "able": False,
+    "parameter_count": 10**13,
 }
 
 

@@ -111,7 +111,7 @@ def test_a_clock_set_back_by_some_minutes_is_approached_at_half_pace_and_told_of
     assert slow[-1] == clock.wall, "caught up"
     (step,) = steps
     assert not step.followed
-    assert "set back by 10 min: telemetry's time goes at half pace" in str(step)
+    assert "set back by 10 min: telemetry's time runs at half speed" in str(step)
 
 
 def test_a_device_that_wakes_in_1970_has_the_right_time_once_its_clock_is_set() -> None:

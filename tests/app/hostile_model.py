@@ -11,6 +11,10 @@ PIECE_CHARACTERS = 7  # of a streamed piece: cuts tags and links in the middle
 HEAD_BYTES_MAX = 64 * 1024
 
 
+OF_THE_ENGINE = {("POST", "/apply-template"), ("POST", "/tokenize"), ("GET", "/props")}
+"""What the device's engine asks to find out whether this is llama.cpp's own server."""
+
+
 class HostileServer:
     """Answers each chat with `text`; counts in `fetched` whatever else is asked of it: that is what got out."""
 
@@ -38,6 +42,8 @@ class HostileServer:
                 await self._stream(writer)
             elif (method, path) == ("GET", "/v1/models"):
                 _write(writer, "application/json", json.dumps({"object": "list", "data": [{"id": "hostile"}]}))
+            elif (method, path) in OF_THE_ENGINE:
+                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
             else:
                 self.fetched.append(f"{method} {path}")
                 _write(writer, "text/javascript", "window.pwned = 'remote script';")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import secrets
 import signal
 import socket
@@ -19,6 +20,7 @@ import httpx
 
 from edge_agent import children
 from edge_agent.adapters.llama_server.programs import ServerProgram, knows_sockets
+from edge_agent.adapters.llama_server.worker import CANNOT_LOAD
 from edge_agent.children import OutputTail
 from edge_agent.confinement import confined_environment
 from edge_agent.core.effects import StartInference
@@ -196,7 +198,10 @@ class ServerProcess:
         """How it ended, in one line."""
         if self._killed_for:
             return f"the model process {self._killed_for} and was killed"
-        return f"the model process {how_it_ended(self._child.status, _reason(self._words.lines()))}"
+        reason = _reason(self._words.lines())
+        if self._child.status == CANNOT_LOAD and "cannot" not in reason:  # llama.cpp's own words on the file
+            return f"llama.cpp cannot load the model: {_LOG_PREFIX.sub('', reason)}"
+        return f"the model process {how_it_ended(self._child.status, reason)}"
 
     def _order(self, program: ServerProgram, load: Load) -> None:
         orders: dict[str, Any] = {
@@ -313,6 +318,10 @@ def _more(request: StartInference) -> dict[str, Any]:
     """Fields beyond OpenAI's: signs of life while a prompt is read in; and for a seed an empty cache, since a common
     prefix computed in other batches differs in its last bits, and so may the tokens drawn."""
     return {"return_progress": True, "cache_prompt": request.sampling.seed is None}
+
+
+_LOG_PREFIX = re.compile(r"^[\d.]+ [A-Z] ")
+"""What llama.cpp begins a line of its log with: the time and the level."""
 
 
 def _reason(lines: Sequence[str]) -> str:
