@@ -21,6 +21,8 @@ _MEANINGS = {
     "requests_waiting_mean": "Exact time-average of items waiting over the interval.",
     "requests_waiting_predicted": "What theory says of it at the measured load and squared variation, approximately.",
     "queue_capacity": "Places, waiting and running.",
+    "service_rate_hz": "Items a second with every slot busy, as measured; 0 before that was seen.",
+    "slots": "Items that the engine works on at once, at most.",
     "service_time_s_mean": "Mean service time.",
     "service_time_scv": "Squared variation of service times: 1 exponential, 0 constant.",
     "accepted": "Items that got a place, since the start.",

@@ -234,7 +234,7 @@ def test_a_file_of_hugging_face_is_pulled_and_checked_against_its_tag(home: Path
     file_server.etag = "0" * 64
     path.write_bytes(b"")
     done = pull_in_child("hf:owner/repo/Some_Model.gguf@main", **hugging_face(file_server))
-    assert done.stdout.startswith("ModelError: Some_Model.gguf is not what it must be")
+    assert done.stdout.startswith("ModelError: Some_Model.gguf has the wrong checksum")
 
 
 @pytest.mark.usefixtures("hugging_face_library")
