@@ -21,7 +21,7 @@ Policy = Annotated[
 Fit = Annotated[bool, typer.Option("--fit", help="Fit the weights of `scored` on all of FILE instead, and print them.")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="FILE", help="With --fit: write them as the module that `scored` reads."),
+    typer.Option("--output", "-o", metavar="FILE", help="With --fit: write them as the module that `scored` reads."),
 ]
 Seed = Annotated[int, typer.Option(help="Deals the prompts into folds.")]
 
