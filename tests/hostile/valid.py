@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from edge_agent.core import messages as m
+from edge_agent.core.settings import PARAMETERS_MAX
 from edge_agent.wire.checks import COUNT_MAX
 
 KINDS: tuple[type, ...] = get_args(m.Message)
@@ -83,6 +84,7 @@ def _expiry(rng: random.Random) -> float | None:
 
 Draw = Callable[[random.Random], Any]
 _BY_FIELD: dict[str, Draw] = {
+    "parameter_count": lambda rng: rng.choice((None, 1, 135_000_000, PARAMETERS_MAX)),
     **dict.fromkeys(("device_id", "origin"), lambda rng: rng.choice(DEVICES)),
     **dict.fromkeys(("prompt_id", "request_id", "query_id"), lambda rng: rng.choice(MESSAGE_IDS)),
     **dict.fromkeys(

@@ -148,7 +148,7 @@ Start = Callable[[Path], AbstractAsyncContextManager[None]]
 
 TASKS: dict[str, tuple[type, str, Start]] = {
     "a child that is kept running": (Supervised, "_keep", _embedded),
-    "who may come to the embedded broker": (EmbeddedBroker, "_follow", _embedded),
+    "who may come to the embedded broker": (EmbeddedBroker, "follow", _embedded),
     "a broker's files": (FollowingBroker, "_follow", _secured),
     "mDNS: interfaces": (MdnsDiscovery, "_keep_open", _discovery),
     "mDNS: names": (MdnsDiscovery, "_resolve_all", _discovery),
@@ -309,7 +309,7 @@ async def test_a_prompt_of_the_gateway_ends_whatever_is_raised(
     inquiries = Inquiries(Link(), options)  # type: ignore[arg-type]  # as much of a link as is used
     prompt = Prompt("p1", (ChatMessage(Role.USER, "why?"),), PromptOptions())
     inquiry = await inquiries.open(prompt, None, keyed=False)
-    with pytest.raises(ApiError, match="nobody foresaw"):
+    with pytest.raises(ApiError, match="internal error of the gateway"):
         await inquiry.until_answered()
     assert len(inquiries) == 0
     assert WORDS in caplog.text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core import messages as m
 from edge_agent.core.incarnations import INCARNATION_MAX
+from edge_agent.core.settings import PARAMETERS_MAX
 from edge_agent.wire.checks import CERTIFICATE_LENGTH_MAX, COUNT_MAX, PROOF_LENGTH
 
 device_ids = st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True)
@@ -25,6 +26,7 @@ certificates = st.binary(max_size=30).map(lambda raw: b64encode(raw).decode()) |
 seconds = st.floats(0, 1e6, allow_nan=False)
 
 _BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
+    "parameter_count": st.none() | st.integers(1, PARAMETERS_MAX),
     "device_id": device_ids,
     "origin": device_ids,
     "prompt_id": message_ids,

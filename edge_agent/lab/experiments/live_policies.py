@@ -46,6 +46,7 @@ CHOICES = (
     Choice("response_selection", "judge(2)", simulated=False),
     Choice("early_stop", "agreement(0.5)", simulated=False),
     Choice("early_stop", "judge", simulated=False),
+    Choice("response_selection", "scored(2)", simulated=False),
 )
 _QUICK_CHOICES = (CHOICES[1], CHOICES[9])
 

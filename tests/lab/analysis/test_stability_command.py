@@ -61,7 +61,7 @@ def test_it_draws(tmp_path: Path):
     ("arguments", "says"),
     [
         (("--telemetry", "{}/nowhere"), "not there"),
-        (("--telemetry", "{}/file"), "no folder"),
+        (("--telemetry", "{}/file"), "not a folder"),
         (("--telemetry", "{}/empty"), "no telemetry in"),
         (("--telemetry", "{}", "--since", "tomorrow"), "a duration is"),
         (("--telemetry", "{}", "--plot", "p.pdf"), "ending in"),
