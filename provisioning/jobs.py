@@ -26,7 +26,7 @@ class JobMessageError(Exception):
 
 
 class Action(StrEnum):
-    """What can be asked. The arguments of each stand in `ARGUMENTS`."""
+    """What can be asked. The arguments of each stand in `_FORMS`."""
 
     SET = "set"
     """Settings by dotted key (`agent.layers`), over the device's file; `None` takes one back. Then it restarts."""
