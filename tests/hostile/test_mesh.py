@@ -191,9 +191,9 @@ def plans_of(mesh: SecuredMesh, broker: MosquittoBroker, seed: str) -> list[Plan
     certificate = {"certificate": str(liar.certificate), "key": str(liar.key), "crl": str(mesh.crl)}
     login = {"username": eve.username, "password": eve.password}
     whole: list[dict[str, Any]] = [
-        {"kind": "peer", "name": LIAR, "door": ports[0], **certificate, **common},
-        {"kind": "user", "name": "user.eve", "door": ports[1], **login, **common},
-        {"kind": "stranger", "name": "nobody", "door": ports[1], **common},
+        {"kind": "peer", "name": LIAR, "endpoint": ports[0], **certificate, **common},
+        {"kind": "user", "name": "user.eve", "endpoint": ports[1], **login, **common},
+        {"kind": "stranger", "name": "nobody", "endpoint": ports[1], **common},
     ]
     return [Plan(**fields) for fields in whole]
 
@@ -233,7 +233,7 @@ async def test_honest_devices_and_users_go_on_whatever_a_peer_a_user_and_a_stran
     plans = plans_of(mesh, broker, seed)
     access = Access(alice.username, alice.password, TlsFiles(ca=str(mesh.ca)))
     async with broker, devices_of(mesh, broker) as devices:
-        url = f"mqtts://{HOST}:{plans[1].door}"
+        url = f"mqtts://{HOST}:{plans[1].endpoint}"
         async with MeshClient(url, mesh.name, access=access, settings=PATIENT) as client:
             await client.start_watching()
             await until(lambda: all(client.roster.get(name) is not None for name in HONEST), "all are there")

@@ -37,7 +37,7 @@ async def test_the_quick_live_part_grows_above_one_and_not_below():
     assert steps == [1, 2]
     assert len(section.rows) == 2
     growth = [float(row[section.header.index("growth /s")]) for row in section.rows]
-    predicted = [float(row[section.header.index("predicted")]) for row in section.rows]
+    predicted = [float(row[section.header.index("fluid limit")]) for row in section.rows]
     assert predicted[0] == 0.0 < predicted[1]
     assert growth[0] < growth[1]
 
