@@ -116,33 +116,31 @@ async def answered(url: str) -> bool:
             await asyncio.sleep(0.2)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalFleet]:
-    """One mesh for all troubles: whatever came over its broker, it answers again at the end of each."""
-    async with fleet(tmp_path_factory.mktemp("mesh")) as mesh:
-        yield mesh
+@pytest_asyncio.fixture
+async def mesh(tmp_path: Path) -> AsyncIterator[LocalFleet]:
+    """A mesh of this test alone: devices whose broker went several times in a row wait longer before they try again."""
+    async with fleet(tmp_path / "mesh") as made:
+        yield made
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("trouble", EVERY_TROUBLE)
-@pytest.mark.asyncio(loop_scope="module")
-async def test_every_command_outlives_its_broker(trouble: str, shared: LocalFleet, tmp_path: Path) -> None:
-    async with all_commands(shared, tmp_path) as running:
+async def test_every_command_outlives_its_broker(trouble: str, mesh: LocalFleet, tmp_path: Path) -> None:
+    async with all_commands(mesh, tmp_path) as running:
         await running.gateway.said("http://")
         for terminal in (running.status, running.top):
             await terminal.until(lambda one=terminal: one.text.count("device-") >= 2)
-        await TROUBLES[trouble](shared.broker)
-        await check(running, shared)
+        await TROUBLES[trouble](mesh.broker)
+        await check(running, mesh)
 
 
 @pytest.mark.long
-@pytest.mark.asyncio(loop_scope="module")
-async def test_every_command_that_starts_meanwhile_comes_up(shared: LocalFleet, tmp_path: Path) -> None:
+async def test_every_command_that_starts_meanwhile_comes_up(mesh: LocalFleet, tmp_path: Path) -> None:
     """A broker that is away for longer than `connect_timeout_s` is taken for absent, so ten seconds would be a race."""
-    await shared.broker.kill()
-    async with all_commands(shared, tmp_path) as running:
-        await TROUBLES["restarted"](shared.broker)
-        await check(running, shared)
+    await mesh.broker.kill()
+    async with all_commands(mesh, tmp_path) as running:
+        await TROUBLES["restarted"](mesh.broker)
+        await check(running, mesh)
 
 
 def broker_process(pid: int) -> psutil.Process:
