@@ -22,7 +22,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _STARTS = re.compile(
     r"\b(subprocess|create_subprocess_exec|start_server|create_server|serve_forever|HTTPServer|EmbeddedBroker|LocalFleet"
     r"|MosquittoBroker|DeviceBroker|Supervised|doctor|open_job_store|DatabaseServer|default_model|LlamaEngine|scripted_model|PypiSource"
-    r"|docs import node|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf"
+    r"|docs import node|docs\.site import|influxdb|network\(|SOCK_DGRAM|small_disk|zeroconf"
     r"|run_campaign|run_seed|edge_agent\.lab\.experiments|edge_agent\.lab\.simulator\.load)"  # these compute for long
 )
 _IMPORTS = re.compile(r"^\s*from (tests\.[\w.]+) import|^\s*import (tests\.[\w.]+)", re.MULTILINE)
