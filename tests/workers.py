@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 TOGETHER = ("tests/app/", "tests/gateway/", "tests/monitoring/")
 """Folders with fixtures of package scope."""
 
-FIRST = ("tests/app/", "tests/gateway/", "tests/mesh/test_cluster.py", "tests/telemetry/test_live.py")
+FIRST = (
+    *("tests/app/", "tests/gateway/", "tests/mesh/test_cluster.py", "tests/telemetry/test_live.py"),
+    *("tests/wire/test_refusing.py", "tests/wire/test_codec.py"),
+)
 """What takes minutes, longest first."""
 
 
